@@ -1,0 +1,241 @@
+"""Settings: every environment variable, read once, from a mapping that is given. README has the same table."""
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class SettingError(ValueError):
+    """A setting that cannot be used; the message is one line that opens with its name."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The frozen settings. Sizes in bytes, times in seconds unless the name says otherwise."""
+
+    home: Path
+    db: str
+    bucket: str
+    images: str
+    redis_url: str | None
+    default_model_reasoning: str
+    default_model_vision: str
+    api_key: str | None
+    host: str
+    port: int
+    public_url: str
+    vendor: Mapping[str, str]
+    """The vendors' keys and addresses that are set, by environment name."""
+    max_body: int
+    max_image: int
+    jobs_per_minute: int
+    provider_width: Mapping[str, int]
+    """Calls at once per provider; the key `*` holds for those not named."""
+    vendor_seconds: float
+    job_lease_seconds: float
+    prices: Path | None
+    cors_origins: tuple[str, ...]
+    trusted_proxies: tuple[Network, ...]
+    memory_days: int
+    reads_need_key: bool
+    view_ip: Literal["truncated", "full", "hashed", "none"]
+    sketch_seconds: float
+    fetch_allow: frozenset[str]
+    """`host:port` pairs that the fetch guard lets through although they are not public."""
+
+
+VENDOR_NAMES = (
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "GEMINI_API_KEY",
+    "GOOGLE_GEMINI_BASE_URL",
+    "CLOUDFLARE_ACCOUNT_ID",
+    "CLOUDFLARE_API_TOKEN",
+    "CLOUDFLARE_BASE_URL",
+)
+NAMES = (
+    "PICASSO_HOME",
+    "DB",
+    "BUCKET",
+    "IMAGES",
+    "REDIS_URL",
+    "DEFAULT_MODEL_REASONING",
+    "DEFAULT_MODEL_VISION",
+    "API_KEY",
+    "HOST",
+    "PORT",
+    "PUBLIC_URL",
+    *VENDOR_NAMES,
+    "MAX_BODY",
+    "MAX_IMAGE",
+    "JOBS_PER_MINUTE",
+    "PROVIDER_WIDTH",
+    "VENDOR_SECONDS",
+    "JOB_LEASE_SECONDS",
+    "PRICES",
+    "CORS_ORIGINS",
+    "TRUSTED_PROXIES",
+    "MEMORY_DAYS",
+    "READS_NEED_KEY",
+    "VIEW_IP",
+    "SKETCH_SECONDS",
+    "FETCH_ALLOW",
+)
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings of this process. `PICASSO_ENV=preview` overlays the variables prefixed `PREVIEW_` and keeps
+    its data in `preview/` below the data directory.
+
+    Fails: SettingError naming the first variable that cannot be used.
+    """
+    stage = _one_of("production", "preview")("PICASSO_ENV", environ.get("PICASSO_ENV") or "production")
+    values = {name: value for name in NAMES if (value := environ.get(name, "").strip())}
+    home = Path(values.get("PICASSO_HOME", ".picasso"))
+    if stage == "preview":
+        values |= {name: value for name in NAMES if (value := environ.get(f"PREVIEW_{name}", "").strip())}
+        home = Path(values.get("PICASSO_HOME", ".picasso")) / "preview"
+    home = home.expanduser().absolute()
+
+    def get(name: str, default: str, parse: Callable[[str, str], T]) -> T:
+        return parse(name, values.get(name, default))
+
+    host, port = get("HOST", "127.0.0.1", _text), get("PORT", "8000", _whole(0, 65535))
+    api_key = values.get("API_KEY")
+    if "API_KEY" in environ and environ["API_KEY"] != "" and api_key != environ["API_KEY"]:
+        raise SettingError("API_KEY must not contain white space")
+    if api_key is not None and (len(api_key) < 32 or any(c.isspace() for c in api_key)):
+        raise SettingError("API_KEY must have at least 32 characters and no white space")
+    if api_key is None and host not in LOOPBACK:
+        raise SettingError(f"API_KEY must be set to listen on {host}: only a loopback host makes its own")
+    return Settings(
+        home=home,
+        db=get("DB", f"sqlite:///{home}/picasso.db", _url("sqlite", "postgresql")),
+        bucket=get("BUCKET", f"file://{home}/bucket", _url("file", "s3")),
+        images=get("IMAGES", f"file://{home}/images", _url("file", "cloudflare")),
+        redis_url=get("REDIS_URL", "", _url("redis", "rediss", "unix")) if "REDIS_URL" in values else None,
+        default_model_reasoning=get("DEFAULT_MODEL_REASONING", "builtin", _model),
+        default_model_vision=get("DEFAULT_MODEL_VISION", "builtin", _model),
+        api_key=api_key,
+        host=host,
+        port=port,
+        public_url=get("PUBLIC_URL", f"http://{_bracketed(host)}:{port}", _url("http", "https")).rstrip("/"),
+        vendor={name: values[name] for name in VENDOR_NAMES if name in values},
+        max_body=get("MAX_BODY", str(1 << 20), _whole(1024, 1 << 30)),
+        max_image=get("MAX_IMAGE", str(25 << 20), _whole(1024, 1 << 30)),
+        jobs_per_minute=get("JOBS_PER_MINUTE", "600", _whole(1, 1_000_000)),
+        provider_width=get("PROVIDER_WIDTH", "4", _widths),
+        vendor_seconds=get("VENDOR_SECONDS", "300", _seconds(0.1, 3600)),
+        job_lease_seconds=get("JOB_LEASE_SECONDS", "10", _seconds(0.5, 600)),
+        prices=get("PRICES", "", _file) if "PRICES" in values else None,
+        cors_origins=get("CORS_ORIGINS", "", _origins),
+        trusted_proxies=get("TRUSTED_PROXIES", "127.0.0.1/32,::1/128", _networks),
+        memory_days=get("MEMORY_DAYS", "90", _whole(1, 3650)),
+        reads_need_key=get("READS_NEED_KEY", "false", _flag),
+        view_ip=get("VIEW_IP", "truncated", _one_of("truncated", "full", "hashed", "none")),
+        sketch_seconds=get("SKETCH_SECONDS", "0.5", _seconds(0, 600)),
+        fetch_allow=get("FETCH_ALLOW", "", _hosts),
+    )
+
+
+def _text(name: str, value: str) -> str:
+    return value
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _whole(low: int, high: int) -> Callable[[str, str], int]:
+    def parse(name: str, value: str) -> int:
+        if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+            raise SettingError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
+        return int(value)
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[str, str], float]:
+    def parse(name: str, value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not low <= number <= high:
+            raise SettingError(f"{name} must be a number of seconds from {low} to {high}, not {value!r}")
+        return number
+
+    return parse
+
+
+def _one_of(*words: str) -> Callable[[str, str], Any]:
+    def parse(name: str, value: str) -> str:
+        if value not in words:
+            raise SettingError(f"{name} must be one of {', '.join(words)}, not {value!r}")
+        return value
+
+    return parse
+
+
+def _url(*schemes: str) -> Callable[[str, str], str]:
+    def parse(name: str, value: str) -> str:
+        if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            raise SettingError(f"{name} must be an address that starts with {' or '.join(s + '://' for s in schemes)}")
+        return value
+
+    return parse
+
+
+def _model(name: str, value: str) -> str:
+    named = f"workers:{value}" if value.startswith("@cf/") else value
+    if named != "builtin" and named.partition(":")[0] not in ("openai", "gemini", "workers"):
+        raise SettingError(f"{name} must be builtin, openai:…, gemini:… or workers:…, not {value!r}")
+    return named
+
+
+def _widths(name: str, value: str) -> dict[str, int]:
+    widths = {"*": 4}
+    for part in filter(None, (p.strip() for p in value.split(","))):
+        provider, _, number = part.rpartition("=")
+        widths[provider.strip() or "*"] = _whole(1, 1000)(name, number.strip())
+    return widths
+
+
+def _flag(name: str, value: str) -> bool:
+    return bool(_one_of("true", "false")(name, value.lower()) == "true")
+
+
+def _file(name: str, value: str) -> Path:
+    path = Path(value).expanduser()
+    if not path.is_file():
+        raise SettingError(f"{name} must name a file that exists")
+    return path
+
+
+def _origins(name: str, value: str) -> tuple[str, ...]:
+    origins = tuple(filter(None, (part.strip().rstrip("/") for part in value.split(","))))
+    for origin in origins:
+        if "*" in origin or not origin.startswith(("http://", "https://")):
+            raise SettingError(f"{name} must list exact origins such as https://app.example, not {origin!r}")
+    return origins
+
+
+def _networks(name: str, value: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
+    except ValueError as error:
+        raise SettingError(f"{name} must list networks such as 10.0.0.0/8: {error}") from error
+
+
+def _hosts(name: str, value: str) -> frozenset[str]:
+    hosts = frozenset(filter(None, (part.strip().lower() for part in value.split(","))))
+    for host in hosts:
+        if not host.rpartition(":")[0] or not host.rpartition(":")[2].isdigit():
+            raise SettingError(f"{name} must list host:port pairs, not {host!r}")
+    return hosts

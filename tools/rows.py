@@ -1,0 +1,289 @@
+"""Rows of the database as Structs under their column names, and the units they are in.
+
+Times are UTC milliseconds. Columns whose field here is a list, dict or Struct hold JSON text.
+"""
+
+import functools
+import time
+import types
+import typing
+import uuid
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+R = TypeVar("R", bound=msgspec.Struct)
+_NAMESPACE = uuid.UUID("6f3d2d0e-5a0b-4b52-9a1e-5b1c6a2f7d10")
+
+ItemStatus = Literal["queued", "running", "complete", "failed", "refused", "duplicate", "uncertain", "cancelled"]
+JobStatus = Literal["queued", "running", "complete", "failed", "cancelled"]
+Kind = Literal["generate", "edit", "inpaint", "outpaint", "variation", "upscale"]
+Edge = Literal["generate", "edit", "inpaint", "outpaint", "variation", "upscale", "retry", "rollback"]
+Stage = Literal["ingest", "refine", "generate", "store", "compare", "deliver", "judge"]
+AttemptState = Literal["intent", "sent", "succeeded", "failed", "refused", "uncertain", "abandoned"]
+Judgment = Literal["pass", "fail"]
+
+TERMINAL: frozenset[str] = frozenset({"complete", "failed", "refused", "duplicate", "uncertain", "cancelled"})
+
+
+def now_ms() -> int:
+    """UTC milliseconds, the one unit of time in rows, events and answers."""
+    return time.time_ns() // 1_000_000
+
+
+def new_id() -> str:
+    """A fresh opaque id of 32 characters."""
+    return uuid.uuid4().hex
+
+
+def derived_id(*parts: object) -> str:
+    """The same id for the same parts, so that a repeated effect writes the same row (UUID version 5, RFC 9562)."""
+    return uuid.uuid5(_NAMESPACE, "/".join(map(str, parts))).hex
+
+
+def load(row: type[R], columns: Mapping[str, Any]) -> R:
+    """One row as its Struct; JSON columns are decoded, columns the Struct does not name are dropped."""
+    plain = dict(columns)
+    for name in _json_fields(row):
+        if isinstance(plain.get(name), str):
+            plain[name] = msgspec.json.decode(plain[name])
+    return msgspec.convert(plain, row, strict=True)
+
+
+def dump(value: Any) -> str:
+    """JSON text for a JSON column, keys sorted so that equal values are equal text."""
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+@functools.cache
+def _json_fields(row: type[msgspec.Struct]) -> tuple[str, ...]:
+    hints = typing.get_type_hints(row)
+    return tuple(field.encode_name for field in msgspec.structs.fields(row) if _is_json(hints[field.name]))
+
+
+def _is_json(hint: Any) -> bool:
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return any(_is_json(part) for part in typing.get_args(hint))
+    origin = typing.get_origin(hint) or hint
+    return isinstance(origin, type) and issubclass(origin, list | dict | msgspec.Struct)
+
+
+class Project(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    description: str | None
+    budget_micros: int | None
+    created_at: int
+    updated_at: int
+
+
+class StoredImage(msgspec.Struct, frozen=True):
+    """An image in BUCKET that was decoded and vetted. `size` in bytes, `width` and `height` in pixels."""
+
+    r2_key: str
+    sha256: str
+    mime: str
+    width: int
+    height: int
+    size: int
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """The images a job works from, once ingested."""
+
+    start: StoredImage | None = None
+    mask: StoredImage | None = None
+    references: list[StoredImage] = []
+
+
+class Tip(msgspec.Struct, frozen=True):
+    key: str
+    tip: str
+
+
+class JobMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    """What `prepare` decided, by provider."""
+
+    applied_tips: dict[str, list[Tip]] = {}
+    refined_prompt: dict[str, str] = {}
+
+
+class JobRequest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """The request of a job as it was accepted, defaults filled in."""
+
+    prompt: str
+    providers: list[dict[str, str]]
+    session_id: str
+    variants: int = 1
+    start_image_url: str | None = None
+    parent_progression_id: str | None = None
+    kind: Kind = "generate"
+    mask_image_url: str | None = None
+    reference_image_urls: list[str] = []
+    size: str | None = None
+    quality: str | None = None
+    seed: int | None = None
+    negative_prompt: str | None = None
+    strict: bool = False
+    fallback: list[str] = []
+
+
+class Job(msgspec.Struct, frozen=True):
+    id: str
+    project_id: str
+    session_id: str
+    status: JobStatus
+    prompt: str
+    kind: Kind
+    request: JobRequest
+    metadata: JobMetadata
+    inputs: Inputs | None
+    parent_progression_id: str | None
+    retry_of: str | None
+    body_sha256: str
+    correlation_id: str
+    fence: int
+    idle_claims: int
+    lease_until: int
+    created_at: int
+    started_at: int | None
+    ended_at: int | None
+
+
+class ItemError(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Why an item or a job ended without an image, safe to show. `kind` is the terminal state."""
+
+    code: str
+    message: str
+    kind: str | None = None
+    provider_status: int | None = None
+    correlation_id: str
+
+
+class Item(msgspec.Struct, frozen=True):
+    id: str
+    job_id: str
+    position: int
+    provider: str
+    model: str
+    variant_index: int
+    seed: int | None
+    status: ItemStatus
+    stage: Stage | None
+    progress: float
+    original_r2_key: str | None
+    phash: str | None
+    duplicate_of: str | None
+    progression_id: str | None
+    error: ItemError | None
+    created_at: int
+    started_at: int | None
+    ended_at: int | None
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """A row of the ledger: one call to a vendor."""
+
+    id: str
+    job_id: str
+    item_id: str
+    number: int
+    provider: str
+    model: str
+    state: AttemptState
+    free: int
+    billed: int
+    failure: str | None
+    provider_code: str | None
+    provider_status: int | None
+    request_id: str | None
+    usage: dict[str, Any] | None
+    result: dict[str, Any] | None
+    bytes_sha256: str | None
+    cost_micros: int | None
+    price_version: str | None
+    created_at: int
+    sent_at: int | None
+    settled_at: int | None
+
+
+class Criterion(msgspec.Struct, frozen=True):
+    requirement: str
+    met: bool
+    evidence: str
+
+
+class Progression(msgspec.Struct, frozen=True):
+    """A stored image version; a node of the lineage graph. `cost_usd` is integer micro-USD in the row."""
+
+    id: str
+    project_id: str
+    parent_progression_id: str | None
+    start_image_url: str | None
+    prompt: str
+    generated_image_url: str
+    original_image_r2_key: str
+    ai_provider: str
+    ai_notes: list[str]
+    ai_tags: list[str]
+    judgment: Judgment | None
+    created_at: int
+    job_id: str | None
+    item_id: str | None
+    edge: Edge
+    variant_index: int
+    ai_model: str | None
+    refined_prompt: str | None
+    start_image_r2_key: str | None
+    judge_status: Literal["ok", "error", "skipped"]
+    criteria: list[Criterion]
+    retry_suggestion: str | None
+    phash: str | None
+    width: int
+    height: int
+    sha256: str
+    seed: int | None
+    adjustments: list[str]
+    cost_usd: int
+
+
+class Upload(msgspec.Struct, frozen=True):
+    project_id: str
+    sha256: str
+    r2_key: str
+    mime: str
+    width: int
+    height: int
+    size: int
+    created_at: int
+
+
+class ArtifactRow(msgspec.Struct, frozen=True):
+    id: str
+    owner_id: str
+    title: str
+    template_r2_key: str | None
+    content_r2_key: str | None
+    public_slug: str
+    created_at: int
+    generator_id: str | None
+    options: dict[str, Any]
+    version: int
+    content_type: str | None
+    content_sha256: str | None
+    updated_at: int
+
+
+class ArtifactView(msgspec.Struct, frozen=True):
+    id: str
+    artifact_id: str
+    timestamp: int
+    ip_address: str | None
+    country: str | None
+    city: str | None
+    user_agent: str | None
+
+
+class Count(msgspec.Struct, frozen=True):
+    n: int

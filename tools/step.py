@@ -1,0 +1,91 @@
+"""`@step("area.verb")`: the one wrapper around every effect.
+
+It is the contract's `step.do(name, fn)`: one log line per call, and retries of `Unavailable` alone.
+The line's fields (`jobId`, `itemId`, `sessionId`, `provider`, `correlationId`) come from `bound`.
+"""
+
+import asyncio
+import functools
+import logging
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
+
+from tools.errors import PicassoError, Unavailable, VendorError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log = logging.getLogger("picasso.step")
+_fields: ContextVar[dict[str, Any]] = ContextVar("picasso_log_fields")
+
+TRIES = 3
+BACKOFF_SECONDS = 0.1
+
+
+@contextmanager
+def bound(**fields: Any) -> Iterator[None]:
+    """Add fields to every log line written inside the block (also in tasks started there)."""
+    token = _fields.set({**bound_fields(), **{k: v for k, v in fields.items() if v is not None}})
+    try:
+        yield
+    finally:
+        _fields.reset(token)
+
+
+def bound_fields() -> dict[str, Any]:
+    """The fields bound here and now, as a plain dict."""
+    return _fields.get({})
+
+
+def correlation_id() -> str:
+    """The id that joins an answer or a `fail` event to its log lines; made up outside any bound block."""
+    return str(bound_fields().get("correlationId") or uuid.uuid4().hex)
+
+
+def step(name: str) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
+    """Make an async effect observable and, for `Unavailable`, repeated up to `TRIES` times with jittered backoff."""
+
+    def wrap(effect: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        @functools.wraps(effect)
+        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            for left in reversed(range(TRIES)):
+                started = time.monotonic()
+                try:
+                    result = await effect(*args, **kwargs)
+                except BaseException as error:
+                    _line(name, started, error)
+                    if left == 0 or not isinstance(error, Unavailable):
+                        raise
+                    backoff = BACKOFF_SECONDS * 4 ** (TRIES - 1 - left) * random.uniform(0.8, 1.2)
+                    await asyncio.sleep(min(error.retry_after or backoff, 2.0))
+                else:
+                    _line(name, started, None)
+                    return result
+            raise AssertionError("unreachable")
+
+        return call
+
+    return wrap
+
+
+def _line(name: str, started: float, error: BaseException | None) -> None:
+    fields: dict[str, Any] = {
+        **bound_fields(),
+        "step": name,
+        "ms": round((time.monotonic() - started) * 1000, 2),
+        "outcome": "ok" if error is None else getattr(error, "code", type(error).__name__),
+    }
+    if isinstance(error, VendorError):
+        fields |= {"providerCode": error.provider_code, "providerStatus": error.provider_status}
+    expected = error is None or isinstance(error, PicassoError | asyncio.CancelledError)
+    log.log(
+        logging.INFO if expected else logging.ERROR,
+        name,
+        extra={"fields": fields},
+        exc_info=None if expected else error,
+    )
