@@ -27,6 +27,7 @@ CREATE TABLE jobs (
     idempotency_key TEXT,
     body_sha256 TEXT NOT NULL CHECK (length(body_sha256) = 64),
     correlation_id TEXT NOT NULL,
+    first_seq BIGINT NOT NULL DEFAULT 1 CHECK (first_seq >= 1),       -- of its first event in the session
     fence BIGINT NOT NULL DEFAULT 0 CHECK (fence >= 0),               -- grows with every claim
     idle_claims BIGINT NOT NULL DEFAULT 0 CHECK (idle_claims >= 0),   -- claims in a row that added nothing
     lease_until BIGINT NOT NULL DEFAULT 0,

@@ -180,6 +180,10 @@ class Workflow(Protocol):
         """Ask some worker to run the job; asking again while it is known is harmless."""
         ...
 
+    async def work(self, run: Callable[[str], Awaitable[None]]) -> None:
+        """Be a worker: call `run(job_id)` for what is enqueued, until cancelled; then wait for what is running."""
+        ...
+
     def slot(self, provider: str) -> AbstractAsyncContextManager[None]:
         """Hold one of the provider's PROVIDER_WIDTH places while a vendor works; waits in line for it."""
         ...

@@ -143,6 +143,7 @@ class Job(msgspec.Struct, frozen=True):
     retry_of: str | None
     body_sha256: str
     correlation_id: str
+    first_seq: int
     fence: int
     idle_claims: int
     lease_until: int

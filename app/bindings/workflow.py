@@ -1,0 +1,70 @@
+"""PICASSO_WORKFLOW: jobs as docket tasks over Redis. A task is only a nudge: the `jobs` row is the truth."""
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+
+from docket import Docket, Worker
+from redis.exceptions import RedisError
+
+from app.bindings.buckets import Buckets
+from app.bindings.redis import RedisServer
+from app.settings import Settings
+from tools.errors import Unavailable
+
+ENQUEUE_SECONDS = 2.0
+JOBS_AT_ONCE = 32
+
+logging.getLogger("docket").setLevel(logging.WARNING)
+
+
+class DocketWorkflow:
+    """Enqueues, and in a worker process runs, jobs by their id; the same id twice is one task."""
+
+    def __init__(self, docket: Docket, buckets: Buckets, settings: Settings) -> None:
+        self._docket, self._buckets, self._settings = docket, buckets, settings
+        self._run: Callable[[str], Awaitable[None]] | None = None
+        self._slots: dict[str, asyncio.Semaphore] = defaultdict()
+        docket.register(self.run_job)
+
+    async def run_job(self, job_id: str) -> None:
+        assert self._run is not None
+        await self._run(job_id)
+
+    async def enqueue(self, job_id: str) -> None:
+        # What is not enqueued now is found by the next sweep: the caller's promise does not hang on Redis.
+        with contextlib.suppress(RedisError, OSError, TimeoutError, Unavailable):
+            async with asyncio.timeout(ENQUEUE_SECONDS):
+                await self._docket.add("run_job", key=job_id)(job_id)
+
+    async def work(self, run: Callable[[str], Awaitable[None]]) -> None:
+        """Run jobs until cancelled; the running ones are waited for."""
+        self._run = run
+        async with Worker(
+            self._docket,
+            concurrency=JOBS_AT_ONCE,
+            redelivery_timeout=timedelta(seconds=self._settings.job_lease_seconds),
+            minimum_check_interval=timedelta(milliseconds=50),
+            reconnection_delay=timedelta(seconds=0.5),
+        ) as worker:
+            await worker.run_forever()
+
+    @contextlib.asynccontextmanager
+    async def slot(self, provider: str) -> AsyncIterator[None]:
+        widths = self._settings.provider_width
+        if provider not in self._slots:
+            self._slots[provider] = asyncio.Semaphore(widths.get(provider, widths["*"]))
+        async with self._slots[provider]:
+            yield
+
+    async def take(self, bucket: str, *, capacity: int, per_minute: int) -> float:
+        return await self._buckets.take(bucket, capacity=capacity, per_minute=per_minute)
+
+
+@contextlib.asynccontextmanager
+async def open_workflow(settings: Settings, server: RedisServer) -> AsyncIterator[DocketWorkflow]:
+    async with Docket(name="picasso-jobs", url=server.url, execution_ttl=timedelta(minutes=1)) as docket:
+        yield DocketWorkflow(docket, Buckets(server.client), settings)

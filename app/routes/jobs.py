@@ -1,0 +1,399 @@
+"""Jobs: submit, look, cancel, and try one item again."""
+
+import re
+import secrets
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from adapters import router
+from app.schemas import Body, Limit, Prompt, SessionId, Url, Word
+from app.security import limit_jobs
+from app.settings import Settings
+from graphs import prompts
+from tools import db, jobs
+from tools.env import Env
+from tools.errors import Conflict, Invalid, NotFound
+from tools.jobs import Place, Submission
+from tools.pages import LIMIT, Page
+from tools.rows import Attempt, Item, ItemError, Job, JobRequest, Kind, Progression
+
+MAX_ITEMS = 64
+TOKEN_KEY = re.compile(r"(?![+-]?\d+(\.\d*)?$)[A-Za-z0-9_.+/~-][A-Za-z0-9_.+/~:-]{0,254}")
+QUOTED_KEY = re.compile(r'"([\x20-\x21\x23-\x5b\x5d-\x7e]{1,255})"')
+NEEDS_START = frozenset({"edit", "inpaint", "outpaint", "variation", "upscale"})
+RETRYABLE = frozenset({"failed", "refused", "uncertain", "cancelled"})
+PARENT = "SELECT id FROM image_progressions WHERE id = :id AND project_id = :project_id"
+
+
+class NamedModel(Body, frozen=True):
+    """A provider and, if not its default one, its model."""
+
+    provider: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
+
+
+class SubmitJob(Body, frozen=True):
+    """One request that fans out over providers × variants. Only the first three are required."""
+
+    prompt: Prompt
+    providers: Annotated[list[str | NamedModel], msgspec.Meta(min_length=1, max_length=16)]
+    session_id: SessionId
+    variants: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
+    start_image_url: Url | None = None
+    parent_progression_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+    kind: Kind | None = None
+    mask_image_url: Url | None = None
+    reference_image_urls: Annotated[list[Url], msgspec.Meta(max_length=16)] = []
+    size: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$")] | None = None
+    quality: Word | None = None
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None
+    negative_prompt: Prompt | None = None
+    strict: bool = False
+    dry_run: bool = False
+    fallback: Annotated[list[str], msgspec.Meta(max_length=8)] = []
+
+
+class RetryItem(Body, frozen=True):
+    """How to try again: with other words, or with the judge's suggestion merged into the same ones."""
+
+    use_suggestion: bool = False
+    prompt: Prompt | None = None
+
+
+class QueuedItem(msgspec.Struct, frozen=True, rename="camel"):
+    item_id: str
+    provider: str
+    variant_index: int
+    status: str
+
+
+class Accepted(msgspec.Struct, frozen=True, rename="camel"):
+    """The 202. `stream` is where to follow the job from its first event."""
+
+    job_id: str
+    session_id: str
+    status: str
+    items: list[QueuedItem]
+    stream: str
+    project_id: str
+
+
+class AttemptView(msgspec.Struct, frozen=True, rename="camel"):
+    number: int
+    state: str
+    billed: bool
+    failure: str | None
+    provider_code: str | None
+    provider_status: int | None
+    request_id: str | None
+    usage: dict[str, Any] | None
+    cost_usd: float | None
+    created_at: int
+    sent_at: int | None
+    settled_at: int | None
+
+
+class ItemView(msgspec.Struct, frozen=True, rename="camel"):
+    item_id: str
+    provider: str
+    model: str
+    variant_index: int
+    seed: int | None
+    status: str
+    stage: str | None
+    progress: float
+    progression_id: str | None
+    duplicate_of: str | None
+    error: ItemError | None
+    original_r2_key: str | None
+    attempts: list[AttemptView]
+
+
+class Cost(msgspec.Struct, frozen=True, rename="camel"):
+    """What the job's calls cost so far, in `currency`; `unpriced` counts billed calls without a known price."""
+
+    currency: str
+    total: float
+    unpriced: int
+
+
+class JobView(msgspec.Struct, frozen=True, rename="camel"):
+    job_id: str
+    project_id: str
+    session_id: str
+    status: str
+    prompt: str
+    kind: str
+    created_at: int
+    started_at: int | None
+    ended_at: int | None
+    retry_of: str | None
+    parent_progression_id: str | None
+    request: JobRequest
+    metadata: Any
+    items: list[ItemView]
+    cost: Cost
+
+
+@post("/api/projects/{project_id:str}/jobs", status_code=202, operation_id="submitJob")
+async def submit_job(
+    request: Request[Any, Any, Any],
+    project_id: FromPath[str],
+    data: JSONBody[SubmitJob],
+    env: NamedDependency[Env],
+    settings: NamedDependency[Settings],
+) -> Response[Accepted]:
+    """Accept a job: rows and `queued` events are stored before the answer, vendors are called after it."""
+    await limit_jobs(request, env, settings)
+    key = idempotency_key(request.headers.getall("idempotency-key", []))
+    wanted = job_request(data)
+    submission = Submission(
+        project_id=project_id,
+        request=wanted,
+        places=places(env, wanted),
+        parent_progression_id=await _parent(env, project_id, wanted),
+        scope=f"project:{project_id}" if key else None,
+        key=key,
+    )
+    return await _accept(env, submission)
+
+
+@get("/api/projects/{project_id:str}/jobs", operation_id="listJobs", opt={"access": "read"})
+async def list_jobs(
+    project_id: FromPath[str],
+    env: NamedDependency[Env],
+    limit: Limit = LIMIT,
+    cursor: FromQuery[str | None] = None,
+) -> Page[JobView]:
+    """The project's jobs, newest first."""
+    found = await jobs.of_project(env, project_id, cursor, limit)
+    return Page([await _view(env, job) for job in found.items], found.next_cursor)
+
+
+@get("/api/jobs/{job_id:str}", operation_id="getJob", opt={"access": "read"})
+async def get_job(job_id: FromPath[str], env: NamedDependency[Env]) -> JobView:
+    """The job with its items in request order and every call that was made for them."""
+    return await _view(env, await jobs.get(env, job_id))
+
+
+@post("/api/jobs/{job_id:str}/cancel", status_code=200, operation_id="cancelJob")
+async def cancel_job(job_id: FromPath[str], env: NamedDependency[Env]) -> JobView:
+    """End the job now. Repeating it, or cancelling an ended job, changes nothing."""
+    return await _view(env, await jobs.cancel(env, job_id))
+
+
+@post("/api/jobs/{job_id:str}/items/{item_id:str}/retry", status_code=202, operation_id="retryItem")
+async def retry_item(
+    request: Request[Any, Any, Any],
+    job_id: FromPath[str],
+    item_id: FromPath[str],
+    env: NamedDependency[Env],
+    settings: NamedDependency[Settings],
+    data: JSONBody[RetryItem],
+) -> Response[Accepted]:
+    """A new job of one item, for an item that ended without an image or was judged a fail."""
+    await limit_jobs(request, env, settings)
+    key = idempotency_key(request.headers.getall("idempotency-key", []))
+    job = await jobs.get(env, job_id)
+    item = next((item for item in await jobs.items(env.DB, job_id) if item.id == item_id), None)
+    if item is None:
+        raise NotFound("this job has no such item")
+    progression = await db.get_progression(env, item.progression_id) if item.progression_id else None
+    if item.status not in RETRYABLE and not (progression and progression.judgment == "fail"):
+        raise Conflict(
+            "only items without an image or with a failed judgement can be tried again", code="not_retryable"
+        )
+    wanted = retry_request(job, item, data, progression)
+    submission = Submission(
+        project_id=job.project_id,
+        request=wanted,
+        places=places(env, wanted),
+        inputs=job.inputs,
+        parent_progression_id=progression.id if progression else job.parent_progression_id,
+        retry_of=item.id,
+        scope=f"item:{item.id}" if key else None,
+        key=key,
+    )
+    return await _accept(env, submission)
+
+
+def idempotency_key(values: list[str]) -> str | None:
+    """The caller's key, bare or quoted alike; None without the header.
+
+    Fails: Invalid (400) for more than one header, and for anything that is neither a token nor a quoted string of at
+    most 255 characters (draft-ietf-httpapi-idempotency-key-header, which knows the quoted form only).
+    """
+    if not values:
+        return None
+    if len(values) == 1:
+        if quoted := QUOTED_KEY.fullmatch(values[0]):
+            return quoted[1]
+        if TOKEN_KEY.fullmatch(values[0]):
+            return values[0]
+    raise Invalid(
+        "Idempotency-Key must be one token or quoted string of 1 to 255 characters",
+        code="bad_idempotency_key",
+        status=400,
+    )
+
+
+def job_request(data: SubmitJob) -> JobRequest:
+    """The request with its defaults filled in; the same body always gives the same request.
+
+    Fails: Invalid (422) for combinations that no provider could serve.
+    """
+    kind = data.kind or ("edit" if data.start_image_url else "generate")
+    if data.dry_run:
+        raise Invalid("quotes are not available in this version", code="not_available", detail={"field": "dryRun"})
+    if data.fallback:
+        raise Invalid("fallback is not available in this version", code="not_available", detail={"field": "fallback"})
+    if kind in NEEDS_START and not data.start_image_url:
+        raise Invalid(f"{kind} needs a startImageUrl", code="start_image_missing", detail={"field": "startImageUrl"})
+    if (kind == "inpaint") != (data.mask_image_url is not None):
+        raise Invalid(
+            "maskImageUrl goes with kind inpaint, and inpaint needs one",
+            code="mask_mismatch",
+            detail={"field": "maskImageUrl"},
+        )
+    named = [NamedModel(provider=entry) if isinstance(entry, str) else entry for entry in data.providers]
+    return JobRequest(
+        prompt=data.prompt,
+        providers=[{"provider": entry.provider, **({"model": entry.model} if entry.model else {})} for entry in named],
+        session_id=data.session_id,
+        variants=data.variants,
+        start_image_url=data.start_image_url,
+        parent_progression_id=data.parent_progression_id,
+        kind=kind,
+        mask_image_url=data.mask_image_url,
+        reference_image_urls=data.reference_image_urls,
+        size=data.size,
+        quality=data.quality,
+        seed=data.seed,
+        negative_prompt=data.negative_prompt,
+        strict=data.strict,
+    )
+
+
+def retry_request(job: Job, item: Item, data: RetryItem, progression: Progression | None) -> JobRequest:
+    """The one item's part of the job's request, with the words to try now."""
+    prompt = data.prompt or job.prompt
+    if data.use_suggestion:
+        if progression is None or progression.retry_suggestion is None:
+            raise Invalid(
+                "the judge made no suggestion for this item", code="no_suggestion", detail={"field": "useSuggestion"}
+            )
+        prompt = prompts.merge_suggestion(prompt, progression.retry_suggestion)
+    return msgspec.structs.replace(
+        job.request, prompt=prompt, providers=[{"provider": item.provider, "model": item.model}], variants=1
+    )
+
+
+def places(env: Env, wanted: JobRequest) -> list[Place]:
+    """One place per provider × variant.
+
+    Fails: Invalid (422) from the router, or when there are more than MAX_ITEMS.
+    """
+    found = router.spread(env, wanted, wanted.seed if wanted.seed is not None else secrets.randbelow(2**31 - 64))
+    if len(found) > MAX_ITEMS:
+        raise Invalid(f"one job may have at most {MAX_ITEMS} items", code="too_many_items", detail={"max": MAX_ITEMS})
+    return found
+
+
+async def _parent(env: Env, project_id: str, wanted: JobRequest) -> str | None:
+    """The progression this job builds on, named or given as its start image; both must be of this project."""
+    start = wanted.start_image_url or ""
+    named = [
+        wanted.parent_progression_id,
+        start.removeprefix("progression:") if start.startswith("progression:") else None,
+    ]
+    for progression_id in filter(None, named):
+        found = await env.DB.one(PARENT, jobs.Identified, id=progression_id, project_id=project_id)
+        if found is None:
+            raise Invalid(
+                "this project has no such progression",
+                code="unknown_progression",
+                detail={"progressionId": progression_id},
+            )
+    return next(filter(None, named), None)
+
+
+async def _accept(env: Env, submission: Submission) -> Response[Accepted]:
+    job, replayed = await jobs.submit(env, submission)
+    items = [
+        QueuedItem(item.id, item.provider, item.variant_index, "queued") for item in await jobs.items(env.DB, job.id)
+    ]
+    stream = f"/api/stream/{job.session_id}?since={job.first_seq - 1}"
+    body = Accepted(job.id, job.session_id, "queued", items, stream, job.project_id)
+    return Response(body, status_code=202, headers={"Idempotency-Replayed": "true"} if replayed else {})
+
+
+async def _view(env: Env, job: Job) -> JobView:
+    items, ledger = await jobs.items(env.DB, job.id), await jobs.attempts(env, job.id)
+    return JobView(
+        job_id=job.id,
+        project_id=job.project_id,
+        session_id=job.session_id,
+        status=job.status,
+        prompt=job.prompt,
+        kind=job.kind,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        ended_at=job.ended_at,
+        retry_of=job.retry_of,
+        parent_progression_id=job.parent_progression_id,
+        request=job.request,
+        metadata=job.metadata,
+        items=[item_view(item, [call for call in ledger if call.item_id == item.id]) for item in items],
+        cost=cost_of(ledger),
+    )
+
+
+def item_view(item: Item, calls: list[Attempt]) -> ItemView:
+    return ItemView(
+        item_id=item.id,
+        provider=item.provider,
+        model=item.model,
+        variant_index=item.variant_index,
+        seed=item.seed,
+        status=item.status,
+        stage=item.stage,
+        progress=item.progress,
+        progression_id=item.progression_id,
+        duplicate_of=item.duplicate_of,
+        error=item.error,
+        original_r2_key=item.original_r2_key,
+        attempts=[attempt_view(call) for call in calls],
+    )
+
+
+def attempt_view(call: Attempt) -> AttemptView:
+    return AttemptView(
+        number=call.number,
+        state=call.state,
+        billed=bool(call.billed),
+        failure=call.failure,
+        provider_code=call.provider_code,
+        provider_status=call.provider_status,
+        request_id=call.request_id,
+        usage=call.usage,
+        cost_usd=None if call.cost_micros is None else call.cost_micros / 1e6,
+        created_at=call.created_at,
+        sent_at=call.sent_at,
+        settled_at=call.settled_at,
+    )
+
+
+def cost_of(calls: list[Attempt]) -> Cost:
+    """The sum of the priced calls, and how many billed ones have no price."""
+    return Cost(
+        currency="USD",
+        total=sum(call.cost_micros or 0 for call in calls) / 1e6,
+        unpriced=sum(bool(call.billed) and call.cost_micros is None for call in calls),
+    )
+
+
+handlers = [submit_job, list_jobs, get_job, cancel_job, retry_item]

@@ -1,0 +1,54 @@
+"""The judge: `look` at the delivered image beside the prompt, then `record` the verdict in row and event."""
+
+from typing import Any, Literal, TypedDict
+
+import msgspec
+from langgraph.errors import NodeError
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+from tools.measure import Verdict
+
+from graphs.runs import run_of
+from tools import ai, db, jobs, ledger
+from tools.env import Env
+
+JUDGE_SECONDS = 30.0
+
+
+class JudgeState(TypedDict):
+    item_id: str
+    """The item whose progression is judged."""
+    verdict: dict[str, Any] | None
+    judge_status: Literal["ok", "error", "skipped"]
+
+
+async def look(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
+    """One look by the vision model (or the built-in measures)."""
+    env = runtime.context
+    item = await ledger.item(env, state["item_id"])
+    if item.ended_at is not None or item.progression_id is None:
+        return {"verdict": None, "judge_status": "skipped"}
+    progression = await db.get_progression(env, item.progression_id)
+    verdict = await ai.see(env, await jobs.get(env, item.job_id), item, progression)
+    return {"verdict": msgspec.to_builtins(verdict), "judge_status": "ok"}
+
+
+async def give_up(state: JudgeState, error: NodeError) -> Command[Literal["record"]]:
+    """A judge that fails or hangs is written down as such; the image stands without a verdict."""
+    return Command(update={"verdict": None, "judge_status": "error"}, goto="record")
+
+
+async def record(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
+    """Row and event in one transaction."""
+    verdict = msgspec.convert(state["verdict"], Verdict) if state["verdict"] else None
+    await ledger.record_judgement(runtime.context, run_of(), state["item_id"], verdict, state["judge_status"])
+    return {}
+
+
+builder = StateGraph(JudgeState, context_schema=Env)
+builder.add_node("look", look, timeout=JUDGE_SECONDS, error_handler=give_up)
+builder.add_node("record", record)
+builder.add_edge(START, "look")
+builder.add_edge("look", "record")
+builder.add_edge("record", END)
