@@ -94,7 +94,7 @@ class JobRunner:
         self._controls.add(control)
         try:
             begun = (await self._graph.aget_state(config)).next
-            start: Any = None if begun else {"job_id": job.id, "open": [], "passes": 0, "ended": []}
+            start: Any = None if begun else {"job_id": job.id, "open": [], "passes": 0}
             await self._graph.ainvoke(start, config, context=self._env, durability="sync", control=control)
         except GraphDrained:
             return

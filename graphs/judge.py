@@ -40,9 +40,9 @@ async def give_up(state: JudgeState, error: NodeError) -> Command[Literal["recor
 
 
 async def record(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
-    """Row and event in one transaction."""
+    """Verdict, its event and the item's end in one transaction."""
     verdict = msgspec.convert(state["verdict"], Verdict) if state["verdict"] else None
-    await ledger.record_judgement(runtime.context, run_of(), state["item_id"], verdict, state["judge_status"])
+    await ledger.conclude(runtime.context, run_of(), state["item_id"], verdict, state["judge_status"])
     return {}
 
 

@@ -1,15 +1,14 @@
 """A job from its row to its last event.
 
     prepare ─▶ one item subgraph per open item ─▶ finish ─▶ (items left? again) ─▶ end
-               buy ─▶ compare ─▶ deliver ─▶ judge ─▶ settle
+               buy ─▶ compare ─▶ deliver ─▶ judge (look ─▶ record)
 
 Nodes read the database, decide, and call tools; state holds ids only. Every node may run again after a crash:
 what was done is found in the rows and not done twice.
 """
 
 import asyncio
-import operator
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 from langgraph.errors import NodeError
 from langgraph.graph import END, START, StateGraph
@@ -17,7 +16,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
 from graphs import judge, prompts, purchase
-from graphs.pace import STAGES, ticking
+from graphs.pace import ticking
 from graphs.runs import run_of
 from tools import db, images, ingest, jobs, ledger
 from tools.env import Env
@@ -47,18 +46,16 @@ class JobState(TypedDict):
     """Items that have not ended."""
     passes: int
     """How often the open items have been sent out."""
-    ended: Annotated[list[str], operator.add]
 
 
 class ItemState(TypedDict):
     item_id: str
     alive: bool
     """Whether the item still has steps before it."""
-    ended: Annotated[list[str], operator.add]
 
 
 class ItemOutput(TypedDict):
-    ended: Annotated[list[str], operator.add]
+    """Nothing: what an item came to stands in its row."""
 
 
 async def prepare(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
@@ -72,7 +69,7 @@ async def prepare(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
         for item in items:
             await ledger.fail_item(env, run, item.id, "failed", "start_image_rejected", error.message)
         return {"open": [], "passes": 0}
-    await ledger.start_items(env, run, items, "refine", STAGES["refine"])
+    await ledger.start_items(env, run, items, "refine")
     await ledger.plan(env, run, await _refine(env, job, items), inputs)
     return {"open": [item.id for item in items], "passes": 0}
 
@@ -81,7 +78,7 @@ async def _ingest(env: Env, run: Run, job: Job, items: list[Item]) -> Inputs:
     request = job.request
     if not (request.start_image_url or request.mask_image_url or request.reference_image_urls):
         return Inputs()
-    await ledger.start_items(env, run, items, "ingest", STAGES["ingest"])
+    await ledger.start_items(env, run, items, "ingest")
 
     async def take(name: str, url: str | None) -> StoredImage | None:
         return await ingest.ingest(env, job.project_id, job.id, name, url) if url else None
@@ -123,7 +120,6 @@ async def compare(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     env, run = runtime.context, run_of()
     item, attempt = await _bought(env, state["item_id"])
     if item.ended_at is None and item.phash is None:
-        await ledger.advance(env, run, item.id, "compare", STAGES["compare"])
         phash = await images.phash(env, await env.BUCKET.get(str(item.original_r2_key)))
         near = NEAR_DUPLICATE_BITS if (await jobs.get(env, run.job_id)).kind in ("generate", "variation") else -1
         await ledger.compare(env, run, item, phash, str(attempt.bytes_sha256), near=near)
@@ -147,18 +143,6 @@ async def deliver(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     return {"alive": item.ended_at is None}
 
 
-async def announce_judge(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
-    """Tell that the judge begins."""
-    await ledger.advance(runtime.context, run_of(), state["item_id"], "judge", STAGES["judge"])
-    return {}
-
-
-async def settle(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
-    """The item's end, with its image."""
-    await ledger.complete_item(runtime.context, run_of(), state["item_id"])
-    return {"ended": [state["item_id"]]}
-
-
 async def isolate(state: ItemState, error: NodeError, runtime: Runtime[Env]) -> Command[Literal["finish"]]:
     """One item's trouble stays its own. What did not answer is tried again by `finish`; the rest ends the item."""
     env, run, cause = runtime.context, run_of(), error.error
@@ -167,10 +151,10 @@ async def isolate(state: ItemState, error: NodeError, runtime: Runtime[Env]) -> 
     if not isinstance(cause, Unavailable):
         item = await ledger.item(env, state["item_id"])
         if item.progression_id:
-            await ledger.complete_item(env, run, item.id)
+            await ledger.conclude(env, run, item.id, None, "error")
         else:
             await ledger.fail_item(env, run, item.id, "failed", *reason_of(cause))
-    return Command(update={"ended": [state["item_id"]]}, goto="finish")
+    return Command(goto="finish")
 
 
 def reason_of(cause: BaseException) -> tuple[str, str]:
@@ -199,7 +183,7 @@ def again(state: JobState) -> list[Send] | Literal["__end__"]:
 
 
 def _sent(item_ids: list[str]) -> list[Send]:
-    return [Send("item", {"item_id": id, "alive": True, "ended": []}) for id in item_ids]
+    return [Send("item", {"item_id": id, "alive": True}) for id in item_ids]
 
 
 def alive(state: ItemState) -> Literal["on", "__end__"]:
@@ -253,16 +237,12 @@ def _item_builder() -> "StateGraph[ItemState, Env, ItemState, ItemOutput]":
     graph.add_node("buy", buy)
     graph.add_node("compare", compare, timeout=STEP_SECONDS)
     graph.add_node("deliver", deliver, timeout=STEP_SECONDS)
-    graph.add_node("announce_judge", announce_judge)
     graph.add_node("judge", judge.builder.compile())
-    graph.add_node("settle", settle)
     graph.add_edge(START, "buy")
     graph.add_conditional_edges("buy", alive, {"on": "compare", END: END})
     graph.add_conditional_edges("compare", alive, {"on": "deliver", END: END})
-    graph.add_conditional_edges("deliver", alive, {"on": "announce_judge", END: END})
-    graph.add_edge("announce_judge", "judge")
-    graph.add_edge("judge", "settle")
-    graph.add_edge("settle", END)
+    graph.add_conditional_edges("deliver", alive, {"on": "judge", END: END})
+    graph.add_edge("judge", END)
     return graph
 
 

@@ -13,7 +13,6 @@ import msgspec
 
 from adapters import router
 from adapters.provider import ImageOp, InputImage, OnProgress, ProviderResult
-from graphs.pace import STAGES
 from tools import images, ledger, r2
 from tools.env import Env
 from tools.errors import Invalid, NotFound, Refused, TooLarge, Unavailable, Uncertain, VendorError
@@ -155,7 +154,7 @@ async def _call(env: Env, run: Run, job: Job, item: Item, number: int, attempt: 
         key = await patiently(
             lambda: r2.put_original(env, job.project_id, job.id, _name(item), result.data, result.mime)
         )
-    await ledger.advance(env, run, item.id, "store", STAGES["store"])
+    await ledger.advance(env, run, item.id, "store")
     await patiently(lambda: _take_in(env, run, attempt, key, result))
     return None
 
@@ -200,13 +199,10 @@ async def _take_in(env: Env, run: Run, attempt: Attempt, key: str, result: Provi
 
 
 def _teller(env: Env, run: Run, item: Item) -> OnProgress:
-    """`on_progress` of one call: the adapter's own fraction becomes the item's, between two stages."""
-    begin, end = STAGES["generate"], STAGES["store"]
-
     async def tell(
         fraction: float, stage: Literal["generate"] = "generate", preview_bytes: bytes | None = None
     ) -> None:
-        await ledger.advance(env, run, item.id, stage, begin + (end - begin) * min(max(fraction, 0.0), 1.0))
+        await ledger.advance(env, run, item.id, stage, fraction)
 
     return tell
 

@@ -34,6 +34,10 @@ def test_a_good_history_has_no_violations() -> None:
     assert violations(GOOD) == []
 
 
+def call(state: str) -> dict[str, Any]:
+    return {"id": "b", "item_id": "i", "state": state}
+
+
 @pytest.mark.parametrize(
     "plant",
     [
@@ -46,12 +50,8 @@ def test_a_good_history_has_no_violations() -> None:
         pytest.param(lambda left: left.jobs[0].update(ended_at=None), id="an open job"),
         pytest.param(lambda left: left.progressions.clear(), id="an item without its row"),
         pytest.param(lambda left: left.progressions.append({"id": "q", "job_id": "j"}), id="a row without its item"),
-        pytest.param(
-            lambda left: left.attempts.append({"id": "b", "item_id": "i", "state": "sent"}), id="an open call"
-        ),
-        pytest.param(
-            lambda left: left.attempts.append({"id": "b", "item_id": "i", "state": "succeeded"}), id="bought twice"
-        ),
+        pytest.param(lambda left: left.attempts.append(call("sent")), id="an open call"),
+        pytest.param(lambda left: left.attempts.append(call("succeeded")), id="bought twice"),
         pytest.param(lambda left: left.attempts.clear(), id="an image nobody bought"),
     ],
 )

@@ -95,11 +95,22 @@ SELECT * FROM job_items WHERE duplicate_of = :id AND status = 'running' ORDER BY
 """
 PROMOTE = "UPDATE job_items SET duplicate_of = :keeper WHERE id = :id AND status = 'running'"
 PROMOTE_FIRST = "UPDATE job_items SET duplicate_of = NULL WHERE id = :id AND status = 'running'"
-ATTACH = "UPDATE job_items SET progression_id = :progression_id WHERE id = :id AND status = 'running' RETURNING *"
+ATTACH = "UPDATE job_items SET progression_id = :progression_id WHERE id = :id AND status = 'running'"
 PROGRESSION = "SELECT * FROM image_progressions WHERE id = :id"
 FINISH = """
 UPDATE jobs SET status = :status, ended_at = :now WHERE id = :id AND status = 'running'
 """
+
+BEGINS: dict[Stage, float] = {
+    "ingest": 0.02,
+    "refine": 0.05,
+    "generate": 0.10,
+    "store": 0.70,
+    "compare": 0.75,
+    "deliver": 0.80,
+    "judge": 0.90,
+}
+"""How far an item is when a step begins. The end of one step is told as the beginning of the next."""
 
 Outcome = Literal["succeeded", "failed", "refused", "uncertain", "abandoned"]
 
@@ -195,13 +206,13 @@ async def open_jobs(env: Env) -> list[str]:
 
 
 @step("ledger.start_items")
-async def start_items(env: Env, run: Run, items: Sequence[Item], stage: Stage, progress: float) -> None:
+async def start_items(env: Env, run: Run, items: Sequence[Item], stage: Stage) -> None:
     """Say `running` once per item that still was queued, and that `stage` begins for every running one."""
     async with change(env, run) as ledger:
         for item in items:
             if started := await ledger.tx.one(START_ITEM, Item, id=item.id, now=now_ms()):
                 ledger.tell(Running(**_about(started)))
-            await _advance(ledger, item.id, stage, progress)
+            await _advance(ledger, item.id, stage)
 
 
 @step("ledger.plan")
@@ -211,18 +222,18 @@ async def plan(env: Env, run: Run, metadata: JobMetadata, inputs: Inputs) -> Non
         await ledger.tx.run(PLAN, id=run.job_id, metadata=dump(metadata), inputs=dump(inputs))
 
 
-async def advance(
-    env: Env, run: Run, item_id: str, stage: Stage, progress: float, preview_url: str | None = None
-) -> None:
-    """Tell how far an item is (0 … 1, never falling); nothing happens once it has ended."""
+async def advance(env: Env, run: Run, item_id: str, stage: Stage, fraction: float = 0.0) -> None:
+    """Tell that the item is in `stage`, a `fraction` (0 … 1) of it done; nothing happens once it has ended."""
     async with change(env, run) as ledger:
-        await _advance(ledger, item_id, stage, progress, preview_url)
+        await _advance(ledger, item_id, stage, fraction)
 
 
-async def _advance(ledger: Change, item_id: str, stage: Stage, progress: float, preview_url: str | None = None) -> None:
+async def _advance(ledger: Change, item_id: str, stage: Stage, fraction: float = 0.0) -> None:
+    begin, end = BEGINS[stage], min([at for at in BEGINS.values() if at > BEGINS[stage]], default=1.0)
+    progress = begin + (end - begin) * min(max(fraction, 0.0), 1.0)
     item = await ledger.tx.one(ADVANCE, Item, id=item_id, stage=stage, progress=progress)
     if item:
-        ledger.tell(Progress(**_about(item), progress=item.progress, stage=stage, preview_url=preview_url))
+        ledger.tell(Progress(**_about(item), progress=item.progress, stage=stage))
 
 
 async def item(env: Env, item_id: str) -> Item:
@@ -238,7 +249,7 @@ async def attempts(env: Env, item_id: str) -> list[Attempt]:
 
 @step("ledger.intend")
 async def intend(env: Env, run: Run, item: Item, number: int, *, free: bool) -> Attempt:
-    """Write down the next call before anything else is done for it."""
+    """Write down the next call before anything else is done for it, and tell that `generate` begins."""
     attempt_id = derived_id(item.id, "attempt", number)
     async with change(env, run) as ledger:
         await ledger.tx.run(
@@ -252,6 +263,7 @@ async def intend(env: Env, run: Run, item: Item, number: int, *, free: bool) -> 
             free=int(free),
             now=now_ms(),
         )
+        await _advance(ledger, item.id, "generate")
     return (await attempts(env, item.id))[-1]
 
 
@@ -272,6 +284,8 @@ async def settle(env: Env, run: Run, attempt: Attempt, settlement: Settlement, o
         await _settle(ledger.tx, attempt.id, settlement)
         if original:
             await ledger.tx.run(KEEP_ORIGINAL, id=attempt.item_id, key=original)
+        if settlement.outcome == "succeeded":
+            await _advance(ledger, attempt.item_id, "compare")
 
 
 async def _settle(tx: Statements, attempt_id: str, settlement: Settlement) -> None:
@@ -317,8 +331,10 @@ async def compare(env: Env, run: Run, item: Item, phash: str, sha256: str, *, ne
         marked = await ledger.tx.one(
             MARK_COMPARED, Item, id=item.id, phash=phash, duplicate_of=keeper.id if keeper else None
         )
-        if marked and keeper and keeper.status == "complete":
-            await _end(ledger, marked.id, "duplicate", None)
+        if keeper is None:
+            await _advance(ledger, item.id, "deliver")
+        elif marked and keeper.status == "complete":
+            await _end(ledger, item.id, "duplicate", None)
     return keeper.id if keeper else None
 
 
@@ -334,14 +350,16 @@ async def deliver(env: Env, run: Run, item: Item, progression: Progression) -> b
         if current is None or current.status != "running":
             return False
         await db.insert_progression(ledger.tx, progression)
-        return bool(await ledger.tx.one(ATTACH, Item, id=item.id, progression_id=progression.id))
+        await ledger.tx.run(ATTACH, id=item.id, progression_id=progression.id)
+        await _advance(ledger, item.id, "judge")
+        return True
 
 
-@step("ledger.record_judgement")
-async def record_judgement(
+@step("ledger.conclude")
+async def conclude(
     env: Env, run: Run, item_id: str, verdict: Verdict | None, status: Literal["ok", "error", "skipped"]
 ) -> None:
-    """Keep the verdict in the progression's row and tell it; nothing happens once the item has ended."""
+    """Keep the verdict in the progression's row, tell it, and end the item with its image; nothing changes once ended."""
     async with change(env, run) as ledger:
         item = await ledger.tx.one(ITEM, Item, id=item_id)
         if item is None or item.status != "running" or item.progression_id is None:
@@ -357,6 +375,7 @@ async def record_judgement(
             retry_suggestion=verdict.retry_suggestion if verdict else None,
         )
         ledger.tell(_judged(item, verdict, status))
+        await _end(ledger, item.id, "complete", None)
 
 
 def _judged(item: Item, verdict: Verdict | None, status: Literal["ok", "error", "skipped"]) -> Judge:
@@ -375,13 +394,6 @@ def _judged(item: Item, verdict: Verdict | None, status: Literal["ok", "error", 
         retry_suggestion=verdict.retry_suggestion if verdict else None,
         retry=again,
     )
-
-
-@step("ledger.complete_item")
-async def complete_item(env: Env, run: Run, item_id: str) -> None:
-    """End the item with its image, and the duplicates that waited for it. Repeating it changes nothing."""
-    async with change(env, run) as ledger:
-        await _end(ledger, item_id, "complete", None)
 
 
 @step("ledger.fail_item")
