@@ -359,7 +359,7 @@ async def deliver(env: Env, run: Run, item: Item, progression: Progression) -> b
 async def conclude(
     env: Env, run: Run, item_id: str, verdict: Verdict | None, status: Literal["ok", "error", "skipped"]
 ) -> None:
-    """Keep the verdict in the progression's row, tell it, and end the item with its image; nothing changes once ended."""
+    """Keep the verdict in the progression's row, tell it, and end the item with its image. Once ended, it is no-op."""
     async with change(env, run) as ledger:
         item = await ledger.tx.one(ITEM, Item, id=item_id)
         if item is None or item.status != "running" or item.progression_id is None:

@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
 from tests import histories
+from tests.journeys.calls import calling, ended, environ, new_project, submit
 from tests.server import Server, running
 from tests.wire import Wire
 
@@ -27,32 +29,12 @@ async def wire() -> AsyncIterator[Wire]:
         yield wire
 
 
-def environ(wire: Wire) -> dict[str, str]:
-    return {
-        "TOY_URL": wire.url,
-        "PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(Path("tests/guests").absolute())]),
-        "JOB_LEASE_SECONDS": "1",
-        "SKETCH_SECONDS": "0.3",
-        "JOBS_PER_MINUTE": "100000",
-    }
-
-
-async def submit(server: Server, project: str, key: str) -> str:
-    body = {"prompt": f"a red boat {key}", "providers": ["toy", "sketch"], "variants": ITEMS // 2, "sessionId": "s"}
-    answer = await server.client.post(f"/api/projects/{project}/jobs", json=body, headers={"Idempotency-Key": key})
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["jobId"])
-
-
-async def project(server: Server) -> str:
-    return str((await server.client.post("/api/projects", json={"name": "kills"})).json()["id"])
-
-
-async def ended(server: Server, job: str, seconds: float = 60) -> None:
-    """Wait until the job has ended, by asking for it."""
-    async with asyncio.timeout(seconds):
-        while (await server.client.get(f"/api/jobs/{job}")).json()["status"] in ("queued", "running"):
-            await asyncio.sleep(0.1)
+async def submit_mixed(client: httpx.AsyncClient, project: str, key: str) -> str:
+    """A job of 8 items, half of them paid."""
+    job = await submit(
+        client, project, key, prompt=f"a red boat {key}", providers=["toy", "sketch"], variants=ITEMS // 2
+    )
+    return str(job["jobId"])
 
 
 def checked(home: Path, wire: Wire) -> histories.Left:
@@ -70,13 +52,13 @@ async def test_a_server_may_be_killed_at_any_moment(tmp_path: Path, wire: Wire, 
     """SIGKILL of the server at random moments of a job of 8 items; a restart goes on by itself (J1 J2 J3 J5 E3 E4)."""
     chance, job, target = random.Random(7), "", ""
     for kill in range(rounds * 12):
-        async with running(tmp_path, **environ(wire)) as server:
-            target = target or await project(server)
-            job = await submit(server, target, f"k{kill // 2}")
+        async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
+            target = target or await new_project(client)
+            job = await submit_mixed(client, target, f"k{kill // 2}")
             await asyncio.sleep(chance.uniform(0.02, 1.2))
             os.kill(server.process.pid, signal.SIGKILL)
-    async with running(tmp_path, **environ(wire)) as server:
-        await ended(server, job)
+    async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
+        await ended(client, job)
         for status in [job["status"] for job in histories.read(tmp_path / "picasso.db").jobs]:
             assert status in ("complete", "running", "queued", "failed")
         async with asyncio.timeout(90):
@@ -98,13 +80,13 @@ async def _kill_children(server: Server, of: Callable[[psutil.Process], bool]) -
 async def test_the_image_child_may_be_killed(tmp_path: Path, wire: Wire, rounds: int) -> None:
     """SIGKILL of the process that decodes images costs time, not images (J13)."""
     chance, killed = random.Random(11), 0
-    async with running(tmp_path, **environ(wire)) as server:
-        target = await project(server)
+    async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
+        target = await new_project(client)
         for kill in range(rounds * 4):
-            job = await submit(server, target, f"k{kill}")
+            job = await submit_mixed(client, target, f"k{kill}")
             await asyncio.sleep(chance.uniform(0.1, 0.8))
             killed += await _kill_children(server, lambda child: "anyio.to_process" in " ".join(child.cmdline()))
-            await ended(server, job)
+            await ended(client, job)
         alive = server.process.pid
         assert psutil.pid_exists(alive)
     left = checked(tmp_path, wire)
@@ -115,16 +97,16 @@ async def test_the_image_child_may_be_killed(tmp_path: Path, wire: Wire, rounds:
 async def test_valkey_may_be_killed(tmp_path: Path, wire: Wire, rounds: int) -> None:
     """SIGKILL of the embedded Valkey in a job: its supervisor starts it again and the job ends complete (E7)."""
     chance = random.Random(13)
-    async with running(tmp_path, **environ(wire)) as server:
-        target = await project(server)
+    async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
+        target = await new_project(client)
         for kill in range(rounds * 4):
-            job = await submit(server, target, f"k{kill}")
+            job = await submit_mixed(client, target, f"k{kill}")
             await asyncio.sleep(chance.uniform(0.05, 0.8))
             for process in psutil.process_iter(["cmdline"]):
                 line = " ".join(process.info["cmdline"] or [])
                 if "valkey-server" in line and str(tmp_path) in line:
                     process.kill()
-            await ended(server, job)
+            await ended(client, job)
     left = checked(tmp_path, wire)
     assert {job["status"] for job in left.jobs} == {"complete"}
     assert len(wire.calls) == rounds * 4 * ITEMS // 2
