@@ -1,6 +1,7 @@
 """The false Internet: vendors played over real sockets, scripted per call, counting calls.
 
-A test starts `Wire()`, may queue `script` entries, and asks `calls` afterwards. Unscripted calls are answered.
+A test starts `Wire()`, may queue `script` entries, and asks `calls` afterwards. Unscripted calls are answered
+with a picture that depends on the seed alone; for prompts that open with "twins" it is always the same one.
 """
 
 import asyncio
@@ -96,7 +97,7 @@ class Wire:
             case "drop":
                 return
             case "ok":
-                body = picture(int(call.body["seed"] or 0))
+                body = picture(0 if call.body["prompt"].startswith("twins") else call.body["seed"])
             case "garbage":
                 body = b"these are not the bytes of an image"
             case "refuse" | "rate" | "error":

@@ -1,0 +1,242 @@
+"""A job from its post to its last event, and what vendors and callers can do to it."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests import histories
+from tests.journeys.calls import body, calling, ended, environ, events, new_project, submit
+from tests.server import Server, running
+from tests.wire import Answer, Fault, Wire
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Wire]:
+    async with Wire(delay=0.1) as wire:
+        yield wire
+
+
+@pytest.fixture
+async def server(tmp_path: Path, wire: Wire) -> AsyncIterator[Server]:
+    async with running(tmp_path, **environ(wire, VENDOR_SECONDS="3")) as server:
+        yield server
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[httpx.AsyncClient]:
+    async with calling(server) as client:
+        yield client
+
+
+def left(server: Server) -> histories.Left:
+    found = histories.read(server.home / "picasso.db")
+    assert histories.violations(found) == []
+    return found
+
+
+async def test_a_job_runs_to_its_end(client: httpx.AsyncClient, server: Server, wire: Wire) -> None:
+    """Accepted before any vendor is called; every item ends with an image that answers; the story is in order."""
+    project = await new_project(client)
+    accepted = await submit(client, project, providers=["sketch", "toy"], variants=2)
+    assert accepted["status"] == "queued" and [item["status"] for item in accepted["items"]] == ["queued"] * 4
+    assert [(item["provider"], item["variantIndex"]) for item in accepted["items"]] == [
+        ("sketch", 0),
+        ("sketch", 1),
+        ("toy", 0),
+        ("toy", 1),
+    ]
+    job = await ended(client, accepted["jobId"])
+    assert job["status"] == "complete" and len(wire.calls) == 2
+    assert [item["itemId"] for item in job["items"]] == [item["itemId"] for item in accepted["items"]]
+    assert set(job["metadata"]["refinedPrompt"]) == {"sketch", "toy"} and job["metadata"]["appliedTips"]["sketch"]
+    listed = (await client.get(f"/api/projects/{project}/progressions")).json()["items"]
+    assert {row["id"] for row in listed} == {item["progressionId"] for item in job["items"]}
+    for row in listed:
+        assert row["prompt"] == "a red boat at dawn" and row["judge_status"] == "ok"
+        assert (await client.get(row["generated_image_url"])).headers["content-type"].startswith("image/")
+    told = await events(client)
+    assert told[-1]["type"] == "complete" and told[-1]["data"]["scope"] == "job"
+    assert told[-1]["data"]["counts"] == {"complete": 4, "total": 4}
+    stages = [e["data"]["stage"] for e in told if e["type"] == "progress" and e["data"]["provider"] == "toy"]
+    assert list(dict.fromkeys(stages)) == ["refine", "generate", "store", "compare", "deliver", "judge"]
+    left(server)
+
+
+async def test_the_answer_comes_before_the_work(client: httpx.AsyncClient) -> None:
+    """202 takes less than the quickest vendor would (the median of ten posts is under 100 ms)."""
+    project, took = await new_project(client), []
+    for n in range(10):
+        begun = time.monotonic()
+        await submit(client, project, sessionId=f"s{n}")
+        took.append(time.monotonic() - begun)
+    assert sorted(took)[5] < 0.1
+
+
+FAULTS: list[tuple[list[Fault], str, str | None, int, list[str]]] = [
+    (["ok"], "complete", None, 1, ["succeeded"]),
+    (["refuse"], "refused", "refused", 1, ["refused"]),
+    (["empty"], "failed", "provider_empty", 1, ["failed"]),
+    (["garbage"], "failed", "image_rejected", 1, ["failed"]),
+    (["drop"], "uncertain", "uncertain", 1, ["uncertain"]),
+    (["hang"], "uncertain", "uncertain", 1, ["uncertain"]),
+    (["error", "ok"], "complete", None, 2, ["failed", "succeeded"]),
+    (["rate", "ok"], "complete", None, 2, ["failed", "succeeded"]),
+    (["error"] * 4, "failed", "provider_outage", 4, ["failed"] * 4),
+]
+
+
+@pytest.mark.parametrize(("script", "status", "code", "calls", "ledger"), FAULTS, ids=[">".join(f[0]) for f in FAULTS])
+async def test_every_fault_of_a_vendor_ends_that_item_alone(
+    client: httpx.AsyncClient, server: Server, wire: Wire,
+    script: list[Fault], status: str, code: str | None, calls: int, ledger: list[str],
+) -> None:  # fmt: skip
+    """The item ends as its vendor's fault says, each call is one ledger row, and the sibling is untouched (J7)."""
+    wire.script.extend(Answer(fault, retry_after="0") for fault in script)
+    job = await ended(client, (await submit(client, await new_project(client), providers=["toy", "sketch"]))["jobId"])
+    toy, sketch = job["items"]
+    assert (toy["status"], (toy["error"] or {}).get("code")) == (status, code)
+    assert sketch["status"] == "complete"
+    assert [attempt["state"] for attempt in toy["attempts"]] == ledger
+    assert len(wire.calls) == calls
+    left(server)
+
+
+async def test_near_duplicates_are_told_and_not_stored_twice(client: httpx.AsyncClient, server: Server) -> None:
+    """A vendor that paints the same picture three times: one is kept, two end `duplicate` naming it (J12)."""
+    project = await new_project(client)
+    accepted = await submit(client, project, providers=["toy"], variants=3, prompt="twins")
+    job = await ended(client, accepted["jobId"])
+    assert Counter(item["status"] for item in job["items"]) == {"complete": 1, "duplicate": 2}
+    kept = next(item for item in job["items"] if item["status"] == "complete")
+    assert {item["duplicateOf"] for item in job["items"]} == {None, kept["itemId"]}
+    assert len((await client.get(f"/api/projects/{project}/progressions")).json()["items"]) == 1
+    ends = [e["data"] for e in await events(client) if e["type"] == "complete" and e["data"]["scope"] == "item"]
+    assert sorted(bool(end.get("duplicateOf")) for end in ends) == [False, True, True]
+    left(server)
+
+
+async def test_width_is_bounded_per_provider(tmp_path: Path) -> None:
+    """Never more calls at once than PROVIDER_WIDTH says."""
+    async with Wire(delay=0.2) as wire:
+        async with running(tmp_path, **environ(wire, PROVIDER_WIDTH="toy=2")) as server, calling(server) as client:
+            await ended(
+                client, (await submit(client, await new_project(client), providers=["toy"], variants=6))["jobId"]
+            )
+        assert (len(wire.calls), wire.most_in_flight) == (6, 2)
+
+
+async def test_cancel_races_with_completion(client: httpx.AsyncClient, server: Server, wire: Wire, rounds: int) -> None:
+    """Whenever cancel comes, each item ends once, the job ends this way or that, nothing is called after it (J9)."""
+    project = await new_project(client)
+    for n in range(rounds * 12):
+        job = (await submit(client, project, providers=["toy", "sketch"], variants=2))["jobId"]
+        await asyncio.sleep(n * 0.06)
+        cancelled = await client.post(f"/api/jobs/{job}/cancel")
+        assert cancelled.status_code == 200
+        calls = len(wire.calls)
+        assert (await ended(client, job))["status"] in ("cancelled", "complete")
+        assert (await client.post(f"/api/jobs/{job}/cancel")).json()["status"] == cancelled.json()["status"]
+        assert len(wire.calls) <= calls + 2
+    async with asyncio.timeout(10):
+        while any(a["state"] in ("intent", "sent") for a in histories.read(server.home / "picasso.db").attempts):
+            await asyncio.sleep(0.1)
+    found = left(server)
+    statuses = Counter(job["status"] for job in found.jobs)
+    assert statuses["cancelled"] > 0
+    for item in found.items:
+        if item["status"] == "cancelled" and any(
+            a["state"] == "succeeded" and a["item_id"] == item["id"] for a in found.attempts
+        ):
+            assert (server.home / "bucket" / item["original_r2_key"]).is_file(), "bought bytes were lost"
+
+
+async def test_one_item_can_be_tried_again(client: httpx.AsyncClient, wire: Wire) -> None:
+    """A failed item becomes a new job of one item, once per key; a complete one is 409 (unless judged a fail)."""
+    wire.script.append(Answer("refuse"))
+    project = await new_project(client)
+    job = await ended(client, (await submit(client, project, providers=["toy"]))["jobId"])
+    url = f"/api/jobs/{job['jobId']}/items/{job['items'][0]['itemId']}/retry"
+    first = await client.post(url, json={"prompt": "a calmer boat"}, headers={"Idempotency-Key": "r"})
+    again = await client.post(url, json={"prompt": "a calmer boat"}, headers={"Idempotency-Key": "r"})
+    assert first.status_code == 202 and first.json() == again.json()
+    retried = await ended(client, first.json()["jobId"])
+    assert (retried["retryOf"], retried["prompt"], retried["status"]) == (
+        job["items"][0]["itemId"],
+        "a calmer boat",
+        "complete",
+    )
+    assert len(wire.calls) == 2
+    done = retried["items"][0]
+    refused = await client.post(f"/api/jobs/{retried['jobId']}/items/{done['itemId']}/retry", json={})
+    row = (await client.get(f"/api/progressions/{done['progressionId']}")).json()
+    assert refused.status_code == (202 if row["judgment"] == "fail" else 409)
+
+
+BAD: list[tuple[dict[str, Any], int, str]] = [
+    ({"prompt": ""}, 400, "prompt"),
+    ({"prompt": "   "}, 400, "prompt"),
+    ({"prompt": "x\u0000y"}, 400, "prompt"),
+    ({"prompt": 7}, 400, "prompt"),
+    ({"providers": []}, 400, "providers"),
+    ({"providers": ["nobody"]}, 422, "nobody"),
+    ({"providers": "sketch"}, 400, "providers"),
+    ({"providers": [{"provider": "sketch", "modle": "x"}]}, 400, "modle"),
+    ({"providers": [{"provider": "sketch", "model": "gpt-9"}]}, 422, "gpt-9"),
+    ({"variants": 0}, 400, "variants"),
+    ({"variants": 9}, 400, "variants"),
+    ({"variants": "2"}, 400, "variants"),
+    ({"sessionId": "a b"}, 400, "sessionId"),
+    ({"sessionId": "x" * 129}, 400, "sessionId"),
+    ({"size": "huge"}, 400, "size"),
+    ({"seed": -1}, 400, "seed"),
+    ({"kind": "dream"}, 400, "kind"),
+    ({"kind": "edit"}, 422, "startImageUrl"),
+    ({"kind": "inpaint", "startImageUrl": "https://example.com/a.png"}, 422, "maskImageUrl"),
+    ({"startImageUrl": "ftp://example.com/a.png"}, 400, "startImageUrl"),
+    ({"startImageUrl": "progression:nothere"}, 422, "nothere"),
+    ({"parentProgressionId": "nothere"}, 422, "nothere"),
+    ({"surprise": 1}, 400, "surprise"),
+    ({"kind": "upscale", "providers": ["toy"], "startImageUrl": "https://example.com/a.png"}, 422, "sketch"),
+]
+
+
+@pytest.fixture(scope="module")
+async def quiet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
+    async with Wire() as wire:
+        home = tmp_path_factory.mktemp("quiet")
+        async with running(home, **environ(wire)) as server, calling(server) as client:
+            yield client
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.parametrize(("change", "status", "named"), BAD, ids=[str(b[0])[:60] for b in BAD])
+async def test_bad_input_is_refused_at_the_door(
+    quiet: httpx.AsyncClient, change: dict[str, Any], status: int, named: str
+) -> None:
+    """One error shape, the right status, the field or the value that would be allowed named, nothing stored."""
+    project = await new_project(quiet)
+    answer = await quiet.post(f"/api/projects/{project}/jobs", json=body(**change))
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()["error"]) == {"code", "message", "detail", "correlationId"}
+    assert named in answer.text
+    assert (await quiet.get(f"/api/projects/{project}/jobs")).json()["items"] == []
+
+
+async def test_a_start_image_that_cannot_be_had_fails_the_items(quiet: httpx.AsyncClient) -> None:
+    """A private address as start image ends every item with start_image_rejected, and says no more."""
+    project = await new_project(quiet)
+    job = await submit(quiet, project, startImageUrl="http://127.0.0.1:9/a.png", variants=2, sessionId="start")
+    done = await ended(quiet, job["jobId"])
+    assert done["status"] == "failed"
+    assert {item["error"]["code"] for item in done["items"]} == {"start_image_rejected"}
+    assert "127.0.0.1" not in str([item["error"] for item in done["items"]])
