@@ -1,9 +1,10 @@
 """Settings: every environment variable, read once, from a mapping that is given. README has the same table."""
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -48,6 +49,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sketch_seconds: float
     fetch_allow: frozenset[str]
     """`host:port` pairs that the fetch guard lets through although they are not public."""
+    secrets: frozenset[str]
+    """Every configured value that must never be shown."""
+
+    def __repr__(self) -> str:
+        """Without values, because a settings object ends up in tracebacks."""
+        return f"Settings(home={str(self.home)!r})"
 
 
 VENDOR_NAMES = (
@@ -58,6 +65,16 @@ VENDOR_NAMES = (
     "CLOUDFLARE_ACCOUNT_ID",
     "CLOUDFLARE_API_TOKEN",
     "CLOUDFLARE_BASE_URL",
+)
+SECRET_NAMES = (
+    "API_KEY",
+    "OPENAI_API_KEY",
+    "GEMINI_API_KEY",
+    "CLOUDFLARE_API_TOKEN",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "OTEL_EXPORTER_OTLP_HEADERS",
 )
 NAMES = (
     "PICASSO_HOME",
@@ -108,10 +125,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
     host, port = get("HOST", "127.0.0.1", _text), get("PORT", "8000", _whole(0, 65535))
     api_key = values.get("API_KEY")
-    if "API_KEY" in environ and environ["API_KEY"] != "" and api_key != environ["API_KEY"]:
-        raise SettingError("API_KEY must not contain white space")
-    if api_key is not None and (len(api_key) < 32 or any(c.isspace() for c in api_key)):
-        raise SettingError("API_KEY must have at least 32 characters and no white space")
+    if raw_key := (environ.get("PREVIEW_API_KEY") if stage == "preview" else None) or environ.get("API_KEY"):
+        check_key(raw_key, "API_KEY")
     if api_key is None and host not in LOOPBACK:
         raise SettingError(f"API_KEY must be set to listen on {host}: only a loopback host makes its own")
     return Settings(
@@ -141,7 +156,24 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         view_ip=get("VIEW_IP", "truncated", _one_of("truncated", "full", "hashed", "none")),
         sketch_seconds=get("SKETCH_SECONDS", "0.5", _seconds(0, 600)),
         fetch_allow=get("FETCH_ALLOW", "", _hosts),
+        secrets=frozenset(_secrets(environ)),
     )
+
+
+def check_key(key: str, name: str) -> str:
+    """The key as it is. Fails: SettingError (opening with the name) when it is too weak to guard anything."""
+    if len(key) < 32 or not key.isascii() or not key.isprintable() or " " in key:
+        raise SettingError(f"{name} must have at least 32 characters, plain ASCII, and no white space")
+    return key
+
+
+def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
+    for stage in ("", "PREVIEW_"):
+        yield from (value for name in SECRET_NAMES if (value := environ.get(stage + name, "").strip()))
+        for name in ("DB", "REDIS_URL"):
+            if (value := environ.get(stage + name, "")).count("@"):
+                password = urlsplit(value).password or ""
+                yield from {password, unquote(password)} - {""}
 
 
 def _text(name: str, value: str) -> str:

@@ -1,0 +1,45 @@
+"""`open_env`: the settings' addresses become an `Env`; what was opened last is closed first."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from app.settings import Settings
+from tools.env import Env
+
+
+@contextlib.asynccontextmanager
+async def open_env(settings: Settings) -> AsyncIterator[Env]:
+    """Every binding, open for as long as the block runs.
+
+    Fails: Unavailable when one does not answer yet · SettingError when one must not be used as it is set up.
+    """
+    from app.bindings.actor import open_actor
+    from app.bindings.ai import open_ai
+    from app.bindings.assets import open_assets
+    from app.bindings.bucket import open_bucket
+    from app.bindings.database import open_database
+    from app.bindings.images import open_images
+    from app.bindings.memories import open_memories, open_preferences
+    from app.bindings.queue import open_queue
+    from app.bindings.redis import open_redis
+    from app.bindings.workflow import open_workflow
+
+    async with contextlib.AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        db = await enter(open_database(settings))
+        server = await enter(open_redis(settings))
+        yield Env(
+            DB=db,
+            BUCKET=await enter(open_bucket(settings)),
+            IMAGES=await enter(open_images(settings)),
+            AI=await enter(open_ai(settings)),
+            PICASSO_DO=await enter(open_actor(settings, db, server.client)),
+            AGENTIC_MEMORIES=open_memories(settings, server.client),
+            USER_PREFERENCES=open_preferences(server.client),
+            PICASSO_QUEUE=await enter(open_queue(server.client)),
+            PICASSO_WORKFLOW=await enter(open_workflow(settings, server)),
+            ASSETS=open_assets(),
+            DEFAULT_MODEL_REASONING=settings.default_model_reasoning,
+            DEFAULT_MODEL_VISION=settings.default_model_vision,
+            settings=settings,
+        )

@@ -1,0 +1,197 @@
+"""Log lines on stderr: one JSON object per event, or a readable line on a terminal.
+
+Whatever is logged, a line never holds a configured secret, text over 200 characters or a raw control character. Lines
+are written by a thread of their own behind a bounded queue, so that a slow or full sink delays nobody.
+"""
+
+import contextlib
+import json
+import logging
+import math
+import queue
+import re
+import threading
+import traceback
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any, TextIO
+
+from tools.step import bound_fields
+
+CHATTY = (
+    "uvicorn",
+    "httpx",
+    "httpcore",
+    "docket",
+    "botocore",
+    "boto3",
+    "urllib3",
+    "langchain",
+    "openai",
+    "google_genai",
+)
+"""Libraries of which only warnings are written."""
+
+LONGEST_TEXT = 200
+LONGEST_TRACE = 8000
+BACKLOG = 10_000
+HIDDEN = "[hidden]"
+KEY_LIKE = re.compile(
+    r"sk-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{20,}|A[KS]IA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20,}"
+    r"|(?i:(?<=bearer )[A-Za-z0-9._~+/=-]{8,})"
+    r"|(?i:(?<=[?&]key=)[^&\s\"']+|(?<=api_key=)[^&\s\"']+|(?<=token=)[^&\s\"']+|(?<=signature=)[^&\s\"']+)"
+    r"|(?<=://)[^/@\s]*:[^/@\s]*(?=@)"
+)
+UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+
+
+class Redaction:
+    """Makes text fit to be logged: configured secrets and whatever looks like a key are hidden."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        longest_first = sorted((secret for secret in secrets if len(secret) >= 4), key=len, reverse=True)
+        self._secrets = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+    def text(self, text: str, length: int = LONGEST_TEXT) -> str:
+        hidden = KEY_LIKE.sub(HIDDEN, self._secrets.sub(HIDDEN, text))
+        return hidden if len(hidden) <= length else hidden[: length - 1] + "…"
+
+    def value(self, value: Any) -> Any:
+        """A JSON-plain value without secrets; of anything else only its type."""
+        match value:
+            case str():
+                return self.text(value)
+            case float():
+                return value if math.isfinite(value) else str(value)
+            case None | bool() | int():
+                return value
+            case bytes():
+                return f"[{len(value)} bytes]"
+            case dict():
+                return {self.text(key): self.value(item) for key, item in value.items() if isinstance(key, str)}
+            case list() | tuple() | set() | frozenset():
+                return [self.value(item) for item in value]
+        return f"[{type(value).__name__}]"
+
+    def message(self, record: logging.LogRecord) -> str:
+        try:
+            return self.text(record.getMessage())
+        except (TypeError, ValueError, KeyError):
+            return self.text(str(record.msg))
+
+    def trace(self, record: logging.LogRecord) -> str:
+        """The traceback of a record, each line cut like any other text."""
+        assert record.exc_info is not None
+        lines = "".join(traceback.format_exception(*record.exc_info)).splitlines()
+        return "\n".join(self.text(line) for line in lines)[-LONGEST_TRACE:]
+
+
+class JsonLines(logging.Formatter):
+    """`{"ts", "level", "msg", …fields}`, one line per record."""
+
+    def __init__(self, redaction: Redaction) -> None:
+        super().__init__()
+        self._redaction = redaction
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "ts": int(record.created * 1000),
+            "level": record.levelname.lower(),
+            "msg": self._redaction.message(record),
+        }
+        for name, value in fields_of(record).items():
+            line.setdefault(self._redaction.text(name), self._redaction.value(value))
+        if record.exc_info:
+            line["trace"] = self._redaction.trace(record)
+        return UNSAFE.sub(_escaped, json.dumps(line, ensure_ascii=False))
+
+
+class ConsoleLines(logging.Formatter):
+    """A line for a person: time, level, message, the fields that matter."""
+
+    def __init__(self, redaction: Redaction) -> None:
+        super().__init__()
+        self._redaction = redaction
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S.%f")[:-3]
+        colour = {"WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}.get(record.levelname, "2")
+        fields = {name: value for name, value in fields_of(record).items() if value is not None and name != "step"}
+        facts = " ".join(f"{name}={self._redaction.value(value)}" for name, value in fields.items())
+        text = UNSAFE.sub(_escaped, f"{self._redaction.message(record)}  {facts}".rstrip())
+        line = f"\033[{colour}m{at} {record.levelname.lower():<7}\033[0m {text}"
+        if record.exc_info:
+            trace = self._redaction.trace(record).split("\n")
+            line += "".join(f"\n    {UNSAFE.sub(_escaped, part)}" for part in trace)
+        return line
+
+
+class Sink(logging.Handler):
+    """Hands records to a writing thread; when its queue is full they are dropped and counted."""
+
+    def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+        self._stream, self._backlog = stream, queue.Queue[logging.LogRecord | None](BACKLOG)
+        self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
+        self.dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.__dict__["fields"] = {**bound_fields(), **fields_of(record)}
+        try:
+            self._backlog.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write out what is queued, for at most two seconds."""
+        with contextlib.suppress(queue.Full):
+            self._backlog.put(None, timeout=1)
+        self._thread.join(timeout=1)
+
+    def _write_all(self) -> None:
+        while (record := self._backlog.get()) is not None:
+            self._write(record)
+            if self.dropped:
+                dropped, self.dropped = self.dropped, 0
+                message = f"{dropped} log lines were dropped"
+                self._write(logging.LogRecord("picasso.logs", logging.WARNING, "", 0, message, None, None))
+
+    def _write(self, record: logging.LogRecord) -> None:
+        try:
+            self._stream.write(self.format(record) + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            self.dropped += 1
+
+
+@contextlib.contextmanager
+def logging_to(stream: TextIO, secrets: Iterable[str]) -> Iterator[None]:
+    """Write this process's log lines to the stream until the block ends."""
+    redaction = Redaction(secrets)
+    sink = Sink(stream, ConsoleLines(redaction) if stream.isatty() else JsonLines(redaction))
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(sink)
+    root.setLevel(logging.INFO)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    sink.start()
+    try:
+        yield
+    finally:
+        root.removeHandler(sink)
+        root.setLevel(before)
+        sink.stop()
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    fields = record.__dict__.get("fields")
+    return {name: value for name, value in fields.items() if isinstance(name, str)} if isinstance(fields, dict) else {}
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"

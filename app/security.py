@@ -1,0 +1,209 @@
+"""Who may come in: the key, the caller's address, the rate of job submissions, and what is kept of a visitor.
+
+Every handler needs the key unless its `opt` says `access="open"` (anyone) or `access="read"` (a key only when
+READS_NEED_KEY is true). The guard stands on the whole application, so a new route is closed until it says otherwise.
+"""
+
+import hmac
+import ipaddress
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.enums import RequestEncodingType
+from litestar.handlers import BaseRouteHandler
+from litestar.types import Scope
+
+from app.errors import Unauthorized, WrongMedia
+from app.settings import Settings, check_key
+from tools.env import Env
+from tools.errors import Forbidden, RateLimited
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+STREAM = "/api/stream/"
+"""Browsers cannot set headers on these routes, so with READS_NEED_KEY the key may come as `?key=`."""
+JOB_BURST = 120
+USER_AGENT = 256
+
+
+class Visitor(msgspec.Struct, frozen=True):
+    """What is known of someone who opened a public page; None where nothing is, or where they asked for that."""
+
+    ip: str | None
+    country: str | None
+    city: str | None
+    user_agent: str | None
+
+
+async def check_access(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """The guard of every route: the key, then the body's type and size, before anything of the route runs.
+
+    Fails: Unauthorized · Forbidden (a stream from a foreign Origin) · WrongMedia · TooLarge.
+    """
+    settings: Settings = connection.app.state.settings
+    _check_key(connection, settings, access_to(handler))
+    if isinstance(connection, Request):
+        await _check_body(connection, handler)
+
+
+def access_to(handler: BaseRouteHandler) -> str:
+    """Who may use the handler: `open`, `read` or `key`."""
+    return str(handler.opt.get("access", "key"))
+
+
+def _check_key(connection: ASGIConnection[Any, Any, Any, Any], settings: Settings, access: str) -> None:
+    if access == "open" or (access == "read" and not settings.reads_need_key):
+        return
+    streams = access == "read" and connection.scope["path"].startswith(STREAM)
+    if streams and not known_origin(connection.scope, settings):
+        raise Forbidden("this origin may not read the stream")
+    given = header_values(connection.scope, b"x-api-key")
+    if streams and not given:
+        given = connection.query_params.getall("key", [])
+    if len(given) != 1 or not is_key(given[0], settings):
+        raise Unauthorized("a valid X-Api-Key is needed")
+
+
+def is_key(given: str, settings: Settings) -> bool:
+    """Whether this is the key, in a time that does not depend on how much of it is right."""
+    wanted = settings.api_key or secrets.token_hex()
+    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), wanted.encode())
+
+
+async def _check_body(request: Request[Any, Any, Any], handler: BaseRouteHandler) -> None:
+    field = handler.parsed_data_field
+    media, _ = request.content_type
+    if field is not None and media_of(handler) == RequestEncodingType.MULTI_PART:
+        if media != RequestEncodingType.MULTI_PART:
+            raise WrongMedia("the body must be multipart/form-data", detail={"allowed": ["multipart/form-data"]})
+        return
+    if await request.body() and media != RequestEncodingType.JSON:
+        raise WrongMedia("the body must be application/json", detail={"allowed": ["application/json"]})
+
+
+def media_of(handler: BaseRouteHandler) -> str | None:
+    """The type of body that the handler reads; None when it reads none."""
+    field = handler.parsed_data_field
+    return field.kwarg_definition.media_type if field and field.kwarg_definition else None  # type: ignore[union-attr]
+
+
+def known_origin(scope: Scope, settings: Settings) -> bool:
+    """Whether the request comes from no browser page, from one of ours, or from one in CORS_ORIGINS."""
+    origins = header_values(scope, b"origin")
+    own = {
+        settings.public_url,
+        *(f"{scheme}://{host}" for host in header_values(scope, b"host") for scheme in ("http", "https")),
+    }
+    return not origins or (len(origins) == 1 and origins[0] in own.union(settings.cors_origins))
+
+
+def header_values(scope: Scope, name: bytes) -> list[str]:
+    """Every value of a header, in order; header bytes are Latin-1."""
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+
+
+def client_address(scope: Scope, settings: Settings) -> Address | None:
+    """The caller's address: the peer's own, or, behind a trusted proxy, what that proxy says of it.
+
+    A trusted proxy is believed in CF-Connecting-IP, else in the right-most hop of X-Forwarded-For that is not a
+    trusted proxy itself. Text that is no address ends the walk. None for a peer without an address (a unix socket).
+    """
+    peer = _parsed(scope["client"][0]) if scope["client"] else None
+    if peer is None or not _trusted(peer, settings):
+        return peer
+    connecting = [_parsed(value) for value in header_values(scope, b"cf-connecting-ip")]
+    if len(connecting) == 1 and connecting[0] is not None:
+        return connecting[0]
+    return _right_most(peer, ",".join(header_values(scope, b"x-forwarded-for")).split(","), settings)
+
+
+def _right_most(peer: Address, hops: Iterable[str], settings: Settings) -> Address:
+    address = peer
+    for hop in reversed(list(hops)):
+        parsed = _parsed(hop.strip())
+        if parsed is None:
+            break
+        address = parsed
+        if not _trusted(parsed, settings):
+            break
+    return address
+
+
+def _parsed(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:
+            return None
+        return address.ipv4_mapped or address
+    return address
+
+
+def _trusted(address: Address, settings: Settings) -> bool:
+    return any(address in network for network in settings.trusted_proxies)
+
+
+def limit_key(address: Address | None) -> str:
+    """What stands for the caller in a rate limit: an IPv4 address, the /64 of an IPv6 one."""
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address) if address else "local"
+
+
+async def limit_jobs(request: Request[Any, Any, Any], env: Env, settings: Settings) -> None:
+    """Take one of the caller's job submissions: JOBS_PER_MINUTE per address, in bursts of 120.
+
+    Effect: one token less in the caller's bucket in Redis.
+    Fails: RateLimited with the seconds to wait · Unavailable when Redis is away.
+    """
+    bucket = f"jobs:{limit_key(client_address(request.scope, settings))}"
+    wait = await env.PICASSO_WORKFLOW.take(bucket, capacity=JOB_BURST, per_minute=settings.jobs_per_minute)
+    if wait > 0:
+        raise RateLimited("too many jobs were submitted from this address", retry_after=wait)
+
+
+def visitor(scope: Scope, settings: Settings) -> Visitor:
+    """Who opened a public page. With `Sec-GPC: 1` or `DNT: 1` no address, country or city is told."""
+    agent = " ".join(header_values(scope, b"user-agent"))[:USER_AGENT] or None
+    if "1" in (*header_values(scope, b"sec-gpc"), *header_values(scope, b"dnt")):
+        return Visitor(None, None, None, agent)
+    address = client_address(scope, settings)
+    peer = _parsed(scope["client"][0]) if scope["client"] else None
+    believed = peer is not None and _trusted(peer, settings)
+    country = _said(scope, b"cf-ipcountry", 64) if believed else None
+    city = _said(scope, b"cf-ipcity", 128) if believed else None
+    return Visitor(str(address) if address else None, country, city, agent)
+
+
+def _said(scope: Scope, name: bytes, length: int) -> str | None:
+    """A proxy's header as text of at most `length` characters; such headers are UTF-8."""
+    values = [value.encode("latin-1").decode("utf-8", "replace") for value in header_values(scope, name)]
+    text = "".join(c for c in " ".join(values) if c.isprintable()).strip()
+    return text[:length] or None
+
+
+def home_key(home: Path) -> str:
+    """The key of a loopback server without API_KEY, made at its first start and kept in `api_key` (mode 0600).
+
+    Fails: SettingError when the file holds no usable key.
+    """
+    path = home / "api_key"
+    home.mkdir(parents=True, exist_ok=True)
+    temporary = home / f".api_key.{secrets.token_hex(8)}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        path.chmod(0o600)
+    finally:
+        temporary.unlink()
+    return check_key(path.read_text("utf-8").removesuffix("\n"), "the key in the file api_key")

@@ -1,0 +1,317 @@
+"""`serve`: uvicorn with bounds. One process, or several on PostgreSQL; it drains on the first signal and is gone
+within thirty seconds, whatever its clients do.
+
+HTTP is parsed by h11, whose one limit bounds the whole head of a request (measured: with httptools one 200 MB header
+took 390 MB). Proxy headers are read in `security`, which believes only whom the settings name.
+"""
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import NoReturn
+
+import h11
+import msgspec
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from app.errors import Answer
+from app.guard import MAX_HEADER_BYTES, MAX_TARGET
+from app.logs import logging_to
+from app.main import Application, create_app
+from app.security import home_key
+from app.settings import LOOPBACK, SettingError, Settings
+
+log = logging.getLogger("picasso.server")
+
+MAX_HEAD = MAX_TARGET + MAX_HEADER_BYTES
+"""Bytes of a request's line and headers, while they are being received."""
+HEAD_SECONDS = 20.0
+"""How long a request's head may take, counted from the connection or the end of the last answer."""
+STALL_SECONDS = 20.0
+"""How long a client may read nothing of an answer that is being sent."""
+IDLE_SECONDS = 5
+DRAIN_SECONDS = 18.0
+GRACEFUL_SECONDS = 4
+EXIT_SECONDS = 29.0
+HASTY_SECONDS = 3.0
+"""After a second signal."""
+KILLED = 143
+WS_MAX_FRAME = 64 << 10
+BACKLOG = 2048
+
+
+class Bounded(H11Protocol):
+    """uvicorn's HTTP protocol with the deadlines that it lacks: for a request's head, and for a client that stops
+    reading. A refusal below the application has the one error shape."""
+
+    _head: asyncio.TimerHandle | None = None
+    _stall: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        # Any byte that the client did not take counts as a stall, also after `close`.
+        transport.set_write_buffer_limits(high=0)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        _cancel(self._head)
+        _cancel(self._stall)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            _cancel(self._head)
+
+    def on_response_complete(self) -> None:
+        self._await_head()
+        super().on_response_complete()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        _cancel(self._head)
+        self.transport.set_write_buffer_limits()
+        super().handle_websocket_upgrade(event)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        _cancel(self._stall)
+
+    def send_400_response(self, msg: str) -> None:
+        error = sys.exc_info()[1]
+        status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.write(_refusal(self.conn, status))
+        self.transport.close()
+
+    def _await_head(self) -> None:
+        _cancel(self._head)
+        self._head = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
+
+
+def _refusal(connection: h11.Connection, status: int) -> bytes:
+    too_large = status == 431
+    code = "headers_too_large" if too_large else "malformed_request"
+    message = "the request's head is too large" if too_large else "this is not an HTTP request"
+    body = Answer(status, code, message).body()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"connection", b"close"),
+    ]
+    events = (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage())
+    return b"".join(connection.send(event) or b"" for event in events)
+
+
+class Server(uvicorn.Server):
+    """uvicorn that drains: the first signal sets `draining` and listening goes on until the jobs have stopped."""
+
+    def __init__(self, config: uvicorn.Config, app: Application) -> None:
+        super().__init__(config)
+        self._life = app.life
+        self._drain_until: float | None = None
+        self._wake: Callable[[], object] = self._life.draining.set
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        self._wake = lambda: loop.call_soon_threadsafe(self._life.draining.set)
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._drain_until is None:
+            log.info("closing: no new jobs, streams end")
+            self._drain_until = time.monotonic() + DRAIN_SECONDS
+            self._wake()
+            _exit_after(EXIT_SECONDS)
+        else:
+            log.warning("closing at once")
+            self.should_exit = self.force_exit = True
+            _exit_after(HASTY_SECONDS)
+
+    async def on_tick(self, counter: int) -> bool:
+        over = self._drain_until is not None and (self._life.drained or time.monotonic() > self._drain_until)
+        return await super().on_tick(counter) or over or self._life.exit_code is not None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _exit_after(seconds: float) -> None:
+    """The last resort: whatever still hangs then is cut off. The ledger and the event log survive that."""
+    threading.Thread(target=_cut_off, args=(seconds,), name="exit", daemon=True).start()
+
+
+def _cut_off(seconds: float) -> NoReturn:
+    time.sleep(seconds)
+    os._exit(KILLED)
+
+
+def serve(settings: Settings, *, workers: int, jobs: bool) -> int:
+    """Serve until a signal and return the exit code.
+
+    Effect: prints the key where API_KEY is not set; log lines on stderr.
+    Fails: SettingError when the settings do not allow it · OSError when the port cannot be had.
+    """
+    if workers > 1 and not settings.db.startswith("postgresql://"):
+        raise SettingError(
+            "--workers above 1 needs DB=postgresql://… (and REDIS_URL, and S3 for several machines): "
+            "SQLite serves one process"
+        )
+    listener = listen(settings.host, settings.port)
+    settings = settle(settings, listener.getsockname()[1])
+    if workers == 1:
+        return serve_app(create_app(settings, jobs=jobs), settings, listener)
+    with logging_to(sys.stderr, settings.secrets), listener:
+        _announce(settings)
+        return _run_many(settings, listener, workers, jobs)
+
+
+def serve_app(app: Application, settings: Settings, listener: socket.socket) -> int:
+    """Serve one application in this process until a signal and return the exit code. Effect: as `serve`."""
+    with logging_to(sys.stderr, settings.secrets), listener:
+        _announce(settings)
+        return _run(app, listener)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Fails: OSError."""
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    return listener
+
+
+def settle(settings: Settings, port: int) -> Settings:
+    """The settings with the port that was really taken, and the key that a loopback server makes for itself.
+
+    Effect: the file `api_key` in the data directory where API_KEY is not set.
+    """
+    public_url = settings.public_url
+    if settings.port == 0 and public_url.endswith(":0"):
+        public_url = f"{public_url.removesuffix(':0')}:{port}"
+    key = settings.api_key or home_key(settings.home)
+    return msgspec.structs.replace(
+        settings, port=port, public_url=public_url, api_key=key, secrets=settings.secrets | {key}
+    )
+
+
+def _announce(settings: Settings) -> None:
+    if settings.host in LOOPBACK and (settings.home / "api_key").is_file():
+        print(f"API key: {settings.api_key}", flush=True)
+    address = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
+    facts = {
+        "address": address,
+        "home": str(settings.home),
+        "db": _shown(settings.db),
+        "redis": _shown(settings.redis_url) if settings.redis_url else "embedded",
+        "bucket": _shown(settings.bucket),
+        "images": _shown(settings.images),
+        "reasoning": settings.default_model_reasoning,
+        "vision": settings.default_model_vision,
+    }
+    log.info("listening on %s", address, extra={"fields": facts})
+    if settings.fetch_allow:
+        allowed = ", ".join(sorted(settings.fetch_allow))
+        log.warning("FETCH_ALLOW lets the fetch guard through to %s", allowed)
+
+
+def _shown(address: str) -> str:
+    """An address without user, password and query."""
+    scheme, _, rest = address.partition("://")
+    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+
+
+def _run(app: Application, listener: socket.socket) -> int:
+    """Serve the application on the socket in this process and return the exit code."""
+    config = uvicorn.Config(
+        app,
+        http=Bounded,
+        ws="websockets-sansio",
+        ws_max_size=WS_MAX_FRAME,
+        ws_per_message_deflate=False,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        h11_max_incomplete_event_size=MAX_HEAD,
+    )
+    Server(config, app).run([listener])
+    return app.life.exit_code or 0
+
+
+def _run_many(settings: Settings, listener: socket.socket, workers: int, jobs: bool) -> int:
+    """A process per worker on the one socket; each has bindings of its own. One that dies is replaced, one that
+    refuses to start ends them all."""
+    spawn = multiprocessing.get_context("spawn")
+
+    def start() -> BaseProcess:
+        process = spawn.Process(target=_run_one, args=(settings, listener, jobs))
+        process.start()
+        return process
+
+    stopping = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stopping.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    processes = [start() for _ in range(workers)]
+    refused: int | None = None
+    while not stopping.wait(0.1) and refused is None:
+        for i, process in enumerate(processes):
+            if process.exitcode is None:
+                continue
+            if process.exitcode in (0, 78):
+                refused = process.exitcode
+            else:
+                log.error("a server process ended with %s and is replaced", process.exitcode)
+                time.sleep(1)
+                processes[i] = start()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    return max([refused or 0, *(_end(process) for process in processes)])
+
+
+def _end(process: BaseProcess) -> int:
+    process.terminate()
+    process.join(EXIT_SECONDS + 1)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+    return abs(process.exitcode or 0)
+
+
+def _run_one(settings: Settings, listener: socket.socket, jobs: bool) -> NoReturn:
+    with logging_to(sys.stderr, settings.secrets), listener:
+        code = _run(create_app(settings, jobs=jobs), listener)
+    sys.exit(code)
