@@ -1,125 +1,123 @@
 """BUCKET: a directory. Objects are files, written whole or not at all."""
 
-import asyncio
 import contextlib
 import os
 import re
-import secrets
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
 
-from tools.env import Stored
-from tools.errors import Conflict, Invalid, NotFound, Unavailable
+from app.bindings.files import ABSENT, Files, folder_of
+from app.settings import SettingError, Settings
+from tools.env import Bucket, Stored
+from tools.errors import Conflict, Invalid
 
-T = TypeVar("T")
-KEY = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
+KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,254})*")
+"""No part of a key opens with a dot, so none leads upwards or hides from a listing."""
+MAX_KEY = 512
 CHUNK = 64 << 10
+
+
+@contextlib.asynccontextmanager
+async def open_bucket(settings: Settings) -> AsyncIterator[Bucket]:
+    """The bucket that `BUCKET` names.
+
+    Fails: SettingError for an address that is not `file:///…`.
+    """
+    if not settings.bucket.startswith("file:///"):
+        raise SettingError("BUCKET must be file:///… in this version: s3:// comes with the storage of production")
+    async with Directory.open(folder_of(settings.bucket)) as bucket:
+        yield bucket
 
 
 class Directory:
     """Files below one folder. The content type of an object lives in the row that names it."""
 
-    def __init__(self, root: Path, threads: ThreadPoolExecutor) -> None:
-        self._root, self._threads = root, threads
+    def __init__(self, files: Files) -> None:
+        self._files = files
 
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, root: Path) -> AsyncIterator["Directory"]:
-        with ThreadPoolExecutor(4, thread_name_prefix="bucket") as threads:
-            await asyncio.get_running_loop().run_in_executor(threads, _make, root)
-            yield cls(root, threads)
+        async with Files.open(root, "bucket") as files:
+            yield cls(files)
 
     async def put(self, key: str, data: bytes, *, content_type: str) -> None:
-        await self._call(_write, self._path(key), data, os.replace)
+        try:
+            await self._files.replace(self._path(key), data)
+        except (*ABSENT, FileExistsError):
+            raise _in_the_way() from None
 
     async def put_once(self, key: str, data: bytes, *, content_type: str) -> None:
         path = self._path(key)
         try:
-            await self._call(_write, path, data, _link)
+            await self._files.create(path, data)
+        except ABSENT:
+            raise _in_the_way() from None
         except FileExistsError:
-            if await self._call(path.read_bytes) != data:
+            if not await self._files.call(_holds, path, data):
                 raise Conflict("other bytes are already stored under this key", code="write_once") from None
 
     async def get(self, key: str) -> bytes:
-        try:
-            return await self._call(self._path(key).read_bytes)
-        except FileNotFoundError:
-            raise NotFound("no such object") from None
+        return await self._files.read(self._path(key))
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
-        try:
-            file = await self._call(_open, self._path(key))
-        except FileNotFoundError:
-            raise NotFound("no such object") from None
-        try:
-            while chunk := await self._call(file.read, CHUNK):
+        with await self._files.open_read(self._path(key)) as file:
+            while chunk := await self._files.call(file.read, CHUNK):
                 yield chunk
-        finally:
-            file.close()
 
     async def head(self, key: str) -> Stored | None:
-        return await self._call(_stored, key, self._path(key))
+        return await self._files.call(_stored, self._files.root, self._path(key))
 
     async def delete(self, key: str) -> None:
-        await self._call(self._path(key).unlink, True)
+        with contextlib.suppress(*ABSENT):
+            await self._files.call(os.unlink, self._path(key))
 
     async def list(self, prefix: str) -> AsyncIterator[Stored]:
-        for stored in await self._call(_list, self._root, prefix):
+        if prefix and not KEY.fullmatch(prefix.removesuffix("/")):
+            raise _bad_key()
+        for stored in await self._files.call(_list, self._files.root, prefix):
             yield stored
 
     async def ping(self) -> None:
-        await self._call(self._root.stat)
+        await self._files.ping()
 
     def _path(self, key: str) -> Path:
-        if not KEY.fullmatch(key) or ".." in key.split("/") or len(key) > 512:
-            raise Invalid("not a key of BUCKET", code="bad_key", status=400)
-        return self._root / key
-
-    async def _call(self, act: Callable[..., T], *args: Any) -> T:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, act, *args)
-        except (FileNotFoundError, FileExistsError):
-            raise
-        except OSError as error:
-            raise Unavailable("the bucket did not take the request", code="bucket_unavailable") from error
+        if len(key) > MAX_KEY or not KEY.fullmatch(key):
+            raise _bad_key()
+        return self._files.root / key
 
 
-def _make(root: Path) -> None:
-    root.mkdir(parents=True, exist_ok=True)
+def _bad_key() -> Invalid:
+    return Invalid("not a key of BUCKET", code="bad_key", status=400)
 
 
-def _open(path: Path) -> BinaryIO:
-    return path.open("rb")
+def _in_the_way() -> Conflict:
+    return Conflict("an object's key cannot be the folder of another", code="bad_key")
 
 
-def _write(path: Path, data: bytes, place: Callable[[Path, Path], None]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        place(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether the file is these bytes; it then counts as written now, so that no sweep takes it for forgotten."""
+    if not path.is_file() or path.read_bytes() != data:
+        return False
+    os.utime(path, ns=(time.time_ns(), time.time_ns()))
+    return True
 
 
-def _link(temporary: Path, path: Path) -> None:
-    os.link(temporary, path)
-
-
-def _stored(key: str, path: Path) -> Stored | None:
+def _stored(root: Path, path: Path) -> Stored | None:
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except ABSENT:
         return None
-    return Stored(key, found.st_size, found.st_mtime_ns // 1_000_000)
+    if not path.is_file():
+        return None
+    return Stored(path.relative_to(root).as_posix(), found.st_size, found.st_mtime_ns // 1_000_000)
 
 
 def _list(root: Path, prefix: str) -> list[Stored]:
-    keys = (str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
-    found = (_stored(key, root / key) for key in sorted(keys) if key.startswith(prefix))
+    keys = []
+    for folder, _, names in os.walk(root / prefix.rpartition("/")[0]):
+        base = Path(folder).relative_to(root).as_posix()
+        keys += [name if base == "." else f"{base}/{name}" for name in names]
+    found = (_stored(root, root / key) for key in sorted(keys) if key.startswith(prefix) and KEY.fullmatch(key))
     return [stored for stored in found if stored]

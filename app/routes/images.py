@@ -1,0 +1,70 @@
+"""GET /images/{id}/{variant}: local delivery, open to everybody."""
+
+from litestar import Request, Response, get, head
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from app.bindings.images import LocalImages, Rendition
+from tools.env import Env
+from tools.errors import NotFound
+from tools.variants import Format, negotiate, parse
+
+PATH = "/images/{image_id:str}/{variant:str}"
+CACHE = "public, max-age=31536000, immutable"
+
+
+@get(PATH, opt={"access": "open"})
+async def get_image(
+    request: Request[None, None, State],
+    env: NamedDependency[Env],
+    image_id: FromPath[str],
+    variant: FromPath[str],
+) -> Response[bytes]:
+    """A delivery image as `public` (at most 2048 pixels long), `preview` (1024), `thumb` (256) or `w=…,h=…,fit=…`.
+
+    AVIF, WebP or JPEG as `Accept` asks; a format that is asked for the first time is made then, and kept.
+    """
+    encoding, rendition = await _rendition(request, env, image_id, variant)
+    if _is_known(request.headers.get("if-none-match", ""), rendition.etag):
+        return Response(b"", status_code=304, headers=_headers(rendition))
+    return Response(rendition.data, media_type=f"image/{encoding}", headers=_headers(rendition))
+
+
+@head(PATH, opt={"access": "open"})
+async def head_image(
+    request: Request[None, None, State],
+    env: NamedDependency[Env],
+    image_id: FromPath[str],
+    variant: FromPath[str],
+) -> Response[None]:
+    """What a GET would say, without the image."""
+    encoding, rendition = await _rendition(request, env, image_id, variant)
+    headers = {**_headers(rendition), "content-length": str(len(rendition.data))}
+    return Response(None, media_type=f"image/{encoding}", headers=headers)
+
+
+async def _rendition(
+    request: Request[None, None, State], env: Env, image_id: str, variant: str
+) -> tuple[Format, Rendition]:
+    if not isinstance(env.IMAGES, LocalImages):
+        raise NotFound("delivery images are not served from here")
+    encoding = negotiate(request.headers.get("accept", ""))
+    return encoding, await env.IMAGES.rendition(image_id, parse(variant), encoding)
+
+
+def _headers(rendition: Rendition) -> dict[str, str]:
+    return {
+        "etag": rendition.etag,
+        "cache-control": CACHE,
+        "vary": "Accept",
+        "x-content-type-options": "nosniff",
+    }
+
+
+def _is_known(if_none_match: str, etag: str) -> bool:
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return etag in tags or tags == ["*"]
+
+
+handlers = [get_image, head_image]

@@ -1,0 +1,248 @@
+"""The one way out to addresses that others choose.
+
+Each hop's host is resolved once; if any answer is not public the whole hop is refused; what is dialled is the
+vetted address itself, while the TLS name and the Host header stay those of the URL. Nothing of ours goes along.
+Outwards every failure is the same sentence after the same time, so that nobody learns what lies behind us;
+the cause stands in the log.
+"""
+
+import asyncio
+import functools
+import ipaddress
+import logging
+import re
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+import httpx
+import msgspec
+
+from tools.env import Env
+from tools.errors import Invalid
+from tools.step import bound_fields, step
+
+log = logging.getLogger("picasso.fetch")
+
+TOTAL_SECONDS = 10.0
+"""For the whole fetch with all its hops, and the time after which every failure is told."""
+DNS_SECONDS = 3.0
+CALL_SECONDS = 5.0
+"""For connecting, and for each wait for bytes."""
+HOPS = 3
+DIALS = 4
+"""Addresses of one host that are tried in turn."""
+MAX_URL = 2048
+PORTS = frozenset({80, 443})
+HEADERS = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "picasso", "connection": "close"}
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
+
+# From the registries of special-purpose addresses (RFC 6890 and its updates) and the metadata services outside
+# them. Our own, because `ipaddress.is_global` changes its mind between patch releases.
+NOT_PUBLIC = tuple(
+    ipaddress.IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "168.63.129.16/32",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/3",
+    )
+)
+GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+NOT_PUBLIC_6 = tuple(
+    ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+)
+ISATAP = (b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe")
+"""The middle of an IPv6 address that carries an IPv4 address, whatever its prefix."""
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+Wire = Callable[[], httpx.AsyncBaseTransport]
+
+
+class Refusal(Exception):
+    """Why the guard stopped; for the log only."""
+
+
+async def resolve(host: str, port: int) -> list[str]:
+    """All addresses of the host, each once."""
+    # On a thread that may be left behind: a resolver that hangs holds it for longer than we wait.
+    found = await anyio.to_thread.run_sync(
+        functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM), abandon_on_cancel=True
+    )
+    return list(dict.fromkeys(str(answer[4][0]) for answer in found))
+
+
+def wire() -> httpx.AsyncHTTPTransport:
+    """A transport without proxies, cookies or kept connections. It is handed addresses, never names."""
+    return httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False)
+
+
+class Way(msgspec.Struct, frozen=True):
+    """How the guard reaches the network. `allow` are `host:port` pairs that need be neither public nor on `ports`."""
+
+    allow: frozenset[str] = frozenset()
+    ports: frozenset[int] = PORTS
+    seconds: float = TOTAL_SECONDS
+    resolve: Resolve = resolve
+    wire: Wire = wire
+
+
+@step("fetch.fetch")
+async def fetch(env: Env, url: str, *, max_bytes: int) -> bytes:
+    """The body that a public http or https address answers a GET with, at most `max_bytes`.
+
+    Fails: Invalid (`fetch_rejected`), one message for every cause, told `TOTAL_SECONDS` after the start.
+    """
+    return await guarded(Way(env.settings.fetch_allow), url, max_bytes=max_bytes)
+
+
+async def guarded(way: Way, url: str, *, max_bytes: int) -> bytes:
+    """`fetch` by the given way."""
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(way.seconds):
+            return await _follow(way, url, max_bytes)
+    except (Refusal, httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError) as error:
+        cause = f"{type(error).__name__}: {error}"
+    log.warning("fetch refused", extra={"fields": {**bound_fields(), "step": "fetch.fetch", "cause": cause[:500]}})
+    await asyncio.sleep(started + way.seconds - time.monotonic())
+    raise Invalid(
+        f"the address could not be fetched: it must be a public http or https address that answers within"
+        f" {TOTAL_SECONDS:.0f} seconds with at most {max_bytes:,} bytes",
+        code="fetch_rejected",
+    )
+
+
+async def _follow(way: Way, text: str, max_bytes: int) -> bytes:
+    url = vetted(way, text)
+    for _ in range(HOPS + 1):
+        async with _answer(way, url) as response:
+            if response.status_code not in REDIRECTS:
+                return await _body(response, max_bytes)
+            url = next_hop(way, url, response.headers.get("location", ""))
+    raise Refusal(f"more than {HOPS} redirects")
+
+
+def vetted(way: Way, text: str) -> httpx.URL:
+    """The URL, when its letters, scheme, host and port may be used at all."""
+    if len(text) > MAX_URL or UNSAFE.search(text):
+        raise Refusal("too long, or characters that no URL has")
+    url = httpx.URL(text)
+    if url.scheme not in ("http", "https") or url.userinfo or not HOST.fullmatch(_host(url)):
+        raise Refusal("not a plain http or https address")
+    if _port(url) not in way.ports and not _allowed(way, url):
+        raise Refusal(f"port {_port(url)}")
+    return url
+
+
+def next_hop(way: Way, url: httpx.URL, location: str) -> httpx.URL:
+    """Where a redirect leads, vetted like the first address; never from https to http."""
+    if not location or UNSAFE.search(location):
+        raise Refusal("a redirect to nowhere")
+    following = vetted(way, str(url.join(location)))
+    if url.scheme == "https" and following.scheme == "http":
+        raise Refusal("a redirect from https to http")
+    return following
+
+
+def is_public(address: str) -> bool:
+    """Whether packets to the address can only leave for the open Internet."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return not any(parsed in network for network in NOT_PUBLIC)
+    return (
+        parsed.scope_id is None
+        and parsed in GLOBAL_UNICAST
+        and not any(parsed in network for network in NOT_PUBLIC_6)
+        and parsed.packed[8:12] not in ISATAP
+    )
+
+
+async def _addresses(way: Way, url: httpx.URL) -> Sequence[str]:
+    try:
+        async with asyncio.timeout(DNS_SECONDS):
+            found = await way.resolve(_host(url), _port(url))
+    except TimeoutError:
+        raise Refusal("the name was not resolved in time") from None
+    if not found or not (_allowed(way, url) or all(map(is_public, found))):
+        raise Refusal(f"{_host(url)} is at {', '.join(found[:8])}")
+    return found[:DIALS]
+
+
+@asynccontextmanager
+async def _answer(way: Way, url: httpx.URL) -> AsyncIterator[httpx.Response]:
+    addresses = await _addresses(way, url)
+    async with way.wire() as transport:
+        response = await _dial(transport, url, addresses)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+
+async def _dial(transport: httpx.AsyncBaseTransport, url: httpx.URL, addresses: Sequence[str]) -> httpx.Response:
+    for address in addresses:
+        try:
+            return await transport.handle_async_request(_request(url, address))
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            failed = error
+    raise failed
+
+
+def _request(url: httpx.URL, address: str) -> httpx.Request:
+    timeout = dict.fromkeys(("connect", "read", "write", "pool"), CALL_SECONDS)
+    return httpx.Request(
+        "GET",
+        url.copy_with(host=address, fragment=None),
+        headers={"host": url.netloc.decode("ascii"), **HEADERS},
+        extensions={"sni_hostname": _host(url), "timeout": timeout},
+    )
+
+
+async def _body(response: httpx.Response, max_bytes: int) -> bytes:
+    if response.status_code != httpx.codes.OK:
+        raise Refusal(f"status {response.status_code}")
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise Refusal("an encoded body")
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > max_bytes:
+            raise Refusal(f"more than {max_bytes} bytes")
+    return bytes(body)
+
+
+def _host(url: httpx.URL) -> str:
+    return url.raw_host.decode("ascii")
+
+
+def _port(url: httpx.URL) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
+def _allowed(way: Way, url: httpx.URL) -> bool:
+    return f"{_host(url)}:{_port(url)}" in way.allow or f"[{_host(url)}]:{_port(url)}" in way.allow
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=False)

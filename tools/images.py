@@ -1,0 +1,55 @@
+"""Images as facts, hashes and delivery images. The pixels themselves are only touched in a child process."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from tools import pixels
+from tools.child import WORK_SECONDS, in_child
+from tools.env import Env
+from tools.errors import Invalid, TooLarge, Unavailable
+from tools.pixels import Facts
+from tools.step import step
+
+T = TypeVar("T")
+DELIVERY_SECONDS = 60.0
+
+
+@step("images.inspect")
+async def inspect(env: Env, data: bytes) -> Facts:
+    """Decode the image and tell its SHA-256, media type, upright width and height, and size.
+
+    Fails: TooLarge (`image_too_large`) · Invalid (`image_rejected`) naming what is wrong with it.
+    """
+    if len(data) > env.settings.max_image:
+        raise TooLarge(f"an image may have at most {env.settings.max_image:,} bytes", code="image_too_large")
+    return await _work(pixels.inspect, data)
+
+
+@step("images.phash")
+async def phash(env: Env, data: bytes) -> str:
+    """The 64-bit perceptual hash as 16 hex digits.
+
+    Fails: Invalid (`image_rejected`).
+    """
+    return await _work(pixels.phash, data)
+
+
+@step("images.upload_delivery")
+async def upload_delivery(env: Env, image_id: str, data: bytes) -> str:
+    """Derive the delivery image and return its absolute URL.
+
+    Effect: IMAGES put under `image_id`; repeating it is success and stores nothing new.
+    Fails: Invalid (`image_rejected`) · Unavailable when IMAGES does not answer.
+    """
+    delivery = await _work(pixels.delivery, data, seconds=DELIVERY_SECONDS)
+    return await env.IMAGES.put(image_id, delivery, mime="image/webp")
+
+
+async def _work(function: Callable[[bytes], T], data: bytes, *, seconds: float = WORK_SECONDS) -> T:
+    try:
+        return await in_child(function, data, seconds=seconds)
+    except Unavailable as error:
+        if error.code != "image_child":
+            raise
+        # Three children died of it: that is the image's verdict, and no retry would change it.
+        raise Invalid("the image could not be worked on", code="image_rejected") from error

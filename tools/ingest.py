@@ -1,0 +1,111 @@
+"""The way in for images that people hand us: uploads, and what a job starts from."""
+
+import re
+
+import msgspec
+
+from tools import images, r2
+from tools.env import Env
+from tools.errors import Invalid, NotFound, TooLarge
+from tools.fetch import fetch
+from tools.rows import StoredImage, Upload, now_ms
+from tools.step import step
+
+REJECTED = "start_image_rejected"
+UPLOAD = re.compile(r"upload:([0-9a-f]{64})")
+PROGRESSION = re.compile(r"progression:([A-Za-z0-9_-]{1,128})")
+
+HAS_PROJECT = "SELECT id FROM projects WHERE id = :id"
+GET_UPLOAD = """
+SELECT project_id, sha256, r2_key, mime, width, height, size, created_at FROM uploads
+WHERE project_id = :project_id AND sha256 = :sha256
+"""
+INSERT_UPLOAD = """
+INSERT INTO uploads (project_id, sha256, r2_key, mime, width, height, size, created_at)
+VALUES (:project_id, :sha256, :r2_key, :mime, :width, :height, :size, :created_at)
+ON CONFLICT (project_id, sha256) DO NOTHING
+"""
+GET_ORIGINAL = """
+SELECT original_image_r2_key AS r2_key, sha256 FROM image_progressions
+WHERE id = :id AND project_id = :project_id
+"""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Bytes in BUCKET and what they must hash to."""
+
+    r2_key: str
+    sha256: str
+
+
+class ProjectId(msgspec.Struct, frozen=True):
+    id: str
+
+
+async def store_upload(env: Env, project_id: str, data: bytes) -> Upload:
+    """Keep an image for the project and return its row; the same bytes again are the same row.
+
+    Effect: BUCKET put_once at `upload_key`, then the row.
+    Fails: NotFound for an unknown project · TooLarge · Invalid (`image_rejected`).
+    """
+    if await env.DB.one(HAS_PROJECT, ProjectId, id=project_id) is None:
+        raise NotFound("no such project")
+    facts = await images.inspect(env, data)
+    key = r2.upload_key(project_id, facts.sha256)
+    upload = Upload(
+        project_id, facts.sha256, key, facts.mime, facts.width, facts.height, facts.size, created_at=now_ms()
+    )
+    return await _keep(env, upload, data)
+
+
+@step("ingest.keep_upload")
+async def _keep(env: Env, upload: Upload, data: bytes) -> Upload:
+    await r2.put_exactly(env, upload.r2_key, data, upload.mime)
+    await env.DB.run(INSERT_UPLOAD, **msgspec.structs.asdict(upload))
+    if await env.BUCKET.head(upload.r2_key) is None:
+        # A sweep took the object, orphaned an hour ago, between the put and the row. Now the row protects it.
+        await r2.put_exactly(env, upload.r2_key, data, upload.mime)
+    return upload
+
+
+async def ingest(env: Env, project_id: str, job_id: str, name: str, url: str) -> StoredImage:
+    """The image at `url` (https:, http:, upload:SHA256, progression:ID) as an original of the job under `name`.
+
+    What is already there under that name is taken as it is, so a repeated job works from the same bytes.
+
+    Effect: BUCKET put_once at `original_key`.
+    Fails: Invalid (`start_image_rejected`) with a message that is safe to show · Unavailable when a binding is
+    away.
+    """
+    key = r2.original_key(project_id, job_id, name)
+    try:
+        known = await env.BUCKET.head(key) is not None
+        data = await (env.BUCKET.get(key) if known else _bytes(env, project_id, url))
+        facts = await images.inspect(env, data)
+    except (Invalid, NotFound, TooLarge) as error:
+        raise Invalid(error.message, code=REJECTED, detail={"cause": error.code}) from error
+    if not known:
+        await r2.put_original(env, project_id, job_id, name, data, facts.mime)
+    return StoredImage(key, facts.sha256, facts.mime, facts.width, facts.height, facts.size)
+
+
+async def _bytes(env: Env, project_id: str, url: str) -> bytes:
+    if url.lower().startswith(("https://", "http://")):
+        return await fetch(env, url, max_bytes=env.settings.max_image)
+    source = await _source(env, project_id, url)
+    if source is None:
+        raise NotFound("this project has no image of that name")
+    data = await env.BUCKET.get(source.r2_key)
+    if not r2.is_intact(data, source.sha256):
+        raise Invalid("the stored image is damaged", code="damaged")
+    return data
+
+
+async def _source(env: Env, project_id: str, url: str) -> Source | None:
+    if found := UPLOAD.fullmatch(url):
+        return await env.DB.one(GET_UPLOAD, Source, project_id=project_id, sha256=found[1])
+    if found := PROGRESSION.fullmatch(url):
+        return await env.DB.one(GET_ORIGINAL, Source, project_id=project_id, id=found[1])
+    if url.lower().startswith("data:"):
+        raise Invalid("data: addresses are not taken; upload the file and name it upload:…", code="data_url")
+    raise Invalid("an image is named by https://…, http://…, upload:… or progression:…", code="unknown_address")

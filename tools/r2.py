@@ -1,0 +1,123 @@
+"""Originals, templates and pages in BUCKET. Originals are never served."""
+
+import hashlib
+import re
+
+from tools.env import Env
+from tools.errors import NotFound, Unavailable
+from tools.rows import Count, now_ms
+from tools.step import step
+
+ORPHAN_SECONDS = 3600
+"""How old an object must be before it counts as forgotten: longer than any effect needs from its put to its row."""
+TEMPLATE_KEY = re.compile(r"templates/[A-Za-z0-9_-]{1,100}/[0-9a-f]{64}\.html")
+
+HAS_JOB = "SELECT COUNT(*) AS n FROM jobs WHERE id = :id AND project_id = :project_id"
+HAS_UPLOAD = "SELECT COUNT(*) AS n FROM uploads WHERE project_id = :project_id AND sha256 = :id"
+HAS_VERSION = "SELECT COUNT(*) AS n FROM artifacts WHERE id = :id AND version >= :version"
+HAS_PROGRESSION = """
+SELECT COUNT(*) AS n FROM image_progressions WHERE original_image_r2_key = :key OR start_image_r2_key = :key
+"""
+
+JOB_KEY = re.compile(r"project/([^/]+)/jobs/([^/]+)/orig/.+")
+UPLOAD_KEY = re.compile(r"project/([^/]+)/uploads/([^/]+)")
+ARTIFACT_KEY = re.compile(r"artifacts/([^/]+)/v([0-9]{1,9})/.+")
+
+
+def original_key(project_id: str, job_id: str, item: str) -> str:
+    """Where a job's original lives. `item` is `{provider}-{variantIndex}`, or `start`, `mask`, … for its inputs."""
+    return f"project/{project_id}/jobs/{job_id}/orig/{item}"
+
+
+def upload_key(project_id: str, sha256: str) -> str:
+    return f"project/{project_id}/uploads/{sha256}"
+
+
+@step("r2.put_original")
+async def put_original(env: Env, project_id: str, job_id: str, item: str, data: bytes, mime: str) -> str:
+    """Store the bytes as they came, once, and return their key.
+
+    Effect: BUCKET put_once at `original_key`, read back and compared.
+    Fails: Conflict (`write_once`) when other bytes are there · Unavailable when BUCKET does not answer, or
+    answers with other bytes than it was given.
+    """
+    key = original_key(project_id, job_id, item)
+    await put_exactly(env, key, data, mime)
+    return key
+
+
+async def put_exactly(env: Env, key: str, data: bytes, mime: str) -> None:
+    """Store the bytes once and read them back: a transport that flips a bit tells nobody."""
+    await env.BUCKET.put_once(key, data, content_type=mime)
+    if await env.BUCKET.get(key) != data:
+        # Never deleted first: these may be the only good copy of something bought.
+        await env.BUCKET.put(key, data, content_type=mime)
+        if await env.BUCKET.get(key) != data:
+            raise Unavailable("the bucket did not keep the bytes it was given", code="bucket_damaged")
+
+
+def is_intact(data: bytes, sha256: str) -> bool:
+    return hashlib.sha256(data).hexdigest() == sha256
+
+
+@step("r2.put_html")
+async def put_html(env: Env, key: str, html: str) -> str:
+    """Store a page and return its key.
+
+    Effect: BUCKET put; repeating it writes the same object again.
+    """
+    await env.BUCKET.put(key, html.encode(), content_type="text/html; charset=utf-8")
+    return key
+
+
+@step("r2.get_template")
+async def get_template(env: Env, key: str) -> str:
+    """The template's HTML. Only keys of templates lead anywhere.
+
+    Fails: NotFound.
+    """
+    if not TEMPLATE_KEY.fullmatch(key):
+        raise NotFound("no such template")
+    return (await env.BUCKET.get(key)).decode()
+
+
+@step("r2.sweep")
+async def sweep(env: Env, older_than: float = ORPHAN_SECONDS) -> int:
+    """Delete the objects that no row names and that are older than `older_than` seconds; tell how many.
+
+    Kept: everything of a job that exists (bought originals too, whatever became of their item), an upload with
+    its row, what a progression names, the published and the earlier versions of an artifact, all templates, and
+    every key that does not look like ours.
+    """
+    before = now_ms() - round(older_than * 1000)
+    forgotten = [
+        stored.key
+        for prefix in ("project/", "artifacts/")
+        async for stored in env.BUCKET.list(prefix)
+        if stored.modified < before and not await _is_named(env, stored.key)
+    ]
+    swept = 0
+    for key in forgotten:
+        # Between the listing and now the object may have been written again and got its row.
+        found = await env.BUCKET.head(key)
+        if found and found.modified < before and not await _is_named(env, key):
+            await env.BUCKET.delete(key)
+            swept += 1
+    return swept
+
+
+async def _is_named(env: Env, key: str) -> bool:
+    if found := JOB_KEY.fullmatch(key):
+        named = await _counts(env, HAS_JOB, project_id=found[1], id=found[2])
+    elif found := UPLOAD_KEY.fullmatch(key):
+        named = await _counts(env, HAS_UPLOAD, project_id=found[1], id=found[2])
+    elif found := ARTIFACT_KEY.fullmatch(key):
+        named = await _counts(env, HAS_VERSION, id=found[1], version=int(found[2]))
+    else:
+        return True
+    return named or await _counts(env, HAS_PROGRESSION, key=key)
+
+
+async def _counts(env: Env, sql: str, **params: str | int) -> bool:
+    count = await env.DB.one(sql, Count, **params)
+    return count is not None and count.n > 0
