@@ -15,4 +15,4 @@ async def test_events_get_the_next_numbers_of_their_session(tmp_path: Path) -> N
         told = [await actor_emit.emit(env, "s", Progress(progress=0.5, stage="generate")) for _ in range(3)]
         assert told == [1, 2, 3]
         assert await actor_emit.emit(env, "S", Progress(progress=0.5, stage="generate")) == 1
-        assert [event.seq for event in await actor_emit.read(env, "s", 1, 10)] == [2, 3]
+        assert [event.seq for event in await actor_emit.read(env.DB, "s", 1, 10)] == [2, 3]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import httpx
     from langchain_core.language_models import BaseChatModel
 
+from tools.events import Frame
+
 Row = TypeVar("Row", bound=msgspec.Struct)
 Value = str | int | float | bytes | None
 
@@ -123,16 +125,25 @@ class AI(Protocol):
 
 
 class Subscription(Protocol):
-    """Frames of one session for one client, already encoded as JSON text, in `seq` order without a gap."""
+    """Events of one session for one client, in `seq` order without a gap, in batches as they come to be known."""
 
-    def __aiter__(self) -> AsyncIterator[str]: ...
+    def __aiter__(self) -> AsyncIterator[Sequence[Frame]]:
+        """Batches of at least one frame; the same Frame objects go to every client of the session in this process.
+
+        With `since`, a control frame (`caught-up`) follows the last event that existed when the client subscribed.
+        Fails: Gone when retention overtook a client that lags · Unavailable when it lags and the database is away.
+        """
+        ...
 
 
 class Actor(Protocol):
     """PICASSO_DO: wakes the readers of a session, in this process and in others. The `events` table is the truth."""
 
     async def wake(self, session_id: str) -> None:
-        """Tell every process that the session has new events. Never raises: a lost wake-up costs one poll interval."""
+        """Tell every process that the session has new events, without waiting for Redis.
+
+        Never raises: a lost wake-up costs one poll interval (1 s).
+        """
         ...
 
     def subscribe(self, session_id: str, since: int | None) -> AbstractAsyncContextManager[Subscription]:
@@ -140,7 +151,7 @@ class Actor(Protocol):
         ...
 
     async def clients(self, session_id: str) -> int:
-        """How many clients hang on the session, over all processes."""
+        """How many clients hang on the session, over all processes. Unavailable when Redis is away."""
         ...
 
 

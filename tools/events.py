@@ -3,7 +3,7 @@
 To add an event: write a Struct with its `type`, add it to `Event`, add the word to the CHECK in a migration.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 
@@ -105,6 +105,15 @@ TYPES: dict[str, type[Event]] = {
 }
 
 
+class Foreign(msgspec.Struct, frozen=True):
+    """An event from the inbox: `data` as it was sent. It speaks for no job or item, whatever its data says."""
+
+    type: str
+    data: dict[str, Any]
+    job_id: None = None
+    item_id: None = None
+
+
 class StoredEvent(msgspec.Struct, frozen=True):
     """A row of the event log; `data` is JSON text as it was committed."""
 
@@ -127,10 +136,47 @@ class Envelope(msgspec.Struct, frozen=True, rename="camel"):
     data: msgspec.Raw
 
 
+class CaughtUp(msgspec.Struct, frozen=True, rename="camel", tag="caught-up", tag_field="type"):
+    """The control frame between replay and live: everything up to `data.upTo` has been sent."""
+
+    session_id: str
+    data: dict[str, int]
+
+
+class Frame(NamedTuple):
+    """An event as it leaves; made once and shared by every client of the session in this process.
+
+    `seq` is None for a control frame. `text` is the envelope as JSON without line breaks (an SSE `data:` line),
+    `wire` the same as an unmasked WebSocket text frame (RFC 6455 §5.2).
+    """
+
+    seq: int | None
+    text: bytes
+    wire: bytes
+
+
+def data_text(event: Event | Foreign) -> str:
+    """What the `data` column keeps of an event."""
+    return msgspec.json.encode(event.data if isinstance(event, Foreign) else event).decode()
+
+
 def envelope(event: StoredEvent) -> Envelope:
     return Envelope(event.session_id, event.type, event.ts, event.seq, msgspec.Raw(event.data.encode()))
 
 
-def frame(event: StoredEvent) -> str:
-    """The event as the text of one WebSocket frame or one SSE `data:` line."""
-    return msgspec.json.encode(envelope(event)).decode()
+def frame(event: StoredEvent) -> Frame:
+    text = msgspec.json.encode(envelope(event))
+    return Frame(event.seq, text, wire(text))
+
+
+def caught_up(session_id: str, up_to: int) -> Frame:
+    text = msgspec.json.encode(CaughtUp(session_id, {"upTo": up_to}))
+    return Frame(None, text, wire(text))
+
+
+def wire(text: bytes) -> bytes:
+    """UTF-8 text as one unmasked WebSocket text frame."""
+    size = len(text)
+    if size < 126:
+        return bytes((0x81, size)) + text
+    return (b"\x81\x7e" + size.to_bytes(2) if size < 1 << 16 else b"\x81\x7f" + size.to_bytes(8)) + text

@@ -1,0 +1,348 @@
+"""PICASSO_DO: the sessions' readers. The `events` table is the truth; Redis only says that there is more to read.
+
+A process has one Redis subscription, and one `Tail` per session that somebody here listens to, which reads new rows
+once for all of them. Litestar's Channels do not serve here: their Redis backends end silently in an outage, fold the
+case of session ids and keep no order between history and live (all measured).
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from typing import Literal, Self, cast
+
+import redis.asyncio as redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+from redis.typing import EncodableT, FieldT
+
+from app.settings import Settings
+from tools import actor_emit
+from tools.env import Actor, Database, Subscription
+from tools.errors import Unavailable
+from tools.events import Frame, StoredEvent, caught_up, frame
+from tools.rows import dump, new_id
+
+log = logging.getLogger("picasso.actor")
+
+CHANNEL = "picasso:wake"
+PROCESSES = b"picasso:processes"
+POLL_SECONDS = 1.0
+PACE_SECONDS = 0.004
+REDIS_SECONDS = 3.0
+RETRY_SECONDS = 0.5
+PING_SECONDS = 1.0
+COUNT_SECONDS, BEAT_SECONDS, PRESENCE_SECONDS = 0.05, 5.0, 15
+TAIL_BYTES = 512 << 10
+WAKES, WAKES_AT_ONCE = 10_000, 500
+REDIS_AWAY = (RedisError, OSError, TimeoutError)
+
+NEWEST: Mapping[Literal["sqlite", "postgresql"], str] = {
+    "sqlite": "SELECT id, seq, pruned FROM sessions WHERE id IN (SELECT value FROM json_each(:ids))",
+    "postgresql": """
+        SELECT id, seq, pruned FROM sessions
+        WHERE id IN (SELECT json_array_elements_text(CAST(CAST(:ids AS TEXT) AS JSON)))
+    """,
+}
+
+
+class Tail:
+    """The newest frames of one session, read once and shared by its subscribers in this process.
+
+    It holds the frames `first + 1 … last`, at most a megabyte. A subscriber is a mere position: one that falls behind
+    `first` reads the table by itself until it is back, so nobody waits for it and nothing is kept for it.
+    """
+
+    def __init__(self, db: Database, session_id: str, last: int) -> None:
+        self._db, self.session_id, self.last = db, session_id, last
+        self._frames: list[Frame] = []
+        self._size = 0
+        self._woken, self._news = asyncio.Event(), asyncio.Event()
+        # An event may have been committed since `last` was read, and its wake-up have found no tail.
+        self._woken.set()
+        self._reader = asyncio.create_task(self._follow(), name=f"tail {session_id}")
+        self.subscribers = 0
+
+    @property
+    def first(self) -> int:
+        return self.last - len(self._frames)
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def after(self, cursor: int) -> Sequence[Frame]:
+        """The frames that follow `cursor`, which is not before `first`."""
+        return self._frames[cursor - self.first :]
+
+    async def news(self) -> None:
+        """Wait until something was read.
+
+        Fails: with what the reader failed with.
+        """
+        if self._reader.done():
+            self._reader.result()
+        await self._news.wait()
+
+    async def close(self) -> None:
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        try:
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
+                # The poll wakes this session again once the database is back.
+                with contextlib.suppress(Unavailable):
+                    while events := await self._read():
+                        self._keep(events)
+                        self._tell()
+                # In a burst one read then takes many events; a lone event has not waited for this.
+                await asyncio.sleep(PACE_SECONDS)
+        finally:
+            self._tell()
+
+    async def _read(self) -> list[StoredEvent]:
+        return await self._db.all(
+            actor_emit.READ,
+            StoredEvent,
+            session_id=self.session_id,
+            since=self.last,
+            limit=actor_emit.PAGE_ROWS,
+            characters=actor_emit.PAGE_CHARACTERS,
+        )
+
+    def _keep(self, events: Sequence[StoredEvent]) -> None:
+        if events[0].seq != self.last + 1:
+            self._frames, self._size = [], 0
+        known = len(self._frames)
+        self._frames += [frame(event) for event in events]
+        self._size += sum(len(each.wire) for each in self._frames[known:])
+        self.last = events[-1].seq
+        surplus = 0
+        while self._size > TAIL_BYTES and surplus < known:
+            self._size -= len(self._frames[surplus].wire)
+            surplus += 1
+        del self._frames[:surplus]
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+class Position:
+    """One subscriber's place in a session: from the table while it is behind the tail, else from the tail."""
+
+    def __init__(self, db: Database, tail: Tail, cursor: int, up_to: int | None) -> None:
+        self._db, self._tail, self._cursor, self._up_to = db, tail, cursor, up_to
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Sequence[Frame]:
+        while True:
+            if self._up_to is not None and self._cursor >= self._up_to:
+                mark, self._up_to = caught_up(self._tail.session_id, self._up_to), None
+                return [mark]
+            if frames := await self._next():
+                self._cursor += len(frames)
+                return frames
+            await self._tail.news()
+
+    async def _next(self) -> Sequence[Frame]:
+        """The frames after the cursor that are known, up to the mark when it has not been passed."""
+        if self._cursor >= self._tail.first:
+            frames = self._tail.after(self._cursor)
+        else:
+            frames = [frame(event) for event in await actor_emit.read(self._db, self._tail.session_id, self._cursor)]
+        return frames if self._up_to is None else frames[: self._up_to - self._cursor]
+
+
+class Sessions:
+    """The sessions with subscribers in this process, and what is told to and heard from the other processes."""
+
+    def __init__(self, db: Database, client: redis.Redis) -> None:
+        self._db, self._client = db, client
+        self._process = new_id()
+        self._tails: dict[str, Tail] = {}
+        self._to_wake: set[str] = set()
+        self._waking, self._counting = asyncio.Event(), asyncio.Event()
+
+    async def wake(self, session_id: str) -> None:
+        self._wake_here(session_id)
+        if len(self._to_wake) < WAKES:
+            self._to_wake.add(session_id)
+            self._waking.set()
+
+    @contextlib.asynccontextmanager
+    async def subscribe(self, session_id: str, since: int | None) -> AsyncIterator[Subscription]:
+        known = await actor_emit.session(self._db, session_id)
+        if since is not None:
+            actor_emit.check_cursor(known, since)
+        tail = self._join(known)
+        try:
+            if since is None:
+                yield Position(self._db, tail, known.seq, None)
+            else:
+                yield Position(self._db, tail, since, known.seq)
+        finally:
+            await self._leave(tail)
+
+    async def clients(self, session_id: str) -> int:
+        here = self._tails[session_id].subscribers if session_id in self._tails else 0
+        try:
+            async with asyncio.timeout(REDIS_SECONDS):
+                return here + await self._elsewhere(session_id)
+        except REDIS_AWAY as error:
+            raise Unavailable("other processes cannot be asked now", code="redis_unavailable") from error
+
+    def _wake_here(self, session_id: str) -> None:
+        if session_id in self._tails:
+            self._tails[session_id].wake()
+
+    def _join(self, known: actor_emit.Session) -> Tail:
+        if known.id not in self._tails:
+            self._tails[known.id] = Tail(self._db, known.id, known.seq)
+        self._tails[known.id].subscribers += 1
+        self._counting.set()
+        return self._tails[known.id]
+
+    async def _leave(self, tail: Tail) -> None:
+        tail.subscribers -= 1
+        self._counting.set()
+        if not tail.subscribers:
+            del self._tails[tail.session_id]
+            await tail.close()
+
+    async def _elsewhere(self, session_id: str) -> int:
+        """Clients in the other processes; those whose counts have expired were killed and are struck off."""
+        others = cast(set[bytes], await self._client.smembers(PROCESSES)) - {self._process.encode()}
+        keys = [_counts_of(name) for name in others]
+        async with self._client.pipeline(transaction=False) as ask:
+            for key in keys:
+                ask.exists(key)
+                ask.hget(key, session_id)
+            answers = await ask.execute()
+        dead = [name for name, exists in zip(others, answers[::2], strict=True) if not exists]
+        if dead:
+            await self._client.srem(PROCESSES, *dead)
+        return sum(int(count) for count in answers[1::2] if count)
+
+    async def poll(self) -> None:
+        """Once a second, wake the tails that lag behind the table: what makes a lost wake-up harmless."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            with contextlib.suppress(Unavailable):
+                for row in await self._newest():
+                    if row.id in self._tails and row.seq > self._tails[row.id].last:
+                        self._tails[row.id].wake()
+
+    async def _newest(self) -> list[actor_emit.Session]:
+        if not self._tails:
+            return []
+        return await self._db.all(NEWEST[self._db.dialect], actor_emit.Session, ids=dump(list(self._tails)))
+
+    async def tell(self) -> None:
+        """Publish wake-ups, as many at once as have gathered while Redis took the last ones."""
+        while True:
+            await self._waking.wait()
+            names = list(itertools.islice(self._to_wake, WAKES_AT_ONCE))
+            self._to_wake.difference_update(names)
+            if not self._to_wake:
+                self._waking.clear()
+            if names and not await self._reached(self._client.publish(CHANNEL, " ".join([self._process, *names]))):
+                self._to_wake.update(names)
+                self._waking.set()
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def listen(self) -> None:
+        """Wake the tails that other processes name; subscribed again after any outage."""
+        while True:
+            with contextlib.suppress(*REDIS_AWAY):
+                async with self._client.pubsub(ignore_subscribe_messages=True) as channel:
+                    await self._hear(channel)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _hear(self, channel: PubSub) -> None:
+        """Follow the channel until it breaks or leaves three pings unanswered."""
+        async with asyncio.timeout(REDIS_SECONDS):
+            await channel.subscribe(CHANNEL)
+        unanswered = 0
+        while unanswered < 3:
+            async with asyncio.timeout(REDIS_SECONDS):
+                message = await channel.get_message(timeout=PING_SECONDS)
+                if message is None:
+                    unanswered += 1
+                    await channel.ping()
+                    continue
+            unanswered = 0
+            if message["type"] == "message":
+                self._heard(message["data"])
+
+    def _heard(self, data: bytes) -> None:
+        process, *names = data.decode().split(" ")
+        if process != self._process:
+            for name in names:
+                self._wake_here(name)
+
+    async def attend(self) -> None:
+        """Keep in Redis how many clients each session has here; the counts expire with the process that wrote them."""
+        while True:
+            self._counting.clear()
+            counts: dict[FieldT, EncodableT] = {name: tail.subscribers for name, tail in self._tails.items()}
+            reached = await self._reached(self._count(counts))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_SECONDS if reached else RETRY_SECONDS):
+                    await self._counting.wait()
+            await asyncio.sleep(COUNT_SECONDS)
+
+    async def _count(self, counts: Mapping[FieldT, EncodableT]) -> None:
+        mine = _counts_of(self._process.encode())
+        async with self._client.pipeline(transaction=True) as write:
+            write.delete(mine)
+            if counts:
+                write.hset(mine, mapping=counts)
+                write.expire(mine, PRESENCE_SECONDS)
+                write.sadd(PROCESSES, self._process)
+                write.expire(PROCESSES, PRESENCE_SECONDS)
+            await write.execute()
+
+    async def forget(self) -> None:
+        """Take this process's counts out of Redis, if it can be reached."""
+        await self._reached(self._count({}))
+
+    async def _reached(self, ask: Awaitable[object]) -> bool:
+        try:
+            async with asyncio.timeout(REDIS_SECONDS):
+                await ask
+        except REDIS_AWAY:
+            return False
+        return True
+
+
+def _counts_of(process: bytes) -> bytes:
+    return PROCESSES + b":" + process
+
+
+@contextlib.asynccontextmanager
+async def open_actor(settings: Settings, db: Database, client: redis.Redis) -> AsyncIterator[Actor]:
+    """PICASSO_DO over the given database and Redis, with its four loops running until the end of the block."""
+    sessions = Sessions(db, client)
+    loops = [
+        asyncio.create_task(run) for run in (sessions.poll(), sessions.tell(), sessions.listen(), sessions.attend())
+    ]
+    for loop in loops:
+        loop.add_done_callback(_complain)
+    try:
+        yield sessions
+    finally:
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        await sessions.forget()
+
+
+def _complain(loop: asyncio.Task[None]) -> None:
+    if not loop.cancelled() and (error := loop.exception()):
+        log.error("a loop of the actor ended", exc_info=error)
