@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import jinja2
 import msgspec
 
+PUBLIC_SIDE = 2048
+"""The longer side of the variant `public`, in pixels, where the image is larger."""
 WIDTHS = (480, 960, 1440)
 STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?")
@@ -35,9 +37,10 @@ def picture(url: str, width: int, height: int, alt: str, public_url: str) -> Pic
     base = url.removesuffix("/public")
     if base == url or not base.startswith(f"{public_url}/images/"):
         return Picture(url, url, "", width, height, alt)
-    smaller = [w for w in WIDTHS if w < width]
-    sources = [f"{base}/w={w} {w}w" for w in smaller] + [f"{url} {width}w"]
-    return Picture(url, f"{base}/w={smaller[-1]}" if smaller else url, ", ".join(sources), width, height, alt)
+    scale = min(1.0, PUBLIC_SIDE / max(width, height))
+    width, height = round(width * scale), round(height * scale)
+    sources = [f"{base}/w={smaller} {smaller}w" for smaller in WIDTHS if smaller < width]
+    return Picture(url, url, ", ".join([*sources, f"{url} {width}w"]), width, height, alt)
 
 
 def render(template: bytes, context: Mapping[str, Any]) -> bytes:

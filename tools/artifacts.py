@@ -31,8 +31,8 @@ ON CONFLICT (project_id, artifact_id) DO NOTHING
 """
 SET_CONTENT = """
 UPDATE artifacts SET version = :version, content_r2_key = :content_r2_key, content_type = :content_type,
-    content_sha256 = :content_sha256, template_r2_key = COALESCE(:template_r2_key, template_r2_key),
-    updated_at = :updated_at
+    content_sha256 = :content_sha256, content_policy = :content_policy,
+    template_r2_key = COALESCE(:template_r2_key, template_r2_key), updated_at = :updated_at
 WHERE id = :id AND version < :version
 """
 GET = "SELECT * FROM artifacts WHERE id = :id"
@@ -63,13 +63,14 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """What a generator made. `index` is what the public link answers, under the header `policy` (its CSP).
+    """What a generator made. `index` is what the public link answers.
 
-    `progression_ids` are the image versions shown, `template` the key of the template in BUCKET, if one was used.
+    `policy` is the Content-Security-Policy it is served under (None lets nothing load), `progression_ids` are the
+    image versions shown, `template` is the key of the template in BUCKET, if one was used.
     """
 
     index: File
-    policy: str
+    policy: str | None = None
     beside: tuple[File, ...] = ()
     progression_ids: tuple[str, ...] = ()
     template: str | None = None
@@ -90,7 +91,6 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     options: dict[str, Any]
     project_ids: list[str]
     progression_ids: list[str]
-    policy: str
     sha256: str
     files: list[FileFacts]
 
@@ -125,6 +125,7 @@ def draft(*, generator_id: str | None, title: str, owner_id: str, options: dict[
         version=0,
         content_type=None,
         content_sha256=None,
+        content_policy=None,
         updated_at=now,
     )
 
@@ -228,6 +229,7 @@ async def publish(
             content_r2_key=f"{folder}/{output.index.name}",
             content_type=output.index.content_type,
             content_sha256=hashlib.sha256(output.index.data).hexdigest(),
+            content_policy=output.policy,
             template_r2_key=output.template,
             updated_at=max(now_ms(), artifact.created_at),
         )
@@ -239,12 +241,6 @@ async def publish(
     if session_id is not None:
         await env.PICASSO_DO.wake(session_id)
     return row
-
-
-async def manifest(env: Env, artifact: ArtifactRow) -> Manifest:
-    """What was written beside the published version."""
-    folder = version_folder(artifact.id, artifact.version)
-    return msgspec.json.decode(await env.BUCKET.get(f"{folder}/manifest.json"), type=Manifest)
 
 
 async def _insert(tx: Statements, artifact: ArtifactRow, project_ids: Sequence[str]) -> None:
@@ -287,7 +283,6 @@ def _manifest_file(artifact: ArtifactRow, output: Output, project_ids: Sequence[
         options=artifact.options,
         project_ids=list(project_ids),
         progression_ids=list(output.progression_ids),
-        policy=output.policy,
         sha256=facts[0].sha256,
         files=facts,
     )
