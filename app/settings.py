@@ -42,7 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     job_lease_seconds: float
     prices: Path | None
     cors_origins: tuple[str, ...]
-    trusted_proxies: tuple[Network, ...]
+    trusted_proxies: tuple[Any, ...]
+    """Networks; `Network` cannot stand here, because Litestar has msgspec look at the type and it refuses the union."""
     memory_days: int
     reads_need_key: bool
     view_ip: Literal["truncated", "full", "hashed", "none"]

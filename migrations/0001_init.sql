@@ -200,6 +200,7 @@ CREATE TABLE artifacts (
     version BIGINT NOT NULL DEFAULT 0 CHECK (version >= 0),
     content_type TEXT,
     content_sha256 TEXT CHECK (length(content_sha256) = 64),
+    content_policy TEXT,                   -- the page's Content-Security-Policy; null lets nothing load
     updated_at BIGINT NOT NULL CHECK (updated_at >= created_at),
     CHECK ((content_r2_key IS NULL) = (content_sha256 IS NULL)),
     CHECK ((content_r2_key IS NULL) = (version = 0)),

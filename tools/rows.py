@@ -273,6 +273,8 @@ class ArtifactRow(msgspec.Struct, frozen=True):
     version: int
     content_type: str | None
     content_sha256: str | None
+    content_policy: str | None
+    """The Content-Security-Policy that the page is served under; None lets nothing load."""
     updated_at: int
 
 

@@ -1,0 +1,35 @@
+"""ASSETS: the packaged `templates/` folder."""
+
+from collections.abc import Iterable
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from tools.errors import NotFound
+
+
+class Packaged:
+    """Files below one folder of the installation, read once; nothing else can be named."""
+
+    def __init__(self, contents: dict[str, bytes]) -> None:
+        self._contents = contents
+
+    def read(self, name: str) -> bytes:
+        if name not in self._contents:
+            raise NotFound("there is no such packaged file")
+        return self._contents[name]
+
+    def names(self) -> Iterable[str]:
+        return self._contents.keys()
+
+
+def open_assets() -> Packaged:
+    """Every packaged template and public file, by its path below `templates/`."""
+    return Packaged(dict(_walk(files("templates"), "")))
+
+
+def _walk(folder: Traversable, prefix: str) -> Iterable[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _walk(entry, f"{prefix}{entry.name}/")
+        elif not entry.name.startswith((".", "__")):
+            yield f"{prefix}{entry.name}", entry.read_bytes()

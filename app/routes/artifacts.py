@@ -1,0 +1,180 @@
+"""Artifacts: what can be made, what was made, how often it was read; and making it."""
+
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from msgspec import Meta
+
+from app.schemas import Body, Id, Name
+from generators import registry
+from tools import artifacts, views
+from tools.env import Env
+from tools.errors import Invalid
+from tools.pages import LIMIT, MAX_LIMIT, Page, decode
+from tools.rows import ArtifactRow, Project
+
+MOST_PROJECTS = 50
+LONGEST_TITLE = 200
+
+
+class Wishes(Body, frozen=True):
+    """What may be said about any artifact; without a title it bears its projects' names."""
+
+    examples: ClassVar[list[dict[str, Any]]] = [{"title": "Autumn"}]
+    title: Name | None = None
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+    owner_id: Id = "default"
+
+
+class NewArtifact(Wishes, frozen=True, kw_only=True):
+    examples: ClassVar[list[dict[str, Any]]] = [
+        {"generatorId": "lookbook", "projectIds": ["PROJECT"], "title": "Autumn", "options": {"only": "passed"}}
+    ]
+    generator_id: Annotated[str, Meta(min_length=1, max_length=64)]
+    project_ids: Annotated[list[Id], Meta(min_length=1, max_length=MOST_PROJECTS)]
+
+
+class Association(Body, frozen=True):
+    """One of the two, or both."""
+
+    examples: ClassVar[list[dict[str, Any]]] = [{"projectId": "PROJECT"}]
+    project_id: Id | None = None
+    project_ids: Annotated[list[Id], Meta(max_length=MOST_PROJECTS)] = msgspec.field(default_factory=list)
+
+
+class GeneratorAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """`options` is the JSON Schema of what the generator's options may be."""
+
+    id: str
+    name: str
+    output: str
+    configured: bool
+    options: dict[str, Any]
+
+
+class Made(msgspec.Struct, frozen=True):
+    artifact_id: str
+    public_slug: str
+
+
+class ArtifactAnswer(ArtifactRow, frozen=True, kw_only=True):
+    """A row of `artifacts`; `public_url` answers once `version` is 1 or more."""
+
+    artifact_id: str
+    public_url: str
+
+
+class ArtifactDetails(ArtifactAnswer, frozen=True, kw_only=True):
+    """With the projects it is made from and what was chosen so far, by placeholder."""
+
+    project_ids: list[str]
+    configuration: dict[str, str]
+
+
+@get("/api/generators", opt={"access": "read"})
+async def list_generators() -> Page[GeneratorAnswer]:
+    """Every kind of artifact that can be made here."""
+    return Page(
+        [
+            GeneratorAnswer(id, generator.name, generator.output, True, registry.options_schema(generator))
+            for id, generator in registry.known().items()
+        ],
+        None,
+    )
+
+
+@get("/api/artifacts", opt={"access": "read"})
+async def list_artifacts(
+    env: NamedDependency[Env],
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT)] = LIMIT,
+    cursor: FromQuery[str | None] = None,
+) -> Page[ArtifactAnswer]:
+    """Artifacts, the newest first."""
+    page = await artifacts.list_page(env, decode(cursor), limit)
+    return Page([_answer(env, row) for row in page.items], page.next_cursor)
+
+
+@get("/api/artifacts/{artifact_id:str}", opt={"access": "read"})
+async def get_artifact(artifact_id: FromPath[str], env: NamedDependency[Env]) -> ArtifactDetails:
+    return await _details(env, await artifacts.get(env, artifact_id))
+
+
+@get("/api/artifacts/{artifact_id:str}/views", opt={"access": "read"})
+async def get_views(artifact_id: FromPath[str], env: NamedDependency[Env]) -> views.Summary:
+    """How often the public page was read."""
+    return await views.summary(env, (await artifacts.get(env, artifact_id)).id)
+
+
+@post("/api/artifacts")
+async def make_artifact(data: JSONBody[NewArtifact], env: NamedDependency[Env]) -> ArtifactAnswer:
+    """Make an artifact from projects and publish it."""
+    return _answer(env, await _make(env, data.generator_id, data.project_ids, data))
+
+
+@post("/api/projects/{project_id:str}/artifacts/{generator_id:str}")
+async def make_from_project(
+    project_id: FromPath[str],
+    generator_id: FromPath[str],
+    env: NamedDependency[Env],
+    data: JSONBody[Wishes | None] = None,
+) -> Made:
+    """The same for one project; the body may be left out."""
+    row = await _make(env, generator_id, [project_id], data or Wishes())
+    return Made(row.id, row.public_slug)
+
+
+@post("/api/artifacts/{artifact_id:str}/associate", status_code=200)
+async def associate(
+    artifact_id: FromPath[str], data: JSONBody[Association], env: NamedDependency[Env]
+) -> ArtifactDetails:
+    """Add projects to an artifact; those already there stay."""
+    named = [*([data.project_id] if data.project_id else []), *data.project_ids]
+    if not named:
+        raise Invalid("name at least one project in projectId or projectIds", code="invalid_request")
+    await artifacts.associate(env, artifact_id, list(dict.fromkeys(named)))
+    return await _details(env, await artifacts.get(env, artifact_id))
+
+
+handlers: list[Any] = [
+    list_generators,
+    list_artifacts,
+    get_artifact,
+    get_views,
+    make_artifact,
+    make_from_project,
+    associate,
+]
+
+
+async def _make(env: Env, generator_id: str, project_ids: list[str], wishes: Wishes) -> ArtifactRow:
+    generator = registry.find(generator_id)
+    options = registry.decode_options(generator, wishes.options)
+    projects = await artifacts.projects(env, list(dict.fromkeys(project_ids)))
+    draft = artifacts.draft(
+        generator_id=generator.id,
+        title=wishes.title or _title(projects),
+        owner_id=wishes.owner_id,
+        options=wishes.options,
+    )
+    output = await generator.generate(env, draft, projects, options)
+    return await artifacts.publish(env, draft, output, [project.id for project in projects])
+
+
+def _title(projects: list[Project]) -> str:
+    names = ", ".join(project.name for project in projects)
+    return names if len(names) <= LONGEST_TITLE else f"{names[: LONGEST_TITLE - 1]}…"
+
+
+def _answer(env: Env, row: ArtifactRow) -> ArtifactAnswer:
+    return ArtifactAnswer(**msgspec.structs.asdict(row), artifact_id=row.id, public_url=artifacts.public_url(env, row))
+
+
+async def _details(env: Env, row: ArtifactRow) -> ArtifactDetails:
+    return ArtifactDetails(
+        **msgspec.structs.asdict(_answer(env, row)),
+        project_ids=await artifacts.project_ids(env, row.id),
+        configuration=await artifacts.configuration(env, row.id),
+    )

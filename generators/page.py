@@ -1,0 +1,76 @@
+"""Our own templates become pages: Jinja2 with autoescape, and a policy that lets nothing else in.
+
+A template carries its style in `<style>` blocks without placeholders; it has no script and no style attribute.
+"""
+
+import base64
+import functools
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import jinja2
+import msgspec
+
+PUBLIC_SIDE = 2048
+"""The longer side of the variant `public`, in pixels, where the image is larger."""
+WIDTHS = (480, 960, 1440)
+STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
+ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?")
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """A delivery image for `<img>`: `url` is the whole one, `srcset` is empty where there are no smaller ones."""
+
+    url: str
+    src: str
+    srcset: str
+    width: int
+    height: int
+    alt: str
+
+
+def picture(url: str, width: int, height: int, alt: str, public_url: str) -> Picture:
+    """The image with the widths that this application's own delivery makes; a foreign delivery's URL as it is."""
+    base = url.removesuffix("/public")
+    if base == url or not base.startswith(f"{public_url}/images/"):
+        return Picture(url, url, "", width, height, alt)
+    scale = min(1.0, PUBLIC_SIDE / max(width, height))
+    width, height = round(width * scale), round(height * scale)
+    sources = [f"{base}/w={smaller} {smaller}w" for smaller in WIDTHS if smaller < width]
+    return Picture(url, url, ", ".join([*sources, f"{url} {width}w"]), width, height, alt)
+
+
+def render(template: bytes, context: Mapping[str, Any]) -> bytes:
+    """The page as UTF-8. A name that the context lacks is an error, never an empty space."""
+    return _compiled(template).render(context).encode()
+
+
+def policy(template: bytes, images: Iterable[str]) -> str:
+    """The Content-Security-Policy of a page of this template that shows these image URLs."""
+    origins = " ".join(sorted({_origin(url) for url in images})) or "'none'"
+    styles = " ".join(_hash(block) for block in STYLE.findall(template.decode())) or "'none'"
+    return (
+        f"default-src 'none'; img-src {origins}; style-src {styles}; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _compiled(template: bytes) -> jinja2.Template:
+    return jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).from_string(template.decode())
+
+
+def _hash(block: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(block.encode()).digest()).decode()}'"
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    # A policy cannot name an IPv6 literal; there the pictures are the page's own origin.
+    return origin if ORIGIN.fullmatch(origin) else "'self'"

@@ -1,0 +1,71 @@
+"""Every generator there is: the modules of this folder, and those that other packages offer."""
+
+import functools
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+import generators
+from generators.generator import Generator
+from tools.errors import Invalid, NotFound
+
+GROUP = "picasso.generators"
+
+
+@functools.cache
+def known() -> Mapping[str, Generator[Any]]:
+    """Generators by id, in the order of their ids. One from another package cannot take the id of a built-in."""
+    return MappingProxyType(dict(sorted([*_offered(), *_built_in()], key=lambda pair: pair[0])))
+
+
+def find(id: str) -> Generator[Any]:
+    """The generator of that id or camelCase alias.
+
+    Fails: NotFound naming those that exist.
+    """
+    if (generator := known().get(_hyphenated(id))) is None:
+        raise NotFound(
+            f"there is no generator {id}; known are {', '.join(known())}",
+            code="unknown_generator",
+            detail={"known": list(known())},
+        )
+    return generator
+
+
+def decode_options(generator: Generator[Any], options: dict[str, Any]) -> Any:
+    """The options as the generator's Struct.
+
+    Fails: Invalid naming the field and what it may be.
+    """
+    try:
+        return msgspec.convert(options, generator.options, strict=True)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"options: {error}", code="bad_options") from None
+
+
+def options_schema(generator: Generator[Any]) -> dict[str, Any]:
+    """JSON Schema of the generator's options."""
+    return msgspec.json.schema(generator.options)
+
+
+def _built_in() -> Iterator[tuple[str, Generator[Any]]]:
+    for module in pkgutil.iter_modules(generators.__path__):
+        loaded = vars(importlib.import_module(f"generators.{module.name}"))
+        if "generator" in loaded:
+            yield loaded["generator"].id, loaded["generator"]
+
+
+def _offered() -> Iterator[tuple[str, Generator[Any]]]:
+    for entry in entry_points(group=GROUP):
+        generator: Generator[Any] = entry.load()
+        yield generator.id, generator
+
+
+def _hyphenated(id: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])[A-Z]", lambda match: f"-{match[0]}", id).lower()

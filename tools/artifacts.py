@@ -1,0 +1,304 @@
+"""Artifacts: their rows, their projects, and the versions of their files in BUCKET.
+
+A version is written whole under keys of its own before its row names it, and never changed afterwards.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from tools.actor_emit import append
+from tools.env import Env, Statements
+from tools.errors import Conflict, NotFound
+from tools.events import Artifact as ArtifactEvent
+from tools.pages import Cursor, Page, page
+from tools.rows import ArtifactRow, Judgment, Progression, Project, dump, new_id, now_ms
+from tools.step import step
+
+PLACES = 16
+
+INSERT = """
+INSERT INTO artifacts (id, owner_id, title, template_r2_key, public_slug, created_at, generator_id, options, updated_at)
+VALUES (:id, :owner_id, :title, :template_r2_key, :public_slug, :created_at, :generator_id, :options, :created_at)
+ON CONFLICT (id) DO NOTHING
+"""
+JOIN_PROJECT = """
+INSERT INTO project_artifacts (project_id, artifact_id) VALUES (:project_id, :artifact_id)
+ON CONFLICT (project_id, artifact_id) DO NOTHING
+"""
+SET_CONTENT = """
+UPDATE artifacts SET version = :version, content_r2_key = :content_r2_key, content_type = :content_type,
+    content_sha256 = :content_sha256, content_policy = :content_policy,
+    template_r2_key = COALESCE(:template_r2_key, template_r2_key), updated_at = :updated_at
+WHERE id = :id AND version < :version
+"""
+GET = "SELECT * FROM artifacts WHERE id = :id"
+BY_SLUG = "SELECT * FROM artifacts WHERE public_slug = :public_slug AND content_r2_key IS NOT NULL"
+LIST = """
+SELECT * FROM artifacts WHERE created_at < :at OR (created_at = :at AND id < :id)
+ORDER BY created_at DESC, id DESC LIMIT :limit
+"""
+PROJECT = "SELECT * FROM projects WHERE id = :id"
+IMAGES = """
+SELECT * FROM image_progressions
+WHERE project_id = :project_id AND (CAST(:judgment AS TEXT) IS NULL OR judgment = :judgment)
+ORDER BY created_at DESC, id DESC LIMIT :limit
+"""
+IMAGE = "SELECT * FROM image_progressions WHERE id = :id"
+PROJECT_IDS = "SELECT project_id FROM project_artifacts WHERE artifact_id = :artifact_id ORDER BY project_id"
+CONFIGURATION = """
+SELECT config_key, config_value FROM artifact_configurations WHERE artifact_id = :artifact_id ORDER BY config_key
+"""
+
+
+class File(msgspec.Struct, frozen=True):
+    """One file of an output, under a name of `[A-Za-z0-9._-]`."""
+
+    name: str
+    data: bytes
+    content_type: str
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True):
+    """What a generator made. `index` is what the public link answers.
+
+    `policy` is the Content-Security-Policy it is served under (None lets nothing load), `progression_ids` are the
+    image versions shown, `template` is the key of the template in BUCKET, if one was used.
+    """
+
+    index: File
+    policy: str | None = None
+    beside: tuple[File, ...] = ()
+    progression_ids: tuple[str, ...] = ()
+    template: str | None = None
+
+
+class FileFacts(msgspec.Struct, frozen=True, rename="camel"):
+    name: str
+    content_type: str
+    size: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """`manifest.json` beside a version's files; `sha256` is the index's, `files` opens with the index."""
+
+    generator: str | None
+    template: str | None
+    options: dict[str, Any]
+    project_ids: list[str]
+    progression_ids: list[str]
+    sha256: str
+    files: list[FileFacts]
+
+
+class _ProjectId(msgspec.Struct, frozen=True):
+    project_id: str
+
+
+class _Choice(msgspec.Struct, frozen=True):
+    config_key: str
+    config_value: str
+
+
+def fresh_slug() -> str:
+    """192 random bits in 32 characters: the only thing that protects an unlisted page."""
+    return secrets.token_urlsafe(24)
+
+
+def draft(*, generator_id: str | None, title: str, owner_id: str, options: dict[str, Any]) -> ArtifactRow:
+    """An artifact with a fresh id and slug that is stored nowhere yet."""
+    now = now_ms()
+    return ArtifactRow(
+        id=new_id(),
+        owner_id=owner_id,
+        title=title,
+        template_r2_key=None,
+        content_r2_key=None,
+        public_slug=fresh_slug(),
+        created_at=now,
+        generator_id=generator_id,
+        options=options,
+        version=0,
+        content_type=None,
+        content_sha256=None,
+        content_policy=None,
+        updated_at=now,
+    )
+
+
+def version_folder(artifact_id: str, version: int) -> str:
+    return f"artifacts/{artifact_id}/v{version}"
+
+
+async def get(env: Env, artifact_id: str) -> ArtifactRow:
+    """Fails: NotFound."""
+    if (row := await env.DB.one(GET, ArtifactRow, id=artifact_id)) is None:
+        raise NotFound("there is no such artifact")
+    return row
+
+
+async def by_slug(env: Env, public_slug: str) -> ArtifactRow | None:
+    """The published artifact behind a public link."""
+    return await env.DB.one(BY_SLUG, ArtifactRow, public_slug=public_slug)
+
+
+async def list_page(env: Env, after: Cursor, limit: int) -> Page[ArtifactRow]:
+    """Artifacts from the newest."""
+    rows = await env.DB.all(LIST, ArtifactRow, at=after.at, id=after.id, limit=limit + 1)
+    return page(rows, limit, lambda row: Cursor(row.created_at, row.id))
+
+
+async def projects(env: Env, project_ids: Sequence[str]) -> list[Project]:
+    """The projects in the order asked for.
+
+    Fails: NotFound naming the first id that is not a project.
+    """
+    found = [(id, await env.DB.one(PROJECT, Project, id=id)) for id in project_ids]
+    for id, project in found:
+        if project is None:
+            raise NotFound(f"there is no project {id}")
+    return [project for _, project in found if project is not None]
+
+
+async def images(env: Env, project_id: str, limit: int, judgment: Judgment | None = None) -> list[Progression]:
+    """The project's image versions from the newest, all or those so judged."""
+    return await env.DB.all(IMAGES, Progression, project_id=project_id, judgment=judgment, limit=limit)
+
+
+async def image(env: Env, progression_id: str) -> Progression:
+    """Fails: NotFound."""
+    if (row := await env.DB.one(IMAGE, Progression, id=progression_id)) is None:
+        raise NotFound(f"there is no image {progression_id}")
+    return row
+
+
+async def project_ids(env: Env, artifact_id: str) -> list[str]:
+    return [row.project_id for row in await env.DB.all(PROJECT_IDS, _ProjectId, artifact_id=artifact_id)]
+
+
+async def configuration(env: Env, artifact_id: str) -> dict[str, str]:
+    """What was chosen so far, by placeholder."""
+    rows = await env.DB.all(CONFIGURATION, _Choice, artifact_id=artifact_id)
+    return {row.config_key: row.config_value for row in rows}
+
+
+@step("artifacts.create")
+async def create(env: Env, artifact: ArtifactRow, project_ids: Sequence[str]) -> None:
+    """Store a draft and its projects; its page answers 404 until a version is published.
+
+    Effect: one transaction; repeating it changes nothing.
+    """
+    async with env.DB.transaction() as tx:
+        await _insert(tx, artifact, project_ids)
+
+
+@step("artifacts.associate")
+async def associate(env: Env, artifact_id: str, project_ids: Sequence[str]) -> None:
+    """Add projects to an artifact; those already there stay.
+
+    Fails: NotFound naming the artifact or the project.
+    """
+    artifact = await get(env, artifact_id)
+    await projects(env, project_ids)
+    async with env.DB.transaction() as tx:
+        await tx.many(JOIN_PROJECT, [{"project_id": id, "artifact_id": artifact.id} for id in project_ids])
+
+
+@step("artifacts.publish")
+async def publish(
+    env: Env, artifact: ArtifactRow, output: Output, project_ids: Sequence[str], *, session_id: str | None = None
+) -> ArtifactRow:
+    """Make the output the artifact's next version, and the one its link answers.
+
+    Effect: files and manifest in BUCKET under the first free version, then one transaction: the row (a draft is
+    stored with its projects), and the `artifact` event of `session_id`.
+    Fails: Conflict when a later version was published meanwhile · Unavailable.
+    """
+    version = await _place(env, artifact, output, project_ids)
+    folder = version_folder(artifact.id, version)
+    async with env.DB.transaction() as tx:
+        await _insert(tx, artifact, project_ids)
+        changed = await tx.run(
+            SET_CONTENT,
+            id=artifact.id,
+            version=version,
+            content_r2_key=f"{folder}/{output.index.name}",
+            content_type=output.index.content_type,
+            content_sha256=hashlib.sha256(output.index.data).hexdigest(),
+            content_policy=output.policy,
+            template_r2_key=output.template,
+            updated_at=max(now_ms(), artifact.created_at),
+        )
+        if changed and session_id is not None:
+            await append(tx, session_id, [_published(env, artifact)])
+        row = await tx.one(GET, ArtifactRow, id=artifact.id)
+    if row is None or row.version != version:
+        raise Conflict("a later version was published meanwhile", code="superseded")
+    if session_id is not None:
+        await env.PICASSO_DO.wake(session_id)
+    return row
+
+
+async def _insert(tx: Statements, artifact: ArtifactRow, project_ids: Sequence[str]) -> None:
+    await tx.run(
+        INSERT,
+        id=artifact.id,
+        owner_id=artifact.owner_id,
+        title=artifact.title,
+        template_r2_key=artifact.template_r2_key,
+        public_slug=artifact.public_slug,
+        created_at=artifact.created_at,
+        generator_id=artifact.generator_id,
+        options=dump(artifact.options),
+    )
+    await tx.many(JOIN_PROJECT, [{"project_id": id, "artifact_id": artifact.id} for id in project_ids])
+
+
+async def _place(env: Env, artifact: ArtifactRow, output: Output, project_ids: Sequence[str]) -> int:
+    files = (output.index, *output.beside, _manifest_file(artifact, output, project_ids))
+    for version in range(artifact.version + 1, artifact.version + 1 + PLACES):
+        try:
+            for file in files:
+                key = f"{version_folder(artifact.id, version)}/{file.name}"
+                await env.BUCKET.put_once(key, file.data, content_type=file.content_type)
+        except Conflict:
+            # A render that crashed before its row, or one that runs beside this one, holds the number.
+            continue
+        return version
+    raise Conflict("too many versions are being published at once", code="superseded")
+
+
+def _manifest_file(artifact: ArtifactRow, output: Output, project_ids: Sequence[str]) -> File:
+    facts = [
+        FileFacts(file.name, file.content_type, len(file.data), hashlib.sha256(file.data).hexdigest())
+        for file in (output.index, *output.beside)
+    ]
+    written = Manifest(
+        generator=artifact.generator_id,
+        template=output.template,
+        options=artifact.options,
+        project_ids=list(project_ids),
+        progression_ids=list(output.progression_ids),
+        sha256=facts[0].sha256,
+        files=facts,
+    )
+    return File("manifest.json", msgspec.json.encode(written, order="deterministic"), "application/json")
+
+
+def _published(env: Env, artifact: ArtifactRow) -> ArtifactEvent:
+    return ArtifactEvent(
+        artifact_id=artifact.id,
+        stage="publish",
+        progress=1.0,
+        public_slug=artifact.public_slug,
+        url=public_url(env, artifact),
+    )
+
+
+def public_url(env: Env, artifact: ArtifactRow) -> str:
+    """The public link of an artifact; it answers once a version is published."""
+    return f"{env.settings.public_url}/public/artifact/{artifact.public_slug}"

@@ -1,0 +1,168 @@
+"""Readings of published pages: a queue message per reading, a row per message, and counts of the rows.
+
+What is kept of an address is decided here, before the message exists, so a raw one is in no queue, log or table
+unless VIEW_IP=full asks for it.
+"""
+
+import asyncio
+import hmac
+import ipaddress
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from tools.env import Env, Message, Statements
+from tools.errors import Invalid, PicassoError, Uncertain
+from tools.rows import Count, new_id, now_ms
+from tools.step import bound_fields, step
+
+log = logging.getLogger("picasso.queue")
+ENQUEUE_SECONDS = 0.05
+
+INSERT = """
+INSERT INTO artifact_views (id, artifact_id, timestamp, ip_address, country, city, user_agent)
+SELECT CAST(:id AS TEXT), id, CAST(:timestamp AS BIGINT), CAST(:ip_address AS TEXT), CAST(:country AS TEXT),
+    CAST(:city AS TEXT), CAST(:user_agent AS TEXT)
+FROM artifacts WHERE id = :artifact_id
+ON CONFLICT (id) DO NOTHING
+"""
+WRITTEN = "SELECT COUNT(*) AS n FROM artifact_views WHERE id = :id"
+BY_DAY = """
+SELECT timestamp / 86400000 AS day, COUNT(*) AS views FROM artifact_views
+WHERE artifact_id = :artifact_id GROUP BY timestamp / 86400000 ORDER BY day
+"""
+BY_COUNTRY = """
+SELECT COALESCE(country, 'unknown') AS country, COUNT(*) AS views FROM artifact_views
+WHERE artifact_id = :artifact_id GROUP BY COALESCE(country, 'unknown') ORDER BY views DESC, country
+"""
+
+
+class View(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """The payload of an `artifact-view`: who read what. `ip` is what VIEW_IP leaves of the address."""
+
+    artifact_id: str
+    ip: str | None
+    country: str | None
+    city: str | None
+    user_agent: str | None
+
+
+class DayCount(msgspec.Struct, frozen=True):
+    """`day` is a UTC date, YYYY-MM-DD."""
+
+    day: str
+    views: int
+
+
+class CountryCount(msgspec.Struct, frozen=True):
+    """`country` is the code that the proxy told, or `unknown`."""
+
+    country: str
+    views: int
+
+
+class Summary(msgspec.Struct, frozen=True, rename="camel"):
+    """Days with at least one view from the oldest; countries from the most frequent."""
+
+    total: int
+    by_day: list[DayCount]
+    by_country: list[CountryCount]
+
+
+class _Day(msgspec.Struct, frozen=True):
+    day: int
+    views: int
+
+
+def message(view: View) -> Message:
+    """The message of one reading, now. Its id becomes the row's, so that a redelivery is the same row."""
+    return Message(id=new_id(), type="artifact-view", ts=now_ms(), payload=msgspec.to_builtins(view))
+
+
+def kept_ip(
+    ip: str | None, how: Literal["truncated", "full", "hashed", "none"], secret: str | None, at_ms: int
+) -> str | None:
+    """What is stored of an address: its /24 or /48, all of it, a code that is the same for one UTC day, or nothing.
+
+    Without a secret there is nothing to hash with, and nothing is stored.
+    """
+    if ip is None or how == "none":
+        return None
+    if how == "full":
+        return ip
+    if how == "hashed":
+        return hmac.digest(_day_key(secret, at_ms), ip.encode(), "sha256").hex()[:32] if secret else None
+    address = ipaddress.ip_address(ip)
+    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))
+
+
+@step("views.enqueue")
+async def enqueue(env: Env, view: Message) -> None:
+    """Hand the reading to the queue within 50 ms.
+
+    Effect: one message in PICASSO_QUEUE. The line of a miss (`view_dropped`) is what counts it.
+    Fails: Uncertain (`view_dropped`) when the queue did not take it in time; the page is shown all the same.
+    """
+    try:
+        async with asyncio.timeout(ENQUEUE_SECONDS):
+            await env.PICASSO_QUEUE.send(view)
+    except (TimeoutError, PicassoError) as error:
+        raise Uncertain("the view was not written down in time", code="view_dropped") from error
+
+
+@step("views.write")
+async def write_views(env: Env, messages: Sequence[Message]) -> None:
+    """Handle a batch of queue messages: readings become rows, `log` and `workflow-complete` one log line each.
+
+    Effect: one transaction with a row per `artifact-view`; a message that was written before changes nothing.
+    Fails: Invalid naming the messages that can never be handled; the readings beside them are written all the same.
+    """
+    bad: list[str] = []
+    async with env.DB.transaction() as tx:
+        for message in messages:
+            if message.type == "artifact-view" and not await _write(tx, message):
+                bad.append(message.id)
+    if bad:
+        raise Invalid("these messages tell of no artifact", code="bad_message", detail={"messages": bad})
+    # After the rows, because what raised is handed in again, and a line cannot be unwritten.
+    for message in messages:
+        if message.type != "artifact-view":
+            fields = {**bound_fields(), "step": f"queue.{message.type}", "messageId": message.id, **message.payload}
+            log.info("queue.%s", message.type, extra={"fields": fields})
+
+
+async def summary(env: Env, artifact_id: str) -> Summary:
+    """How often the artifact was read, all in all, per UTC day and per country."""
+    days = await env.DB.all(BY_DAY, _Day, artifact_id=artifact_id)
+    return Summary(
+        total=sum(day.views for day in days),
+        by_day=[DayCount(datetime.fromtimestamp(day.day * 86_400, UTC).date().isoformat(), day.views) for day in days],
+        by_country=await env.DB.all(BY_COUNTRY, CountryCount, artifact_id=artifact_id),
+    )
+
+
+async def _write(tx: Statements, message: Message) -> bool:
+    """Whether the reading is a row now; false when its payload or its artifact is none."""
+    try:
+        view = msgspec.convert(message.payload, View, strict=True)
+    except msgspec.ValidationError:
+        return False
+    written = await tx.run(
+        INSERT,
+        id=message.id,
+        artifact_id=view.artifact_id,
+        timestamp=message.ts,
+        ip_address=view.ip,
+        country=view.country,
+        city=view.city,
+        user_agent=view.user_agent,
+    )
+    return written == 1 or await tx.one(WRITTEN, Count, id=message.id) == Count(1)
+
+
+def _day_key(secret: str, at_ms: int) -> bytes:
+    day = datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()
+    return hmac.digest(secret.encode(), f"views/{day}".encode(), "sha256")
