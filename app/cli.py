@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,9 +19,17 @@ from app.settings import SettingError, Settings, process_environment, read_setti
 from app.terminal import STYLES, Row, clean, open_console, say, show_rows, show_table, watch_job
 from tools.errors import PicassoError
 from tools.events import Envelope
-from tools.rows import new_id
+from tools.rows import Count, new_id, now_ms
 
+R = TypeVar("R", bound=msgspec.Struct)
+MIGRATIONS = "SELECT name, applied_at FROM schema_migrations ORDER BY name"
+TIPS = "SELECT COUNT(*) AS n FROM knowledge_base"
 FAILED, REFUSED, INTERRUPTED, TERMINATED = 1, 78, 130, 143
+
+
+class Migration(msgspec.Struct, frozen=True):
+    name: str
+    applied_at: int
 
 
 def run(args: argparse.Namespace) -> int:
@@ -97,27 +105,54 @@ def _worker(args: argparse.Namespace) -> int:
 
 
 async def _work(settings: Settings) -> int:
+    """Run jobs until a signal; then begin no new one and give those that run DRAIN_SECONDS to reach a safe point."""
     from app.bindings import open_env
-    from app.worker import run as run_jobs
+    from app.lifespan import Life
+    from app.logs import logging_to
+    from app.server import DRAIN_SECONDS
 
-    draining = asyncio.Event()
+    life, loop = Life(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, draining.set)
-    async with open_env(settings) as env:
-        await run_jobs(env, settings, draining)
-    return 0
+        loop.add_signal_handler(number, life.draining.set)
+    with logging_to(sys.stderr, settings.secrets):
+        working = asyncio.create_task(life.run(settings, open_env, True), name="life")
+        working.add_done_callback(life.note_end)
+        working.add_done_callback(lambda _: life.draining.set())
+        await life.draining.wait()
+        until = loop.time() + DRAIN_SECONDS
+        while not life.drained and loop.time() < until:
+            await asyncio.sleep(0.05)
+        await life.close(working)
+    return life.exit_code or 0
 
 
 def _migrate(args: argparse.Namespace) -> int:
-    return _finish(_open_database(_settings(args)))
+    return _finish(_list_migrations(_settings(args)))
 
 
-async def _open_database(settings: Settings) -> int:
+async def _list_migrations(settings: Settings) -> int:
+    started = now_ms()
+    for migration in await _read_database(settings, MIGRATIONS, Migration):
+        print(f"{migration.name}  {'applied' if migration.applied_at >= started else 'was there'}")
+    return 0
+
+
+def _seed(args: argparse.Namespace) -> int:
+    return _finish(_count_tips(_settings(args)))
+
+
+async def _count_tips(settings: Settings) -> int:
+    counted = await _read_database(settings, TIPS, Count)
+    print(f"{counted[0].n} tips in the knowledge base; those that were there before are as they were")
+    return 0
+
+
+async def _read_database(settings: Settings, sql: str, row: type[R]) -> list[R]:
+    """Open the database, which migrates and seeds it, and read."""
     from app.bindings.database import open_database
 
     async with open_database(settings) as db:
-        await db.ping()
-    return 0
+        return await db.all(sql, row)
 
 
 def _dead_letters(args: argparse.Namespace) -> int:
@@ -128,8 +163,8 @@ async def _list_dead(settings: Settings, limit: int, as_json: bool) -> int:
     from app.bindings.queue import open_queue
     from app.bindings.redis import open_redis
 
-    async with open_redis(settings) as server, open_queue(server.client) as queue:
-        dead = await queue.dead(limit)
+    async with open_redis(settings) as server:
+        dead = await open_queue(server.client).dead(limit)
     if as_json:
         print_json(dead)
     else:
@@ -227,7 +262,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "serve": _serve,
     "worker": _worker,
     "migrate": _migrate,
-    "seed": _migrate,
+    "seed": _seed,
     "dead-letters": _dead_letters,
     "demo": _demo,
     "generate": _generate,

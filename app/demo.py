@@ -151,10 +151,11 @@ async def _spawn(environ: Mapping[str, str], log: Path, keep: bool) -> asyncio.s
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     try:
-        # A kept server must outlive this terminal; any other one shares its signals.
+        # Its stdout would hold the key. A kept server must outlive this terminal; any other one shares its signals.
         return await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "app", "serve",
-            env=environ, stdin=asyncio.subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, start_new_session=keep,
+            env=environ, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=descriptor,
+            start_new_session=keep,
         )  # fmt: skip
     finally:
         os.close(descriptor)
@@ -174,10 +175,16 @@ async def _wait_until_ready(process: asyncio.subprocess.Process, settings: Setti
     return Server(address, find_key(settings), process.pid, log)
 
 
+class _LogLine(msgspec.Struct):
+    msg: str
+
+
 def _read_refusal(returncode: int, log: Path) -> Exception:
-    """The server's own last line, as the error that ends in its exit code."""
+    """The server's own last words, as the error that ends in its exit code."""
     lines = log.read_text(errors="replace").splitlines()
     last = lines[-1].removeprefix("picasso: ") if lines else f"the server ended with code {returncode}"
+    with contextlib.suppress(msgspec.MsgspecError):
+        last = msgspec.json.decode(last, type=_LogLine).msg
     return SettingError(last) if returncode == REFUSED else ClientError(last, code="server_ended")
 
 
