@@ -120,7 +120,7 @@ async def _work(settings: Settings) -> int:
         working.add_done_callback(lambda _: life.draining.set())
         await life.draining.wait()
         until = loop.time() + DRAIN_SECONDS
-        while not life.drained and loop.time() < until:
+        while not life.drained and loop.time() < until:  # noqa: ASYNC110 - Life tells it in a property
             await asyncio.sleep(0.05)
         await life.close(working)
     return life.exit_code or 0
