@@ -1,6 +1,7 @@
 """Settings: every environment variable, read once, from a mapping that is given. README has the same table."""
 
 import ipaddress
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -105,6 +106,13 @@ NAMES = (
     "SKETCH_SECONDS",
     "FETCH_ALLOW",
 )
+
+
+def process_environment(stage: str | None = None, **given: str | None) -> dict[str, str]:
+    """The variables of this process. What the command line gives, by the same names, wins over them in every stage."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    environ = {**os.environ, **chosen, **{f"PREVIEW_{name}": value for name, value in chosen.items()}}
+    return environ if stage is None else {**environ, "PICASSO_ENV": stage}
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:

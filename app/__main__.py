@@ -1,0 +1,85 @@
+"""The command line. Light on purpose: children that work on images import this file again."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line; `--help` has the rest."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"picasso: {message}; see `{self.prog} --help`\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 failed, 2 not understood, 78 a setting cannot be used,
+    130 and 143 interrupted."""
+    args = make_parser().parse_args(argv)
+    from app.cli import run
+
+    return run(args)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="picasso", description="Make images with several AI vendors at once, judged and versioned.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    shared = _Parser(add_help=False)
+    shared.add_argument("--env", choices=("production", "preview"), help="overlay the PREVIEW_… variables")
+    _add_processes(commands, shared)
+    _add_clients(commands, shared)
+    return parser
+
+
+def _add_processes(commands: "argparse._SubParsersAction[_Parser]", shared: _Parser) -> None:
+    serve = commands.add_parser("serve", parents=[shared], help="serve the API and run jobs")
+    serve.add_argument("--host", help="address to listen on (HOST)")
+    serve.add_argument("--port", help="port to listen on (PORT)")
+    serve.add_argument(
+        "--workers", type=_count, default=1, metavar="N", help="server processes; above 1 needs PostgreSQL"
+    )
+    serve.add_argument("--no-jobs", action="store_true", help="leave the jobs to `picasso worker`")
+    commands.add_parser("worker", parents=[shared], help="only run jobs, beside a server or on another machine")
+    commands.add_parser("migrate", parents=[shared], help="bring the database up to date")
+    commands.add_parser("seed", parents=[shared], help="put the knowledge base's tips into the database")
+    dead = commands.add_parser("dead-letters", parents=[shared], help="list the queue messages that were given up")
+    dead.add_argument("--limit", type=_count, default=50, metavar="N")
+    dead.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_clients(commands: "argparse._SubParsersAction[_Parser]", shared: _Parser) -> None:
+    demo = commands.add_parser("demo", parents=[shared], help="run a real job from start to end and show it")
+    demo.add_argument("--keep", action="store_true", help="leave the server running afterwards")
+    demo.add_argument("--json", action="store_true", help="print JSON at the end")
+    client = _Parser(add_help=False, parents=[shared])
+    client.add_argument("--server", metavar="URL", help="address of a running server (default: this machine, PORT)")
+    client.add_argument("--key", help="its key (default: API_KEY, or the one in the data directory)")
+    client.add_argument("--json", action="store_true", help="print JSON")
+    generate = commands.add_parser("generate", parents=[client], help="have images made and watch them come")
+    generate.add_argument("prompt", metavar="PROMPT")
+    generate.add_argument(
+        "--provider", action="append", metavar="NAME[:MODEL]", help="ask this one too (default: sketch); repeatable"
+    )
+    generate.add_argument("--variants", type=_count, default=1, metavar="N", help="images per provider, 1 to 8")
+    generate.add_argument("--project", metavar="ID", help="put them into this project (default: a new one)")
+    commands.add_parser("projects", parents=[client], help="list the projects")
+    watch = commands.add_parser("watch", parents=[client], help="follow the events of a session")
+    watch.add_argument("session", metavar="SESSION")
+    watch.add_argument("--since", type=_number, metavar="N", help="replay from event N + 1 (default: only what comes)")
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"not a whole number: {text!r}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if (number := _number(text)) < 1:
+        raise argparse.ArgumentTypeError("at least 1 is needed")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

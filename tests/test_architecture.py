@@ -1,0 +1,205 @@
+"""The house's rules that a reader could break without noticing, read from the source itself."""
+
+import ast
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("app", "graphs", "tools", "adapters", "generators")
+TOP = {*ROOMS, "migrations", "seed", "templates", "tests", "pyproject.toml", "README.md", "AGENTS.md"}
+
+OURS = {
+    "tools": set[str](),
+    "adapters": {"tools"},
+    "generators": {"tools"},
+    "graphs": {"tools", "adapters", "generators"},
+    "app": {"tools", "adapters", "generators", "graphs"},
+}
+"""Which rooms a room may look into, besides itself."""
+
+THIRD_PARTY = {
+    "tools": {"msgspec", "PIL", "imagehash", "httpx", "httpcore", "anyio", "langchain_core"},
+    "adapters": {"msgspec", "PIL", "httpx", "openai", "google", "langchain_openai", "langchain_google_genai"},
+    "generators": {"msgspec", "jinja2", "markupsafe", "PIL"},
+    "graphs": {"msgspec", "langgraph", "langchain_core"},
+}
+"""What a room may touch of others' code; `app` may touch all that pyproject.toml names."""
+
+TASK_OWNERS: dict[str, str] = {}
+"""Files that may start a task outside a TaskGroup, and who awaits it."""
+
+SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+each_source = pytest.mark.parametrize("path", SOURCES, ids=[str(path.relative_to(ROOT)) for path in SOURCES])
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The full names of all modules a file imports, inside functions too."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import hides where it leads"
+            yield node.module or ""
+
+
+def imported_names(path: Path, module: str) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.module == module:
+            yield from (alias.name for alias in node.names)
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0]
+
+
+def names(path: Path) -> Iterator[tuple[int, str]]:
+    """Every name and attribute a file reads, with its line."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute):
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.Name):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.alias):
+            yield node.lineno, node.name
+
+
+@each_source
+def test_nobody_looks_back(path: Path) -> None:
+    """app → graphs → adapters, generators → tools: an arrow, not a web."""
+    room = room_of(path)
+    seen = {name.partition(".")[0] for name in imports(path)} & {*ROOMS, "tests"}
+    assert seen <= OURS[room] | {room}
+
+
+@each_source
+def test_each_room_touches_only_its_libraries(path: Path) -> None:
+    """Third-party imports stand in the room that owns them."""
+    room = room_of(path)
+    if room == "app":
+        return
+    foreign = {name.partition(".")[0] for name in imports(path)} - {*ROOMS} - set(sys.stdlib_module_names)
+    assert foreign <= THIRD_PARTY[room]
+
+
+def test_the_top_level_is_exactly_as_given() -> None:
+    """A newcomer finds these names and no others; dot-entries aside."""
+    present = {entry.name for entry in ROOT.iterdir() if not entry.name.startswith(".")}
+    assert present - {"__pycache__", "dist"} - {e.name for e in ROOT.glob("*.egg-info")} == TOP
+
+
+def test_settings_are_the_only_readers_of_the_environment() -> None:
+    """One place reads os.environ, so a test or a second deployment can hand in another mapping."""
+    doors = {"os.environ", "os.environb", "os.getenv", "os.putenv"}
+    readers = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if doors & {ast.unparse(node) for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute)}
+        or any(name in ("environ", "getenv") for name in imported_names(path, "os"))
+    }
+    assert readers == {"app/settings.py"}
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    """No dead option: each field of Settings is used outside the file that parses it."""
+    fields = set(Settings.__struct_fields__)
+    read = {
+        node.attr
+        for path in SOURCES
+        if path.name != "settings.py"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[-1].lstrip("_") == "settings"
+    }
+    assert fields - read == set()
+
+
+@each_source
+def test_no_work_hides_in_the_process(path: Path) -> None:
+    """Tasks belong to a TaskGroup or to an owner named above; nothing runs after an answer (D5)."""
+    hidden = {"ensure_future", "BackgroundTask", "BackgroundTasks", "run_coroutine_threadsafe"}
+    assert not hidden & {name for _, name in names(path)}
+    loose = [call.lineno for call in calls(path, "create_task") if not is_group(call)]
+    assert not loose or str(path.relative_to(ROOT)) in TASK_OWNERS
+
+
+def calls(path: Path, name: str) -> Iterator[ast.Call]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+            if called == name:
+                yield node
+
+
+def is_group(call: ast.Call) -> bool:
+    """`group.create_task(…)` on something other than asyncio or a loop."""
+    return isinstance(call.func, ast.Attribute) and not ast.unparse(call.func.value).split("(")[0].endswith(
+        ("asyncio", "loop", "get_running_loop")
+    )
+
+
+def test_the_owners_of_tasks_are_real() -> None:
+    """The list above names no file that has no task of its own."""
+    for name in TASK_OWNERS:
+        assert any(not is_group(call) for call in calls(ROOT / name, "create_task"))
+
+
+@each_source
+def test_every_queue_has_a_bound(path: Path) -> None:
+    """A queue without `maxsize` is memory somebody else decides about (O8)."""
+    for call in itertools.chain(calls(path, "Queue"), calls(path, "LifoQueue"), calls(path, "PriorityQueue")):
+        assert call.args or any(keyword.arg == "maxsize" for keyword in call.keywords), call.lineno
+
+
+@each_source
+def test_images_and_vendors_are_opened_through_their_doors(path: Path) -> None:
+    """Only tools/fetch.py and the listed clients make an HTTP client, so there is no second way out (F7)."""
+    makers = {str(path.relative_to(ROOT)) for _ in (*calls(path, "AsyncClient"), *calls(path, "Client"))}
+    assert makers <= {"tools/fetch.py", "app/client.py", "app/bindings/ai.py", "app/bindings/images.py"}
+
+
+@each_source
+def test_names_are_nouns_of_the_domain(path: Path) -> None:
+    """Manager, Service, Helper, Util: words for a noun that was not found."""
+    vague = ("Manager", "Service", "Helper", "Util", "Utils", "Factory", "Processor", "Wrapper")
+    assert not [n.name for n in ast.walk(tree(path)) if isinstance(n, ast.ClassDef) and n.name.endswith(vague)]
+    assert path.stem not in {"utils", "util", "helpers", "common", "misc", "core", "base"}
+
+
+IMPORT_ALL = """
+import importlib, pathlib, sys
+def refuse(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system"):
+        raise SystemExit(f"{event} at import: {args}")
+sys.addaudithook(refuse)
+sys.path.insert(0, sys.argv[1])
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+"""
+
+
+def test_modules_import_with_nothing_set_and_nobody_there() -> None:
+    """No setting is needed, no socket opened and no program started by an import."""
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in SOURCES]
+    command = [sys.executable, "-W", "error", "-c", IMPORT_ALL, str(ROOT), *modules]
+    ended = subprocess.run(command, env={}, cwd="/", capture_output=True, text=True, timeout=110)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_the_command_line_is_light() -> None:
+    """Children that work on images import the main file: it must not load the application."""
+    code = "import sys, runpy; runpy.run_path(sys.argv[1], run_name='__mp_main__'); print(*sys.modules)"
+    main = str(ROOT / "app" / "__main__.py")
+    ended = subprocess.run([sys.executable, "-I", "-c", code, main], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    heavy = {"app", "asyncio", "msgspec", "httpx", "rich", "litestar", "langgraph", "PIL", "redis"}
+    assert not heavy & {name.partition(".")[0] for name in ended.stdout.split()}

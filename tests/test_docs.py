@@ -1,0 +1,122 @@
+"""README.md and AGENTS.md tell the truth: what they name exists, and what exists they name."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from litestar.routes import HTTPRoute, WebSocketRoute
+
+from app.__main__ import make_parser
+from app.settings import NAMES, read_settings
+from tests.parts import settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+AGENTS = (ROOT / "AGENTS.md").read_text(encoding="utf-8")
+PATH = re.compile(
+    r"`((?:\.ci|app|graphs|tools|adapters|generators|migrations|seed|templates|tests)(?:/[\w.-]+)*/?"
+    r"|[\w.-]+\.(?:md|toml|py|sql|html|yml|service))`"
+)
+BARE = ("scripts", "index.html")
+
+
+def section(text: str, heading: str) -> str:
+    """What stands under a second-level heading."""
+    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"there is no heading {heading!r}"
+    return found[1]
+
+
+def blocks(text: str, language: str = "bash") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("text", [README, AGENTS], ids=["README", "AGENTS"])
+def test_every_path_that_is_named_exists(text: str) -> None:
+    """A guide that names what is not there is worse than none."""
+    named = {path for path in PATH.findall(text) if path not in BARE}
+    homes = [ROOT, *(ROOT / room for room in ("app", "tools", "graphs", "adapters", "generators", "tests"))]
+    assert named and [path for path in sorted(named) if not any((home / path).exists() for home in homes)] == []
+
+
+@pytest.mark.parametrize("heading", ["Run it", "Test it"])
+def test_a_command_is_one_line_to_paste(heading: str) -> None:
+    """Copy, paste, return: nothing to fill in, nothing else to know."""
+    (command,) = blocks(section(README, heading))
+    assert len(command.strip().splitlines()) == 1
+    assert "-c .ci/constraints.txt" in command
+
+
+def test_the_check_runs_the_readmes_command() -> None:
+    """.ci/run reads the command out of README, so the two cannot differ."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "README.md" in script and "pytest" not in script
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def setting_rows() -> dict[str, str]:
+    """The defaults in README's table of settings, by variable; a dash is no default."""
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| .+ \|$", section(README, "Settings"), re.MULTILINE)
+    return {name: "" if default == "–" else default.strip("`") for name, default in rows}
+
+
+def test_every_setting_stands_in_the_readme() -> None:
+    """No variable is secret knowledge, and none in the table is made up."""
+    assert set(setting_rows()) == {*NAMES, "PICASSO_ENV"}
+
+
+def test_the_defaults_in_the_readme_are_the_real_ones(tmp_path: Path) -> None:
+    """The table's defaults, set one by one by hand, change nothing."""
+    home = {"PICASSO_HOME": str(tmp_path)}
+    rows = {**setting_rows(), **home}
+    told = {name: text.format(**home, HOST=rows["HOST"], PORT=rows["PORT"]) for name, text in rows.items() if text}
+    assert setting_rows()["PICASSO_HOME"] == ".picasso"
+    assert read_settings(told) == read_settings(home)
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    """What `picasso --help` lists has a row."""
+    listed = section(README, "Commands")
+    commands = re.findall(r"^    ([a-z][a-z-]+)(?: |$)", make_parser().format_help(), re.MULTILINE)
+    assert len(commands) == 9
+    assert [command for command in commands if f"`picasso {command}" not in listed] == []
+
+
+def requests() -> Iterator[tuple[str, str]]:
+    """Method and path of every curl in the examples; ids stay shell variables."""
+    for block in blocks(section(README, "The API by example")):
+        for command in re.findall(r"curl ((?:\"(?:\\.|[^\"])*\"|'[^']*'|[^|)'\"\n])*)", block):
+            words = shlex.split(command)
+            address = next(word for word in words if word.startswith(("$P/", "$URL", "${URL")))
+            path = re.sub(
+                r"^\$\{?URL(%/public)?\}?", "/images/$ID" if "%" in address else "/images/$ID/public", address
+            )
+            yield _method(words), path.removeprefix("$P").partition("?")[0]
+
+
+def _method(words: list[str]) -> str:
+    if "-X" in words:
+        return words[words.index("-X") + 1]
+    return "POST" if {"-d", "-F"} & set(words) else "HEAD" if "-I" in words else "GET"
+
+
+def test_every_route_has_an_example(tmp_path: Path) -> None:
+    """A route without a line in README fails here, with its method and path."""
+    from app.main import create_app
+
+    shown = set(requests())
+    missing: list[str] = []
+    for route in create_app(settings(tmp_path)).routes:
+        path = re.compile(re.sub(r"\{[^}]+:path\}", ".+", re.sub(r"\{[^}:]+(:(?!path)\w+)?\}", "[^/]+", route.path)))
+        if isinstance(route, WebSocketRoute):
+            missing += [] if re.search(r"wscat -c \"?ws://\S+/api/stream/", README) else [f"WS {route.path}"]
+        elif isinstance(route, HTTPRoute):
+            methods = set(route.methods) - {"OPTIONS", *({"HEAD"} if "GET" in route.methods else set())}
+            missing += [
+                f"{method} {route.path}"
+                for method in sorted(methods)
+                if not any(method == shown_method and path.fullmatch(at) for shown_method, at in shown)
+            ]
+    assert missing == []
