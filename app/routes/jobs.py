@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from adapters import router
-from app.schemas import Body, Limit, Prompt, SessionId, Url, Word
+from app.schemas import LINE, PROSE, Body
 from app.security import limit_jobs
 from app.settings import Settings
 from graphs import prompts
@@ -18,7 +18,7 @@ from tools import db, jobs
 from tools.env import Env
 from tools.errors import Conflict, Invalid, NotFound
 from tools.jobs import Place, Submission
-from tools.pages import LIMIT, Page
+from tools.pages import LIMIT, MAX_LIMIT, Page
 from tools.rows import Attempt, Item, ItemError, Job, JobRequest, Kind, Progression
 
 MAX_ITEMS = 64
@@ -29,25 +29,34 @@ RETRYABLE = frozenset({"failed", "refused", "uncertain", "cancelled"})
 PARENT = "SELECT id FROM image_progressions WHERE id = :id AND project_id = :project_id"
 
 
+Prompt = Annotated[str, msgspec.Meta(min_length=1, max_length=8000, pattern=PROSE)]
+SessionId = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern="^[A-Za-z0-9._:-]+$")]
+Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=LINE)]
+ImageRef = Annotated[
+    str, msgspec.Meta(max_length=2048, pattern="^(https?://.+|upload:[0-9a-f]{64}|progression:[A-Za-z0-9-]{1,64})$")
+]
+
+
 class NamedModel(Body, frozen=True):
     """A provider and, if not its default one, its model."""
 
-    provider: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    model: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
+    provider: Word
+    model: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=LINE)] | None = None
 
 
 class SubmitJob(Body, frozen=True):
     """One request that fans out over providers × variants. Only the first three are required."""
 
+    examples = [{"prompt": "a red boat at dawn, soft light", "providers": ["sketch"], "variants": 2, "sessionId": "s1"}]
     prompt: Prompt
     providers: Annotated[list[str | NamedModel], msgspec.Meta(min_length=1, max_length=16)]
     session_id: SessionId
     variants: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
-    start_image_url: Url | None = None
+    start_image_url: ImageRef | None = None
     parent_progression_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
     kind: Kind | None = None
-    mask_image_url: Url | None = None
-    reference_image_urls: Annotated[list[Url], msgspec.Meta(max_length=16)] = []
+    mask_image_url: ImageRef | None = None
+    reference_image_urls: Annotated[list[ImageRef], msgspec.Meta(max_length=16)] = []
     size: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$")] | None = None
     quality: Word | None = None
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None
@@ -60,6 +69,7 @@ class SubmitJob(Body, frozen=True):
 class RetryItem(Body, frozen=True):
     """How to try again: with other words, or with the judge's suggestion merged into the same ones."""
 
+    examples = [{"prompt": "a red boat at dawn, softer light"}]
     use_suggestion: bool = False
     prompt: Prompt | None = None
 
@@ -166,7 +176,7 @@ async def submit_job(
 async def list_jobs(
     project_id: FromPath[str],
     env: NamedDependency[Env],
-    limit: Limit = LIMIT,
+    limit: Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT)] = LIMIT,
     cursor: FromQuery[str | None] = None,
 ) -> Page[JobView]:
     """The project's jobs, newest first."""
