@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from app.bindings.bucket import Directory
-from app.bindings.database import Sqlite
+from app.bindings.database import open_database
 from app.settings import Settings, read_settings
 from tools.env import Env
 
@@ -18,18 +18,19 @@ def settings(home: Path, **environ: str) -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def bare_env(home: Path, **bindings: Any) -> AsyncIterator[Env]:
-    """An `Env` with a fresh SQLite (0001 applied) and a directory bucket; bindings not given are None."""
-    async with Sqlite.open(home / "picasso.db") as db, Directory.open(home / "bucket") as bucket:
-        for statement in Path("migrations/0001_init.sql").read_text().split(";\n"):
-            if statement.strip():
-                await db.run(statement)
+async def bare_env(home: Path, database_url: str = "", **bindings: Any) -> AsyncIterator[Env]:
+    """An `Env` with a fresh migrated database (SQLite unless an address is given) and a directory bucket.
+
+    Bindings not given are None.
+    """
+    chosen = bindings.get("settings") or settings(home, **({"DB": database_url} if database_url else {}))
+    async with open_database(chosen) as db, Directory.open(home / "bucket") as bucket:
         given: dict[str, Any] = {
             "DB": db,
             "BUCKET": bucket,
             "DEFAULT_MODEL_REASONING": "builtin",
             "DEFAULT_MODEL_VISION": "builtin",
-            "settings": settings(home),
+            "settings": chosen,
             **bindings,
         }
         yield Env(**{field.name: given.get(field.name, cast(Any, None)) for field in dataclasses.fields(Env)})

@@ -12,6 +12,7 @@ PicassoError
 ├── VendorFailed        a vendor answered without a usable image or its quota is spent; never retried
 ├── Unavailable         503  did not answer, nothing was done; the only kind `@step` retries
 ├── Uncertain           sent, outcome unknown; never retried by itself
+├── Violation           the database refused an impossible state; 500 unless the caller knows what it means
 └── LeaseLost           this worker no longer owns the job; its writes are refused
 """
 
@@ -127,6 +128,16 @@ class Unavailable(VendorError):
 
 class Uncertain(VendorError):
     code = "uncertain"
+
+
+class Violation(PicassoError):
+    """A key, a CHECK or a trigger said no; nothing of the transaction is kept. The same on both databases."""
+
+    code = "constraint_violated"
+
+    def __init__(self, kind: Literal["unique", "foreign_key", "check", "not_null"]) -> None:
+        super().__init__("the database refused an impossible state")
+        self.kind = kind
 
 
 class LeaseLost(PicassoError):

@@ -51,6 +51,13 @@ def load(row: type[R], columns: Mapping[str, Any]) -> R:
     return msgspec.convert(plain, row, strict=True)
 
 
+def params(row: msgspec.Struct) -> dict[str, Any]:
+    """A row as parameters of a statement under its column names; the opposite of `load`."""
+    json = _json_fields(type(row))
+    plain = msgspec.structs.asdict(row)
+    return {name: dump(value) if name in json and value is not None else value for name, value in plain.items()}
+
+
 def dump(value: Any) -> str:
     """JSON text for a JSON column, keys sorted so that equal values are equal text."""
     return msgspec.json.encode(value, order="deterministic").decode()
