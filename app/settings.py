@@ -1,6 +1,7 @@
 """Settings: every environment variable, read once, from a mapping that is given. README has the same table."""
 
 import ipaddress
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -142,6 +143,14 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         sketch_seconds=get("SKETCH_SECONDS", "0.5", _seconds(0, 600)),
         fetch_allow=get("FETCH_ALLOW", "", _hosts),
     )
+
+
+def make_langgraph_strict() -> None:
+    """Let stored checkpoints name only types on LangGraph's list of safe ones.
+
+    Effect: sets LANGGRAPH_STRICT_MSGPACK for this process. LangGraph reads it once, when it is first imported.
+    """
+    os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
 
 
 def _text(name: str, value: str) -> str:
