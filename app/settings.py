@@ -185,6 +185,14 @@ def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
                 yield from {password, unquote(password)} - {""}
 
 
+def make_langgraph_strict() -> None:
+    """Let stored checkpoints name only types on LangGraph's list of safe ones.
+
+    Effect: sets LANGGRAPH_STRICT_MSGPACK for this process. LangGraph reads it once, when it is first imported.
+    """
+    os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+
+
 def _text(name: str, value: str) -> str:
     return value
 

@@ -2,9 +2,7 @@
 
 import pytest
 
-from tests.postgres import database_url, postgres_server, postgres_url
-
-__all__ = ["database_url", "postgres_server", "postgres_url"]
+pytest_plugins = ["tests.postgres", "tests.valkey"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,0 +1,30 @@
+"""Token buckets that all processes share; the clock is Redis's own."""
+
+from redis.asyncio import Redis
+
+from app.bindings.timely import TimelyScript
+
+# A clock that is set back grants nothing, one that is set forward fills the bucket at most.
+TAKE = """
+local capacity, per_ms = tonumber(ARGV[1]), tonumber(ARGV[2]) / 60000
+local stored = redis.call('HMGET', KEYS[1], 'tokens', 'at')
+local tokens, at = tonumber(stored[1]) or capacity, tonumber(stored[2]) or now
+tokens = math.min(capacity, tokens + math.max(0, now - at) * per_ms)
+local wait = 0
+if tokens >= 1 then tokens = tokens - 1 else wait = math.ceil((1 - tokens) / per_ms) end
+redis.call('HSET', KEYS[1], 'tokens', string.format('%.9f', tokens), 'at', string.format('%.0f', now))
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil((capacity - tokens) / per_ms) + 1000))
+return wait
+"""
+
+
+class Buckets:
+    def __init__(self, client: Redis) -> None:
+        self._take = TimelyScript(client, TAKE)
+
+    async def take(self, bucket: str, *, capacity: int, per_minute: int) -> float:
+        """One token: 0.0 when granted, else the seconds until there will be one.
+
+        Fails: Unavailable when Redis has not decided within 50 ms; then no token is gone.
+        """
+        return await self._take.run([f"bucket:{bucket}"], [capacity, per_minute]) / 1000

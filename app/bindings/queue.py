@@ -1,0 +1,337 @@
+"""PICASSO_QUEUE: a Redis Stream with one consumer group, at least once, in batches.
+
+An entry leaves the stream in the transaction that acknowledges it, and only then: nothing is ever trimmed by length
+or age, so a pending entry keeps its body. Dead letters are kept until somebody removes them.
+
+A consumer says each second that it lives. What one that died had in hand is taken over by the others, one message
+at a time: so a message that kills its worker is found out alone.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from app.bindings.redis import answering
+from app.bindings.timely import TimelyScript
+from tools.env import Dead, Message
+from tools.errors import PicassoError, TooLarge, Unavailable
+from tools.rows import new_id
+
+log = logging.getLogger("picasso.queue")
+
+STREAM, GROUP = "{queue}", "workers"
+DEAD = "{queue}:dead"
+BODY_BYTES = 64 << 10
+LENGTH = 1_000_000
+"""Messages that may wait; more are refused to the sender, who counts them."""
+TRIES = 5
+HANDLE_SECONDS = 30.0
+HELD = 200
+"""Messages that one consumer keeps while their handler fails, before it stops reading more."""
+BEAT_SECONDS, ALIVE_MS = 1.0, 3000
+
+SEND = """
+if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('XADD', KEYS[1], '*', 'body', ARGV[2])
+return 1
+"""
+BURY = """
+if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
+redis.call('XADD', KEYS[2], '*', 'body', ARGV[3], 'reason', ARGV[4], 'tries', ARGV[5])
+redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+redis.call('XDEL', KEYS[1], ARGV[2])
+return 1
+"""
+RETIRE = """
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end
+redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+return 1
+"""
+
+Handler = Callable[[Sequence[Message]], Awaitable[None]]
+
+
+def open_queue(client: Redis, *, batch: int = 10, window_seconds: float = 30.0, length: int = LENGTH) -> "RedisQueue":
+    """The queue; a batch is handled when it has `batch` messages or its first one is `window_seconds` old."""
+    return RedisQueue(client, batch, window_seconds, length)
+
+
+class RedisQueue:
+    def __init__(self, client: Redis, batch: int, window: float, length: int) -> None:
+        self._client, self._batch, self._window, self._length = client, batch, window, length
+        self._send = TimelyScript(client, SEND)
+
+    async def send(self, message: Message) -> None:
+        """Return when Redis has the message.
+
+        Fails: Unavailable when Redis has not taken it within 50 ms (then it never will), or holds too many ·
+        TooLarge over 64 KiB.
+        """
+        body = msgspec.json.encode(message)
+        if len(body) > BODY_BYTES:
+            raise TooLarge("a queue message is limited to 64 KiB", code="message_too_large")
+        if not await self._send.run([STREAM], [self._length, body]):
+            raise Unavailable("the queue is full", code="queue_full")
+
+    async def consume(self, handle: Handler) -> None:
+        """Run until cancelled. `handle` gets each message at least once and must take a repetition as success.
+
+        What it raises counts against the message, up to 5 tries, and sends it to the dead letters. Unavailable
+        is an outage instead and is waited for, unless other messages went through meanwhile.
+        """
+        await _Consumer(self._client, handle, self._batch, self._window).run()
+
+    async def depth(self) -> int:
+        """Messages that wait or are being handled."""
+        with answering():
+            return int(await self._client.xlen(STREAM))
+
+    async def dead_depth(self) -> int:
+        with answering():
+            return int(await self._client.xlen(DEAD))
+
+    async def dead(self, limit: int) -> list[Dead]:
+        """The oldest dead letters."""
+        with answering():
+            entries: Any = await self._client.xrange(DEAD, count=limit)
+        return [
+            Dead(
+                entry.decode(),
+                fields[b"body"].decode(errors="backslashreplace"),
+                fields[b"reason"].decode(errors="replace"),
+                int(fields[b"tries"]),
+            )
+            for entry, fields in entries
+        ]
+
+
+@dataclass
+class _Held:
+    """A message in hand. `due` is the monotonic time at which it is to be handled at the latest."""
+
+    entry: bytes
+    body: bytes
+    message: Message
+    due: float
+    state: Literal["new", "waiting", "suspect"] = "new"
+    """`waiting`: met an outage · `suspect`: its handler failed where others did not"""
+    tries: int = 0
+    outages: int = 0
+    seen: int = 0
+    """How many messages had been handled when this one was last looked at."""
+
+
+class _Consumer:
+    def __init__(self, client: Redis, handle: Handler, batch: int, window: float) -> None:
+        self._client, self._handle, self._batch, self._window = client, handle, batch, window
+        self._bury_script, self._retire_script = client.register_script(BURY), client.register_script(RETIRE)
+        self._name = new_id()
+        self._held: dict[bytes, _Held] = {}
+        self._handled = 0
+        self._unsure = True
+        self._next_adoption = 0.0
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._beat())
+                await self._go_on()
+        finally:
+            # What is still in hand is pending; without this key another consumer takes it up soon.
+            with contextlib.suppress(RedisError, OSError):
+                async with asyncio.timeout(1):
+                    await self._client.delete(_alive(self._name))
+                    await self._retire(self._name)
+
+    async def _beat(self) -> None:
+        while True:
+            # A beat that is lost costs at most that a message is handled twice.
+            with contextlib.suppress(RedisError, OSError):
+                await self._client.set(_alive(self._name), 1, px=ALIVE_MS)
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _go_on(self) -> None:
+        pause = 0.1
+        while True:
+            try:
+                await self._turn()
+                pause = 0.1
+            except (RedisError, OSError) as error:
+                if not self._unsure:
+                    log.warning("the queue's Redis is away: %s", type(error).__name__)
+                self._unsure = True
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+
+    async def _turn(self) -> None:
+        if self._unsure:
+            await self._take_stock()
+        await self._adopt()
+        await self._read()
+        for batch in ready(self._held.values(), time.monotonic(), self._batch):
+            await self._work(batch)
+
+    async def _take_stock(self) -> None:
+        """After a start or an outage: make sure of the group, and of what Redis believes this consumer has in hand."""
+        with contextlib.suppress(ResponseError):  # the group exists
+            await self._client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+        pending: list[Any] = await self._client.xpending_range(
+            STREAM, GROUP, "-", "+", 2 * HELD, consumername=self._name
+        )
+        mine = {entry["message_id"]: entry["times_delivered"] for entry in pending}
+        self._held = {entry: held for entry, held in self._held.items() if entry in mine}
+        for entry in mine.keys() - self._held.keys():
+            found: Any = await self._client.xrange(STREAM, entry, entry)
+            for _, fields in found:
+                await self._admit(entry, fields, time.monotonic(), mine[entry])
+        self._unsure = False
+
+    async def _read(self) -> None:
+        """Wait for new messages, as long as nothing in hand is due."""
+        now = time.monotonic()
+        pause = min(BEAT_SECONDS, min((held.due for held in self._held.values()), default=math.inf) - now)
+        room = min(self._batch - sum(held.state == "new" for held in self._held.values()), HELD - len(self._held))
+        if room <= 0:
+            await asyncio.sleep(max(pause, 0) if len(self._held) >= HELD else 0)
+            return
+        # To XREADGROUP, a BLOCK of 0 is for ever.
+        block = math.ceil(pause * 1000) if pause > 0 and self._next_adoption > now else None
+        answer: Any = await self._client.xreadgroup(GROUP, self._name, {STREAM: ">"}, count=room, block=block)
+        for _, entries in answer:
+            for entry, fields in entries:
+                await self._admit(entry, fields, time.monotonic() + self._window, 1)
+
+    async def _admit(self, entry: bytes, fields: Mapping[bytes, bytes], due: float, tries: int) -> _Held | None:
+        """Take the entry in hand, or bury it when it is no message."""
+        body = fields.get(b"body", b"")
+        try:
+            message = decode(body)
+        except ValueError as error:
+            await self._bury(entry, body, str(error), tries)
+            return None
+        self._held[entry] = _Held(entry, body, message, due, seen=self._handled)
+        return self._held[entry]
+
+    async def _adopt(self) -> None:
+        """Take over and handle one message of a consumer that died; strike the names of those that left none."""
+        if time.monotonic() < self._next_adoption:
+            return
+        self._next_adoption = time.monotonic() + BEAT_SECONDS
+        for name in await self._silent():
+            pending: list[Any] = await self._client.xpending_range(STREAM, GROUP, "-", "+", 1, consumername=name)
+            if not pending:
+                await self._retire(name)
+                continue
+            entry, deliveries = pending[0]["message_id"], pending[0]["times_delivered"]
+            claimed: list[Any] = await self._client.xclaim(STREAM, GROUP, self._name, 1000, [entry])
+            for claim, fields in claimed:
+                self._next_adoption = 0.0
+                if deliveries >= TRIES:
+                    await self._bury(claim, fields[b"body"], "its consumer died each time", deliveries)
+                elif held := await self._admit(claim, fields, time.monotonic(), deliveries):
+                    await self._work([held])
+
+    async def _silent(self) -> list[str]:
+        """Consumers of the group that no longer say that they live."""
+        consumers: list[Any] = await self._client.xinfo_consumers(STREAM, GROUP)
+        names = [consumer["name"].decode() for consumer in consumers]
+        names = [name for name in names if name != self._name]
+        alive = await self._client.mget([_alive(name) for name in names]) if names else []
+        return [name for name, beat in zip(names, alive, strict=True) if beat is None]
+
+    async def _work(self, batch: Sequence[_Held]) -> None:
+        """Handle the batch; one that fails is handled once more, then message by message."""
+        failure, tries = await self._attempt(batch), 1
+        if failure and len(batch) > 1 and not isinstance(failure, Unavailable):
+            failure, tries = await self._attempt(batch), 2
+        if failure and len(batch) > 1:
+            tries += 1
+            for held in batch:
+                if failure := await self._attempt([held]):
+                    await self._blame(held, failure, tries)
+        elif failure:
+            await self._blame(batch[0], failure, tries)
+
+    async def _attempt(self, batch: Sequence[_Held]) -> Exception | None:
+        try:
+            async with asyncio.timeout(HANDLE_SECONDS):
+                await self._handle([held.message for held in batch])
+        except Exception as failure:  # noqa: BLE001 - whatever it is belongs to these messages and must not end the queue
+            return failure
+        await self._settle(held.entry for held in batch)
+        self._handled += len(batch)
+        for held in batch:
+            self._held.pop(held.entry, None)
+        for held in self._held.values():
+            if held.state == "waiting":
+                held.due = 0.0
+        return None
+
+    async def _settle(self, entries: Iterable[bytes]) -> None:
+        done = list(entries)
+        async with self._client.pipeline(transaction=True) as pipe:
+            pipe.xack(STREAM, GROUP, *done)
+            pipe.xdel(STREAM, *done)
+            await pipe.execute()
+
+    async def _blame(self, held: _Held, failure: Exception, tries: int) -> None:
+        """Put the message off, or bury it after its last try."""
+        others_went_through = held.seen != self._handled
+        held.seen = self._handled
+        if isinstance(failure, Unavailable) and not others_went_through:
+            held.state, held.outages = "waiting", held.outages + 1
+            held.due = time.monotonic() + min(0.1 * 2**held.outages, 5.0)
+            return
+        held.state, held.tries = "suspect", held.tries + (1 if isinstance(failure, Unavailable) else tries)
+        held.due = time.monotonic() + 0.05 * 4 ** (held.tries - 2)
+        if held.tries >= TRIES:
+            reason = failure.code if isinstance(failure, PicassoError) else type(failure).__name__
+            log.error("a queue message is given up: %s", reason, exc_info=failure)
+            await self._bury(held.entry, held.body, reason, held.tries)
+            self._held.pop(held.entry, None)
+
+    async def _bury(self, entry: bytes, body: bytes, reason: str, tries: int) -> None:
+        await self._bury_script(keys=[STREAM, DEAD], args=[GROUP, entry, body, reason, tries])
+
+    async def _retire(self, name: str) -> None:
+        """Strike the name if it is silent and nothing is pending for it: with the name would go what is pending."""
+        await self._retire_script(keys=[STREAM, _alive(name)], args=[GROUP, name])
+
+
+def ready(held: Iterable[_Held], now: float, batch: int) -> list[list[_Held]]:
+    """What is to be handled now: new messages when there are enough or one is due, and each suspect alone."""
+    hand = list(held)
+    new = [one for one in hand if one.state == "new"]
+    waiting = [one for one in hand if one.state == "waiting" and one.due <= now]
+    full = len(new) >= batch or any(one.due <= now for one in new)
+    batches = [new[:batch] if full else [], waiting[:batch]]
+    return [*filter(None, batches), *([one] for one in hand if one.state == "suspect" and one.due <= now)]
+
+
+def decode(body: bytes) -> Message:
+    """The message in a body.
+
+    Fails: ValueError that says why there is none.
+    """
+    if not body:
+        raise ValueError("it has no body")
+    if len(body) > BODY_BYTES:
+        raise ValueError("its body is larger than 64 KiB")
+    try:
+        return msgspec.json.decode(body, type=Message)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)[:200]) from error
+
+
+def _alive(name: str) -> str:
+    return f"{STREAM}:alive:{name}"
