@@ -1,5 +1,6 @@
 """`create_app`: the one composition root. What runs where is decided here and nowhere else."""
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -8,7 +9,6 @@ from typing import Any
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.enums import RequestEncodingType
 from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler, LifeSpanReceive, LifeSpanSend, Receive, Scope, Send
 
@@ -20,7 +20,7 @@ from app.metrics import Metrics
 from app.openapi import openapi_config
 from app.routes import handlers
 from app.schemas import JsonRequest
-from app.security import check_access, media_of
+from app.security import check_access, reads_image
 from app.settings import Settings
 from tools.env import Env
 from tools.errors import Unavailable
@@ -95,8 +95,6 @@ async def _note(error: Exception, scope: Scope) -> None:
 
 
 def _lifespan(settings: Settings, bindings: Bindings, jobs: bool, life: Life, metrics: Metrics) -> Any:
-    import asyncio
-
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         with metrics.watching():
@@ -111,10 +109,10 @@ def _lifespan(settings: Settings, bindings: Bindings, jobs: bool, life: Life, me
 
 
 def image_paths(app: Litestar) -> list[re.Pattern[str]]:
-    """The paths whose handler reads a multipart form: a body there may have the size of an image."""
+    """The paths where a body may have the size of an image."""
     return [
         re.compile("".join(rf"/{part}" if isinstance(part, str) else "/[^/]+" for part in route.path_components))
         for route in app.routes
         if isinstance(route, HTTPRoute)
-        if any(media_of(handler) == RequestEncodingType.MULTI_PART for handler in route.route_handlers)
+        if any(reads_image(handler) for handler in route.route_handlers)
     ]

@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 from litestar import Litestar, Request, Response, Router
-from litestar.enums import OpenAPIMediaType, RequestEncodingType
+from litestar.enums import OpenAPIMediaType
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
@@ -14,12 +14,13 @@ from litestar.routes import HTTPRoute
 
 from app.errors import CODES
 from app.schemas import Body
-from app.security import access_to, media_of
+from app.security import access_to, reads_image
 from app.settings import Settings
 
 PATHS = ["/", "/openapi.json"]
 REFERENCE = "#/components/schemas/{name}"
 KEY = "apiKey"
+FORM = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}, "required": ["file"]}
 Document = dict[str, Any]
 
 
@@ -98,8 +99,7 @@ def _types(handler: HTTPRouteHandler) -> Iterator[Any]:
 
 
 def _body_type(handler: HTTPRouteHandler) -> Any:
-    field = handler.parsed_data_field
-    return field.annotation if field and media_of(handler) == RequestEncodingType.JSON else None
+    return handler.parsed_data_field.annotation if handler.parsed_data_field else None
 
 
 def _answer_type(handler: HTTPRouteHandler) -> Any:
@@ -121,6 +121,8 @@ def _complete(operation: Document, handler: HTTPRouteHandler, schemas: dict[int,
     if body is not None:
         content = {"schema": schemas[id(body)], "examples": _examples(body)}
         operation["requestBody"]["content"] = {"application/json": content}
+    if reads_image(handler):
+        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": FORM}}}
     success = operation["responses"].get(str(handler.status_code), {})
     if answer is not None and "content" in success:
         success["content"] = {"application/json": {"schema": schemas[id(answer)]}}
@@ -145,7 +147,7 @@ def _refusals(operation: Document, handler: HTTPRouteHandler, settings: Settings
         refusals.append(401)
     if any(parameter["in"] == "path" for parameter in operation.get("parameters", [])):
         refusals.append(404)
-    if handler.parsed_data_field is not None:
+    if handler.parsed_data_field is not None or reads_image(handler):
         refusals += [413, 415]
     return refusals
 

@@ -10,11 +10,13 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 from litestar import Request
+from litestar.params import QueryParameter
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.errors import without_values
 from tools.errors import Invalid
-from tools.rows import Progression
+from tools.pages import MAX_LIMIT
+from tools.rows import Kind
 
 T = TypeVar("T")
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -28,6 +30,9 @@ Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=LINE)]
 Description = Annotated[str, Meta(max_length=4000, pattern=f"^[^{_PROSE}]*$")]
 Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
 Id = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[A-Za-z0-9._:-]+$")]
+
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="how many at most")]
+Cursor = Annotated[str | None, QueryParameter(max_length=512, description="the `nextCursor` of the page before")]
 
 
 class Body(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -59,21 +64,11 @@ class Rollback(Body, frozen=True):
 
 
 class NewTip(Body, frozen=True):
+    """Advice on prompting a provider; without `kinds` it holds for every kind of operation."""
+
     examples = [{"tip": "Name the light: its direction, hardness and colour.", "kinds": ["generate"]}]
     tip: Annotated[str, Meta(min_length=1, max_length=2000, pattern=PROSE)]
-    kinds: Annotated[
-        list[Literal["generate", "edit", "inpaint", "outpaint", "variation", "upscale"]], Meta(max_length=6)
-    ] = []
-
-
-class ProgressionAnswer(Progression, frozen=True):
-    """A row of `image_progressions` under its column names; `cost_usd` in dollars."""
-
-    cost_usd: float  # type: ignore[assignment]  # the row holds integer micro-USD
-
-
-def in_dollars(row: Progression) -> ProgressionAnswer:
-    return ProgressionAnswer(**{**msgspec.structs.asdict(row), "cost_usd": row.cost_usd / 1_000_000})
+    kinds: Annotated[list[Kind], Meta(min_length=1, max_length=6)] | None = None
 
 
 class JsonRequest(Request[Any, Any, Any]):

@@ -19,7 +19,8 @@ async def open_env(settings: Settings) -> AsyncIterator[Env]:
     from app.bindings.bucket import open_bucket
     from app.bindings.database import open_database
     from app.bindings.images import open_images
-    from app.bindings.memories import open_memories, open_preferences
+    from app.bindings.memories import open_memories
+    from app.bindings.preferences import open_preferences
     from app.bindings.queue import open_queue
     from app.bindings.redis import open_redis
     from app.bindings.workflow import open_workflow
@@ -36,7 +37,7 @@ async def open_env(settings: Settings) -> AsyncIterator[Env]:
             PICASSO_DO=await enter(open_actor(settings, db, server.client)),
             AGENTIC_MEMORIES=open_memories(settings, server.client),
             USER_PREFERENCES=open_preferences(server.client),
-            PICASSO_QUEUE=await enter(open_queue(server.client)),
+            PICASSO_QUEUE=open_queue(server.client),
             PICASSO_WORKFLOW=await enter(open_workflow(settings, server)),
             ASSETS=open_assets(),
             DEFAULT_MODEL_REASONING=settings.default_model_reasoning,

@@ -2,6 +2,10 @@
 
 from litestar.types import ControllerRouterHandler
 
-from app.routes import admin
+from app.routes import admin, progressions, projects
 
-handlers: list[ControllerRouterHandler] = [*admin.handlers]
+handlers: list[ControllerRouterHandler] = [
+    *projects.handlers,
+    *progressions.handlers,
+    *admin.handlers,
+]

@@ -1,20 +1,34 @@
-"""What the service is and how it is: health, metrics, providers, generators, models, tips, preferences."""
+"""What the service is and how it is: health, metrics, providers, models, tips, preferences."""
 
 import asyncio
 import time
 from collections.abc import Awaitable
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from litestar import Response, get
+from litestar import Response, get, put
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
+from litestar.params import FromPath, JSONBody, PathParameter
 
+from adapters import router
 from app.lifespan import Life
 from app.metrics import CONTENT_TYPE, Metrics
+from app.schemas import Cursor, Limit, NewTip
+from tools import db
 from tools.env import Env
-from tools.errors import NotFound, PicassoError
+from tools.errors import NotFound, PicassoError, TooLarge
+from tools.pages import LIMIT, Page
 
+PREFERENCE_BYTES = 64 << 10
+OwnerId = Annotated[str, PathParameter(pattern="^[A-Za-z0-9._:-]{1,128}$")]
+MODELS = {
+    "builtin": (),
+    "openai": ("OPENAI_API_KEY",),
+    "gemini": ("GEMINI_API_KEY",),
+    "workers": ("CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_API_TOKEN"),
+}
+"""Who serves chat and vision models, and the variables that each needs."""
 PING_SECONDS = 3.0
 
 
@@ -32,6 +46,16 @@ class Reached(msgspec.Struct, frozen=True):
 class Readiness(msgspec.Struct, frozen=True):
     status: Literal["ready", "starting", "draining", "failing"]
     bindings: dict[str, Reached]
+
+
+class ModelFamily(msgspec.Struct, frozen=True, rename="camel"):
+    """Models are named `provider:model`. `reasoning` and `vision` are those of this provider that are in use."""
+
+    provider: str
+    configured: bool
+    needs: list[str]
+    reasoning: str | None
+    vision: str | None
 
 
 @get("/healthz", opt={"access": "open"}, tags=["service"])
@@ -88,4 +112,63 @@ async def show_metrics(env: NamedDependency[Env], metrics: NamedDependency[Metri
     return Response(await metrics.page(env), media_type=CONTENT_TYPE)
 
 
-handlers = [show_health, show_readiness, show_metrics]
+@get("/api/providers", opt={"access": "read"}, tags=["service"])
+async def list_providers(env: NamedDependency[Env]) -> Page[router.Description]:
+    """Every provider: whether it is configured, what each of its models can do, and what that costs."""
+    return Page(router.describe(env), None)
+
+
+@get("/api/models", opt={"access": "read"}, tags=["service"])
+async def list_models(env: NamedDependency[Env]) -> Page[ModelFamily]:
+    """Who serves the models that reason and look: whether it is configured, and which models are in use."""
+    return Page([describe_models(env, provider) for provider in MODELS], None)
+
+
+def describe_models(env: Env, provider: str) -> ModelFamily:
+    chosen = (env.DEFAULT_MODEL_REASONING, env.DEFAULT_MODEL_VISION)
+    reasoning, vision = (name if name.partition(":")[0] == provider else None for name in chosen)
+    needs = MODELS[provider]
+    return ModelFamily(provider, set(needs) <= set(env.AI.keys), list(needs), reasoning, vision)
+
+
+@get("/api/knowledge", opt={"access": "read"}, tags=["knowledge"])
+async def list_knowledge(env: NamedDependency[Env], limit: Limit = LIMIT, cursor: Cursor = None) -> Page[db.Knowledge]:
+    """The tips that refine prompts, by key."""
+    return await db.list_knowledge(env, cursor, limit)
+
+
+@put("/api/knowledge/{key:str}", tags=["knowledge"])
+async def put_knowledge(key: FromPath[str], data: JSONBody[NewTip], env: NamedDependency[Env]) -> db.Knowledge:
+    """Set a tip; its key is `{provider}.{slug}`."""
+    return await db.put_knowledge(env, key, db.Advice(data.tip, data.kinds))
+
+
+@get("/api/preferences/{owner_id:str}", tags=["preferences"])
+async def show_preferences(owner_id: OwnerId, env: NamedDependency[Env]) -> dict[str, Any]:
+    """What is kept for an owner; an owner of whom nothing is kept has an empty object."""
+    item = await env.USER_PREFERENCES.aget(("preferences", owner_id), "value")
+    return {} if item is None else dict(item.value)
+
+
+@put("/api/preferences/{owner_id:str}", tags=["preferences"])
+async def put_preferences(
+    owner_id: OwnerId, data: JSONBody[dict[str, Any]], env: NamedDependency[Env]
+) -> dict[str, Any]:
+    """Replace what is kept for an owner by this object."""
+    if len(msgspec.json.encode(data)) > PREFERENCE_BYTES:
+        raise TooLarge("the preferences are too large", detail={"maxBytes": PREFERENCE_BYTES})
+    await env.USER_PREFERENCES.aput(("preferences", owner_id), "value", data)
+    return data
+
+
+handlers = [
+    show_health,
+    show_readiness,
+    show_metrics,
+    list_providers,
+    list_models,
+    list_knowledge,
+    put_knowledge,
+    show_preferences,
+    put_preferences,
+]

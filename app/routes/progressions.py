@@ -1,0 +1,134 @@
+"""Progressions: the stored versions of images, what they came from and what was made of them."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec import Meta
+
+from app.schemas import Cursor, Limit, Rollback, converted, invalid
+from tools import db, images
+from tools.env import Env
+from tools.errors import Invalid
+from tools.pages import LIMIT, Page
+from tools.rows import Judgment, Progression, derived_id
+
+MOST_TAGS = 32
+Tag = Annotated[str, Meta(min_length=1, max_length=200)]
+Text = Annotated[
+    str, QueryParameter(name="query", max_length=1000, description="a substring of prompt, notes or tags, in any case")
+]
+Tags = Annotated[
+    list[str] | None,
+    QueryParameter(
+        description="repeated, or one JSON array of strings; all of them must be there", max_items=MOST_TAGS
+    ),
+]
+Provider = Annotated[str | None, QueryParameter(max_length=64)]
+Verdict = Annotated[Judgment | None, QueryParameter()]
+
+
+class ProgressionAnswer(Progression, frozen=True):
+    """A row of `image_progressions` under its column names; `cost_usd` in dollars."""
+
+    cost_usd: float  # type: ignore[assignment]  # the row holds integer micro-USD
+
+
+class LineageAnswer(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """Ancestors from the parent to the root, descendants by generation, and the typed edges between all of them.
+
+    `truncated` when there are too many to tell of.
+    """
+
+    progression_id: str
+    ancestors: list[ProgressionAnswer]
+    descendants: list[ProgressionAnswer]
+    edges: list[db.LineageEdge]
+    truncated: bool
+
+
+@get("/api/projects/{project_id:str}/progressions", opt={"access": "read"}, tags=["progressions"])
+async def list_progressions(
+    project_id: FromPath[str],
+    env: NamedDependency[Env],
+    text: Text = "",
+    tags: Tags = None,
+    provider: Provider = None,
+    judgment: Verdict = None,
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> Page[ProgressionAnswer]:
+    """The project's progressions, the newest first; `%`, `_`, quotes and backslashes stand for themselves."""
+    found = await db.list_progressions(env, project_id, text, read_tags(tags or []), provider, judgment, cursor, limit)
+    return Page([in_dollars(row) for row in found.items], found.next_cursor)
+
+
+@get("/api/progressions/{progression_id:str}", opt={"access": "read"}, tags=["progressions"])
+async def show_progression(progression_id: FromPath[str], env: NamedDependency[Env]) -> ProgressionAnswer:
+    """One progression."""
+    return in_dollars(await db.get_progression(env, progression_id))
+
+
+@get("/api/progressions/{progression_id:str}/lineage", opt={"access": "read"}, tags=["progressions"])
+async def show_lineage(progression_id: FromPath[str], env: NamedDependency[Env]) -> LineageAnswer:
+    """What the progression came from and what was made of it."""
+    found = await db.lineage(env, progression_id)
+    return LineageAnswer(
+        progression_id=found.progression_id,
+        ancestors=[in_dollars(row) for row in found.ancestors],
+        descendants=[in_dollars(row) for row in found.descendants],
+        edges=found.edges,
+        truncated=found.truncated,
+    )
+
+
+@post("/api/progressions/{progression_id:str}/rollback", tags=["progressions"])
+async def roll_back(
+    progression_id: FromPath[str], env: NamedDependency[Env], data: JSONBody[Rollback | None] = None
+) -> ProgressionAnswer:
+    """Go on from an earlier step: a new progression with the bytes of that step's original, or of its start image."""
+    if data is None or data.base == "original":
+        return in_dollars(await db.rollback(env, progression_id, "original"))
+    row = await db.get_progression(env, progression_id)
+    return in_dollars(await db.rollback(env, progression_id, "start", await publish_start(env, row)))
+
+
+async def publish_start(env: Env, row: Progression) -> db.Delivery:
+    """Give the image that a progression was made from a delivery image.
+
+    Effect: IMAGES put under an id derived from the progression.
+    """
+    data = await env.BUCKET.get(db.start_key(row))
+    facts = await images.inspect(env, data)
+    url = await images.upload_delivery(env, derived_id("start", row.id), data)
+    return db.Delivery(url=url, sha256=facts.sha256, width=facts.width, height=facts.height)
+
+
+def in_dollars(row: Progression) -> ProgressionAnswer:
+    return ProgressionAnswer(**{**msgspec.structs.asdict(row), "cost_usd": row.cost_usd / 1_000_000})
+
+
+def read_tags(values: list[str]) -> list[str]:
+    """The tags of a query: each value is one, and a value that is a JSON array is several.
+
+    Fails: Invalid (400) naming `tags`.
+    """
+    tags: list[str] = []
+    for value in values:
+        tags += _array(value) if value.startswith("[") else [value]
+    try:
+        return converted(tags, Annotated[list[Tag], Meta(max_length=MOST_TAGS)])  # type: ignore[arg-type]
+    except Invalid:
+        raise invalid("tags", f"Expected at most {MOST_TAGS} tags of 1 to 200 characters") from None
+
+
+def _array(value: str) -> list[str]:
+    try:
+        return msgspec.json.decode(value, type=list[str])
+    except msgspec.MsgspecError:
+        raise invalid("tags", "Expected a JSON array of strings") from None
+
+
+handlers = [list_progressions, show_progression, show_lineage, roll_back]
