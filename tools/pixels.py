@@ -2,8 +2,8 @@
 
 Module-level functions of plain values. Whatever is wrong with the bytes is Invalid (`image_rejected`), and a
 limit that was passed is named. Rules: PNG, JPEG and WebP, by decoding; one frame (an animation is refused; of a
-JPEG that carries further pictures, as phones write them, the first counts); every pixel must be there, while
-bytes after the image are ignored here and gone from everything that is derived.
+JPEG that carries further pictures, as phones write them, the first counts); pixel data that is cut off is
+refused, while bytes after it are ignored here and gone from everything that is derived.
 """
 
 import contextlib
