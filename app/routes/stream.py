@@ -1,0 +1,280 @@
+"""What a session is told: live over WebSocket and Server-Sent Events, or polled; and the inbox of foreign events.
+
+All of them read the one event log, so `seq` means the same at every door.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
+
+import msgspec
+from litestar import WebSocket, get, post, websocket
+from litestar.di import NamedDependency
+from litestar.exceptions import WebSocketDisconnect
+from litestar.params import FromPath, HeaderParameter, JSONBody, PathParameter, QueryParameter
+from litestar.response.base import ASGIResponse
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from app.sockets import socket_of
+from tools import actor_emit
+from tools.actor_emit import check_session_id
+from tools.env import Env, Subscription
+from tools.errors import Gone, Invalid, PicassoError, Unavailable
+from tools.events import Envelope, Frame, envelope
+from tools.pages import LIMIT, MAX_LIMIT, Page
+
+CHUNK_BYTES = 32 << 10
+HEARTBEAT_SECONDS = 15.0
+RETRY_MS = 1000
+RESTARTING = 1012
+CLOSE_CODES: dict[type[PicassoError], int] = {Invalid: 4400, Gone: 4410, Unavailable: 1013}
+
+Cursor = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+SessionId = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
+Since = Annotated[
+    int | None,
+    QueryParameter(ge=0, le=(1 << 63) - 1, description="the last `seq` that was seen: what follows it is sent"),
+]
+PageCursor = Annotated[
+    int | None,
+    QueryParameter(ge=0, le=(1 << 63) - 1, description="the `nextCursor` of the page before, instead of `since`"),
+]
+PageLimit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT)]
+LastEventId = Annotated[
+    int | None, HeaderParameter(name="Last-Event-ID", ge=0, le=(1 << 63) - 1, description="stands over `since`")
+]
+
+
+@runtime_checkable
+class Life(Protocol):
+    """What a stream must know of the process: `draining` is set when it is to end."""
+
+    draining: asyncio.Event
+
+
+class Posted(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """An event from outside. `ts` is let through for the sake of senders that keep one; ours is stored."""
+
+    examples: ClassVar[list[dict[str, Any]]] = [
+        {"type": "agent", "data": {"artifactId": "a1", "kind": "message", "text": "Hello"}}
+    ]
+    type: str
+    data: dict[str, Any]
+    session_id: str | None = None
+    ts: int | float | None = None
+
+
+class Stored(msgspec.Struct, frozen=True):
+    seq: int
+
+
+class SessionState(msgspec.Struct, frozen=True, rename="camel"):
+    """`clients` over all server processes, `seq` the last number given out."""
+
+    session_id: str
+    clients: int
+    seq: int
+
+
+@websocket("/api/stream/{session_id:str}", opt={"access": "read"})
+async def follow_socket(
+    socket: WebSocket[Any, Any, Any], env: NamedDependency[Env], life: NamedDependency[Life]
+) -> None:
+    """The session's events over a WebSocket.
+
+    Closes with 4400 (malformed id or cursor), 4410 (`cursor_expired`), 1012 (restarting), 1013 (not reading, or the
+    database is away). They are said after the handshake, because a client cannot read a refused one.
+    """
+    try:
+        session_id = check_session_id(socket.path_params["session_id"])
+        # The place in the log is taken before the handshake ends, so nothing that is told after it is missed.
+        async with env.PICASSO_DO.subscribe(session_id, _cursor(socket)) as subscription:
+            await socket.accept()
+            await _first(_push(socket, subscription), _answer(socket), life.draining.wait())
+        await _close(socket, RESTARTING, "restarting")
+    except (Invalid, Gone, Unavailable) as refusal:
+        await _close(socket, CLOSE_CODES[type(refusal)], refusal.code)
+    except OSError:
+        # The client went away while something was being sent to it.
+        return
+
+
+def _cursor(socket: WebSocket[Any, Any, Any]) -> int | None:
+    """`?since=` of a socket. Fails: Invalid (400)."""
+    match socket.query_params.getall("since", []):
+        case []:
+            return None
+        case [text]:
+            with contextlib.suppress(msgspec.ValidationError):
+                return msgspec.convert(text, Cursor, strict=False)
+    raise Invalid("since must be one number, the last seq that was seen", code="bad_cursor", status=400)
+
+
+async def _close(socket: WebSocket[Any, Any, Any], code: int, reason: str) -> None:
+    """Close unless the client has; a handshake that is still open ends first."""
+    with contextlib.suppress(OSError, WebSocketDisconnect):
+        await socket.accept()
+        await socket.close(code, reason)
+
+
+async def _push(socket: WebSocket[Any, Any, Any], subscription: Subscription) -> None:
+    connection = socket_of(socket.scope)
+    async for frames in subscription:
+        if connection is not None:
+            for chunk in _chunks([frame.wire for frame in frames]):
+                await connection.write(chunk)
+        else:
+            for frame in frames:
+                await socket.send_text(frame.text)
+
+
+async def _answer(socket: WebSocket[Any, Any, Any]) -> None:
+    """Read until the client leaves. `ping` is answered, the rest is ignored."""
+    while (message := await socket.receive())["type"] == "websocket.receive":
+        if message.get("text") == "ping":
+            await socket.send_text("pong")
+
+
+def _chunks(parts: Sequence[bytes]) -> Iterator[bytes]:
+    """The parts joined into pieces of about CHUNK_BYTES, so that little is under way to a client that stalls."""
+    start, size = 0, 0
+    for end, part in enumerate(parts):
+        if size and size + len(part) > CHUNK_BYTES:
+            yield b"".join(parts[start:end])
+            start, size = end, 0
+        size += len(part)
+    yield b"".join(parts[start:])
+
+
+async def _first(*works: Coroutine[Any, Any, object]) -> None:
+    """Do all until one ends, then end the others. Fails: with what that one failed with."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class EventStream(ASGIResponse):
+    """The session's events as `text/event-stream`: `id` is `seq`, `data` the envelope; a comment every 15 s."""
+
+    _should_set_content_length = False
+
+    def __init__(self, env: Env, life: Life, session_id: str, since: int | None) -> None:
+        super().__init__(
+            media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        )
+        self._env, self._life, self._session_id, self._since = env, life, session_id, since
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._env.PICASSO_DO.subscribe(self._session_id, self._since) as subscription:
+            self._subscription = subscription
+            await super().__call__(scope, receive, send)
+
+    async def send_body(self, send: Send, receive: Receive) -> None:
+        # No blank line: it opens the first event's block instead of making one of its own.
+        await _send(send, b"retry: %d\n" % RETRY_MS)
+        await _first(self._push(send), _beat(send), _leave(receive), self._life.draining.wait())
+        await _send(send, b"", more=False)
+
+    async def _push(self, send: Send) -> None:
+        # Retention may overtake a reader that lags: then the stream ends, and its reconnect is told 410.
+        with contextlib.suppress(Gone, Unavailable):
+            async for frames in self._subscription:
+                for chunk in _chunks([_block(frame) for frame in frames]):
+                    await _send(send, chunk)
+
+
+def _block(frame: Frame) -> bytes:
+    number = b"" if frame.seq is None else b"id: %d\n" % frame.seq
+    return b"%sdata: %s\n\n" % (number, frame.text)
+
+
+async def _beat(send: Send) -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT_SECONDS)
+        await _send(send, b":\n\n")
+
+
+async def _leave(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _send(send: Send, body: bytes, *, more: bool = True) -> None:
+    await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+@get("/api/stream/{session_id:str}", media_type="text/event-stream", opt={"access": "read"}, tags=["stream"])
+async def follow_events(
+    session_id: SessionId,
+    env: NamedDependency[Env],
+    life: NamedDependency[Life],
+    since: Since = None,
+    last_event_id: LastEventId = None,
+) -> ASGIApp:
+    """The session's events as Server-Sent Events: live only, or everything after a cursor and then live."""
+    cursor = since if last_event_id is None else last_event_id
+    return EventStream(env, life, check_session_id(session_id), cursor)
+
+
+@get("/api/sessions/{session_id:str}/events", opt={"access": "read"}, tags=["stream"])
+async def list_events(
+    session_id: SessionId,
+    env: NamedDependency[Env],
+    since: Since = None,
+    cursor: PageCursor = None,
+    limit: PageLimit = LIMIT,
+) -> Page[Envelope]:
+    """The session's events after a cursor, oldest first. Keep the last `seq` and ask again for what came since."""
+    check_session_id(session_id)
+    events = await actor_emit.read(env.DB, session_id, cursor or since or 0, limit)
+    last = (await actor_emit.session(env.DB, session_id)).seq
+    more = bool(events) and events[-1].seq < last
+    return Page([envelope(event) for event in events], str(events[-1].seq) if more else None)
+
+
+@get("/api/jobs/{job_id:str}/events", opt={"access": "read"}, tags=["stream"])
+async def list_job_events(
+    job_id: FromPath[str],
+    env: NamedDependency[Env],
+    since: Since = None,
+    cursor: PageCursor = None,
+    limit: PageLimit = LIMIT,
+) -> Page[Envelope]:
+    """The job's own events after a cursor, oldest first; `seq` is the session's, so it may jump."""
+    events = await actor_emit.read_job(env.DB, job_id, cursor or since or 0, limit + 1)
+    shown = [envelope(event) for event in events[:limit]]
+    return Page(shown, str(shown[-1].seq) if len(events) > limit else None)
+
+
+@post("/_actor/{session_id:str}", status_code=202, tags=["actor"])
+async def post_event(session_id: SessionId, data: JSONBody[Posted], env: NamedDependency[Env]) -> Stored:
+    """Tell the session an event from outside. Job states speak only through the ledger, so one that names a job or
+    item is refused."""
+    if data.session_id not in (None, session_id):
+        raise Invalid("the body names another session than the path", code="other_session", status=400)
+    return Stored(await actor_emit.post(env, check_session_id(session_id), data.type, data.data))
+
+
+@post("/broadcast", status_code=202, tags=["actor"])
+async def broadcast(data: JSONBody[Posted], env: NamedDependency[Env]) -> Stored:
+    """The same as `POST /_actor/{sessionId}`, with the session named in the body."""
+    if data.session_id is None:
+        raise Invalid("sessionId is needed", code="invalid_request", status=400)
+    return Stored(await actor_emit.post(env, check_session_id(data.session_id), data.type, data.data))
+
+
+@get("/_actor/{session_id:str}/state", tags=["actor"])
+async def show_state(session_id: SessionId, env: NamedDependency[Env]) -> SessionState:
+    """How many clients follow the session, and how far its log goes."""
+    known = await actor_emit.session(env.DB, check_session_id(session_id))
+    return SessionState(session_id, await env.PICASSO_DO.clients(session_id), known.seq)
+
+
+handlers = [follow_socket, follow_events, list_events, list_job_events, post_event, broadcast, show_state]

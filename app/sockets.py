@@ -1,0 +1,182 @@
+"""The WebSocket side of the server: uvicorn's own protocol, with bounds that ASGI has no words for.
+
+Hand `OPTIONS` to `uvicorn.Config`. Without them a client that stops reading blocks `send` for ever with megabytes
+under way, and a flood of pings or of empty fragments is taken in without end (both measured).
+"""
+
+import asyncio
+import logging
+import socket
+from asyncio.transports import BaseTransport
+from typing import Any, cast
+
+from litestar.types import Scope
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode, Frame
+from websockets.http11 import Request
+
+EXTENSION = "picasso.socket"
+STALL_SECONDS = 7.0
+LINGER_SECONDS, FAULT_LINGER_SECONDS, EXIT_SECONDS = 25.0, 3.0, 1.0
+UNSENT_BYTES, LAST_BYTES = 16 << 10, 256 << 10
+SLICE_BYTES = 4 << 10
+BURST_FRAMES, FRAMES_PER_SECOND = 100, 50
+
+# uvicorn's line about an accepted socket repeats the query, and with it a `?key=`.
+_quiet = logging.getLogger("uvicorn.error.sockets")
+_quiet.setLevel(logging.ERROR)
+
+
+class Socket(WebSocketsSansIOProtocol):
+    """One WebSocket.
+
+    1013 when something has waited STALL_SECONDS for a client that does not read · 1008 for a flood of frames of any
+    kind · 1009 and 1007 as the parser finds them. After such a close the connection is read and thrown away for a
+    while, so that the client gets to see the code, and then dropped.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logger = _quiet
+        self._stall: asyncio.TimerHandle | None = None
+        self._failed = False
+        self._tokens, self._counted_at = float(BURST_FRAMES), self.loop.time()
+
+    async def write(self, frames: bytes) -> None:
+        """Send whole frames, once everything before them has left this process.
+
+        Fails: ClientDisconnected (an OSError).
+        """
+        await self.writable.wait()
+        if self.disconnected or self.close_sent:
+            raise ClientDisconnected
+        self.transport.write(frames)
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        # Little waits in the kernel unsent, so that a client that stops reading is noticed early; what is under way
+        # is bounded by the client's own window. `writable` means that the kernel took all.
+        self._set_option(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        self.transport.set_write_buffer_limits(high=0)
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.response.status_code == 101:
+            self.scope["extensions"][EXTENSION] = {"socket": self}
+
+    def data_received(self, data: bytes) -> None:
+        # In slices, because the parser takes a flood of tiny frames apart before any of them can be counted.
+        for start in range(0, len(data), SLICE_BYTES):
+            if not self._failed:
+                super().data_received(data[start : start + SLICE_BYTES])
+
+    def handle_cont(self, event: Frame) -> None:
+        if self._admits():
+            super().handle_cont(event)
+
+    def handle_text(self, event: Frame) -> None:
+        if self._admits():
+            super().handle_text(event)
+
+    def handle_bytes(self, event: Frame) -> None:
+        if self._admits():
+            super().handle_bytes(event)
+
+    def handle_ping(self) -> None:
+        if self._admits():
+            super().handle_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        if self._admits():
+            super().handle_pong(event)
+
+    def _admits(self) -> bool:
+        now = self.loop.time()
+        self._tokens = min(BURST_FRAMES, self._tokens + (now - self._counted_at) * FRAMES_PER_SECOND) - 1
+        self._counted_at = now
+        if self._tokens < 0 and not self._failed:
+            self._fail(CloseCode.POLICY_VIOLATION, "too many frames", FAULT_LINGER_SECONDS)
+        return not self._failed
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall = self.loop.call_later(STALL_SECONDS, self._stalled)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._forget_stall()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_stall()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        # A client that does not read cannot hold the exit.
+        self.loop.call_later(EXIT_SECONDS, self.transport.abort)
+
+    def handle_parser_exception(self) -> None:
+        self._end(FAULT_LINGER_SECONDS)
+
+    def _stalled(self) -> None:
+        if self.close_sent or self.transport.is_closing():
+            self.transport.abort()
+        else:
+            self._fail(CloseCode.TRY_AGAIN_LATER, "not reading", LINGER_SECONDS)
+
+    def _fail(self, code: CloseCode, reason: str, linger: float) -> None:
+        self.conn.fail(code, reason)
+        self._end(linger)
+
+    def _end(self, linger: float) -> None:
+        """Say the close that the parser or we have made, let nothing more in or out, and drop the rest in time."""
+        self._failed = self.disconnected = self.close_sent = True
+        self.stop_keepalive()
+        if (close := self.conn.close_sent) is None:
+            self.transport.abort()
+            return
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": close.code, "reason": close.reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.writable.set()
+        # The kernel now takes the rest off our hands; a client that reads again finds it, then the code.
+        self._set_option(socket.SOL_SOCKET, socket.SO_SNDBUF, LAST_BYTES)
+        self._set_option(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, LAST_BYTES)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(linger, self._drop)
+
+    def _drop(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def _forget_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def _set_option(self, level: int, option: int, value: int) -> None:
+        peer: socket.socket = self.transport.get_extra_info("socket")
+        if peer.family in (socket.AF_INET, socket.AF_INET6):
+            peer.setsockopt(level, option, value)
+
+
+def socket_of(scope: Scope) -> Socket | None:
+    """The connection below an ASGI scope; None under another server than ours."""
+    extension = (scope["extensions"] or {}).get(EXTENSION)
+    return cast(Socket, extension["socket"]) if isinstance(extension, dict) else None
+
+
+OPTIONS: dict[str, Any] = {
+    "ws": Socket,
+    "ws_max_size": 64 << 10,
+    "ws_ping_interval": 20.0,
+    "ws_ping_timeout": 20.0,
+    "ws_per_message_deflate": False,
+}
+"""For `uvicorn.Config`. Deflate would cost a fifth of the throughput and 0.2 MB per client (measured)."""
