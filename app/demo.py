@@ -182,10 +182,12 @@ class _LogLine(msgspec.Struct):
 def _read_refusal(returncode: int, log: Path) -> Exception:
     """The server's own last words, as the error that ends in its exit code."""
     lines = log.read_text(errors="replace").splitlines()
-    last = lines[-1].removeprefix("picasso: ") if lines else f"the server ended with code {returncode}"
+    last = lines[-1].removeprefix("picasso: ") if lines else f"exit code {returncode}"
     with contextlib.suppress(msgspec.MsgspecError):
         last = msgspec.json.decode(last, type=_LogLine).msg
-    return SettingError(last) if returncode == REFUSED else ClientError(last, code="server_ended")
+    if returncode == REFUSED:
+        return SettingError(last.removeprefix("refused to start: "))
+    return ClientError(f"the server ended with {last!r}: see {log}", code="server_ended")
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -1,0 +1,81 @@
+"""`picasso demo`, from nothing to links that answer."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+from pathlib import Path
+
+import httpx
+
+from tests.app.test_cli import picasso
+from tests.server import running
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def is_listening(address: str) -> bool:
+    host, _, port = address.removeprefix("http://").partition(":")
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
+        return True
+    return False
+
+
+async def test_the_demo_leaves_links_that_a_later_server_shows(tmp_path: Path) -> None:
+    """Every image and the lookbook answered 200; the server is gone; `serve` on the same port shows them again."""
+    port = free_port()
+    code, out, err = await picasso(tmp_path, "demo", "--json", PORT=port)
+    assert (code, err) == (0, "")
+    made = json.loads(out)
+    assert (made["ok"], made["status"], made["lookbookAnswer"]) == (True, "complete", 200)
+    assert made["imageAnswers"] == [200] * len(made["imageAnswers"]) and len(made["items"]) == 4
+    assert made["server"] == f"http://127.0.0.1:{port}" and not is_listening(made["server"])
+    async with running(tmp_path, PORT=port) as server, server.client() as visitor:
+        links = [
+            made["lookbookUrl"],
+            *(item["generatedImageUrl"] for item in made["items"] if item["generatedImageUrl"]),
+        ]
+        assert [(await visitor.get(link)).status_code for link in links] == [200] * len(links)
+
+
+async def test_the_demo_uses_the_server_that_owns_the_data(tmp_path: Path) -> None:
+    """A running server is asked instead of fought over, and runs on afterwards."""
+    async with running(tmp_path) as server:
+        code, out, _ = await picasso(tmp_path, "demo", PORT=str(server.port))
+        assert code == 0 and f"yours at {server.url} runs on" in out
+        async with server.client() as visitor:
+            assert (await visitor.get("/readyz")).status_code == 200
+
+
+async def test_the_demo_says_when_it_cannot_have_the_data(tmp_path: Path) -> None:
+    """A server on another port holds the data directory: one line, exit code 78."""
+    async with running(tmp_path):
+        code, out, err = await picasso(tmp_path, "demo", "--json", PORT=free_port())
+    assert (code, out) == (78, "")
+    assert "DB" in err and "another process" in err and err.count("\n") == 1
+
+
+async def test_a_taken_port_is_walked_around(tmp_path: Path) -> None:
+    """Somebody else's program on the wanted port costs nothing but the number, which the closing words name."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        code, out, _ = await picasso(tmp_path, "demo", PORT=str(taken.getsockname()[1]))
+    assert code == 0 and "picasso serve --port " in out
+
+
+async def test_keep_leaves_the_server_up(tmp_path: Path) -> None:
+    """The command ends, its server does not; the closing words name the process to end."""
+    code, out, _ = await picasso(tmp_path, "demo", "--keep", PORT=free_port())
+    assert code == 0
+    pid = int(out.partition("`kill ")[2].partition("`")[0])
+    try:
+        address = out.partition("runs on at ")[2].partition(";")[0]
+        assert httpx.get(f"{address}/readyz", trust_env=False, timeout=10).status_code == 200
+    finally:
+        os.kill(pid, signal.SIGTERM)
