@@ -1,0 +1,58 @@
+"""From work to bytes: what the image child does."""
+
+import io
+
+from PIL import Image, ImageFilter, ImageOps, PngImagePlugin
+
+from adapters.studio import retouch
+from adapters.studio.brush import MARK
+from adapters.studio.picture import paint_picture
+from adapters.studio.work import Painted, Work
+from tools.wording import Wording, read_wording
+
+GLIMPSE_SIDE = 320
+
+
+def paint_work(work: Work) -> Painted:
+    """The picture as PNG, labelled as the house's own, and glimpses of it."""
+    image = _made(work, read_wording(work.prompt, work.negative))
+    label = PngImagePlugin.PngInfo()
+    label.add_text("Software", f"picasso {MARK}-1")
+    label.add_text("Description", "Painted by the built-in sketch provider, not by a vendor's model")
+    out = io.BytesIO()
+    image.save(out, "PNG", compress_level=1, pnginfo=label)
+    return Painted(out.getvalue(), _glimpses(image))
+
+
+def _made(work: Work, wording: Wording) -> Image.Image:
+    if work.start is None:
+        return paint_picture(wording, work.prompt, work.size, work.seed)
+    start = _opened(work.start)
+    match work.kind:
+        case "inpaint" if work.mask is not None:
+            return retouch.inpaint(work, wording, start, _opened(work.mask))
+        case "outpaint":
+            return retouch.outpaint(work, wording, start)
+        case "variation":
+            return retouch.variation(work, wording, start)
+        case "upscale":
+            return retouch.upscale(work, start)
+        case _:
+            return retouch.edit(work, wording, start)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """The image upright, in three channels, or four where it has transparency."""
+    image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _glimpses(image: Image.Image) -> list[bytes]:
+    small = image.convert("RGB")
+    small.thumbnail((GLIMPSE_SIDE, GLIMPSE_SIDE))
+    out = []
+    for blur in (16, 6, 0):
+        file = io.BytesIO()
+        small.filter(ImageFilter.GaussianBlur(blur)).save(file, "JPEG", quality=72)
+        out.append(file.getvalue())
+    return out

@@ -1,0 +1,14 @@
+"""Masks: which pixels of a start image a caller wants changed."""
+
+from PIL import Image
+
+
+def area_to_change(mask: Image.Image) -> Image.Image:
+    """An "L" image, 255 where the picture is to be changed and 0 where it must stay.
+
+    A mask with any transparency speaks by it alone (transparent: change); an opaque one by its light (white: change).
+    """
+    alpha = mask.convert("RGBA").getchannel("A")
+    if alpha.getextrema()[0] < 255:
+        return alpha.point(lambda value: 255 if value < 128 else 0)
+    return mask.convert("L").point(lambda value: 255 if value >= 128 else 0)
