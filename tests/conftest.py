@@ -15,16 +15,6 @@ def rounds(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("rounds"))
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rounds", type=int, default=1, help="how many times as often the promises with an n are tried")
-
-
-@pytest.fixture
-def rounds(request: pytest.FixtureRequest) -> int:
-    """1 in a pull request, more in a soak: tests multiply their n by it."""
-    return int(request.config.getoption("rounds"))
-
-
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"

@@ -2,10 +2,16 @@
 
 from litestar.types import ControllerRouterHandler
 
-from app.routes import admin, progressions, projects
+from app.routes import admin, artifacts, images, jobs, progressions, projects, public, stream, uploads
 
 handlers: list[ControllerRouterHandler] = [
     *projects.handlers,
     *progressions.handlers,
+    *uploads.handlers,
+    *jobs.handlers,
+    *stream.handlers,
+    *artifacts.handlers,
+    *public.handlers,
+    *images.handlers,
     *admin.handlers,
 ]
