@@ -47,13 +47,17 @@ def correlation_id() -> str:
     return str(bound_fields().get("correlationId") or uuid.uuid4().hex)
 
 
-def step(name: str) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
-    """Make an async effect observable and, for `Unavailable`, repeated up to `TRIES` times with jittered backoff."""
+def step(name: str, *, retry: bool = True) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
+    """Make an async effect observable and, for `Unavailable`, repeated up to `TRIES` times with jittered backoff.
+
+    `retry=False` is for what costs money: it is observed and never repeated.
+    """
+    tries = TRIES if retry else 1
 
     def wrap(effect: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         @functools.wraps(effect)
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            for left in reversed(range(TRIES)):
+            for left in reversed(range(tries)):
                 started = time.monotonic()
                 try:
                     result = await effect(*args, **kwargs)
@@ -61,7 +65,7 @@ def step(name: str) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitab
                     _line(name, started, error)
                     if left == 0 or not isinstance(error, Unavailable):
                         raise
-                    backoff = BACKOFF_SECONDS * 4 ** (TRIES - 1 - left) * random.uniform(0.8, 1.2)
+                    backoff = BACKOFF_SECONDS * 4 ** (tries - 1 - left) * random.uniform(0.8, 1.2)
                     await asyncio.sleep(min(error.retry_after or backoff, 2.0))
                 else:
                     _line(name, started, None)
