@@ -63,6 +63,14 @@ class Server:
         finally:
             await connection.close()
 
+    async def ask(self, query: str) -> Any:
+        """The one value that a query answers on a new connection."""
+        connection = await asyncpg.connect(self.url("postgres"), timeout=10)
+        try:
+            return await connection.fetchval(query)
+        finally:
+            await connection.close()
+
     def _ready(self) -> bool:
         assert self.process is not None
         deadline = time.monotonic() + 30

@@ -31,8 +31,8 @@ WHERE s.project_id = :project_id AND (s.created_at, s.progression_id) < (:at, :i
     AND instr(s.text, :query) > 0
     AND (:provider IS NULL OR p.ai_provider = :provider)
     AND (:judgment IS NULL OR p.judgment = :judgment)
-    AND NOT EXISTS (SELECT 1 FROM json_each(:tags) AS t WHERE NOT EXISTS
-        (SELECT 1 FROM progression_tags WHERE progression_id = s.progression_id AND tag = t.value))
+    AND NOT EXISTS (SELECT 1 FROM json_each(:tags) AS t
+        WHERE NOT EXISTS (SELECT 1 FROM progression_tags WHERE progression_id = s.progression_id AND tag = t.value))
 ORDER BY s.created_at DESC, s.progression_id DESC LIMIT :limit
 """
 SCAN_POSTGRESQL = """
@@ -44,8 +44,8 @@ WHERE s.project_id = :project_id AND (s.created_at, s.progression_id) < (:at, :i
     AND strpos(s.text, :query) > 0
     AND (CAST(:provider AS TEXT) IS NULL OR p.ai_provider = :provider)
     AND (CAST(:judgment AS TEXT) IS NULL OR p.judgment = :judgment)
-    AND NOT EXISTS (SELECT 1 FROM json_array_elements_text(CAST(CAST(:tags AS TEXT) AS JSON)) AS t (value) WHERE NOT EXISTS
-        (SELECT 1 FROM progression_tags WHERE progression_id = s.progression_id AND tag = t.value))
+    AND NOT EXISTS (SELECT 1 FROM json_array_elements_text(CAST(CAST(:tags AS TEXT) AS JSON)) AS t (value)
+        WHERE NOT EXISTS (SELECT 1 FROM progression_tags WHERE progression_id = s.progression_id AND tag = t.value))
 ORDER BY s.created_at DESC, s.progression_id DESC LIMIT :limit
 """
 INDEX_SQLITE = """
@@ -55,8 +55,8 @@ WHERE progression_words MATCH :words AND s.project_id = :project_id
     AND (s.created_at, s.progression_id) < (:at, :id) AND instr(s.text, :query) > 0
     AND (:provider IS NULL OR p.ai_provider = :provider)
     AND (:judgment IS NULL OR p.judgment = :judgment)
-    AND NOT EXISTS (SELECT 1 FROM json_each(:tags) AS t WHERE NOT EXISTS
-        (SELECT 1 FROM progression_tags WHERE progression_id = s.progression_id AND tag = t.value))
+    AND NOT EXISTS (SELECT 1 FROM json_each(:tags) AS t
+        WHERE NOT EXISTS (SELECT 1 FROM progression_tags WHERE progression_id = s.progression_id AND tag = t.value))
 ORDER BY s.created_at DESC, s.progression_id DESC LIMIT :limit
 """
 INDEX_POSTGRESQL = """
@@ -69,8 +69,8 @@ SELECT p.* FROM s JOIN image_progressions AS p ON p.id = s.progression_id
 WHERE strpos(s.text, :query) > 0
     AND (CAST(:provider AS TEXT) IS NULL OR p.ai_provider = :provider)
     AND (CAST(:judgment AS TEXT) IS NULL OR p.judgment = :judgment)
-    AND NOT EXISTS (SELECT 1 FROM json_array_elements_text(CAST(CAST(:tags AS TEXT) AS JSON)) AS t (value) WHERE NOT EXISTS
-        (SELECT 1 FROM progression_tags WHERE progression_id = s.progression_id AND tag = t.value))
+    AND NOT EXISTS (SELECT 1 FROM json_array_elements_text(CAST(CAST(:tags AS TEXT) AS JSON)) AS t (value)
+        WHERE NOT EXISTS (SELECT 1 FROM progression_tags WHERE progression_id = s.progression_id AND tag = t.value))
 ORDER BY s.created_at DESC, s.progression_id DESC LIMIT :limit
 """
 FILE_SQLITE = """

@@ -128,9 +128,7 @@ class Sqlite:
                     yield statements
                 await statements.commit()
             except BaseException:
-                # Queued on the writer's one thread, so it runs before anybody's next statement, cancelled or not.
-                with contextlib.suppress(Unavailable):
-                    await self._writer.call(sqlite3.Connection.rollback)
+                await self._writer.rollback()
                 raise
 
     async def ping(self) -> None:
@@ -172,6 +170,10 @@ class _Connection:
             raise told from error
         finally:
             alarm.cancel()
+
+    async def rollback(self) -> None:
+        """Queued before this awaits and never taken back: whoever comes next comes after it, cancelled or not."""
+        await asyncio.shield(asyncio.wrap_future(self.thread.submit(_rollback, self.raw)))
 
 
 class _SqliteStatements:
@@ -267,6 +269,12 @@ def _begin(connection: sqlite3.Connection) -> None:
 
 def _commit(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
+
+
+def _rollback(connection: sqlite3.Connection) -> None:
+    # A full disk has rolled back by itself; on a broken one the next BEGIN tells.
+    with contextlib.suppress(sqlite3.Error):
+        connection.rollback()
 
 
 def _all(connection: sqlite3.Connection, sql: str, row: type[Row], params: Mapping[str, Value]) -> list[Row]:
@@ -486,7 +494,7 @@ async def _answered(late: Callable[[], Unavailable], act: Callable[..., Awaitabl
         raise told from error
     except ValueError:
         raise  # a value or an address that the driver cannot encode, which is also an InterfaceError
-    except (OSError, asyncpg.InterfaceError) as error:
+    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise _away() from error
 
 
