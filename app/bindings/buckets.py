@@ -10,11 +10,16 @@ local capacity, per_ms = tonumber(ARGV[1]), tonumber(ARGV[2]) / 60000
 local stored = redis.call('HMGET', KEYS[1], 'tokens', 'at')
 local tokens, at = tonumber(stored[1]) or capacity, tonumber(stored[2]) or now
 tokens = math.min(capacity, tokens + math.max(0, now - at) * per_ms)
-local wait = 0
-if tokens >= 1 then tokens = tokens - 1 else wait = math.ceil((1 - tokens) / per_ms) end
+for i = 3, last do
+    if tokens >= 1 then
+        tokens = tokens - 1
+        answers[#answers + 1] = 0
+    else
+        answers[#answers + 1] = math.ceil((1 - tokens) / per_ms)
+    end
+end
 redis.call('HSET', KEYS[1], 'tokens', string.format('%.9f', tokens), 'at', string.format('%.0f', now))
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil((capacity - tokens) / per_ms) + 1000))
-return wait
 """
 
 
@@ -27,4 +32,4 @@ class Buckets:
 
         Fails: Unavailable when Redis has not decided within 50 ms; then no token is gone.
         """
-        return await self._take.run([f"bucket:{bucket}"], [capacity, per_minute]) / 1000
+        return await self._take.run((f"bucket:{bucket}",), (capacity, per_minute)) / 1000

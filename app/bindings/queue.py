@@ -40,9 +40,12 @@ HELD = 200
 BEAT_SECONDS, ALIVE_MS = 1.0, 3000
 
 SEND = """
-if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
-redis.call('XADD', KEYS[1], '*', 'body', ARGV[2])
-return 1
+local room = tonumber(ARGV[1]) - redis.call('XLEN', KEYS[1])
+for i = 2, last do
+    if room > 0 then redis.call('XADD', KEYS[1], '*', 'body', ARGV[i]) end
+    answers[#answers + 1] = room > 0 and 1 or 0
+    room = room - 1
+end
 """
 BURY = """
 if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
@@ -80,7 +83,7 @@ class RedisQueue:
         body = msgspec.json.encode(message)
         if len(body) > BODY_BYTES:
             raise TooLarge("a queue message is limited to 64 KiB", code="message_too_large")
-        if not await self._send.run([STREAM], [self._length, body]):
+        if not await self._send.run((STREAM,), (self._length,), body):
             raise Unavailable("the queue is full", code="queue_full")
 
     async def consume(self, handle: Handler) -> None:
