@@ -99,6 +99,7 @@ class Way(msgspec.Struct, frozen=True):
     allow: frozenset[str] = frozenset()
     ports: frozenset[int] = PORTS
     seconds: float = TOTAL_SECONDS
+    dns_seconds: float = DNS_SECONDS
     resolve: Resolve = resolve
     wire: Wire = wire
 
@@ -179,7 +180,7 @@ def is_public(address: str) -> bool:
 
 async def _addresses(way: Way, url: httpx.URL) -> Sequence[str]:
     try:
-        async with asyncio.timeout(DNS_SECONDS):
+        async with asyncio.timeout(way.dns_seconds):
             found = await way.resolve(_host(url), _port(url))
     except TimeoutError:
         raise Refusal("the name was not resolved in time") from None
