@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from app.cli import FAILED, REFUSED, describe_results, print_json
+from app.cli import FAILED, REFUSED, command_name, describe_results, print_json
 from app.client import Api, ClientError, find_key, local_address
 from app.progress import Bar, Board
 from app.settings import SettingError, Settings, process_environment, read_settings
@@ -203,6 +203,7 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 
 def _closing_rows(settings: Settings, server: Server, outcome: Outcome, keep: bool) -> list[Row]:
+    name = command_name(sys.argv[0])
     rows: list[Row] = [("project", f"{outcome.project_name} · {outcome.project_id}", "bold"), ("", "", "")]
     rows += describe_results(Board(job_id=outcome.job_id, bars=outcome.items, status=outcome.status))
     rows += [("", "", ""), ("lookbook", outcome.lookbook_url, "bold"), ("", "", "")]
@@ -216,8 +217,8 @@ def _closing_rows(settings: Settings, server: Server, outcome: Outcome, keep: bo
         rows += [("server", f"runs on at {server.address}; end it with `kill {server.pid}`", "")]
     else:
         port = server.address.rpartition(":")[2]
-        again = "picasso serve" if int(port) == settings.port else f"picasso serve --port {port}"
-        rows += [("server", f"has ended; `{again}` shows these links again, `picasso demo --keep` leaves it up", "")]
+        again = f"{name} serve" if int(port) == settings.port else f"{name} serve --port {port}"
+        rows += [("server", f"has ended; `{again}` shows these links again", "")]
     if settings.api_key is None:
         rows += [("key", f"in {settings.home / 'api_key'}", "")]
-    return [*rows, ("next", 'picasso generate "your words" --provider sketch --variants 4', "")]
+    return [*rows, ("next", f'{name} generate "your words" --variants 4   (beside a server that runs)', "")]

@@ -84,7 +84,7 @@ def test_what_is_not_understood_is_one_line(args: list[str], words: str, capsys:
     [
         (["serve", "--port", "eighty"], {}, "PORT must be a whole number"),
         (["serve", "--host", "0.0.0.0"], {}, "API_KEY must be set"),
-        (["serve", "--workers", "2"], {}, "DB=postgresql://"),
+        (["serve", "--workers", "2"], {}, "--workers above 1 needs DB=postgresql://"),
         (["worker"], {"DB": "mysql://x"}, "DB must be an address"),
         (["migrate", "--env", "preview"], {"PREVIEW_MAX_BODY": "big"}, "MAX_BODY must be"),
         (["demo"], {"API_KEY": "short"}, "API_KEY must have at least 32"),
