@@ -77,7 +77,7 @@ async def _perform(console: Console, server: Server) -> Outcome:
         images = [await api.fetch_status(bar.generated_image_url) for bar in board.bars if bar.generated_image_url]
         answer = await api.fetch_status(lookbook)
     return Outcome(
-        ok=_is_whole(board, images, answer),
+        ok=is_whole(board, images, answer),
         server=server.address,
         project_id=project.id,
         project_name=project.name,
@@ -91,7 +91,8 @@ async def _perform(console: Console, server: Server) -> Outcome:
     )
 
 
-def _is_whole(board: Board, images: list[int], lookbook: int) -> bool:
+def is_whole(board: Board, images: list[int], lookbook: int) -> bool:
+    """Whether the job ended well and every link was answered with 200."""
     ended_well = all(bar.status in ("complete", "duplicate") for bar in board.bars)
     return board.status == "complete" and ended_well and bool(images) and {*images, lookbook} == {200}
 

@@ -8,9 +8,13 @@ import socket
 from pathlib import Path
 
 import httpx
+import pytest
 
+from app.demo import is_whole
+from app.progress import Bar, Board
 from tests.app.test_cli import picasso
 from tests.server import running
+from tools.rows import ItemStatus, JobStatus
 
 
 def free_port() -> str:
@@ -24,6 +28,26 @@ def is_listening(address: str) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
         return True
     return False
+
+
+@pytest.mark.parametrize(
+    ("status", "items", "images", "lookbook", "whole"),
+    [
+        ("complete", ["complete", "duplicate"], [200], 200, True),
+        ("complete", ["complete", "failed"], [200], 200, False),
+        ("complete", ["complete", "complete"], [200, 404], 200, False),
+        ("complete", ["complete"], [200], 503, False),
+        ("complete", ["duplicate"], [], 200, False),
+        ("cancelled", ["complete"], [200], 200, False),
+    ],
+    ids=["whole", "an item failed", "an image is gone", "no lookbook", "no image", "cancelled"],
+)
+def test_the_demo_succeeds_only_if_all_is_true(
+    status: JobStatus, items: list[ItemStatus], images: list[int], lookbook: int, whole: bool
+) -> None:
+    """Exit code 0 is a proof: one link that does not answer, and the demo has failed."""
+    bars = tuple(Bar(item_id=str(n), provider="sketch", variant_index=n, status=one) for n, one in enumerate(items))
+    assert is_whole(Board(job_id="j", bars=bars, status=status), images, lookbook) is whole
 
 
 async def test_the_demo_leaves_links_that_a_later_server_shows(tmp_path: Path) -> None:
