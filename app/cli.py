@@ -5,10 +5,12 @@ import asyncio
 import contextlib
 import io
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -60,6 +62,13 @@ def print_json(value: object, *, indent: int = 2) -> None:
     encoded = msgspec.json.encode(value)
     sys.stdout.buffer.write(msgspec.json.format(encoded, indent=indent) + b"\n" if indent else encoded + b"\n")
     sys.stdout.buffer.flush()
+
+
+def command_name(invoked: str) -> str:
+    """What to type to run this program again, as the person did it (`sys.argv[0]`)."""
+    if Path(invoked).name != "picasso":
+        return "python -m app"
+    return "picasso" if shutil.which("picasso") == invoked else invoked
 
 
 def describe_results(board: Board) -> list[Row]:

@@ -135,14 +135,15 @@ class Api:
         return await self._call("POST", "/api/projects", Project, json={"name": name, "description": description})
 
     async def submit_job(self, project_id: str, job: dict[str, Any]) -> AcceptedJob:
-        """Submit once, whatever the connection does: a lost answer is asked for again under the same key.
+        """Submit once, whatever the connection does: after a lost answer or a 503 it is asked again under the same key.
 
         `job` is the body of `POST /api/projects/{id}/jobs`.
         """
         path, headers = f"/api/projects/{quote(project_id, safe='')}/jobs", {"Idempotency-Key": new_id()}
-        for _ in range(2):
+        for wait in (FIRST_WAIT_SECONDS, 1.0):
             with contextlib.suppress(_Cut):
                 return await self._call("POST", path, AcceptedJob, json=job, headers=headers)
+            await asyncio.sleep(wait)
         return await self._call("POST", path, AcceptedJob, json=job, headers=headers)
 
     async def make_lookbook(self, project_id: str) -> MadeArtifact:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from app.cli import FAILED, REFUSED, describe_results, print_json
+from app.cli import FAILED, REFUSED, command_name, describe_results, print_json
 from app.client import Api, ClientError, find_key, local_address
 from app.progress import Bar, Board
 from app.settings import SettingError, Settings, process_environment, read_settings
@@ -59,7 +59,7 @@ async def run_demo(stage: str | None, *, keep: bool, as_json: bool) -> int:
         if as_json:
             print_json(outcome)
         else:
-            show_rows(console, "Picasso", _closing_rows(settings, server, outcome, keep))
+            show_rows(console, "Picasso", _closing_rows(settings, server, outcome, stage, keep))
     return 0 if outcome.ok else FAILED
 
 
@@ -77,7 +77,7 @@ async def _perform(console: Console, server: Server) -> Outcome:
         images = [await api.fetch_status(bar.generated_image_url) for bar in board.bars if bar.generated_image_url]
         answer = await api.fetch_status(lookbook)
     return Outcome(
-        ok=_is_whole(board, images, answer),
+        ok=is_whole(board, images, answer),
         server=server.address,
         project_id=project.id,
         project_name=project.name,
@@ -91,7 +91,8 @@ async def _perform(console: Console, server: Server) -> Outcome:
     )
 
 
-def _is_whole(board: Board, images: list[int], lookbook: int) -> bool:
+def is_whole(board: Board, images: list[int], lookbook: int) -> bool:
+    """Whether the job ended well and every link was answered with 200."""
     ended_well = all(bar.status in ("complete", "duplicate") for bar in board.bars)
     return board.status == "complete" and ended_well and bool(images) and {*images, lookbook} == {200}
 
@@ -202,7 +203,8 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def _closing_rows(settings: Settings, server: Server, outcome: Outcome, keep: bool) -> list[Row]:
+def _closing_rows(settings: Settings, server: Server, outcome: Outcome, stage: str | None, keep: bool) -> list[Row]:
+    name = command_name(sys.argv[0])
     rows: list[Row] = [("project", f"{outcome.project_name} · {outcome.project_id}", "bold"), ("", "", "")]
     rows += describe_results(Board(job_id=outcome.job_id, bars=outcome.items, status=outcome.status))
     rows += [("", "", ""), ("lookbook", outcome.lookbook_url, "bold"), ("", "", "")]
@@ -210,14 +212,18 @@ def _closing_rows(settings: Settings, server: Server, outcome: Outcome, keep: bo
         rows += [
             ("not whole", f"{outcome.image_answers} for the images, {outcome.lookbook_answer} for the lookbook", "red")
         ]
-    if server.pid is None:
-        rows += [("server", f"yours at {server.address} runs on", "")]
-    elif keep:
-        rows += [("server", f"runs on at {server.address}; end it with `kill {server.pid}`", "")]
-    else:
-        port = server.address.rpartition(":")[2]
-        again = "picasso serve" if int(port) == settings.port else f"picasso serve --port {port}"
-        rows += [("server", f"has ended; `{again}` shows these links again, `picasso demo --keep` leaves it up", "")]
+    rows.append(("server", _tell_server(settings, server, f"{name} serve", stage, keep), ""))
     if settings.api_key is None:
         rows += [("key", f"in {settings.home / 'api_key'}", "")]
-    return [*rows, ("next", 'picasso generate "your words" --provider sketch --variants 4', "")]
+    return [*rows, ("next", f'{name} generate "your words" --variants 4   (beside a server that runs)', "")]
+
+
+def _tell_server(settings: Settings, server: Server, serve: str, stage: str | None, keep: bool) -> str:
+    if server.pid is None:
+        return f"yours at {server.address} runs on"
+    if keep:
+        return f"runs on at {server.address}; end it with `kill {server.pid}`"
+    port = server.address.rpartition(":")[2]
+    flags = [f"--env {stage}"] if stage else []
+    flags += [f"--port {port}"] if int(port) != settings.port else []
+    return f"has ended; `{' '.join([serve, *flags])}` shows these links again"

@@ -171,4 +171,4 @@ def changed(before: Board, after: Board) -> list[Bar]:
 
 
 def _words(board: Board, bar: Bar) -> tuple[str, str]:
-    return describe(board, bar), describe_verdict(bar)
+    return describe(board, bar), describe_verdict(bar) if bar.ended else ""

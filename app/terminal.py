@@ -119,7 +119,7 @@ def _line_printer(console: Console, board: Board) -> Callable[[Board], None]:
     def draw(board: Board) -> None:
         nonlocal last
         for bar in changed(last, board):
-            verdict = describe_verdict(bar)
+            verdict = describe_verdict(bar) if bar.ended else ""
             say(console, f"{name_bar(bar):<12}{describe(board, bar)}{f' ({verdict})' if verdict else ''}")
         last = board
 

@@ -1,7 +1,9 @@
 """README.md and AGENTS.md tell the truth: what they name exists, and what exists they name."""
 
+import asyncio
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,3 +121,21 @@ def test_every_route_has_an_example(tmp_path: Path) -> None:
                 if not any(method == shown_method and path.fullmatch(at) for shown_method, at in shown)
             ]
     assert missing == []
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+async def test_the_examples_run_from_top_to_bottom(tmp_path: Path) -> None:
+    """Whoever pastes README's API examples sees each of them work, in the order they stand there."""
+    from tests.server import running
+
+    script = "".join(blocks(section(README, "The API by example")))
+    strict = 'curl() { command curl --fail-with-body --silent --show-error --max-time 30 "$@"; }\n'
+    async with running(tmp_path / ".picasso") as server:
+        bash = await asyncio.create_subprocess_exec(
+            "bash", "-euxo", "pipefail", "-c", strict + script.replace("http://127.0.0.1:8000", server.url),
+            cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, err = await asyncio.wait_for(bash.communicate(), 90)
+    assert bash.returncode == 0, f"{err.decode()[-600:]}\n{out.decode()[-600:]}"
+    assert (tmp_path / "lighthouse.webp").read_bytes()[8:12] == b"WEBP"
+    assert "data: {" in out.decode()

@@ -15,6 +15,7 @@ import pytest
 
 from app.__main__ import main
 from tests.server import Server, running
+from tests.valkey import Valkey
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60
@@ -84,7 +85,7 @@ def test_what_is_not_understood_is_one_line(args: list[str], words: str, capsys:
     [
         (["serve", "--port", "eighty"], {}, "PORT must be a whole number"),
         (["serve", "--host", "0.0.0.0"], {}, "API_KEY must be set"),
-        (["serve", "--workers", "2"], {}, "DB=postgresql://"),
+        (["serve", "--workers", "2"], {}, "--workers above 1 needs DB=postgresql://"),
         (["worker"], {"DB": "mysql://x"}, "DB must be an address"),
         (["migrate", "--env", "preview"], {"PREVIEW_MAX_BODY": "big"}, "MAX_BODY must be"),
         (["demo"], {"API_KEY": "short"}, "API_KEY must have at least 32"),
@@ -172,3 +173,19 @@ async def test_a_second_server_on_the_data_directory_is_refused(server: Server) 
     for command in ("migrate", "worker"):
         code, _, err = await picasso(server.home, command)
         assert code == 78 and "DB=postgresql://" in err
+
+
+async def test_a_worker_runs_what_a_server_leaves_to_it(tmp_path: Path, postgres_url: str, own_valkey: Valkey) -> None:
+    """`serve --no-jobs` accepts, `worker` on the same PostgreSQL and Redis paints; SIGTERM drains it to exit code 0."""
+    shared = {"DB": postgres_url, "REDIS_URL": own_valkey.url}
+    async with running(tmp_path, command=("app", "serve", "--no-jobs"), **shared) as server:
+        with (tmp_path / "worker.log").open("wb") as log:
+            worker = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "app", "worker", env=environment(tmp_path, **shared), stderr=log
+            )
+        try:
+            code, made, err = await ask(server, "generate", "a white boat")
+            assert (code, err, made["status"]) == (0, "", "complete")
+        finally:
+            worker.terminate()
+        assert await asyncio.wait_for(worker.wait(), SECONDS) == 0

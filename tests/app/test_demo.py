@@ -8,9 +8,13 @@ import socket
 from pathlib import Path
 
 import httpx
+import pytest
 
+from app.demo import is_whole
+from app.progress import Bar, Board
 from tests.app.test_cli import picasso
 from tests.server import running
+from tools.rows import ItemStatus, JobStatus
 
 
 def free_port() -> str:
@@ -24,6 +28,26 @@ def is_listening(address: str) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
         return True
     return False
+
+
+@pytest.mark.parametrize(
+    ("status", "items", "images", "lookbook", "whole"),
+    [
+        ("complete", ["complete", "duplicate"], [200], 200, True),
+        ("complete", ["complete", "failed"], [200], 200, False),
+        ("complete", ["complete", "complete"], [200, 404], 200, False),
+        ("complete", ["complete"], [200], 503, False),
+        ("complete", ["duplicate"], [], 200, False),
+        ("cancelled", ["complete"], [200], 200, False),
+    ],
+    ids=["whole", "an item failed", "an image is gone", "no lookbook", "no image", "cancelled"],
+)
+def test_the_demo_succeeds_only_if_all_is_true(
+    status: JobStatus, items: list[ItemStatus], images: list[int], lookbook: int, whole: bool
+) -> None:
+    """Exit code 0 is a proof: one link that does not answer, and the demo has failed."""
+    bars = tuple(Bar(item_id=str(n), provider="sketch", variant_index=n, status=one) for n, one in enumerate(items))
+    assert is_whole(Board(job_id="j", bars=bars, status=status), images, lookbook) is whole
 
 
 async def test_the_demo_leaves_links_that_a_later_server_shows(tmp_path: Path) -> None:
@@ -43,35 +67,24 @@ async def test_the_demo_leaves_links_that_a_later_server_shows(tmp_path: Path) -
         assert [(await visitor.get(link)).status_code for link in links] == [200] * len(links)
 
 
-async def test_the_demo_uses_the_server_that_owns_the_data(tmp_path: Path) -> None:
-    """A running server is asked instead of fought over, and runs on afterwards."""
+async def test_the_demo_and_a_server_that_owns_the_data(tmp_path: Path) -> None:
+    """A running server is used instead of fought over; one that listens elsewhere is a line and exit code 78 (S9)."""
     async with running(tmp_path) as server:
         code, out, _ = await picasso(tmp_path, "demo", PORT=str(server.port))
         assert code == 0 and f"yours at {server.url} runs on" in out
+        code, out, err = await picasso(tmp_path, "demo", "--json", PORT=free_port())
+        assert (code, out) == (78, "")
+        assert err.startswith("picasso: DB ") and "another process" in err and err.count("\n") == 1
         async with server.client() as visitor:
             assert (await visitor.get("/readyz")).status_code == 200
 
 
-async def test_the_demo_says_when_it_cannot_have_the_data(tmp_path: Path) -> None:
-    """A server on another port holds the data directory: one line, exit code 78."""
-    async with running(tmp_path):
-        code, out, err = await picasso(tmp_path, "demo", "--json", PORT=free_port())
-    assert (code, out) == (78, "")
-    assert "DB" in err and "another process" in err and err.count("\n") == 1
-
-
-async def test_a_taken_port_is_walked_around(tmp_path: Path) -> None:
-    """Somebody else's program on the wanted port costs nothing but the number, which the closing words name."""
+async def test_keep_leaves_a_server_up_beside_a_taken_port(tmp_path: Path) -> None:
+    """Somebody else's program on the wanted port costs nothing but the number; the closing words say what to end."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        code, out, _ = await picasso(tmp_path, "demo", PORT=str(taken.getsockname()[1]))
-    assert code == 0 and "picasso serve --port " in out
-
-
-async def test_keep_leaves_the_server_up(tmp_path: Path) -> None:
-    """The command ends, its server does not; the closing words name the process to end."""
-    code, out, _ = await picasso(tmp_path, "demo", "--keep", PORT=free_port())
+        code, out, _ = await picasso(tmp_path, "demo", "--keep", PORT=str(taken.getsockname()[1]))
     assert code == 0
     pid = int(out.partition("`kill ")[2].partition("`")[0])
     try:
