@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 from tools.measure import Verdict
 
-from graphs.runs import run_of
+from graphs.runs import of_item, run_of
 from tools import ai, db, jobs, ledger
 from tools.env import Env
 
@@ -23,6 +23,7 @@ class JudgeState(TypedDict):
     judge_status: Literal["ok", "error", "skipped"]
 
 
+@of_item
 async def look(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
     """One look by the vision model (or the built-in measures)."""
     env = runtime.context
@@ -39,6 +40,7 @@ async def give_up(state: JudgeState, error: NodeError) -> Command[Literal["recor
     return Command(update={"verdict": None, "judge_status": "error"}, goto="record")
 
 
+@of_item
 async def record(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
     """Verdict, its event and the item's end in one transaction."""
     verdict = msgspec.convert(state["verdict"], Verdict) if state["verdict"] else None

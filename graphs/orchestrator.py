@@ -17,7 +17,7 @@ from langgraph.types import Command, Send
 
 from graphs import judge, prompts, purchase
 from graphs.pace import ticking
-from graphs.runs import run_of
+from graphs.runs import of_item, run_of
 from tools import db, images, ingest, jobs, ledger
 from tools.env import Env
 from tools.errors import Invalid, LeaseLost, PicassoError, Unavailable
@@ -107,6 +107,7 @@ def spread(state: JobState) -> list[Send] | Literal["finish"]:
     return _sent(state["open"]) or "finish"
 
 
+@of_item
 async def buy(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     """Ledger, vendor, BUCKET."""
     env, run = runtime.context, run_of()
@@ -115,6 +116,7 @@ async def buy(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     return {"alive": bought is not None}
 
 
+@of_item
 async def compare(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     """Keep the image, or find that the job already has it."""
     env, run = runtime.context, run_of()
@@ -127,6 +129,7 @@ async def compare(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     return {"alive": item.ended_at is None and item.duplicate_of is None}
 
 
+@of_item
 async def deliver(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     """Make the delivery image public and insert the progression."""
     env, run = runtime.context, run_of()
@@ -143,6 +146,7 @@ async def deliver(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     return {"alive": item.ended_at is None}
 
 
+@of_item
 async def isolate(state: ItemState, error: NodeError, runtime: Runtime[Env]) -> Command[Literal["finish"]]:
     """One item's trouble stays its own. What did not answer is tried again by `finish`; the rest ends the item."""
     env, run, cause = runtime.context, run_of(), error.error

@@ -1,10 +1,17 @@
 """Which worker's hold on a job a node runs under: handed in by configuration, never part of the saved state."""
 
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_config
 
 from tools.ledger import Run
 from tools.rows import Job
+from tools.step import bound
+
+T = TypeVar("T")
 
 
 def config_for(job: Job) -> RunnableConfig:
@@ -23,3 +30,14 @@ def run_of() -> Run:
 
 def thread_of(job_id: str) -> str:
     return f"job:{job_id}"
+
+
+def of_item(node: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+    """Log lines written while the node runs name the item in its state."""
+
+    @functools.wraps(node)
+    async def named(state: Any, *args: Any, **kwargs: Any) -> T:
+        with bound(itemId=state["item_id"]):
+            return await node(state, *args, **kwargs)
+
+    return named

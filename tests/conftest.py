@@ -15,6 +15,6 @@ def rounds(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("rounds"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

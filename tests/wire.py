@@ -56,6 +56,7 @@ class Wire:
     calls: list[Received] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
+    _connections: set[Any] = field(default_factory=set)
 
     async def __aenter__(self) -> "Wire":
         self._server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
@@ -66,8 +67,19 @@ class Wire:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections.add(asyncio.current_task())
+        try:
+            await self._serve(reader, writer)
+        finally:
+            writer.close()
+            self._connections.discard(asyncio.current_task())
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             length = next(
@@ -85,7 +97,6 @@ class Wire:
                 await self._answer(call, writer)
             finally:
                 self.in_flight -= 1
-        writer.close()
 
     async def _answer(self, call: Received, writer: asyncio.StreamWriter) -> None:
         answer = self.script.popleft() if self.script else Answer(delay=self.delay)

@@ -23,13 +23,17 @@ redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil((capacity - token
 """
 
 
+DECIDE_SECONDS = 1.0
+"""A submission waits for its turn rather than being turned away by a moment's load."""
+
+
 class Buckets:
     def __init__(self, client: Redis) -> None:
-        self._take = TimelyScript(client, TAKE)
+        self._take = TimelyScript(client, TAKE, seconds=DECIDE_SECONDS)
 
     async def take(self, bucket: str, *, capacity: int, per_minute: int) -> float:
         """One token: 0.0 when granted, else the seconds until there will be one.
 
-        Fails: Unavailable when Redis has not decided within 50 ms; then no token is gone.
+        Fails: Unavailable when Redis has not decided within DECIDE_SECONDS; then no token is gone.
         """
         return await self._take.run((f"bucket:{bucket}",), (capacity, per_minute)) / 1000

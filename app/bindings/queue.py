@@ -35,6 +35,7 @@ LENGTH = 1_000_000
 """Messages that may wait; more are refused to the sender, who counts them."""
 TRIES = 5
 HANDLE_SECONDS = 30.0
+SEND_SECONDS = 0.05
 HELD = 200
 """Messages that one consumer keeps while their handler fails, before it stops reading more."""
 BEAT_SECONDS, ALIVE_MS = 1.0, 3000
@@ -72,7 +73,7 @@ def open_queue(client: Redis, *, batch: int = 10, window_seconds: float = 30.0, 
 class RedisQueue:
     def __init__(self, client: Redis, batch: int, window: float, length: int) -> None:
         self._client, self._batch, self._window, self._length = client, batch, window, length
-        self._send = TimelyScript(client, SEND)
+        self._send = TimelyScript(client, SEND, seconds=SEND_SECONDS)
 
     async def send(self, message: Message) -> None:
         """Return when Redis has the message.

@@ -1,10 +1,10 @@
-"""Scripts that Redis answers within 50 ms or does not run at all.
+"""Scripts that Redis answers within a short deadline or does not run at all.
 
 A caller that stops waiting would otherwise leave its command on the way: a Redis that wakes up later still carries it
 out, and a message counted as lost is there after all. So each script is told by when it must have begun, on Redis's
 own clock.
 
-Calls of one moment travel together: a burst of hundreds would else spend the 50 ms on this side of the socket.
+Calls of one moment travel together: a burst of hundreds would else spend the deadline on this side of the socket.
 """
 
 import asyncio
@@ -14,8 +14,7 @@ from redis.asyncio import Redis
 
 from app.bindings.redis import answering
 
-DEADLINE_SECONDS = 0.05
-BEGIN_MS = 30
+WAY_THERE = 0.6
 """So much of the deadline is left for the way there; the rest is for the way back."""
 TOGETHER = 500
 """Calls that travel together at most."""
@@ -52,7 +51,8 @@ class TimelyScript:
     for each of them it appends a whole number to `answers`.
     """
 
-    def __init__(self, client: Redis, script: str) -> None:
+    def __init__(self, client: Redis, script: str, *, seconds: float) -> None:
+        self._seconds = seconds
         self._client, self._script = client, f"{PREAMBLE}{script}return answers"
         self._open: _Batch | None = None
         self._ahead = (time.time() - time.monotonic()) * 1000
@@ -61,7 +61,7 @@ class TimelyScript:
     async def run(self, keys: tuple[str, ...], args: tuple[int, ...], item: bytes = b"") -> int:
         """The script's answer to this item.
 
-        Fails: Unavailable after 50 ms; then the script has not run and will not.
+        Fails: Unavailable after `seconds`; then the script has not run and will not.
         """
         batch, target = self._batch(), (keys, args)
         items = batch.calls.setdefault(target, [])
@@ -92,7 +92,7 @@ class TimelyScript:
             self._open = None
         asking = asyncio.ensure_future(self._ask(batch.calls))
         try:
-            await asyncio.wait({asking}, timeout=DEADLINE_SECONDS)
+            await asyncio.wait({asking}, timeout=self._seconds)
             # On a busy loop the answer may be here already, and only its reader has not had its turn.
             for _ in range(5):
                 if not asking.done():
@@ -105,7 +105,7 @@ class TimelyScript:
 
     async def _ask(self, calls: dict[Target, list[bytes]]) -> dict[Target, Answer]:
         """Ask until all are answered: a script that believes to be late may only have met a clock that was set."""
-        begin, answers = time.monotonic() * 1000 + BEGIN_MS, dict[Target, Answer]()
+        begin, answers = (time.monotonic() + self._seconds * WAY_THERE) * 1000, dict[Target, Answer]()
         while left := calls.keys() - answers.keys():
             async with self._client.pipeline(transaction=False) as pipe:
                 for keys, args in left:

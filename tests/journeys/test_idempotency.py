@@ -13,11 +13,6 @@ from tests.server import running
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
     async with running(tmp_path_factory.mktemp("idempotency"), **environ()) as server, calling(server) as client:
         yield client

@@ -1,6 +1,7 @@
 """A job from its post to its last event, and what vendors and callers can do to it."""
 
 import asyncio
+import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -16,22 +17,36 @@ from tests.server import Server, running
 from tests.wire import Answer, Fault, Wire
 
 
-@pytest.fixture
-async def wire() -> AsyncIterator[Wire]:
+@pytest.fixture(scope="module")
+async def internet() -> AsyncIterator[Wire]:
     async with Wire(delay=0.1) as wire:
         yield wire
 
 
-@pytest.fixture
-async def server(tmp_path: Path, wire: Wire) -> AsyncIterator[Server]:
-    async with running(tmp_path, **environ(wire, VENDOR_SECONDS="3")) as server:
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory, internet: Wire) -> AsyncIterator[Server]:
+    async with running(tmp_path_factory.mktemp("jobs"), **environ(internet, VENDOR_SECONDS="3")) as server:
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def client(server: Server) -> AsyncIterator[httpx.AsyncClient]:
     async with calling(server) as client:
         yield client
+
+
+@pytest.fixture
+def wire(internet: Wire) -> Wire:
+    """The vendor with nothing scripted and no call counted yet."""
+    internet.script.clear()
+    internet.calls.clear()
+    return internet
+
+
+@pytest.fixture
+def session() -> str:
+    """A session of the test's own, so that its story begins at 1."""
+    return f"s{secrets.token_hex(4)}"
 
 
 def left(server: Server) -> histories.Left:
@@ -40,10 +55,10 @@ def left(server: Server) -> histories.Left:
     return found
 
 
-async def test_a_job_runs_to_its_end(client: httpx.AsyncClient, server: Server, wire: Wire) -> None:
+async def test_a_job_runs_to_its_end(client: httpx.AsyncClient, server: Server, wire: Wire, session: str) -> None:
     """Accepted before any vendor is called; every item ends with an image that answers; the story is in order."""
     project = await new_project(client)
-    accepted = await submit(client, project, providers=["sketch", "toy"], variants=2)
+    accepted = await submit(client, project, providers=["sketch", "toy"], variants=2, sessionId=session)
     assert accepted["status"] == "queued" and [item["status"] for item in accepted["items"]] == ["queued"] * 4
     assert [(item["provider"], item["variantIndex"]) for item in accepted["items"]] == [
         ("sketch", 0),
@@ -60,7 +75,7 @@ async def test_a_job_runs_to_its_end(client: httpx.AsyncClient, server: Server, 
     for row in listed:
         assert row["prompt"] == "a red boat at dawn" and row["judge_status"] == "ok"
         assert (await client.get(row["generated_image_url"])).headers["content-type"].startswith("image/")
-    told = await events(client)
+    told = await events(client, session)
     assert told[-1]["type"] == "complete" and told[-1]["data"]["scope"] == "job"
     assert told[-1]["data"]["counts"] == {"complete": 4, "total": 4}
     stages = [e["data"]["stage"] for e in told if e["type"] == "progress" and e["data"]["provider"] == "toy"]
@@ -107,16 +122,20 @@ async def test_every_fault_of_a_vendor_ends_that_item_alone(
     left(server)
 
 
-async def test_near_duplicates_are_told_and_not_stored_twice(client: httpx.AsyncClient, server: Server) -> None:
+async def test_near_duplicates_are_told_and_not_stored_twice(
+    client: httpx.AsyncClient, server: Server, session: str
+) -> None:
     """A vendor that paints the same picture three times: one is kept, two end `duplicate` naming it (J12)."""
     project = await new_project(client)
-    accepted = await submit(client, project, providers=["toy"], variants=3, prompt="twins")
+    accepted = await submit(client, project, providers=["toy"], variants=3, prompt="twins", sessionId=session)
     job = await ended(client, accepted["jobId"])
     assert Counter(item["status"] for item in job["items"]) == {"complete": 1, "duplicate": 2}
     kept = next(item for item in job["items"] if item["status"] == "complete")
     assert {item["duplicateOf"] for item in job["items"]} == {None, kept["itemId"]}
     assert len((await client.get(f"/api/projects/{project}/progressions")).json()["items"]) == 1
-    ends = [e["data"] for e in await events(client) if e["type"] == "complete" and e["data"]["scope"] == "item"]
+    ends = [
+        e["data"] for e in await events(client, session) if e["type"] == "complete" and e["data"]["scope"] == "item"
+    ]
     assert sorted(bool(end.get("duplicateOf")) for end in ends) == [False, True, True]
     left(server)
 
@@ -206,37 +225,24 @@ BAD: list[tuple[dict[str, Any], int, str]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-async def quiet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
-    async with Wire() as wire:
-        home = tmp_path_factory.mktemp("quiet")
-        async with running(home, **environ(wire)) as server, calling(server) as client:
-            yield client
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.parametrize(("change", "status", "named"), BAD, ids=[str(b[0])[:60] for b in BAD])
 async def test_bad_input_is_refused_at_the_door(
-    quiet: httpx.AsyncClient, change: dict[str, Any], status: int, named: str
+    client: httpx.AsyncClient, change: dict[str, Any], status: int, named: str
 ) -> None:
     """One error shape, the right status, the field or the value that would be allowed named, nothing stored."""
-    project = await new_project(quiet)
-    answer = await quiet.post(f"/api/projects/{project}/jobs", json=body(**change))
+    project = await new_project(client)
+    answer = await client.post(f"/api/projects/{project}/jobs", json=body(**change))
     assert answer.status_code == status, answer.text
     assert set(answer.json()["error"]) == {"code", "message", "detail", "correlationId"}
     assert named in answer.text
-    assert (await quiet.get(f"/api/projects/{project}/jobs")).json()["items"] == []
+    assert (await client.get(f"/api/projects/{project}/jobs")).json()["items"] == []
 
 
-async def test_a_start_image_that_cannot_be_had_fails_the_items(quiet: httpx.AsyncClient) -> None:
+async def test_a_start_image_that_cannot_be_had_fails_the_items(client: httpx.AsyncClient) -> None:
     """A private address as start image ends every item with start_image_rejected, and says no more."""
-    project = await new_project(quiet)
-    job = await submit(quiet, project, startImageUrl="http://127.0.0.1:9/a.png", variants=2, sessionId="start")
-    done = await ended(quiet, job["jobId"])
+    project = await new_project(client)
+    job = await submit(client, project, startImageUrl="http://127.0.0.1:9/a.png", variants=2, sessionId="start")
+    done = await ended(client, job["jobId"])
     assert done["status"] == "failed"
     assert {item["error"]["code"] for item in done["items"]} == {"start_image_rejected"}
     assert "127.0.0.1" not in str([item["error"] for item in done["items"]])
