@@ -7,6 +7,7 @@ opened it, PostgreSQL has an advisory lock that ends with its transaction.
 
 import hashlib
 import importlib.resources
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 
@@ -52,8 +53,12 @@ async def migrate(db: Database) -> list[str]:
 
 async def seed(db: Database) -> int:
     """Insert the packaged rows that are absent and return how many were."""
+    return await sow(db, packaged("seed", db.dialect))
+
+
+async def sow(db: Database, scripts: Sequence[Script]) -> int:
     async with db.transaction() as tx:
-        return sum([await tx.run(one) for script in packaged("seed", db.dialect) for one in statements(script.text)])
+        return sum([await tx.run(one) for script in scripts for one in statements(script.text)])
 
 
 async def apply(db: Database, scripts: Sequence[Script]) -> list[str]:
@@ -99,5 +104,5 @@ def statements(text: str) -> Iterator[str]:
         if sqlite3.complete_statement(gathered):
             yield gathered
             gathered = ""
-    if gathered.strip():
+    if re.sub(r"--[^\n]*", "", gathered).strip():
         yield gathered
