@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+from tools.db import get_progression, list_progressions
 
 from generators import page
 from generators.generator import File, Output
 from generators.palette import Colour, colour, palette
-from tools.artifacts import image, images
 from tools.env import Env
 from tools.errors import Invalid
 from tools.rows import ArtifactRow, Judgment, Progression, Project
@@ -137,13 +137,17 @@ async def collect(env: Env, projects: Sequence[Project], options: LookbookOption
     """
     if not options.progression_ids:
         passed: Judgment | None = "pass" if options.only == "passed" else None
-        return [_newest(project, await images(env, project.id, MOST + 1, passed)) for project in projects]
-    picked = [await image(env, id) for id in dict.fromkeys(options.progression_ids)]
+        return [_newest(project, await _images(env, project, passed)) for project in projects]
+    picked = [await get_progression(env, id) for id in dict.fromkeys(options.progression_ids)]
     of = {project.id: [row for row in picked if row.project_id == project.id] for project in projects}
     for row in picked:
         if row.project_id not in of:
             raise Invalid(f"image {row.id} belongs to none of the projects", code="foreign_image")
     return [Shown(project, of[project.id], False) for project in projects]
+
+
+async def _images(env: Env, project: Project, judgment: Judgment | None) -> list[Progression]:
+    return (await list_progressions(env, project.id, judgment=judgment, limit=MOST + 1)).items
 
 
 def _newest(project: Project, rows: list[Progression]) -> Shown:

@@ -41,12 +41,15 @@ def find(id: str) -> Generator[Any]:
 def decode_options(generator: Generator[Any], options: dict[str, Any]) -> Any:
     """The options as the generator's Struct.
 
-    Fails: Invalid naming the field and what it may be.
+    Fails: Invalid (400) naming the field's path and never its value.
     """
     try:
         return msgspec.convert(options, generator.options, strict=True)
     except msgspec.ValidationError as error:
-        raise Invalid(f"options: {error}", code="bad_options") from None
+        problem, _, path = str(error).partition(" - at ")
+        field = "options" + path.strip("`").removeprefix("$")
+        detail = {"errors": [{"field": field, "problem": problem.partition(" '")[0]}]}
+        raise Invalid(f"not valid: {field}", code="invalid_request", detail=detail, status=400) from None
 
 
 def options_schema(generator: Generator[Any]) -> dict[str, Any]:

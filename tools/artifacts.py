@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from tools.actor_emit import append
+from tools.db import get_project
 from tools.env import Env, Statements
 from tools.errors import Conflict, NotFound
 from tools.events import Artifact as ArtifactEvent
 from tools.pages import Cursor, Page, page
-from tools.rows import ArtifactRow, Judgment, Progression, Project, dump, new_id, now_ms
+from tools.rows import ArtifactRow, dump, new_id, now_ms
 from tools.step import step
 
 PLACES = 16
@@ -40,17 +41,6 @@ BY_SLUG = "SELECT * FROM artifacts WHERE public_slug = :public_slug AND content_
 LIST = """
 SELECT * FROM artifacts WHERE created_at < :at OR (created_at = :at AND id < :id)
 ORDER BY created_at DESC, id DESC LIMIT :limit
-"""
-PROJECT = "SELECT * FROM projects WHERE id = :id"
-IMAGES = """
-SELECT * FROM image_progressions
-WHERE project_id = :project_id AND (CAST(:judgment AS TEXT) IS NULL OR judgment = :judgment)
-ORDER BY created_at DESC, id DESC LIMIT :limit
-"""
-IMAGE = "SELECT * FROM image_progressions WHERE id = :id"
-PROJECT_IDS = "SELECT project_id FROM project_artifacts WHERE artifact_id = :artifact_id ORDER BY project_id"
-CONFIGURATION = """
-SELECT config_key, config_value FROM artifact_configurations WHERE artifact_id = :artifact_id ORDER BY config_key
 """
 
 
@@ -93,15 +83,6 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     progression_ids: list[str]
     sha256: str
     files: list[FileFacts]
-
-
-class _ProjectId(msgspec.Struct, frozen=True):
-    project_id: str
-
-
-class _Choice(msgspec.Struct, frozen=True):
-    config_key: str
-    config_value: str
 
 
 def fresh_slug() -> str:
@@ -152,40 +133,6 @@ async def list_page(env: Env, after: Cursor, limit: int) -> Page[ArtifactRow]:
     return page(rows, limit, lambda row: Cursor(row.created_at, row.id))
 
 
-async def projects(env: Env, project_ids: Sequence[str]) -> list[Project]:
-    """The projects in the order asked for.
-
-    Fails: NotFound naming the first id that is not a project.
-    """
-    found = [(id, await env.DB.one(PROJECT, Project, id=id)) for id in project_ids]
-    for id, project in found:
-        if project is None:
-            raise NotFound(f"there is no project {id}")
-    return [project for _, project in found if project is not None]
-
-
-async def images(env: Env, project_id: str, limit: int, judgment: Judgment | None = None) -> list[Progression]:
-    """The project's image versions from the newest, all or those so judged."""
-    return await env.DB.all(IMAGES, Progression, project_id=project_id, judgment=judgment, limit=limit)
-
-
-async def image(env: Env, progression_id: str) -> Progression:
-    """Fails: NotFound."""
-    if (row := await env.DB.one(IMAGE, Progression, id=progression_id)) is None:
-        raise NotFound(f"there is no image {progression_id}")
-    return row
-
-
-async def project_ids(env: Env, artifact_id: str) -> list[str]:
-    return [row.project_id for row in await env.DB.all(PROJECT_IDS, _ProjectId, artifact_id=artifact_id)]
-
-
-async def configuration(env: Env, artifact_id: str) -> dict[str, str]:
-    """What was chosen so far, by placeholder."""
-    rows = await env.DB.all(CONFIGURATION, _Choice, artifact_id=artifact_id)
-    return {row.config_key: row.config_value for row in rows}
-
-
 @step("artifacts.create")
 async def create(env: Env, artifact: ArtifactRow, project_ids: Sequence[str]) -> None:
     """Store a draft and its projects; its page answers 404 until a version is published.
@@ -203,7 +150,8 @@ async def associate(env: Env, artifact_id: str, project_ids: Sequence[str]) -> N
     Fails: NotFound naming the artifact or the project.
     """
     artifact = await get(env, artifact_id)
-    await projects(env, project_ids)
+    for id in project_ids:
+        await get_project(env, id)
     async with env.DB.transaction() as tx:
         await tx.many(JOIN_PROJECT, [{"project_id": id, "artifact_id": artifact.id} for id in project_ids])
 

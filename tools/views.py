@@ -20,7 +20,10 @@ from tools.rows import Count, new_id, now_ms
 from tools.step import bound_fields, step
 
 log = logging.getLogger("picasso.queue")
-ENQUEUE_SECONDS = 0.05
+Keeping = Literal["truncated", "full", "hashed", "none"]
+ENQUEUE_SECONDS = 0.1
+"""The queue itself gives up after 50 ms, and knows then that it does not have the message; this is for a queue that
+keeps that promise late."""
 
 INSERT = """
 INSERT INTO artifact_views (id, artifact_id, timestamp, ip_address, country, city, user_agent)
@@ -82,9 +85,7 @@ def message(view: View) -> Message:
     return Message(id=new_id(), type="artifact-view", ts=now_ms(), payload=msgspec.to_builtins(view))
 
 
-def kept_ip(
-    ip: str | None, how: Literal["truncated", "full", "hashed", "none"], secret: str | None, at_ms: int
-) -> str | None:
+def kept_ip(ip: str | None, how: Keeping, secret: str | None, at_ms: int) -> str | None:
     """What is stored of an address: its /24 or /48, all of it, a code that is the same for one UTC day, or nothing.
 
     Without a secret there is nothing to hash with, and nothing is stored.
@@ -101,7 +102,7 @@ def kept_ip(
 
 @step("views.enqueue")
 async def enqueue(env: Env, view: Message) -> None:
-    """Hand the reading to the queue within 50 ms.
+    """Hand the reading to the queue, which has 50 ms for it.
 
     Effect: one message in PICASSO_QUEUE. The line of a miss (`view_dropped`) is what counts it.
     Fails: Uncertain (`view_dropped`) when the queue did not take it in time; the page is shown all the same.
@@ -130,8 +131,8 @@ async def write_views(env: Env, messages: Sequence[Message]) -> None:
     # After the rows, because what raised is handed in again, and a line cannot be unwritten.
     for message in messages:
         if message.type != "artifact-view":
-            fields = {**bound_fields(), "step": f"queue.{message.type}", "messageId": message.id, **message.payload}
-            log.info("queue.%s", message.type, extra={"fields": fields})
+            named = {"step": f"queue.{message.type}", "messageId": message.id, "payload": message.payload}
+            log.info("queue.%s", message.type, extra={"fields": {**bound_fields(), **named}})
 
 
 async def summary(env: Env, artifact_id: str) -> Summary:

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from app.schemas import Body, Id, Name
 from generators import registry
-from tools import artifacts, views
+from tools import artifacts, db, views
 from tools.env import Env
 from tools.errors import Invalid
 from tools.pages import LIMIT, MAX_LIMIT, Page, decode
@@ -152,7 +152,7 @@ handlers: list[Any] = [
 async def _make(env: Env, generator_id: str, project_ids: list[str], wishes: Wishes) -> ArtifactRow:
     generator = registry.find(generator_id)
     options = registry.decode_options(generator, wishes.options)
-    projects = await artifacts.projects(env, list(dict.fromkeys(project_ids)))
+    projects = [await db.get_project(env, id) for id in dict.fromkeys(project_ids)]
     draft = artifacts.draft(
         generator_id=generator.id,
         title=wishes.title or _title(projects),
@@ -175,6 +175,6 @@ def _answer(env: Env, row: ArtifactRow) -> ArtifactAnswer:
 async def _details(env: Env, row: ArtifactRow) -> ArtifactDetails:
     return ArtifactDetails(
         **msgspec.structs.asdict(_answer(env, row)),
-        project_ids=await artifacts.project_ids(env, row.id),
-        configuration=await artifacts.configuration(env, row.id),
+        project_ids=[project.id for project in await db.get_projects_for_artifact(env, row.id)],
+        configuration=await db.get_config(env, row.id),
     )

@@ -81,13 +81,19 @@ async def _read(
         "Content-Security-Policy": artifact.content_policy or SEALED,
     }
     known = is_known(request.headers.get("if-none-match", ""), tag)
-    if request.method == HttpMethod.HEAD or known:
-        if request.method == HttpMethod.GET:
-            await _count(request, env, settings, artifact)
-        return Response(None, status_code=304 if known else 200, headers=headers)
-    chunks = await _opened(env, artifact)
+    if request.method == HttpMethod.HEAD:
+        return await _headed(env, artifact, known, headers)
+    chunks = None if known else await _opened(env, artifact)
     await _count(request, env, settings, artifact)
-    return Stream(chunks, headers=headers)
+    return Stream(chunks, headers=headers) if chunks else Response(None, status_code=304, headers=headers)
+
+
+async def _headed(env: Env, artifact: ArtifactRow, known: bool, headers: dict[str, str]) -> Response[None]:
+    assert artifact.content_r2_key is not None
+    if (stored := await env.BUCKET.head(artifact.content_r2_key)) is None:
+        raise NotFound("there is no such page")
+    length = {} if known else {"Content-Length": str(stored.size)}
+    return Response(None, status_code=304 if known else 200, headers={**headers, **length})
 
 
 async def _count(request: Request[Any, Any, Any], env: Env, settings: Settings, artifact: ArtifactRow) -> None:

@@ -1,0 +1,144 @@
+"""Headless Chromium over its debugging protocol, for pages that must be looked at by a real browser.
+
+Only loopback addresses resolve in it. Tests that need it are skipped where no Chromium is installed.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from typing import Any
+
+import websockets
+
+BINARY = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--remote-debugging-port=0",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+
+
+class Tab:
+    """One tab. `requests` are the URLs it asked for, `dialogs` the messages of alerts, `complaints` the console's."""
+
+    def __init__(self, socket: websockets.ClientConnection) -> None:
+        self._socket, self._ids = socket, itertools.count(1)
+        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._loaded = asyncio.Event()
+        self.requests: list[str] = []
+        self.dialogs: list[str] = []
+        self.complaints: list[str] = []
+
+    async def call(self, method: str, **params: Any) -> dict[str, Any]:
+        number = next(self._ids)
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
+        await self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
+        return await asyncio.wait_for(answer, 20)
+
+    async def open(self, url: str) -> None:
+        """Go there and wait for the load event."""
+        self._loaded.clear()
+        await self.call("Page.navigate", url=url)
+        await asyncio.wait_for(self._loaded.wait(), 20)
+
+    async def resize(self, width: int, height: int) -> None:
+        """Make it a telephone of that many CSS pixels."""
+        await self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=True
+        )
+
+    async def html(self) -> str:
+        """The document as the browser understood it."""
+        root = await self.call("DOM.getDocument", depth=0)
+        return str((await self.call("DOM.getOuterHTML", nodeId=root["root"]["nodeId"]))["outerHTML"])
+
+    async def evaluate(self, expression: str) -> Any:
+        answer = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    async def read(self) -> None:
+        """Sort what the browser says until the socket closes."""
+        async for text in self._socket:
+            message = json.loads(text)
+            if "id" in message:
+                answer = self._answers.pop(message["id"])
+                if "error" in message:
+                    answer.set_exception(RuntimeError(str(message["error"])))
+                else:
+                    answer.set_result(message["result"])
+            else:
+                await self._note(message["method"], message["params"])
+
+    async def _note(self, method: str, params: dict[str, Any]) -> None:
+        if method == "Page.loadEventFired":
+            self._loaded.set()
+        elif method == "Network.requestWillBeSent":
+            self.requests.append(params["request"]["url"])
+        elif method == "Page.javascriptDialogOpening":
+            self.dialogs.append(params["message"])
+            number = next(self._ids)
+            self._answers[number] = asyncio.get_running_loop().create_future()
+            await self._socket.send(
+                json.dumps({"id": number, "method": "Page.handleJavaScriptDialog", "params": {"accept": True}})
+            )
+        elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
+            self.complaints.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
+
+
+@contextlib.asynccontextmanager
+async def open_tab() -> AsyncIterator[Tab]:
+    """A browser of its own with one tab; both are gone at the end."""
+    assert BINARY is not None
+    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
+        process = await asyncio.create_subprocess_exec(
+            BINARY,
+            *FLAGS,
+            f"--user-data-dir={profile}",
+            "about:blank",
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with _attached(await _address(process)) as tab, asyncio.TaskGroup() as tasks:
+                reading = tasks.create_task(tab.read())
+                for domain in ("Page", "Network", "DOM", "Log", "Runtime"):
+                    await tab.call(f"{domain}.enable")
+                yield tab
+                reading.cancel()
+        finally:
+            process.kill()
+            await process.wait()
+
+
+async def _address(process: asyncio.subprocess.Process) -> str:
+    assert process.stderr is not None
+    async with asyncio.timeout(20):
+        async for line in process.stderr:
+            if b"DevTools listening on " in line:
+                return line.decode().rpartition(" ")[2].strip()
+    raise AssertionError("Chromium ended before it listened")
+
+
+@contextlib.asynccontextmanager
+async def _attached(browser: str) -> AsyncIterator[Tab]:
+    origin = browser.partition("/devtools/")[0]
+    async with websockets.connect(browser, max_size=None, proxy=None) as socket:
+        await socket.send(json.dumps({"id": 0, "method": "Target.getTargets"}))
+        targets = json.loads(await socket.recv())["result"]["targetInfos"]
+    page = next(target["targetId"] for target in targets if target["type"] == "page")
+    async with websockets.connect(f"{origin}/devtools/page/{page}", max_size=None, proxy=None) as socket:
+        yield Tab(socket)

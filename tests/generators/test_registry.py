@@ -1,0 +1,92 @@
+"""Generators are found, named and given their options by one door for built-ins and guests alike."""
+
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from generators import lookbook, registry
+from tools.errors import Invalid, NotFound
+
+GUEST = """
+import msgspec
+from generators.generator import File, Output
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pages: int = 8
+
+class Zine:
+    id, name, output, options = "tiny-zine", "Tiny zine", "json", Options
+    async def generate(self, env, artifact, projects, options):
+        return Output(index=File("index.json", b"{}", "application/json"))
+
+generator = Zine()
+"""
+
+
+def test_a_module_with_a_generator_is_found_and_other_modules_are_not() -> None:
+    """`generators/lookbook.py` is listed under its id; the contract, the registry and the page are no generators."""
+    assert registry.known()["lookbook"] is lookbook.generator
+    assert {"generator", "registry", "page", "palette"}.isdisjoint(registry.known())
+
+
+@pytest.mark.parametrize("spelling", ["lookbook", "Lookbook"])
+def test_both_spellings_of_an_id_lead_to_it(spelling: str) -> None:
+    """The camelCase alias names the same generator as the id."""
+    assert registry.find(spelling) is lookbook.generator
+
+
+def test_an_unknown_id_is_answered_with_those_that_exist() -> None:
+    """404 with the known ids, for a program and for a person."""
+    with pytest.raises(NotFound) as caught:
+        registry.find("tinyZine")
+    assert caught.value.detail == {"known": list(registry.known())}
+    assert "lookbook" in caught.value.message
+
+
+def test_another_package_offers_a_generator_by_entry_point(tmp_path: Path) -> None:
+    """An installed package with an entry point in `picasso.generators` adds its generator, alias and all."""
+    (tmp_path / "tiny_zine.py").write_text(GUEST)
+    facts = tmp_path / "tiny_zine-1.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-zine\nVersion: 1\n")
+    (facts / "entry_points.txt").write_text("[picasso.generators]\nzine = tiny_zine:generator\n")
+    sys.path.insert(0, str(tmp_path))
+    registry.known.cache_clear()
+    try:
+        guest = registry.find("tinyZine")
+        assert guest.name == "Tiny zine"
+        assert registry.decode_options(guest, {"pages": 4}).pages == 4
+        assert list(registry.known()) == sorted(registry.known())
+    finally:
+        sys.path.remove(str(tmp_path))
+        registry.known.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"only": "some"}, "options.only"),
+        ({"intro": "x" * 2001}, "options.intro"),
+        ({"progressionIds": [7]}, "options.progressionIds[0]"),
+        ({"colour": "teal"}, "options"),
+    ],
+)
+def test_options_are_refused_by_the_path_of_the_field(options: dict[str, object], field: str) -> None:
+    """400 that names the field and repeats nothing of its value."""
+    with pytest.raises(Invalid) as caught:
+        registry.decode_options(lookbook.generator, options)
+    assert caught.value.status == 400
+    assert caught.value.detail is not None
+    assert caught.value.detail["errors"][0]["field"] == field
+    assert "some" not in str(caught.value.detail)
+
+
+def test_the_schema_of_the_options_says_what_the_decoder_does() -> None:
+    """JSON Schema that a front end can draw a form from: names in camelCase, unknown ones refused."""
+    schema = registry.options_schema(lookbook.generator)
+    assert msgspec.json.encode(schema)
+    options = schema["$defs"]["LookbookOptions"]
+    assert set(options["properties"]) == {"intro", "only", "progressionIds"}
+    assert options["additionalProperties"] is False
