@@ -26,7 +26,7 @@ T = TypeVar("T")
 WORK_SECONDS = 15.0
 START_SECONDS = 30.0
 """For a child to start on a busy machine; its work has not begun, so this is no part of its deadline."""
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 300.0
 """For a place in the line."""
 MEMORY_BYTES = 768 << 20
 """Address space beyond what the idle child has: 40 megapixels of WebP need 630 MiB."""

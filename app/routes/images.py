@@ -14,7 +14,7 @@ PATH = "/images/{image_id:str}/{variant:str}"
 CACHE = "public, max-age=31536000, immutable"
 
 
-@get(PATH, opt={"access": "open"})
+@get(PATH, opt={"access": "open"}, tags=["images"])
 async def get_image(
     request: Request[None, None, State],
     env: NamedDependency[Env],
@@ -31,7 +31,7 @@ async def get_image(
     return Response(rendition.data, media_type=f"image/{encoding}", headers=_headers(rendition))
 
 
-@head(PATH, opt={"access": "open"})
+@head(PATH, opt={"access": "open"}, tags=["images"])
 async def head_image(
     request: Request[None, None, State],
     env: NamedDependency[Env],
@@ -40,8 +40,11 @@ async def head_image(
 ) -> Response[None]:
     """What a GET would say, without the image."""
     encoding, rendition = await _rendition(request, env, image_id, variant)
-    headers = {**_headers(rendition), "content-length": str(len(rendition.data))}
-    return Response(None, media_type=f"image/{encoding}", headers=headers)
+    length = str(len(rendition.data))
+    return Response(
+        None,
+        headers={**_headers(rendition), "content-type": f"image/{encoding}", "content-length": length},
+    )
 
 
 async def _rendition(
@@ -58,6 +61,8 @@ def _headers(rendition: Rendition) -> dict[str, str]:
         "etag": rendition.etag,
         "cache-control": CACHE,
         "vary": "Accept",
+        # Made to be shown on the pages of others.
+        "cross-origin-resource-policy": "cross-origin",
         "x-content-type-options": "nosniff",
     }
 

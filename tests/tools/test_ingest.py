@@ -1,0 +1,160 @@
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.parts import bare_env, settings
+from tests.pictures import encoded, exif, textured
+from tools import r2
+from tools.env import Env
+from tools.errors import Invalid, NotFound, TooLarge
+from tools.ingest import ingest, store_upload
+from tools.rows import Count, StoredImage
+
+PICTURE = encoded(textured(40, 30), "PNG")
+SHA256 = hashlib.sha256(PICTURE).hexdigest()
+PROJECT = "INSERT INTO projects (id, name, created_at, updated_at) VALUES (:id, 'P', 1, 1)"
+PROGRESSION = """
+INSERT INTO image_progressions (id, project_id, prompt, generated_image_url, original_image_r2_key, ai_provider,
+    created_at, edge, width, height, sha256)
+VALUES (:id, :project_id, 'x', 'x', :r2_key, 'sketch', 1, 'generate', 1, 1, :sha256)
+"""
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@asynccontextmanager
+async def site(*bodies: bytes) -> AsyncIterator[tuple[int, list[int]]]:
+    """A port that answers with the bodies in turn, and how often it was asked."""
+    asked: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = bodies[len(asked) % len(bodies)]
+        asked.append(1)
+        writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        yield listening.sockets[0].getsockname()[1], asked
+
+
+@pytest.fixture(scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Env, str, list[int]]]:
+    """An Env with the projects `p` and `q`, and the address of a site that changes its picture each time."""
+    home = tmp_path_factory.mktemp("home")
+    async with site(PICTURE, encoded(textured(8, 8), "PNG"), b"<html>") as (port, asked):
+        given = settings(home, FETCH_ALLOW=f"127.0.0.1:{port}", MAX_IMAGE="100000")
+        async with bare_env(home, settings=given) as env:
+            for project in ("p", "q"):
+                await env.DB.run(PROJECT, id=project)
+            yield env, f"http://127.0.0.1:{port}/a.png", asked
+
+
+@pytest.fixture(scope="module")
+def env(served: tuple[Env, str, list[int]]) -> Env:
+    return served[0]
+
+
+async def rejected(env: Env, url: str, job: str = "rejected") -> Invalid:
+    with pytest.raises(Invalid) as caught:
+        await ingest(env, "p", job, "start", url)
+    assert caught.value.code == "start_image_rejected"
+    assert await env.BUCKET.head(r2.original_key("p", job, "start")) is None
+    return caught.value
+
+
+async def test_an_address_is_fetched_once_for_a_job(served: tuple[Env, str, list[int]]) -> None:
+    """The start image is kept as it came; a repeated job works from the same bytes and does not ask again."""
+    env, url, asked = served
+    first = await ingest(env, "p", "j", "start", url)
+    assert first == StoredImage("project/p/jobs/j/orig/start", SHA256, "image/png", 40, 30, len(PICTURE))
+    assert await env.BUCKET.get(first.r2_key) == PICTURE
+    assert await ingest(env, "p", "j", "start", url) == first
+    assert len(asked) == 1
+    other = await ingest(env, "p", "j", "mask", url)
+    assert (other.r2_key, other.width) == ("project/p/jobs/j/orig/mask", 8)
+    assert "not a PNG" in (await rejected(env, url)).message
+
+
+async def test_an_upload_is_read_from_its_project_alone(env: Env) -> None:
+    """`upload:` names the bytes of this project; another project's upload is unknown here."""
+    upload = await store_upload(env, "p", PICTURE)
+    again = await store_upload(env, "p", PICTURE)
+    assert (again.sha256, again.r2_key) == (upload.sha256, upload.r2_key) == (SHA256, f"project/p/uploads/{SHA256}")
+    stored = await ingest(env, "p", "j2", "start", f"upload:{upload.sha256}")
+    assert (stored.r2_key, stored.sha256) == ("project/p/jobs/j2/orig/start", SHA256)
+    with pytest.raises(Invalid) as caught:
+        await ingest(env, "q", "j2", "start", f"upload:{upload.sha256}")
+    assert caught.value.code == "start_image_rejected"
+    assert await env.DB.one("SELECT COUNT(*) AS n FROM uploads WHERE project_id = 'p'", Count) == Count(1)
+
+
+async def test_a_progression_gives_its_original(env: Env) -> None:
+    """`progression:` means the original of that step, in the same project."""
+    key = await r2.put_original(env, "p", "j0", "sketch-0", PICTURE, "image/png")
+    await env.DB.run(PROGRESSION, id="step", project_id="p", r2_key=key, sha256=SHA256)
+    assert (await ingest(env, "p", "j3", "start", "progression:step")).sha256 == SHA256
+    with pytest.raises(Invalid):
+        await ingest(env, "q", "j3", "start", "progression:step")
+
+
+async def test_a_flipped_bit_is_noticed(env: Env) -> None:
+    """Stored bytes that are not what their row says do not become a start image (S2)."""
+    flipped = PICTURE[:-20] + bytes([PICTURE[-20] ^ 1]) + PICTURE[-19:]
+    await env.BUCKET.put("project/p/jobs/j9/orig/sketch-0", flipped, content_type="image/png")
+    row = {"id": "flipped", "project_id": "p", "r2_key": "project/p/jobs/j9/orig/sketch-0", "sha256": SHA256}
+    await env.DB.run(PROGRESSION, **row)
+    assert "damaged" in (await rejected(env, "progression:flipped")).message
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("data:image/png;base64,AAAA", "data: addresses are not taken"),
+        ("DATA:,x", "data: addresses are not taken"),
+        ("", "an image is named by"),
+        ("file:///etc/passwd", "an image is named by"),
+        ("ftp://a.example/b", "an image is named by"),
+        ("upload:", "an image is named by"),
+        ("upload:../../x", "an image is named by"),
+        (f"upload:{SHA256.upper()}", "an image is named by"),
+        (f"upload:{'0' * 64}", "no image of that name"),
+        ("progression:unknown", "no image of that name"),
+        ("progression:' OR 1=1 --", "an image is named by"),
+        ("images/one/public", "an image is named by"),
+    ],
+)
+async def test_other_names_are_refused(env: Env, url: str, words: str) -> None:
+    """What does not name an image of this project is told so, safely."""
+    assert words in (await rejected(env, url)).message
+
+
+async def test_a_row_without_its_object_is_refused(env: Env) -> None:
+    """An original that is gone fails its items, with no path in the message."""
+    await env.DB.run(PROGRESSION, id="gone", project_id="p", r2_key="project/p/jobs/x/orig/y", sha256=SHA256)
+    assert "project/" not in (await rejected(env, "progression:gone")).message
+
+
+async def test_uploads_are_checked(env: Env) -> None:
+    """Unknown projects, too many bytes and bytes that are no image are refused, and nothing of them is kept."""
+    with pytest.raises(NotFound):
+        await store_upload(env, "unknown", PICTURE)
+    with pytest.raises(TooLarge):
+        await store_upload(env, "q", PICTURE + bytes(100_000))
+    with pytest.raises(Invalid) as caught:
+        await store_upload(env, "q", b"no image")
+    assert caught.value.code == "image_rejected"
+    assert [stored async for stored in env.BUCKET.list("project/q/uploads/")] == []
+
+
+async def test_upright_sizes_are_told(env: Env) -> None:
+    """A photograph taken sideways is as wide as it is seen."""
+    upload = await store_upload(env, "q", encoded(textured(40, 30), "JPEG", exif=exif(orientation=8)))
+    assert (upload.mime, upload.width, upload.height) == ("image/jpeg", 30, 40)
