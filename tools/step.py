@@ -47,13 +47,16 @@ def correlation_id() -> str:
     return str(bound_fields().get("correlationId") or uuid.uuid4().hex)
 
 
-def step(name: str) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
-    """Make an async effect observable and, for `Unavailable`, repeated up to `TRIES` times with jittered backoff."""
+def step(name: str, *, retry: bool = True) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
+    """Make an async effect observable and, for `Unavailable`, repeated up to `TRIES` times with jittered backoff.
+
+    `retry=False` is for a call that somebody pays for: only the ledger may decide to make it again.
+    """
 
     def wrap(effect: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         @functools.wraps(effect)
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            for left in reversed(range(TRIES)):
+            for left in reversed(range(TRIES if retry else 1)):
                 started = time.monotonic()
                 try:
                     result = await effect(*args, **kwargs)

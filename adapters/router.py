@@ -1,0 +1,243 @@
+"""Which providers there are, who of them paints what, and the one door through which they are called."""
+
+import asyncio
+import functools
+import importlib
+import importlib.metadata
+import logging
+import pkgutil
+import random
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, ModuleType
+
+import msgspec
+
+import adapters
+from adapters.provider import (
+    Capability,
+    ImageOp,
+    ImageOpKind,
+    InputImage,
+    OnProgress,
+    ProviderAdapter,
+    ProviderResult,
+    Providers,
+)
+from tools.env import Env
+from tools.errors import Invalid, PicassoError, Uncertain, VendorFailed
+from tools.rows import JobRequest
+from tools.step import step
+
+log = logging.getLogger("picasso.router")
+
+GROUP = "picasso.adapters"
+"""Entry points of this group name modules of other packages that hold an `adapter`."""
+SEEDS = 1 << 31
+
+
+class Share(msgspec.Struct, frozen=True):
+    """One item of a job: who paints it, as which of the provider's variants, from which seed."""
+
+    provider: str
+    model: str
+    variant_index: int
+    seed: int
+
+
+class ProviderInfo(msgspec.Struct, frozen=True, rename="camel"):
+    """What `GET /api/providers` says of one: `missing` are the variables to set before it can be used."""
+
+    id: str
+    configured: bool
+    needs: list[str]
+    missing: list[str]
+    free: bool
+    capabilities: list[Capability]
+
+
+@functools.cache
+def providers() -> Providers:
+    """Every provider by its id: the modules of this folder, then those of other packages."""
+    return MappingProxyType(discover())
+
+
+def discover() -> dict[str, ProviderAdapter]:
+    """Look for modules with an `adapter`, here and behind the entry points.
+
+    Fails: ValueError when two of them have one id.
+    """
+    here = [importlib.import_module(f"adapters.{found.name}") for found in pkgutil.iter_modules(adapters.__path__)]
+    guests = [entry.load() for entry in importlib.metadata.entry_points(group=GROUP)]
+    known: dict[str, ProviderAdapter] = {}
+    for module in [*(m for m in here if "adapter" in vars(m)), *guests]:
+        adapter = _adapter_of(module)
+        if adapter.id in known:
+            raise ValueError(f"two image providers are called {adapter.id!r}; the second is in {module.__name__}")
+        known[adapter.id] = adapter
+    return known
+
+
+def _adapter_of(module: ModuleType) -> ProviderAdapter:
+    adapter: ProviderAdapter = module.adapter
+    return adapter
+
+
+def missing(adapter: ProviderAdapter, env: Env) -> list[str]:
+    """The variables that must be set before the provider can be used."""
+    return [name for name in adapter.needs if name not in env.AI.keys]
+
+
+def configured(adapter: ProviderAdapter, env: Env) -> bool:
+    return not missing(adapter, env)
+
+
+def describe(env: Env) -> list[ProviderInfo]:
+    """All providers, configured or not, by name."""
+    return [
+        ProviderInfo(
+            id=adapter.id,
+            configured=configured(adapter, env),
+            needs=list(adapter.needs),
+            missing=missing(adapter, env),
+            free=adapter.free,
+            capabilities=adapter.capabilities(),
+        )
+        for _, adapter in sorted(providers().items())
+    ]
+
+
+def spread(env: Env, request: JobRequest, known: Providers | None = None) -> list[Share]:
+    """Who paints what: `variants` items per entry of `providers`, numbered over the provider, seeded one after another.
+
+    Without a seed one is drawn here, once; the items keep it.
+    Fails: Invalid (422) naming what is allowed: unknown or unconfigured provider, kind or model it does not
+    serve, images that the kind needs, and under `strict` every adjustment.
+    """
+    known = providers() if known is None else known
+    _check_images(request)
+    base = random.randrange(SEEDS) if request.seed is None else request.seed
+    numbered: dict[str, int] = {}
+    shares: list[Share] = []
+    for entry in request.providers:
+        adapter, model = _chosen(env, known, request.kind, entry)
+        for _ in range(request.variants):
+            index = numbered.get(adapter.id, 0)
+            numbered[adapter.id] = index + 1
+            shares.append(Share(adapter.id, model, index, base + index))
+    if request.strict:
+        check_strict(known, [(s, build_op(request, s.model, s.seed, request.prompt)) for s in shares])
+    return shares
+
+
+def _chosen(env: Env, known: Providers, kind: ImageOpKind, entry: Mapping[str, str]) -> tuple[ProviderAdapter, str]:
+    """The adapter of one entry of `providers`, and the model that will be used."""
+    name, model = entry["provider"], entry.get("model")
+    if name not in known:
+        allowed = sorted(known)
+        raise Invalid(
+            f"there is no provider {name!r}; there are: {', '.join(allowed)}",
+            code="unknown_provider",
+            detail={"provider": name, "allowed": allowed},
+        )
+    adapter = known[name]
+    if unset := missing(adapter, env):
+        raise Invalid(
+            f"the provider {name!r} is not configured: set {' and '.join(unset)}",
+            code="provider_not_configured",
+            detail={"provider": name, "missing": unset},
+        )
+    if not adapter.supports(kind, model):
+        raise _unsupported(known, kind, name, model)
+    return adapter, model or next(c.model for c in adapter.capabilities() if c.kind == kind)
+
+
+def _unsupported(known: Providers, kind: ImageOpKind, name: str, model: str | None) -> Invalid:
+    if model is not None and known[name].supports(kind):
+        models = list(dict.fromkeys(c.model for c in known[name].capabilities() if c.kind == kind))
+        return Invalid(
+            f"the provider {name!r} has no model {model!r} for {kind}; it has: {', '.join(models)}",
+            code="unsupported_model",
+            detail={"provider": name, "model": model, "allowed": models},
+        )
+    able = sorted(other for other, adapter in known.items() if adapter.supports(kind))
+    return Invalid(
+        f"the provider {name!r} cannot {kind}; these can: {', '.join(able) or 'none'}",
+        code="unsupported_kind",
+        detail={"provider": name, "kind": kind, "allowed": able},
+    )
+
+
+def _check_images(request: JobRequest) -> None:
+    if request.kind != "generate" and request.start_image_url is None:
+        raise Invalid(f"{request.kind} needs startImageUrl", code="start_image_missing")
+    if request.kind == "inpaint" and request.mask_image_url is None:
+        raise Invalid("inpaint needs maskImageUrl", code="mask_missing")
+
+
+def check_strict(known: Providers, ops: Sequence[tuple[Share, ImageOp]]) -> None:
+    """Refuse ops that a provider would change.
+
+    Fails: Invalid (422, `adjustments_needed`) listing each change by provider.
+    """
+    changes: dict[str, list[str]] = {}
+    for share, op in ops:
+        if notes := known[share.provider].adjustments(op):
+            changes[share.provider] = list(dict.fromkeys([*changes.get(share.provider, []), *notes]))
+    if changes:
+        said = "; ".join(f"{provider}: {', '.join(notes)}" for provider, notes in changes.items())
+        raise Invalid(
+            f"strict was asked, but the request would be changed ({said})",
+            code="adjustments_needed",
+            detail={"adjustments": changes},
+        )
+
+
+def build_op(
+    request: JobRequest,
+    model: str,
+    seed: int | None,
+    prompt: str,
+    start: InputImage | None = None,
+    mask: InputImage | None = None,
+    references: Sequence[InputImage] = (),
+) -> ImageOp:
+    """The one image that an item of this job asks for; `prompt` is the refined one."""
+    return ImageOp(
+        kind=request.kind,
+        prompt=prompt,
+        model=model,
+        start_image=start,
+        references=tuple(references),
+        mask=mask,
+        size=request.size,
+        quality=request.quality,
+        seed=seed,
+        negative_prompt=request.negative_prompt,
+    )
+
+
+@step("router.run", retry=False)
+async def run(
+    provider: str, op: ImageOp, env: Env, on_progress: OnProgress, known: Providers | None = None
+) -> ProviderResult:
+    """Make the one call to a provider, under the deadline `VENDOR_SECONDS`.
+
+    Effect: may cost money; it is made once, and only the ledger may decide to make it again.
+    Fails: what `ProviderAdapter.run` says; Uncertain also past the deadline and when the adapter broke;
+    VendorFailed when no bytes came.
+    """
+    adapter = (providers() if known is None else known)[provider]
+    try:
+        async with asyncio.timeout(env.settings.vendor_seconds):
+            result = await adapter.run(op, env, on_progress)
+    except PicassoError:
+        raise
+    except TimeoutError as error:
+        raise Uncertain("the provider did not answer in time", code="deadline") from error
+    except Exception as error:
+        # Whatever else an adapter raises came after it may have spent money: nobody can say that nothing was bought.
+        log.exception("the adapter of %s failed", provider)
+        raise Uncertain("the adapter failed", code="adapter_failed") from error
+    if not result.data:
+        raise VendorFailed("the provider answered without an image", failure="empty")
+    return result
