@@ -26,13 +26,15 @@ from adapters.provider import (
 from tools.env import Env
 from tools.errors import Invalid, PicassoError, Uncertain, VendorFailed
 from tools.rows import JobRequest
+from tools.sizes import read_size
 from tools.step import step
 
 log = logging.getLogger("picasso.router")
 
 GROUP = "picasso.adapters"
 """Entry points of this group name modules of other packages that hold an `adapter`."""
-SEEDS = 1 << 31
+SEEDS = 1 << 30
+"""Seeds are drawn below this, so that every vendor's 32-bit integer holds them and their variants."""
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -115,6 +117,8 @@ def spread(env: Env, request: JobRequest, known: Providers | None = None) -> lis
     """
     known = providers() if known is None else known
     _check_images(request)
+    if request.size is not None:
+        read_size(request.size)
     base = random.randrange(SEEDS) if request.seed is None else request.seed
     numbered: dict[str, int] = {}
     shares: list[Share] = []

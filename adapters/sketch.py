@@ -9,6 +9,7 @@ from adapters.studio.work import Work, paint
 from tools.child import in_child
 from tools.env import Env
 from tools.errors import Invalid
+from tools.sizes import read_size, same_shape
 from tools.wording import not_understood, read_wording
 
 MODEL = "sketch-1"
@@ -97,16 +98,12 @@ def _work(op: ImageOp) -> Work:
 def _check_mask(op: ImageOp) -> None:
     if op.mask is None or op.start_image is None:
         raise Invalid("inpaint needs a mask: transparent or white where the image is to change", code="mask_missing")
-    if not _same_shape((op.mask.width, op.mask.height), (op.start_image.width, op.start_image.height)):
+    if not same_shape((op.mask.width, op.mask.height), (op.start_image.width, op.start_image.height)):
         raise Invalid(
             f"the mask is {op.mask.width}x{op.mask.height} but the start image "
             f"{op.start_image.width}x{op.start_image.height}: they must have one shape",
             code="mask_size",
         )
-
-
-def _same_shape(a: tuple[int, int], b: tuple[int, int]) -> bool:
-    return abs(a[0] * b[1] - a[1] * b[0]) <= 0.01 * a[0] * b[1]
 
 
 def _left_out(op: ImageOp) -> list[str]:
@@ -165,17 +162,6 @@ def _reduced(size: tuple[int, int]) -> tuple[int, int]:
     """The same proportions within the largest picture, no side under the smallest."""
     factor = min(1.0, LARGEST / max(size))
     return _clamped((round(size[0] * factor), round(size[1] * factor)))
-
-
-def read_size(size: str) -> tuple[int, int]:
-    """Width and height of "WIDTHxHEIGHT".
-
-    Fails: Invalid (`bad_size`).
-    """
-    width, _, height = size.partition("x")
-    if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
-        raise Invalid(f"size must be WIDTHxHEIGHT in pixels, such as 1024x1024, not {size!r}", code="bad_size")
-    return int(width), int(height)
 
 
 def _text(size: tuple[int, int]) -> str:

@@ -47,7 +47,7 @@ olive 7a7a2c green yellow brown | lime a5d733 green yellow | moss 6a7b39 green y
 forest-green 225c36 green | pistachio b6cf92 green yellow | chartreuse bfe03a green yellow
 seafoam 93d5bf green teal
 avocado 5f7a35 green yellow | pine-green 1f5545 green teal
-teal 1a8585 teal green blue | turquoise 35c2bd teal green | cyan 22bfd6 teal blue | aqua 46cfd3 teal
+teal 1a8585 teal green blue | turquoise 35c2bd teal green blue | cyan 22bfd6 teal blue | aqua 46cfd3 teal blue
 aquamarine 7fdcc4 teal green | petrol 12586b teal blue | verdigris 45a49a teal green
 blue 2a62c9 blue | navy 1a2a5e blue | azure 3d93e0 blue teal | cobalt 1f4bb0 blue | indigo 33308f blue purple
 sapphire 1b47a0 blue | ultramarine 2a35b0 blue purple | sky-blue 86c3ea blue teal | cerulean 2f84be blue teal
