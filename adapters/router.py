@@ -1,150 +1,239 @@
-"""From names in a request to adapters: which exist, which can, who paints what; and the one door to a vendor's call."""
+"""Which providers there are, who of them paints what, and the one door through which they are called."""
 
 import asyncio
 import functools
 import importlib
+import importlib.metadata
 import logging
 import pkgutil
-from importlib.metadata import entry_points
-from types import MappingProxyType
+import random
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, ModuleType
 
 import msgspec
 
 import adapters
-from adapters.provider import Capability, ImageOp, OnProgress, ProviderAdapter, ProviderResult, Providers
+from adapters.provider import (
+    Capability,
+    ImageOp,
+    ImageOpKind,
+    InputImage,
+    OnProgress,
+    ProviderAdapter,
+    ProviderResult,
+    Providers,
+)
 from tools.env import Env
 from tools.errors import Invalid, PicassoError, Uncertain, VendorFailed
 from tools.jobs import Place
-from tools.rows import JobRequest, Kind
+from tools.rows import JobRequest
+from tools.sizes import read_size
 from tools.step import step
 
 log = logging.getLogger("picasso.router")
-GUESTS = "picasso.adapters"
+
+GROUP = "picasso.adapters"
+"""Entry points of this group name modules of other packages that hold an `adapter`."""
+SEEDS = 1 << 30
+"""Seeds are drawn below this, so that every vendor's 32-bit integer holds them and their variants."""
 
 
 class Description(msgspec.Struct, frozen=True, rename="camel"):
-    """A provider as `GET /api/providers` shows it. `needs` names the variables that configure it."""
+    """What `GET /api/providers` says of one: `missing` are the variables to set before it can be used."""
 
     id: str
     configured: bool
     needs: list[str]
+    missing: list[str]
     free: bool
     capabilities: list[Capability]
 
 
 @functools.cache
 def providers() -> Providers:
-    """Every provider by its id: the modules of this folder with an `adapter`, and guests by entry point."""
-    built_in = (importlib.import_module(f"adapters.{found.name}") for found in pkgutil.iter_modules(adapters.__path__))
-    found = [module.adapter for module in built_in if "adapter" in vars(module)]
-    found += [guest.load().adapter for guest in entry_points(group=GUESTS)]
-    return MappingProxyType({adapter.id: adapter for adapter in sorted(found, key=lambda adapter: str(adapter.id))})
+    """Every provider by its id: the modules of this folder, then those of other packages."""
+    return MappingProxyType(discover())
+
+
+def discover() -> dict[str, ProviderAdapter]:
+    """Look for modules with an `adapter`, here and behind the entry points.
+
+    Fails: ValueError when two of them have one id.
+    """
+    here = [importlib.import_module(f"adapters.{found.name}") for found in pkgutil.iter_modules(adapters.__path__)]
+    guests = [entry.load() for entry in importlib.metadata.entry_points(group=GROUP)]
+    known: dict[str, ProviderAdapter] = {}
+    for module in [*(m for m in here if "adapter" in vars(m)), *guests]:
+        adapter = _adapter_of(module)
+        if adapter.id in known:
+            raise ValueError(f"two image providers are called {adapter.id!r}; the second is in {module.__name__}")
+        known[adapter.id] = adapter
+    return known
+
+
+def _adapter_of(module: ModuleType) -> ProviderAdapter:
+    adapter: ProviderAdapter = module.adapter
+    return adapter
+
+
+def missing(adapter: ProviderAdapter, env: Env) -> list[str]:
+    """The variables that must be set before the provider can be used."""
+    return [name for name in adapter.needs if name not in env.AI.keys]
 
 
 def configured(adapter: ProviderAdapter, env: Env) -> bool:
-    """Whether every variable that the provider needs is set."""
-    return set(adapter.needs) <= set(env.AI.keys)
+    return not missing(adapter, env)
 
 
 def describe(env: Env) -> list[Description]:
-    """All providers, by id."""
+    """All providers, configured or not, by name."""
     return [
-        Description(adapter.id, configured(adapter, env), list(adapter.needs), adapter.free, adapter.capabilities())
-        for adapter in providers().values()
+        Description(
+            id=adapter.id,
+            configured=configured(adapter, env),
+            needs=list(adapter.needs),
+            missing=missing(adapter, env),
+            free=adapter.free,
+            capabilities=adapter.capabilities(),
+        )
+        for _, adapter in sorted(providers().items())
     ]
 
 
-def spread(env: Env, request: JobRequest, seed: int) -> list[Place]:
-    """The job's items in request order: provider × variant. A provider's variants count on over its models, and
-    variant i is painted from `seed` + i.
+def spread(env: Env, request: JobRequest, known: Providers | None = None) -> list[Place]:
+    """Who paints what: `variants` items per entry of `providers`, numbered over the provider, seeded one after another.
 
-    Fails: Invalid (422) for a provider that is unknown, not configured or cannot do this kind, naming those that are
-    or can; with `strict`, for every deviation that an adapter would make.
+    Without a seed one is drawn here, once; the items keep it.
+    Fails: Invalid (422) naming what is allowed: unknown or unconfigured provider, kind or model it does not
+    serve, images that the kind needs, and under `strict` every adjustment.
     """
+    known = providers() if known is None else known
+    _check_images(request)
+    if request.size is not None:
+        read_size(request.size)
+    base = random.randrange(SEEDS) if request.seed is None else request.seed
+    numbered: dict[str, int] = {}
     places: list[Place] = []
-    for wanted in request.providers:
-        adapter = _find(env, wanted["provider"])
-        model = _model(env, adapter, wanted.get("model"), request.kind)
-        if request.strict:
-            _refuse_adjustments(adapter, request, model)
-        first = sum(place.provider == adapter.id for place in places)
-        places += [Place(adapter.id, model, i, seed + i) for i in range(first, first + request.variants)]
+    for entry in request.providers:
+        adapter, model = _chosen(env, known, request.kind, entry)
+        for _ in range(request.variants):
+            index = numbered.get(adapter.id, 0)
+            numbered[adapter.id] = index + 1
+            places.append(Place(adapter.id, model, index, base + index))
+    if request.strict:
+        check_strict(known, [(place, build_op(request, place.model, place.seed, request.prompt)) for place in places])
     return places
 
 
-def _find(env: Env, provider: str) -> ProviderAdapter:
-    known = providers()
-    if provider not in known:
+def _chosen(env: Env, known: Providers, kind: ImageOpKind, entry: Mapping[str, str]) -> tuple[ProviderAdapter, str]:
+    """The adapter of one entry of `providers`, and the model that will be used."""
+    name, model = entry["provider"], entry.get("model")
+    if name not in known:
+        allowed = sorted(known)
         raise Invalid(
-            f"there is no provider {provider!r}; there are {', '.join(known)}",
+            f"there is no provider {name!r}; there are: {', '.join(allowed)}",
             code="unknown_provider",
-            detail={"field": "providers", "known": list(known)},
+            detail={"provider": name, "allowed": allowed},
         )
-    missing = [name for name in known[provider].needs if name not in env.AI.keys]
-    if missing:
+    adapter = known[name]
+    if unset := missing(adapter, env):
         raise Invalid(
-            f"{provider} is not configured: set {', '.join(missing)}",
+            f"the provider {name!r} is not configured: set {' and '.join(unset)}",
             code="provider_not_configured",
-            detail={"field": "providers", "provider": provider, "missing": missing},
+            detail={"provider": name, "missing": unset},
         )
-    return known[provider]
+    if not adapter.supports(kind, model):
+        raise _unsupported(known, kind, name, model)
+    return adapter, model or next(c.model for c in adapter.capabilities() if c.kind == kind)
 
 
-def _model(env: Env, adapter: ProviderAdapter, model: str | None, kind: Kind) -> str:
-    able = [capability.model for capability in adapter.capabilities() if capability.kind == kind]
-    if model is None and able:
-        return able[0]
-    models = list(dict.fromkeys(capability.model for capability in adapter.capabilities()))
-    if model is not None and model not in models:
-        raise Invalid(
-            f"{adapter.id} has no model {model!r}; it has {', '.join(models)}",
-            code="unknown_model",
-            detail={"field": "providers", "provider": adapter.id, "models": models},
+def _unsupported(known: Providers, kind: ImageOpKind, name: str, model: str | None) -> Invalid:
+    if model is not None and known[name].supports(kind):
+        models = list(dict.fromkeys(c.model for c in known[name].capabilities() if c.kind == kind))
+        return Invalid(
+            f"the provider {name!r} has no model {model!r} for {kind}; it has: {', '.join(models)}",
+            code="unsupported_model",
+            detail={"provider": name, "model": model, "allowed": models},
         )
-    if model in able:
-        return str(model)
-    can = [other.id for other in providers().values() if configured(other, env) and other.supports(kind)]
-    raise Invalid(
-        f"{adapter.id} cannot do {kind}; {', '.join(can) or 'no configured provider'} can",
+    able = sorted(other for other, adapter in known.items() if adapter.supports(kind))
+    return Invalid(
+        f"the provider {name!r} cannot {kind}; these can: {', '.join(able) or 'none'}",
         code="unsupported_kind",
-        detail={"field": "kind", "provider": adapter.id, "able": can},
+        detail={"provider": name, "kind": kind, "allowed": able},
     )
 
 
-def _refuse_adjustments(adapter: ProviderAdapter, request: JobRequest, model: str) -> None:
-    op = ImageOp(
+def _check_images(request: JobRequest) -> None:
+    if request.kind != "generate" and request.start_image_url is None:
+        raise Invalid(f"{request.kind} needs startImageUrl", code="start_image_missing")
+    if request.kind == "inpaint" and request.mask_image_url is None:
+        raise Invalid("inpaint needs maskImageUrl", code="mask_missing")
+
+
+def check_strict(known: Providers, ops: Sequence[tuple[Place, ImageOp]]) -> None:
+    """Refuse ops that a provider would change.
+
+    Fails: Invalid (422, `adjustments_needed`) listing each change by provider.
+    """
+    changes: dict[str, list[str]] = {}
+    for place, op in ops:
+        if notes := known[place.provider].adjustments(op):
+            changes[place.provider] = list(dict.fromkeys([*changes.get(place.provider, []), *notes]))
+    if changes:
+        said = "; ".join(f"{provider}: {', '.join(notes)}" for provider, notes in changes.items())
+        raise Invalid(
+            f"strict was asked, but the request would be changed ({said})",
+            code="adjustments_needed",
+            detail={"adjustments": changes},
+        )
+
+
+def build_op(
+    request: JobRequest,
+    model: str,
+    seed: int | None,
+    prompt: str,
+    start: InputImage | None = None,
+    mask: InputImage | None = None,
+    references: Sequence[InputImage] = (),
+) -> ImageOp:
+    """The one image that an item of this job asks for; `prompt` is the refined one."""
+    return ImageOp(
         kind=request.kind,
-        prompt=request.prompt,
+        prompt=prompt,
         model=model,
+        start_image=start,
+        references=tuple(references),
+        mask=mask,
         size=request.size,
         quality=request.quality,
-        seed=request.seed,
+        seed=seed,
         negative_prompt=request.negative_prompt,
     )
-    if changes := adapter.adjustments(op):
-        raise Invalid(
-            f"{adapter.id} would not do exactly this: {'; '.join(changes)}",
-            code="not_exact",
-            detail={"field": "strict", "provider": adapter.id, "adjustments": changes},
-        )
 
 
 @step("router.run", retry=False)
-async def run(adapter: ProviderAdapter, op: ImageOp, env: Env, on_progress: OnProgress) -> ProviderResult:
-    """The one call to a vendor, with VENDOR_SECONDS as its deadline. Never repeated here: the ledger decides.
+async def run(
+    provider: str, op: ImageOp, env: Env, on_progress: OnProgress, known: Providers | None = None
+) -> ProviderResult:
+    """Make the one call to a provider, under the deadline `VENDOR_SECONDS`.
 
-    Fails: what the contract of adapters lists; Uncertain also at the deadline and when an adapter breaks.
+    Effect: may cost money; it is made once, and only the ledger may decide to make it again.
+    Fails: what `ProviderAdapter.run` says; Uncertain also past the deadline and when the adapter broke;
+    VendorFailed when no bytes came.
     """
+    adapter = (providers() if known is None else known)[provider]
     try:
         async with asyncio.timeout(env.settings.vendor_seconds):
             result = await adapter.run(op, env, on_progress)
-    except TimeoutError as error:
-        raise Uncertain("the provider did not answer in time", provider_code="deadline") from error
     except PicassoError:
         raise
-    except Exception as error:  # a guest's code may raise anything, and whether its call left is not known
-        log.exception("the adapter %s failed", adapter.id)
-        raise Uncertain("the adapter failed", provider_code="adapter_failed") from error
+    except TimeoutError as error:
+        raise Uncertain("the provider did not answer in time", code="deadline") from error
+    except Exception as error:
+        # Whatever else an adapter raises came after it may have spent money: nobody can say that nothing was bought.
+        log.exception("the adapter of %s failed", provider)
+        raise Uncertain("the adapter failed", code="adapter_failed") from error
     if not result.data:
-        raise VendorFailed("the provider answered without an image", failure="empty", request_id=result.request_id)
+        raise VendorFailed("the provider answered without an image", failure="empty")
     return result

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
-from tools.db import get_progression, list_progressions
 
 from generators import page
 from generators.generator import File, Output
 from generators.palette import Colour, colour, palette
+from tools.db import get_progression, list_progressions
 from tools.env import Env
 from tools.errors import Invalid
 from tools.rows import ArtifactRow, Judgment, Progression, Project

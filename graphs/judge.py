@@ -7,11 +7,12 @@ from langgraph.errors import NodeError
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
-from tools.measure import Verdict
 
 from graphs.runs import of_item, run_of
 from tools import ai, db, jobs, ledger
+from tools.ai import Sight
 from tools.env import Env
+from tools.rows import Job, Progression, Verdict
 
 JUDGE_SECONDS = 30.0
 
@@ -31,8 +32,22 @@ async def look(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
     if item.ended_at is not None or item.progression_id is None:
         return {"verdict": None, "judge_status": "skipped"}
     progression = await db.get_progression(env, item.progression_id)
-    verdict = await ai.see(env, await jobs.get(env, item.job_id), item, progression)
+    verdict = await ai.see(env, env.DEFAULT_MODEL_VISION, sight_of(await jobs.get(env, item.job_id), progression))
     return {"verdict": msgspec.to_builtins(verdict), "judge_status": "ok"}
+
+
+def sight_of(job: Job, progression: Progression) -> Sight:
+    """What the judge is shown: the user's own words and the stored images, never a URL."""
+    inputs = job.inputs
+    return Sight(
+        prompt=job.prompt,
+        kind=job.kind,
+        image_key=progression.original_image_r2_key,
+        negative=job.request.negative_prompt,
+        size=job.request.size,
+        start_key=progression.start_image_r2_key,
+        mask_key=inputs.mask.r2_key if inputs and inputs.mask else None,
+    )
 
 
 async def give_up(state: JudgeState, error: NodeError) -> Command[Literal["record"]]:

@@ -1,25 +1,26 @@
-"""Words for vendors: the prompt as it is sent, and as it is tried again. Pure functions."""
+"""Prompts by rule: what is added to a person's own words, never what is taken from them."""
 
 from collections.abc import Sequence
 
 from tools.rows import Kind, Tip
 
-MAX_TIPS = 3
+_KIND_RULES: dict[Kind, str] = {
+    "generate": "",
+    "edit": "Work from the supplied image.",
+    "inpaint": "Paint only the masked area of the supplied image.",
+    "outpaint": "Continue the supplied image beyond its edges.",
+    "variation": "Make another version of the supplied image.",
+    "upscale": "Enlarge the supplied image and add nothing.",
+}
 
 
-def refine(prompt: str, tips: Sequence[Tip], kind: Kind, negative_prompt: str | None) -> str:
-    """The user's prompt, word for word, followed by what the provider is known to like to be told.
-
-    For an upscale nothing is added: there is nothing to be imagined. What is not wanted is said where a prompt can
-    say it; providers with a field of their own for that get it there as well.
-    """
-    if kind == "upscale":
-        return prompt
-    hints = [tip.tip.rstrip(". ") for tip in tips[:MAX_TIPS]]
-    parts = [prompt, *(f"{hint}." for hint in hints), *([f"Avoid: {negative_prompt}."] if negative_prompt else [])]
-    return "\n".join(parts)
+def refine(prompt: str, tips: Sequence[Tip], kind: Kind, negative: str | None) -> str:
+    """The prompt for a provider: the user's words verbatim, then guidance, then what to avoid."""
+    guidance = " ".join(filter(None, (_KIND_RULES[kind], *(tip.tip for tip in tips))))
+    parts = [prompt, f"Guidance: {guidance}" if guidance else "", f"Avoid: {negative}" if negative else ""]
+    return "\n\n".join(filter(None, parts))
 
 
 def merge_suggestion(prompt: str, suggestion: str) -> str:
-    """The prompt with the judge's suggestion as one more demand; repeating it changes nothing."""
-    return prompt if suggestion in prompt else f"{prompt}\n{suggestion}"
+    """The prompt of a guided retry; merging the same suggestion again changes nothing."""
+    return prompt if not suggestion or suggestion in prompt else f"{prompt}\n\n{suggestion}"

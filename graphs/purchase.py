@@ -139,14 +139,13 @@ async def _recover(env: Env, run: Run, job: Job, item: Item, attempt: Attempt) -
 
 async def _call(env: Env, run: Run, job: Job, item: Item, number: int, attempt: Attempt | None) -> float | None:
     """One call to the vendor, from `intent` to its settled row. The seconds the vendor asked to wait, if it did."""
-    adapter = router.providers()[item.provider]
     op = await _op(env, job, item)
     async with env.PICASSO_WORKFLOW.slot(item.provider):
-        attempt = attempt or await ledger.intend(env, run, item, number, free=adapter.free)
+        attempt = attempt or await ledger.intend(env, run, item, number, free=router.providers()[item.provider].free)
         if not await ledger.send(env, run, attempt):
             return None
         try:
-            result = await router.run(adapter, op, env, _teller(env, run, item))
+            result = await router.run(item.provider, op, env, _teller(env, run, item))
         except VendorError as error:
             settlement = _failure(error)
             await patiently(lambda: ledger.settle(env, run, attempt, settlement))
@@ -208,19 +207,16 @@ def _teller(env: Env, run: Run, item: Item) -> OnProgress:
 
 
 async def _op(env: Env, job: Job, item: Item) -> ImageOp:
-    inputs, request = job.inputs or Inputs(), job.request
+    inputs = job.inputs or Inputs()
     references = [await _input(env, stored) for stored in inputs.references]
-    return ImageOp(
-        kind=job.kind,
-        prompt=job.metadata.refined_prompt.get(item.provider, job.prompt),
-        model=item.model,
-        start_image=await _input(env, inputs.start),
+    return router.build_op(
+        job.request,
+        item.model,
+        item.seed,
+        job.metadata.refined_prompt.get(item.provider, job.prompt),
+        start=await _input(env, inputs.start),
         mask=await _input(env, inputs.mask),
-        references=tuple(image for image in references if image),
-        size=request.size,
-        quality=request.quality,
-        seed=item.seed,
-        negative_prompt=request.negative_prompt,
+        references=[image for image in references if image],
     )
 
 

@@ -11,22 +11,22 @@ from typing import Any, cast
 
 import httpx
 import uvicorn
-from app.errors import respond
-from app.guard import Guard
-from app.schemas import JsonRequest
-from app.security import check_access
 from litestar import Litestar, Response, get
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 from PIL import Image
-from tools.db import insert_progression
 
 from app.bindings.assets import open_assets
+from app.errors import respond
+from app.guard import Guard
 from app.routes import artifacts, public
+from app.schemas import JsonRequest
+from app.security import check_access
 from app.settings import Settings
 from tests.parts import bare_env, settings
+from tools.db import insert_progression
 from tools.env import Env, Message
 from tools.rows import Progression
 from tools.templates import publish_templates

@@ -28,20 +28,26 @@ class Colour(msgspec.Struct, frozen=True):
 
 _TABLE = """
 red d62a2a red | crimson b3123a red pink | scarlet e0301e red orange | ruby 9b1140 red pink | cherry b5172f red
-burgundy 6d1230 red purple pink | maroon 6e1423 red brown | wine 6b1c38 red purple pink | brick a8452f red orange brown
-vermilion e34a27 red orange | cardinal b01530 red | carmine a3123a red pink | blood 8a1020 red | rust a4491f orange brown red
+burgundy 6d1230 red purple pink | maroon 6e1423 red brown | wine 6b1c38 red purple pink
+brick a8452f red orange brown
+vermilion e34a27 red orange | cardinal b01530 red | carmine a3123a red pink | blood 8a1020 red
+rust a4491f orange brown red
 terracotta c4623f orange red brown | copper b4683a orange brown | bronze 94682f brown orange yellow
 orange f08a24 orange | tangerine f28022 orange | amber f0a31c orange yellow | apricot f4b183 orange beige
-peach f6bd97 orange beige pink | pumpkin dd6b18 orange brown | coral f0755c orange red pink | salmon ee8a76 red orange pink
+peach f6bd97 orange beige pink | pumpkin dd6b18 orange brown | coral f0755c orange red pink
+salmon ee8a76 red orange pink
 marigold efa21f orange yellow | saffron eeb422 yellow orange
 yellow f4d31f yellow | gold d9a520 yellow orange brown | golden dba62a yellow orange brown | lemon f6e05a yellow
 mustard cf9f2a yellow orange brown | ochre c5892f yellow orange brown | ocher c5892f yellow orange brown
-honey dd9f33 yellow orange brown | canary f4e04d yellow | straw e3c878 yellow beige | wheat ead2a0 beige yellow orange
-green 3d9a4a green | emerald 138a5a green teal | jade 2d9a72 green teal | mint a8dfc0 green teal | sage 9caf88 green grey yellow
+honey dd9f33 yellow orange brown | canary f4e04d yellow | straw e3c878 yellow beige
+wheat ead2a0 beige yellow orange
+green 3d9a4a green | emerald 138a5a green teal | jade 2d9a72 green teal | mint a8dfc0 green teal
+sage 9caf88 green grey yellow
 olive 7a7a2c green yellow brown | lime a5d733 green yellow | moss 6a7b39 green yellow | fern 4f8a4c green
-forest-green 225c36 green | pistachio b6cf92 green yellow | chartreuse bfe03a green yellow | seafoam 93d5bf green teal
+forest-green 225c36 green | pistachio b6cf92 green yellow | chartreuse bfe03a green yellow
+seafoam 93d5bf green teal
 avocado 5f7a35 green yellow | pine-green 1f5545 green teal
-teal 1a8585 teal green blue | turquoise 35c2bd teal green | cyan 22bfd6 teal blue | aqua 46cfd3 teal
+teal 1a8585 teal green blue | turquoise 35c2bd teal green blue | cyan 22bfd6 teal blue | aqua 46cfd3 teal blue
 aquamarine 7fdcc4 teal green | petrol 12586b teal blue | verdigris 45a49a teal green
 blue 2a62c9 blue | navy 1a2a5e blue | azure 3d93e0 blue teal | cobalt 1f4bb0 blue | indigo 33308f blue purple
 sapphire 1b47a0 blue | ultramarine 2a35b0 blue purple | sky-blue 86c3ea blue teal | cerulean 2f84be blue teal
@@ -49,17 +55,24 @@ periwinkle 8f99e0 blue purple | denim 3e6394 blue | cornflower 6a91e2 blue | pru
 slate 5b6b7b grey blue | steel 72879b grey blue | ice-blue cfe6f2 blue teal white grey
 purple 7d3aa6 purple | violet 7a45c0 purple | lilac c3a5dc purple pink | lavender b3a2dd purple blue
 mauve b58bb2 purple pink grey | plum 6e2f67 purple pink | magenta c9269c pink purple | fuchsia d82a96 pink purple
-amethyst 8c5fc0 purple | orchid c86fc4 purple pink | aubergine 44203f purple | eggplant 44203f purple | mulberry 8a3166 purple pink
-pink ef8fb0 pink red | rose e2738f pink red | blush f0c0bd pink red beige | raspberry bf2a5a pink red | salmon-pink f09a90 pink red
+amethyst 8c5fc0 purple | orchid c86fc4 purple pink | aubergine 44203f purple | eggplant 44203f purple
+mulberry 8a3166 purple pink
+pink ef8fb0 pink red | rose e2738f pink red | blush f0c0bd pink red beige | raspberry bf2a5a pink red
+salmon-pink f09a90 pink red
 bubblegum f59ac4 pink | flamingo f28a93 pink red
 brown 7b4e2d brown orange | chocolate 4f2e1c brown | coffee-brown 5b3d2a brown | sienna a15a33 brown orange red
-umber 63482f brown | tan cda87a beige brown orange yellow | caramel b97a3c brown orange yellow | chestnut 7a3d24 brown red orange
-mahogany 6a2a1e brown red | sepia 8a6a45 brown beige orange yellow | khaki b3a569 yellow beige green | hazel 8e7240 brown yellow
-beige e3d3b4 beige white | cream f4ead0 beige white yellow | ivory f6f0de white beige | sand dcc294 beige yellow orange
+umber 63482f brown | tan cda87a beige brown orange yellow | caramel b97a3c brown orange yellow
+chestnut 7a3d24 brown red orange
+mahogany 6a2a1e brown red | sepia 8a6a45 brown beige orange yellow | khaki b3a569 yellow beige green
+hazel 8e7240 brown yellow
+beige e3d3b4 beige white | cream f4ead0 beige white yellow | ivory f6f0de white beige
+sand dcc294 beige yellow orange
 ecru d6c6a4 beige | champagne ecd9b6 beige orange yellow | taupe 8d7d6e grey brown beige
-white f5f4f0 white beige grey | pearl ebe6dd white beige grey | alabaster f0ebe2 white beige | snow-white f6f8fb white blue grey
+white f5f4f0 white beige grey | pearl ebe6dd white beige grey | alabaster f0ebe2 white beige
+snow-white f6f8fb white blue grey
 grey 85878a grey | gray 85878a grey | silver bcc1c6 grey white | charcoal 33373c grey black | ash a9a8a4 grey
-graphite 474a4f grey black | smoke 8d9299 grey | black 15161a black | jet 111216 black | ebony 221c1a black brown | onyx 15181b black
+graphite 474a4f grey black | smoke 8d9299 grey | black 15161a black | jet 111216 black | ebony 221c1a black brown
+onyx 15181b black
 """
 
 

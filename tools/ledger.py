@@ -18,7 +18,6 @@ from tools.env import Env, Statements
 from tools.errors import LeaseLost, VendorError
 from tools.events import Complete, Event, Fail, Judge, Progress, Retry, Running
 from tools.jobs import Identified
-from tools.measure import Verdict
 from tools.rows import (
     Attempt,
     Inputs,
@@ -29,6 +28,7 @@ from tools.rows import (
     JobMetadata,
     Progression,
     Stage,
+    Verdict,
     derived_id,
     dump,
     now_ms,

@@ -9,6 +9,6 @@ def area_to_change(mask: Image.Image) -> Image.Image:
     A mask with any transparency speaks by it alone (transparent: change); an opaque one by its light (white: change).
     """
     alpha = mask.convert("RGBA").getchannel("A")
-    if alpha.getextrema()[0] < 255:
+    if alpha.histogram()[255] < mask.width * mask.height:
         return alpha.point(lambda value: 255 if value < 128 else 0)
     return mask.convert("L").point(lambda value: 255 if value >= 128 else 0)

@@ -222,6 +222,17 @@ class Criterion(msgspec.Struct, frozen=True):
     evidence: str
 
 
+class Verdict(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """What a judge says of an image: passed only when every criterion is met."""
+
+    judgment: Judgment
+    notes: list[str]
+    tags: list[str]
+    criteria: list[Criterion]
+    retry_suggestion: str | None = None
+    """Words to add to the prompt of a retry; there when the judgment is "fail"."""
+
+
 class Progression(msgspec.Struct, frozen=True):
     """A stored image version; a node of the lineage graph. `cost_usd` is integer micro-USD in the row."""
 

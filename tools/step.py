@@ -50,14 +50,13 @@ def correlation_id() -> str:
 def step(name: str, *, retry: bool = True) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
     """Make an async effect observable and, for `Unavailable`, repeated up to `TRIES` times with jittered backoff.
 
-    `retry=False` is for what costs money: it is observed and never repeated.
+    `retry=False` is for a call that somebody pays for: only the ledger may decide to make it again.
     """
-    tries = TRIES if retry else 1
 
     def wrap(effect: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         @functools.wraps(effect)
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            for left in reversed(range(tries)):
+            for left in reversed(range(TRIES if retry else 1)):
                 started = time.monotonic()
                 try:
                     result = await effect(*args, **kwargs)
@@ -65,7 +64,7 @@ def step(name: str, *, retry: bool = True) -> Callable[[Callable[P, Awaitable[T]
                     _line(name, started, error)
                     if left == 0 or not isinstance(error, Unavailable):
                         raise
-                    backoff = BACKOFF_SECONDS * 4 ** (tries - 1 - left) * random.uniform(0.8, 1.2)
+                    backoff = BACKOFF_SECONDS * 4 ** (TRIES - 1 - left) * random.uniform(0.8, 1.2)
                     await asyncio.sleep(min(error.retry_after or backoff, 2.0))
                 else:
                     _line(name, started, None)
@@ -75,22 +74,6 @@ def step(name: str, *, retry: bool = True) -> Callable[[Callable[P, Awaitable[T]
         return call
 
     return wrap
-
-
-async def patiently(effect: Callable[[], Awaitable[T]], seconds: float = 600.0) -> T:
-    """Repeat an effect while it is `Unavailable`: for what must not be given up lightly, with paid bytes in hand.
-
-    Fails: Unavailable, the last one, once `seconds` have passed.
-    """
-    end, pause = time.monotonic() + seconds, 0.25
-    while True:
-        try:
-            return await effect()
-        except Unavailable:
-            if time.monotonic() + pause > end:
-                raise
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))
-            pause = min(pause * 2, 5.0)
 
 
 def _line(name: str, started: float, error: BaseException | None) -> None:

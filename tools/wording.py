@@ -45,10 +45,13 @@ _LEXICON: dict[Category, dict[str, str]] = {
         "sea": "sea|ocean|wave|surf|coast|coastline|beach|shore|bay|seaside|harbour|harbor|seascape|island|marina|tide",
         "lake": "lake|pond|fjord|loch|lagoon|reservoir",
         "river": "river|stream|creek|brook|canal",
-        "mountain": "mountain|peak|alp|summit|sea of fog|sea of clouds|ridge|volcano|cliff|glacier|mount fuji|mountainside|mountain range",
-        "hill": "hill|meadow|field|valley|countryside|farm|pasture|prairie|vineyard|landscape|grass|garden|park|hillside",
+        "mountain": "mountain|peak|alp|summit|sea of fog|sea of clouds|ridge|volcano|cliff|glacier|mount fuji|"
+        "mountainside|mountain range",
+        "hill": "hill|meadow|field|valley|countryside|farm|pasture|prairie|vineyard|landscape|grass|"
+        "garden|park|hillside",
         "forest": "forest|wood|woodland|jungle|grove|rainforest|pine|fir|spruce",
-        "city": "city|skyline|downtown|metropolis|skyscraper|cityscape|urban|street|avenue|tower|building|new york|tokyo",
+        "city": "city|skyline|downtown|metropolis|skyscraper|cityscape|urban|street|avenue|tower|building|"
+        "new york|tokyo",
         "village": "village|town|hamlet|rooftop",
         "desert": "desert|dune|sahara|canyon|oasis",
         "space": "space|galaxy|nebula|cosmos|universe|planet|cosmic|milky way|astronaut|outer space",
@@ -56,7 +59,8 @@ _LEXICON: dict[Category, dict[str, str]] = {
         "lighthouse": "lighthouse|light house|beacon",
         "bridge": "bridge|viaduct|aqueduct",
         "tree": "tree|oak|willow|birch|maple|cherry tree|apple tree|bonsai|baobab|cherry blossom",
-        "flower": "flower|tulip|daisy|poppy|sunflower|blossom|bouquet|lily|peony|bloom|petal|wildflower|dahlia|iris|rose",
+        "flower": "flower|tulip|daisy|poppy|sunflower|blossom|bouquet|lily|peony|bloom|petal|wildflower|"
+        "dahlia|iris|rose",
         "moon": "moon|full moon|crescent|crescent moon",
         "sun": "sun",
         "star": "star|constellation|starry sky|night sky",
@@ -65,13 +69,15 @@ _LEXICON: dict[Category, dict[str, str]] = {
         "dog": "dog|puppy|hound|wolf|fox",
         "bird": "bird|gull|seagull|swallow|crow|raven|eagle|hawk|sparrow|robin|heron|crane|swan|goose|geese",
         "fish": "fish|koi|goldfish|carp|whale|shark|dolphin",
-        "person": "figure|hiker|walker|traveller|traveler|wanderer|silhouette|monk|couple|child|fisherman|knight|samurai",
+        "person": "figure|hiker|walker|traveller|traveler|wanderer|silhouette|monk|couple|child|fisherman|"
+        "knight|samurai",
         "portrait": "portrait|face|woman|girl|lady|headshot|self portrait|person|model|queen|dancer|bride",
         "man": "man|boy|gentleman|king|father|grandfather|sailor|guy|prince",
         "cup": "cup|mug|coffee|tea|espresso|cappuccino|latte|teacup|cocoa",
         "fruit": "fruit|apple|pear|still life|vase|bowl|pitcher|jug|bottle|fruit bowl",
         "balloon": "balloon|hot air balloon|airship",
-        "abstract": "abstract|geometric|geometry|shape|cubist|cubism|bauhaus|composition|poster|pattern|texture|logo|"
+        "abstract": "abstract|geometric|geometry|shape|cubist|cubism|bauhaus|composition|poster|pattern|"
+        "texture|logo|"
         "expressionist|mosaic|collage|suprematist|wallpaper",
     },
     "part": {
@@ -117,7 +123,8 @@ _LEXICON: dict[Category, dict[str, str]] = {
         "mysterious": "mysterious|mystical|mystic|enigmatic|magical|secret|enchanted|surreal|ethereal",
         "eerie": "eerie|spooky|haunted|creepy|ominous|sinister|gothic|scary",
         "joyful": "joyful|happy|cheerful|playful|festive|lively|fun|joyous|celebration|energetic|whimsical",
-        "melancholic": "melancholic|melancholy|sad|lonely|sombre|somber|nostalgic|wistful|solitary|solitude|gloomy|moody",
+        "melancholic": "melancholic|melancholy|sad|lonely|sombre|somber|nostalgic|wistful|solitary|solitude|"
+        "gloomy|moody",
         "romantic": "romantic|love|tender|dreamy|dreamlike|delicate",
         "minimal": "minimal|minimalist|minimalism|simple|sparse|reduced|understated|clean",
     },
@@ -130,7 +137,8 @@ _LEXICON: dict[Category, dict[str, str]] = {
         "pastel": "pastel|pastels|powdery",
         "neon": "neon|fluorescent|cyberpunk|synthwave|vaporwave|electric",
         "muted": "muted|desaturated|subdued|faded|washed out|earthy|earth tones|dusty|vintage",
-        "vibrant": "vibrant|vivid|saturated|colourful|colorful|bold colours|bold colors|psychedelic|multicolour|multicolored",
+        "vibrant": "vibrant|vivid|saturated|colourful|colorful|bold colours|bold colors|psychedelic|"
+        "multicolour|multicolored",
         "sepia": "sepia|sepia tone|sepia toned|daguerreotype",
         "monochrome": "monochrome|monochromatic|black and white|greyscale|grayscale|b w",
         "contrast": "high contrast|contrasty|stark|chiaroscuro|strong contrast|dramatic light|dramatic lighting",
@@ -149,19 +157,27 @@ _LEXICON: dict[Category, dict[str, str]] = {
     },
     "medium": {
         "watercolour": "watercolour|watercolor|aquarelle|wash|gouache",
-        "oil": "oil|oil painting|impasto|acrylic|impressionist|impressionism|painterly|brushstroke|brushstrokes|van gogh",
+        "oil": "oil|oil painting|impasto|acrylic|impressionist|impressionism|painterly|brushstroke|"
+        "brushstrokes|van gogh",
         "ink": "ink|line art|pen and ink|etching|engraving|woodcut|linocut|sumi e|calligraphy|charcoal drawing|pencil",
-        "flat": "flat|vector|flat design|screen print|screenprint|risograph|poster|paper cut|papercut|gouache poster|graphic",
+        "flat": "flat|vector|flat design|screen print|screenprint|risograph|poster|paper cut|papercut|"
+        "gouache poster|graphic",
     },
 }
 _LONGEST = 4
-_PLAIN_COLOURS = frozenset(
-    "jet smoke ash steel slate wine sand straw wheat blood cardinal champagne cream rose salmon pearl cherry plum honey "
-    "hazel orchid chestnut fern pumpkin lemon peach lime denim moss brick canary caramel chocolate ebony cornflower".split()
+
+
+def _words(*lines: str) -> frozenset[str]:
+    return frozenset(" ".join(lines).split())
+
+
+_PLAIN_COLOURS = _words(
+    "jet smoke ash steel slate wine sand straw wheat blood cardinal champagne cream rose salmon pearl cherry plum",
+    "honey hazel orchid chestnut fern pumpkin lemon peach lime denim moss brick canary caramel chocolate ebony",
 )
 """Colour words that as often name a thing; a picture need not show them."""
-_NEGATIONS = frozenset({"no", "not", "without", "avoid", "except", "never", "exclude", "excluding", "minus"})
-_BREAKS = frozenset("over on in under against with and at of the a an by near above below behind but to into from".split())
+_NEGATIONS = _words("no not without avoid except never exclude excluding minus")
+_BREAKS = _words("over on in under against with and at of the a an by near above below behind but to into from")
 _ENDS = frozenset({".", ",", ";", ":", "!", "?", "\n", "but", "and", "with"})
 
 

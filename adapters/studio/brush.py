@@ -21,36 +21,38 @@ def brush_over(c: Canvas, boldness: float, flow: float) -> None:
     """
     under = c.rgb.copy()
     angle, busy = _forms(c, flow)
-    small = np.asarray(c.image().filter(ImageFilter.GaussianBlur(1.2)), np.float32) / np.float32(255)
+    small = _floats(c.image().filter(ImageFilter.GaussianBlur(1.2)))
     for size, spacing, limit in ((0.075, 0.038, 0.10), (0.040, 0.021, 0.22)):
         length = size * (0.75 + 0.25 * boldness)
         _strokes(c, small, angle, busy, length, spacing, limit)
-    keep = np.clip(busy * 3.2 - 0.2, 0, 1)[..., None] * np.float32(max(0.0, 1.15 - 0.35 * boldness))
+    keep = np.clip(busy * 3.2 - 0.2, 0, 1)[..., None] * max(0.0, 1.15 - 0.35 * boldness)
     c.rgb += (under - c.rgb) * keep
 
 
 def _forms(c: Canvas, flow: float) -> tuple[Field, Field]:
     """The direction that strokes follow, and how much is going on, for every pixel."""
-    small = c.image().convert("L").resize((max(8, c.width // 4), max(8, c.height // 4)), Image.Resampling.BOX)
-    grey = np.asarray(small.filter(ImageFilter.GaussianBlur(1.0)), np.float32) / np.float32(255)
-    gy, gx = np.gradient(grey)
-    xx, yy, xy = (_soft(part) for part in (gx * gx, gy * gy, gx * gy))
-    along = 0.5 * np.arctan2(2 * xy, xx - yy) + np.float32(math.pi / 2)
-    strength = np.sqrt(np.maximum(xx + yy, 0))
-    plain = np.float32(flow) + np.zeros_like(along)
-    share = np.clip(strength * 30, 0, 1)
-    angle = 0.5 * np.arctan2(
-        share * np.sin(2 * along) + (1 - share) * np.sin(2 * plain), share * np.cos(2 * along) + (1 - share) * np.cos(2 * plain)
-    )
-    detail = np.abs(np.asarray(c.image().convert("L"), np.float32) - np.asarray(c.image().convert("L").filter(ImageFilter.GaussianBlur(2.2)), np.float32)) / 255
-    busy = np.asarray(Image.fromarray(detail.astype(np.float32)).filter(ImageFilter.BoxBlur(3)) if False else Image.fromarray((np.clip(detail * 6, 0, 1) * 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(3)), np.float32) / np.float32(255)
-    return _enlarged(c, angle.astype(np.float32)), busy
+    grey = c.image().convert("L")
+    small = grey.resize((max(8, c.width // 4), max(8, c.height // 4)), Image.Resampling.BOX)
+    gy, gx = np.gradient(_floats(small.filter(ImageFilter.GaussianBlur(1.0))))
+    xx, yy, xy = (_soft(np.asarray(part)) for part in (gx * gx, gy * gy, gx * gy))
+    along = np.arctan2(2 * xy, xx - yy) + math.pi
+    share = np.clip(np.sqrt(np.maximum(xx + yy, 0)) * 30, 0, 1)
+    rise = share * np.sin(along) + (1 - share) * math.sin(2 * flow)
+    run = share * np.cos(along) + (1 - share) * math.cos(2 * flow)
+    detail = np.abs(_floats(grey) - _floats(grey.filter(ImageFilter.GaussianBlur(2.2))))
+    busy = Image.fromarray((np.clip(detail * 6, 0, 1) * 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(3))
+    return _enlarged(c, np.asarray(np.arctan2(rise, run) / 2, np.float32)), _floats(busy)
+
+
+def _floats(image: Image.Image) -> Field:
+    return np.asarray(image, np.float32) / 255
 
 
 def _soft(part: Field) -> Field:
     padded = np.pad(part, 2, mode="edge")
-    total = sum(padded[i : i + part.shape[0], j : j + part.shape[1]] for i in range(5) for j in range(5))
-    return np.asarray(total / np.float32(25), np.float32)
+    rows, columns = part.shape
+    near = [padded[i : i + rows, j : j + columns] for i in range(5) for j in range(5)]
+    return np.asarray(np.mean(near, axis=0), np.float32)
 
 
 def _enlarged(c: Canvas, field: Field) -> Field:
@@ -104,8 +106,8 @@ def _bristles(length: int, width: int, grains: np.random.Generator) -> tuple[Fie
     ends = np.clip((ragged - np.abs(t)) * 7, 0, 1) * np.clip((1.05 - np.abs(s)) * 4, 0, 1)
     hairs = grains.uniform(0.45, 1.0, (width, 1)).astype(np.float32)
     alpha = ends * hairs * (0.95 - 0.25 * (t + 1) / 2)
-    relief = ends * (grains.standard_normal((width, 1)).astype(np.float32) * np.float32(0.011))
-    return alpha * np.float32(0.8), relief
+    relief = ends * (grains.standard_normal((width, 1)).astype(np.float32) * 0.011)
+    return alpha * 0.8, relief
 
 
 def _rotated(stamp: Field, degrees: float) -> Field:
@@ -125,7 +127,7 @@ def finish(image: Image.Image, size: tuple[int, int], wording: Wording, seed: in
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     depth = 0.14 if {"dark", "eerie", "mysterious", "dramatic"} & {*wording.mood, *wording.tone} else 0.07
-    corners = 1 - np.float32(depth) * np.clip((x * x + y * y) - 0.75, 0, 1.3)
+    corners = 1 - depth * np.clip((x * x + y * y) - 0.75, 0, 1.3)
     pixels = np.asarray(image, np.float32) * corners[..., None] + tiles[..., None]
     return Image.fromarray(np.clip(pixels + 0.5, 0, 255).astype(np.uint8))
 
@@ -135,21 +137,20 @@ def _paper(grains: np.random.Generator) -> Field:
     tooth = grains.standard_normal((_TILE, _TILE), dtype=np.float32)
     wrapped = np.pad(np.clip(tooth * 40 + 128, 0, 255).astype(np.uint8), 8, mode="wrap")
     soft = np.asarray(Image.fromarray(wrapped).filter(ImageFilter.GaussianBlur(1.2)), np.float32)[8:-8, 8:-8]
-    return (soft - np.roll(soft, (1, 1), (0, 1))) * np.float32(0.42) + tooth * np.float32(1.5)
+    return (soft - np.roll(soft, (1, 1), (0, 1))) * 0.42 + tooth * 1.5
 
 
-def sign(image: Image.Image, box: tuple[int, int, int, int] | None = None) -> None:
-    """Write the house's mark small into the lower right corner (of the box), in whatever tone can just be read there."""
-    left, top, right, bottom = box or (0, 0, *image.size)
-    size = max(8, round(min(right - left, bottom - top) * 0.021))
+def sign(image: Image.Image) -> None:
+    """Write the house's mark small into the lower right corner, in whatever tone can just be read there."""
+    width, height = image.size
+    size = max(8, round(min(width, height) * 0.021))
     font = ImageFont.load_default(size)
     x0, y0, x1, y1 = font.getbbox(MARK)
     wide, high, lean = math.ceil(x1 - x0) + 2, math.ceil(y1 - y0) + 2, 0.22
     text = Image.new("L", (wide + round(high * lean) + 1, high))
     ImageDraw.Draw(text).text((1 - x0, 1 - y0), MARK, font=font, fill=255)
     text = text.transform(text.size, Image.Transform.AFFINE, (1, lean, -lean * high, 0, 1, 0), Image.Resampling.BICUBIC)
-    at = (right - text.width - round(size * 0.9), bottom - text.height - round(size * 0.8))
-    ground = image.convert("L").crop((*at, at[0] + text.width, at[1] + text.height)).resize((1, 1), Image.Resampling.BOX)
-    dark = int(np.asarray(ground)[0, 0]) > 115
-    ink = (24, 22, 28) if dark else (250, 246, 238)
-    image.paste(ink, (at[0], at[1]), text.point(lambda v: int(v * (0.5 if dark else 0.6))))
+    left, top = width - text.width - round(size * 0.9), height - text.height - round(size * 0.8)
+    under = image.convert("L").crop((left, top, left + text.width, top + text.height))
+    ink, strength = ((24, 22, 28), 0.5) if np.mean(np.asarray(under)) > 115 else ((250, 246, 238), 0.6)
+    image.paste(ink, (left, top), text.point(lambda value: int(value * strength)))

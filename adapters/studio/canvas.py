@@ -7,6 +7,7 @@ import functools
 import math
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +16,11 @@ from PIL import Image, ImageDraw, ImageFilter
 from adapters.studio.shapes import Outline
 from tools.colours import Rgb, oklch, rgb_of
 
-Field = npt.NDArray[np.float32]
+Field = npt.NDArray[np.floating[Any]]
 Tint = Rgb | tuple[Rgb, Rgb]
 """One colour, or the two that a surface runs from (lit side) to (shaded side)."""
 
 
-GREY = np.array([0.299, 0.587, 0.114], np.float32)
 AREA = 420_000
 """Pixels of a canvas; larger pictures are enlarged from it before paper and grain come on."""
 
@@ -54,13 +54,13 @@ class Canvas:
             shape = (int(down * self.high * 2**octave) + 3, int(across * self.wide * 2**octave) + 3)
             lattice = self._grains.standard_normal(shape, dtype=np.float32)
             smooth = Image.fromarray(lattice).resize((self.width, self.height), Image.Resampling.BICUBIC)
-            total += np.asarray(smooth) * np.float32(0.55**octave)
-        return total * np.float32(0.62)
+            total += np.asarray(smooth) * (0.55**octave)
+        return total * 0.62
 
     def ramp(self, stops: Sequence[Rgb], along: Field) -> Field:
         """The colours in turn as `along` runs from 0 to 1, mixed as the eye mixes them."""
         table = _ramp_table(tuple(stops))
-        return table[np.clip(along * 255, 0, 255).astype(np.uint8)]
+        return np.asarray(table[np.clip(along * 255, 0, 255).astype(np.uint8)])
 
     def wash(self, mask: Field, tint: Field | Rgb, opacity: float = 1.0) -> None:
         """Lay a colour or a field of colours over the canvas where the mask says so."""
@@ -68,20 +68,22 @@ class Canvas:
         if not len(rows):
             return
         cut = slice(int(rows[0]), int(rows[-1]) + 1)
-        part, amount = self.rgb[cut], (mask[cut] * np.float32(opacity))[..., None]
+        part, amount = self.rgb[cut], (mask[cut] * opacity)[..., None]
         colour = tint[cut] if isinstance(tint, np.ndarray) else as_float(tint)
         part += (colour - part) * amount
 
     def below(self, line: Field) -> Field:
         """A mask of everything under a line of heights, one per column."""
-        return np.clip((self.y - line[None, :]) * self.unit + 0.5, 0, 1)
+        return np.asarray(np.clip((self.y - line[None, :]) * self.unit + 0.5, 0, 1))
 
     def pigment(self, tint: Field, strength: float = 1.0) -> Field:
         """The colours as paint leaves them: uneven in patches and along the brush."""
-        uneven = np.float32(1) + np.float32(0.06 * strength) * self.blotch + np.float32(0.045 * strength) * self.streak
+        uneven = 1 + (0.06 * strength) * self.blotch + (0.045 * strength) * self.streak
         return tint * uneven[..., None]
 
-    def fill(self, outlines: Sequence[Outline], tint: Tint, opacity: float = 1.0, soft: float = 0.0, wet: float = 0.0) -> None:
+    def fill(
+        self, outlines: Sequence[Outline], tint: Tint, opacity: float = 1.0, soft: float = 0.0, wet: float = 0.0
+    ) -> None:
         """Paint the outlines. `soft` blurs their edge (units), `wet` darkens it as drying water does.
 
         With two colours the surface runs from the first, towards the light, to the second.
@@ -95,17 +97,17 @@ class Canvas:
         colour = self._surface(tint, rows, columns)
         if wet:
             colour = colour * (1 - wet * _rim(mask, max(1.5, 0.012 * self.unit)))[..., None]
-        part += (colour - part) * (mask * np.float32(opacity))[..., None]
+        part += (colour - part) * (mask * opacity)[..., None]
 
     def _surface(self, tint: Tint, rows: slice, columns: slice) -> Field:
         y, x = self.y[rows], self.x[:, columns]
-        first, second = (tint, tint) if isinstance(tint[0], int) else tint
+        pair = (tint, tint) if len(tint) == 3 else tint
         dx, dy = self.light
         lit = (x - x.mean()) * dx / max(float(np.ptp(x)), 1e-6) + (y - y.mean()) * dy / max(float(np.ptp(y)), 1e-6)
-        table = _ramp_table((first, second))  # type: ignore[arg-type]
+        table = _ramp_table(pair)
         base = table[np.clip((0.5 - lit + 0.12 * self.blotch[rows, columns]) * 255, 0, 255).astype(np.uint8)]
         uneven = 1 + 0.05 * self.blotch[rows, columns] + 0.05 * self.streak[rows, columns]
-        return base * uneven[..., None].astype(np.float32)
+        return np.asarray(base * uneven[..., None])
 
     def _drawn(self, outlines: Sequence[Outline], soft: float) -> tuple[Field, int, int] | None:
         xs = [x for outline in outlines for x, _ in outline]
@@ -125,12 +127,12 @@ class Canvas:
         image = image.reduce(2)
         if soft:
             image = image.filter(ImageFilter.GaussianBlur(soft * self.unit))
-        return np.asarray(image, np.float32) / np.float32(255), top, left
+        return np.asarray(image, np.float32) / 255, top, left
 
     def glow(self, x: float, y: float, radius: float, tint: Rgb, opacity: float) -> None:
         """Light that falls off from a point; it only ever brightens."""
-        distance = ((self.x - x) ** 2 + (self.y - y) ** 2) / np.float32(radius * radius)
-        amount = np.exp(-distance) * np.float32(opacity)
+        distance = ((self.x - x) ** 2 + (self.y - y) ** 2) / (radius * radius)
+        amount = np.exp(-distance) * opacity
         self.rgb += np.maximum(as_float(tint) - self.rgb, 0) * amount[..., None]
 
     def image(self) -> Image.Image:
@@ -145,8 +147,13 @@ def shifted(field: Field, down: int, right: int) -> Field:
     return padded[top : top + field.shape[0], left : left + field.shape[1]]
 
 
+def grey_of(rgb: Field) -> Field:
+    """Luma of every pixel, 0..1."""
+    return np.asarray(0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2])
+
+
 def as_float(rgb: Rgb) -> Field:
-    return np.array(rgb, np.float32) / np.float32(255)
+    return np.array(rgb, np.float32) / 255
 
 
 def mixed(a: Rgb, b: Rgb, share: float) -> Rgb:
@@ -168,25 +175,22 @@ def lighter(rgb: Rgb, by: float) -> Rgb:
 
 def _rim(mask: Field, radius: float) -> Field:
     image = Image.fromarray((mask * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius))
-    inner = np.asarray(image, np.float32) / np.float32(255)
-    return np.clip(mask - inner, 0, 1)
+    inner = np.asarray(image, np.float32) / 255
+    return np.asarray(np.clip(mask - inner, 0, 1))
 
 
 @functools.lru_cache(maxsize=4096)
 def _ramp_table(stops: tuple[Rgb, ...]) -> Field:
-    labs = np.array([(light, c * math.cos(math.radians(h)), c * math.sin(math.radians(h))) for light, c, h in map(oklch, stops)])
+    labs = np.array(
+        [(light, c * math.cos(math.radians(h)), c * math.sin(math.radians(h))) for light, c, h in map(oklch, stops)]
+    )
     at = np.linspace(0, len(stops) - 1, 256)
     lab = np.stack([np.interp(at, np.arange(len(stops)), labs[:, i]) for i in range(3)], axis=1)
     l_ = (lab @ np.array([1.0, 0.3963377774, 0.2158037573])) ** 3
     m_ = (lab @ np.array([1.0, -0.1055613458, -0.0638541728])) ** 3
     s_ = (lab @ np.array([1.0, -0.0894841775, -1.2914855480])) ** 3
-    lms = np.stack([l_, m_, s_], axis=1)
-    matrix = np.array(
-        [
-            [4.0767416621, -3.3077115913, 0.2309699292],
-            [-1.2684380046, 2.6097574011, -0.3413193965],
-            [-0.0041960863, -0.7034186147, 1.7076147010],
-        ]
-    )
-    linear = np.clip(lms @ matrix.T, 0, 1)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
+    red = 4.0767416621 * l_ - 3.3077115913 * m_ + 0.2309699292 * s_
+    green = -1.2684380046 * l_ + 2.6097574011 * m_ - 0.3413193965 * s_
+    blue = -0.0041960863 * l_ - 0.7034186147 * m_ + 1.7076147010 * s_
+    linear = np.clip(np.stack([red, green, blue], axis=1), 0, 1)
+    return np.asarray(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055), np.float32)

@@ -101,7 +101,7 @@ def hour_of(wording: Wording) -> str:
     if {"fog", "rain", "cloud"} & {*wording.weather} or "melancholic" in wording.mood:
         return "grey"
     by_mood = {"dramatic": "sunset", "cosy": "golden", "mysterious": "dusk", "romantic": "dawn", "joyful": "day"}
-    return next((by_mood[mood] for mood in wording.mood if mood in by_mood), "")  or _default_hour(wording)
+    return next((by_mood[mood] for mood in wording.mood if mood in by_mood), "") or _default_hour(wording)
 
 
 def _default_hour(wording: Wording) -> str:
@@ -110,6 +110,10 @@ def _default_hour(wording: Wording) -> str:
     return "dawn" if {"calm", "minimal"} & {*wording.mood} or "soft" in wording.tone else "day"
 
 
+_OWN_COLOUR = frozenset(
+    {"boat", "bird", "cat", "dog", "fish", "flower", "cup", "fruit", "balloon", "lighthouse", "bridge", "house", "tree"}
+)
+"""Things that are painted in the colour the prompt gave them; those of `_BOUND_ROLES` bend the palette instead."""
 _WORN_BY = {
     "clothes": {"portrait", "man", "person"},
     "hair": {"portrait", "man"},
@@ -135,7 +139,9 @@ _BOUND_ROLES = {
 
 
 def _is_shown(thing: str, wording: Wording) -> bool:
-    return thing not in _WORN_BY or not _WORN_BY[thing].isdisjoint(wording.subject)
+    if thing in _WORN_BY:
+        return not _WORN_BY[thing].isdisjoint(wording.subject)
+    return thing in _BOUND_ROLES or thing in _OWN_COLOUR
 
 
 def _towards(roles: dict[str, Rgb], anchors: list[Lch], rng: random.Random) -> dict[str, Rgb]:

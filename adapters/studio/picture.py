@@ -6,9 +6,9 @@ import random
 import numpy as np
 from PIL import Image, ImageFilter
 
-from adapters.studio import land, life, sky, still, town, water
+from adapters.studio import abstract, land, life, portrait, sky, still, town, trees, water
 from adapters.studio.brush import brush_over, finish, sign
-from adapters.studio.canvas import GREY, Canvas, Field
+from adapters.studio.canvas import Canvas, Field, grey_of
 from adapters.studio.palette import mix_palette
 from adapters.studio.plan import Plan, make_plan
 from tools.wording import Wording
@@ -56,7 +56,7 @@ def paint_subject(c: Canvas, plan: Plan) -> None:
     alone = "person" not in subjects
     outdoors = {*subjects} - {"abstract"} or plan.wording.time or plan.wording.weather or "sky" in plan.wording.part
     if says("portrait", "man") and alone:
-        still.paint_portrait(c, plan)
+        portrait.paint_portrait(c, plan)
     elif says("cup") and alone:
         still.paint_cup(c, plan)
     elif says("fruit") and alone:
@@ -65,13 +65,13 @@ def paint_subject(c: Canvas, plan: Plan) -> None:
         still.paint_flowers(c, plan)
     elif "space" in subjects:
         sky.paint_sky(c, plan)
-        still.paint_planet(c, plan)
+        abstract.paint_planet(c, plan)
     elif says("fish") and not says("boat"):
         life.paint_pond(c, plan)
     elif outdoors:
         paint_place(c, plan)
     else:
-        still.paint_abstract(c, plan)
+        abstract.paint_abstract(c, plan)
 
 
 def paint_place(c: Canvas, plan: Plan) -> None:
@@ -86,10 +86,12 @@ def paint_place(c: Canvas, plan: Plan) -> None:
     if says("forest") and not says(*_CLEARING):
         land.paint_forest(c, plan, deep=not wet)
     _paint_ground(c, plan, wet)
+    if says("lake", "sea", "city") and not says("boat", "forest") and says("house", "tree", "cat", "dog"):
+        land.paint_bank(c, plan)
     if says("fog"):
         sky.paint_fog(c, plan)
     if says("forest") and says(*_CLEARING):
-        land.paint_grove(c, plan, bare=wet)
+        trees.paint_grove(c, plan, bare=wet)
     _paint_things(c, plan)
 
 
@@ -110,7 +112,7 @@ def _paint_ground(c: Canvas, plan: Plan, wet: bool) -> None:
         if says("river"):
             water.paint_river(c, plan, plan.horizon + 0.02)
         elif says("mountain") and not says("minimal", "person", "forest"):
-            land.paint_firs(c, plan)
+            trees.paint_firs(c, plan)
 
 
 def _mirrors(c: Canvas, plan: Plan, wet: bool) -> bool:
@@ -118,7 +120,9 @@ def _mirrors(c: Canvas, plan: Plan, wet: bool) -> bool:
     says = plan.says
     if says("lake", "bridge", "city") or (says("boat") and says("mountain", "forest", "village")):
         return not says("desert")
-    bare = says("mountain") and not wet and not says("house", "village", "river", "hill", "tree", "person", "dog", "cat")
+    bare = (
+        says("mountain") and not wet and not says("house", "village", "river", "hill", "tree", "person", "dog", "cat")
+    )
     return bare and not says("desert", "forest") and c.rng.random() < 0.45
 
 
@@ -129,7 +133,7 @@ def _paint_things(c: Canvas, plan: Plan) -> None:
         ("village", town.paint_village),
         ("balloon", life.paint_balloons),
         ("house", town.paint_house),
-        ("tree", town.paint_lone_tree),
+        ("tree", trees.paint_lone_tree),
         ("boat", life.paint_boat),
         ("bird", life.paint_birds),
         ("grass", land.paint_grass),
@@ -142,14 +146,16 @@ def _paint_things(c: Canvas, plan: Plan) -> None:
 
 
 def _grows(plan: Plan) -> bool:
-    dry = plan.says("sea", "boat", "lake", "desert", "city", "lighthouse", "bridge", "minimal", "emptiness", "river", "snow")
+    dry = plan.says(
+        "sea", "boat", "lake", "desert", "city", "lighthouse", "bridge", "minimal", "emptiness", "river", "snow"
+    )
     return not dry and plan.says("hill", "flower", "spring", "summer", "cat", "dog", "house", "tree")
 
 
 def graded(c: Canvas, wording: Wording) -> Image.Image:
     """The canvas with the tones that hold for a whole picture: monochrome, sepia, contrast, softness, ink."""
     tone = wording.tone
-    grey = (c.rgb @ GREY)[..., None]
+    grey = grey_of(c.rgb)[..., None]
     if "sepia" in tone or "monochrome" in tone:
         low, high = np.percentile(grey[::7, ::7], (1.5, 98.5))
         grey = np.clip((grey - low) / max(float(high - low), 0.2), 0, 1).astype(np.float32)
@@ -173,8 +179,8 @@ def graded(c: Canvas, wording: Wording) -> Image.Image:
 def _draw_in_ink(c: Canvas, grey: Field, colour: float) -> None:
     """Contours and thin washes on paper; `colour` is how much of the paint's own stays."""
     levels = Image.fromarray((np.clip(grey, 0, 1) * 255).astype(np.uint8))
-    blurred = np.asarray(levels.filter(ImageFilter.GaussianBlur(2.5)), np.float32) / np.float32(255)
+    blurred = np.asarray(levels.filter(ImageFilter.GaussianBlur(2.5)), np.float32) / 255
     lines = np.clip((blurred - grey) * 9 - 0.08, 0, 1)
     tone = np.clip(grey * 0.9 + 0.2, 0, 1)
     wash = c.ramp([(34, 32, 40), (150, 148, 150), (232, 228, 218), (250, 247, 238)], tone)
-    c.rgb[:] = (wash + (c.rgb - wash) * np.float32(colour)) * (1 - 0.85 * lines[..., None])
+    c.rgb[:] = (wash + (c.rgb - wash) * colour) * (1 - 0.85 * lines[..., None])

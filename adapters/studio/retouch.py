@@ -6,9 +6,9 @@ import re
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-from adapters.studio import life, sky, town
+from adapters.studio import life, sky, trees
 from adapters.studio.brush import brush_over, finish, sign
-from adapters.studio.canvas import GREY, Canvas, Field, mixed
+from adapters.studio.canvas import Canvas, Field, grey_of, mixed
 from adapters.studio.picture import graded, number_of, planned, underpaint
 from adapters.studio.plan import Plan
 from adapters.studio.work import Work
@@ -82,7 +82,9 @@ def outpaint(work: Work, wording: Wording, start: Image.Image) -> Image.Image:
     far = _pixels(underpaint(wording, work.prompt, work.size, work.seed), c)
     scale = c.width / width
     gap_x = np.maximum(np.maximum(left * scale - np.arange(c.width), np.arange(c.width) - (width - right) * scale), 0)
-    gap_y = np.maximum(np.maximum(top * scale - np.arange(c.height), np.arange(c.height) - (height - bottom) * scale), 0)
+    gap_y = np.maximum(
+        np.maximum(top * scale - np.arange(c.height), np.arange(c.height) - (height - bottom) * scale), 0
+    )
     distance = np.hypot(gap_x[None, :], gap_y[:, None]).astype(np.float32)
     share = np.clip(distance / max(1.0, 0.8 * max(left, right, top, bottom) * scale) * 1.1 + 0.1 * c.blotch, 0, 1)
     c.rgb += (far - c.rgb) * (share**1.2)[..., None]
@@ -114,21 +116,26 @@ def _canvas(work: Work, image: Image.Image) -> Canvas:
 
 def _pixels(image: Image.Image, c: Canvas) -> Field:
     small = image.resize((c.width, c.height), Image.Resampling.LANCZOS, reducing_gap=3)
-    return np.asarray(small, np.float32) / np.float32(255)
+    return np.asarray(small, np.float32) / 255
 
 
 def _recolour(c: Canvas, plan: Plan, share: float) -> None:
     """Move every tone towards the palette's colour of that lightness."""
     roles = ("dark", "near", "mid", "sky0", "sky1", "sky2", "paper")
     ladder = sorted((plan.palette[role] for role in roles), key=sum)
-    grey = c.rgb @ GREY
+    grey = grey_of(c.rgb)
     low, high = np.percentile(grey[::5, ::5], (1, 99))
     tone = np.clip((grey - low) / max(float(high - low), 0.15), 0, 1).astype(np.float32)
-    c.rgb += (c.pigment(c.ramp(ladder, tone)) - c.rgb) * np.float32(share)
+    c.rgb += (c.pigment(c.ramp(ladder, tone)) - c.rgb) * share
 
 
 def _add_things(c: Canvas, plan: Plan) -> None:
-    for word, paint in (("balloon", life.paint_balloons), ("boat", life.paint_boat), ("cat", life.paint_cat), ("dog", life.paint_dog)):
+    for word, paint in (
+        ("balloon", life.paint_balloons),
+        ("boat", life.paint_boat),
+        ("cat", life.paint_cat),
+        ("dog", life.paint_dog),
+    ):
         if word in plan.wording.subject:
             paint(c, plan)
     if "bird" in plan.wording.subject:
@@ -136,7 +143,7 @@ def _add_things(c: Canvas, plan: Plan) -> None:
     if "person" in plan.wording.subject:
         life.paint_figure(c, plan)
     if "tree" in plan.wording.subject:
-        town.paint_tree(c, plan, plan.focus[0], min(plan.focus[1] + 0.1, c.high * 0.95), 0.5)
+        trees.paint_tree(c, plan, plan.focus[0], min(plan.focus[1] + 0.1, c.high * 0.95), 0.5)
 
 
 def _step_aside(image: Image.Image, rng: random.Random) -> Image.Image:
@@ -154,7 +161,7 @@ def _step_aside(image: Image.Image, rng: random.Random) -> Image.Image:
 
 
 def _veil(c: Canvas, x: float, y: float) -> Field:
-    return np.asarray(np.exp(-((c.x - np.float32(x)) ** 2 + (c.y - np.float32(y)) ** 2) / np.float32(0.3)), np.float32)
+    return np.asarray(np.exp(-((c.x - x) ** 2 + (c.y - y) ** 2) / 0.3), np.float32)
 
 
 def _finished(painted: Image.Image, work: Work, wording: Wording) -> Image.Image:

@@ -8,6 +8,17 @@ Point = tuple[float, float]
 Outline = list[Point]
 
 
+def path(text: str) -> Outline:
+    """Points written "x y  x y …"."""
+    numbers = [float(word) for word in text.split()]
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def curve(text: str) -> Outline:
+    """A closed curve through the points of `path`."""
+    return smooth(path(text), closed=True)
+
+
 def disc(x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0, steps: int = 40) -> Outline:
     """An ellipse, turned by `turn` radians."""
     ry = rx if ry is None else ry
@@ -35,10 +46,11 @@ def smooth(knots: Sequence[Point], closed: bool = False, steps: int = 6) -> Outl
     n = len(knots)
     out: Outline = []
     for i in range(n if closed else n - 1):
-        p0, p1, p2, p3 = (
-            knots[(i + k) % n] if closed else knots[min(max(i + k, 0), n - 1)] for k in (-1, 0, 1, 2)
-        )
-        out += [(_spline(p0[0], p1[0], p2[0], p3[0], s / steps), _spline(p0[1], p1[1], p2[1], p3[1], s / steps)) for s in range(steps)]
+        p0, p1, p2, p3 = (knots[(i + k) % n] if closed else knots[min(max(i + k, 0), n - 1)] for k in (-1, 0, 1, 2))
+        out += [
+            (_spline(p0[0], p1[0], p2[0], p3[0], s / steps), _spline(p0[1], p1[1], p2[1], p3[1], s / steps))
+            for s in range(steps)
+        ]
     return out if closed else [*out, knots[-1]]
 
 

@@ -11,10 +11,10 @@ from adapters.studio.sky import paint_glitter
 
 def paint_sea(c: Canvas, plan: Plan) -> None:
     top = plan.horizon
-    depth = np.clip((c.y - np.float32(top)) / np.float32(max(c.high - top, 0.05)), 0, 1)
+    depth = np.clip((c.y - top) / max(c.high - top, 0.05), 0, 1)
     far = mixed(plan.palette["water0"], plan.palette["sky2"], 0.3)
     swell = 0.05 * c.noise(1.5, 16, 3) * (0.4 + depth)
-    mask = np.clip((c.y - np.float32(top)) * c.unit + 0.5, 0, 1) * np.ones_like(c.x)
+    mask = np.clip((c.y - top) * c.unit + 0.5, 0, 1) * np.ones_like(c.x)
     c.wash(mask, c.pigment(c.ramp([far, plan.palette["water0"], plan.palette["water1"]], depth + swell)))
     if plan.says("storm", "stormy", "wind"):
         _breakers(c, plan)
@@ -26,7 +26,7 @@ def paint_sea(c: Canvas, plan: Plan) -> None:
 
 
 def _far_line(c: Canvas, plan: Plan) -> None:
-    band = np.exp(-(((c.y - np.float32(plan.horizon)) / np.float32(0.006)) ** 2)) * np.ones_like(c.x)
+    band = np.exp(-(((c.y - plan.horizon) / 0.006) ** 2)) * np.ones_like(c.x)
     c.wash(band, mixed(plan.palette["sky2"], plan.palette["light"], 0.4), 0.45)
 
 
@@ -39,7 +39,9 @@ def _dabs(c: Canvas, plan: Plan, top: float, mirror: bool) -> None:
         for _ in range(int(count * c.wide * (0.35 if mirror else 1))):
             depth = c.rng.random() ** 1.35
             size = (0.02 + 0.13 * depth) * c.rng.uniform(0.5, 1.5)
-            dabs.append(lens(c.rng.uniform(-0.05, c.wide), top + 0.006 + (c.high - top) * depth, size, 0.012 * depth + 0.0018))
+            dabs.append(
+                lens(c.rng.uniform(-0.05, c.wide), top + 0.006 + (c.high - top) * depth, size, 0.012 * depth + 0.0018)
+            )
         c.fill(dabs, tint, opacity)
 
 
@@ -50,17 +52,17 @@ def _breakers(c: Canvas, plan: Plan) -> None:
         depth = (i + 1) / 6
         base = plan.horizon + (c.high - plan.horizon) * depth**1.4 * 0.95
         tall, length = 0.02 + 0.11 * depth, 0.16 + 0.5 * depth
-        phase = (c.x[0] + np.float32(c.rng.uniform(0, 3))) / np.float32(length) + 0.25 * c.noise(2, 0.01)[0]
+        phase = (c.x[0] + c.rng.uniform(0, 3)) / length + 0.25 * c.noise(2, 0.01)[0]
         lean = phase - 0.09 * np.sin(2 * np.pi * phase)
         crest = (0.5 + 0.5 * np.sin(2 * np.pi * lean)) ** 1.7
-        line = np.float32(base) - np.float32(tall) * (crest * (0.75 + 0.4 * c.noise(1.5, 0.01)[0]))
-        drop = np.clip((c.y - line[None, :]) / np.float32(tall * 1.6), 0, 1)
+        line = base - tall * (crest * (0.75 + 0.4 * c.noise(1.5, 0.01)[0]))
+        drop = np.clip((c.y - line[None, :]) / (tall * 1.6), 0, 1)
         body = mixed(plan.palette["water0"], plan.palette["water1"], 0.25 + 0.6 * depth)
         face = c.ramp([lighter(body, 0.14), body, lighter(body, -0.08)], drop + 0.22 * c.noise(4, 22, 2))
         c.wash(c.below(line), c.pigment(face, 1.4))
         lace = np.exp(-drop * 9) * np.clip(crest[None, :] * 1.6 - 0.45 + 0.5 * c.noise(30, 30, 2), 0, 1)
         c.wash(lace * c.below(line), foam, 0.95)
-        spray = np.clip(c.noise(60, 60) - 0.9, 0, 1) * np.exp(-np.abs(c.y - line[None, :]) / np.float32(0.03)) * 2
+        spray = np.clip(c.noise(60, 60) - 0.9, 0, 1) * np.exp(-np.abs(c.y - line[None, :]) / 0.03) * 2
         c.wash(spray * crest[None, :] * depth, foam, 0.8)
 
 
@@ -70,7 +72,7 @@ def paint_lake(c: Canvas, plan: Plan, top: float, shore: bool = True) -> None:
     above = Image.fromarray((np.clip(c.rgb[:row], 0, 1) * 255).astype(np.uint8))
     rows = c.height - row
     flipped = above.transpose(Image.Transpose.FLIP_TOP_BOTTOM).resize((c.width, max(rows, int(row * 0.9))))
-    mirrored = np.asarray(flipped.crop((0, 0, c.width, rows)), np.float32) / np.float32(255)
+    mirrored = np.asarray(flipped.crop((0, 0, c.width, rows)), np.float32) / 255
     depth = np.linspace(0, 1, rows, dtype=np.float32)[:, None]
     ripple = (c.noise(3, 40, 2)[row:] * (2 + 9 * depth) * c.unit / 640).astype(np.int32)
     columns = np.clip(np.arange(c.width)[None, :] + ripple, 0, c.width - 1)
@@ -79,14 +81,17 @@ def paint_lake(c: Canvas, plan: Plan, top: float, shore: bool = True) -> None:
     c.rgb[row:] = mirrored * 0.9 + (water - mirrored * 0.9) * (0.22 + 0.4 * depth)[..., None]
     _dabs(c, plan, top, mirror=True)
     if shore:
-        edge = np.exp(-(((c.y - np.float32(top)) / np.float32(0.004)) ** 2)) * np.clip(0.6 + c.noise(6, 1, 2), 0, 1)
+        edge = np.exp(-(((c.y - top) / 0.004) ** 2)) * np.clip(0.6 + c.noise(6, 1, 2), 0, 1)
         c.wash(edge, plan.palette["paper"], 0.5)
 
 
 def paint_river(c: Canvas, plan: Plan, top: float) -> None:
     """A bright band winding from the horizon into the foreground."""
     x, side = plan.lamp[0] * 0.5 + c.wide * 0.25, 1 if plan.flip else -1
-    bends = [side * (0.02 + 0.24 * i / 6) * turn * c.rng.uniform(0.5, 1.25) for i, turn in enumerate((1, 0.8, -0.8, -0.6, 0.7, 0.6, -0.2))]
+    bends = [
+        side * (0.02 + 0.24 * i / 6) * turn * c.rng.uniform(0.5, 1.25)
+        for i, turn in enumerate((1, 0.8, -0.8, -0.6, 0.7, 0.6, -0.2))
+    ]
     knots_left, knots_right = [], []
     for i in range(7):
         depth = i / 6
@@ -105,16 +110,18 @@ def paint_river(c: Canvas, plan: Plan, top: float) -> None:
         depth = c.rng.random()
         y = top + (c.high - top) * depth**1.25
         bend = float(np.interp(depth, np.arange(7) / 6, bends))
-        streaks.append(lens(x + bend + c.rng.uniform(-0.09, 0.09) * depth, y, 0.01 + 0.09 * depth, 0.002 + 0.005 * depth))
+        streaks.append(
+            lens(x + bend + c.rng.uniform(-0.09, 0.09) * depth, y, 0.01 + 0.09 * depth, 0.002 + 0.005 * depth)
+        )
     c.fill(streaks, mixed(plan.palette["light"], plan.palette["sky2"], 0.4), 0.55)
 
 
 def paint_beach(c: Canvas, plan: Plan) -> None:
     """A strip of sand across a lower corner, and the last thin wave on it."""
-    slope = np.float32(0.24 if plan.flip else -0.24)
-    line = np.float32(c.high * 0.87) + slope * (c.x[0] - np.float32(c.wide / 2)) + 0.025 * c.noise(1.2, 0.01)[0]
+    slope = 0.24 if plan.flip else -0.24
+    line = (c.high * 0.87) + slope * (c.x[0] - (c.wide / 2)) + 0.025 * c.noise(1.2, 0.01)[0]
     for rise, tint, opacity in ((0.035, plan.palette["paper"], 0.75), (0.012, plan.palette["water0"], 0.5)):
-        c.wash(c.below(line - np.float32(rise)), tint, opacity)
+        c.wash(c.below(line - rise), tint, opacity)
     sand = mixed((226, 200, 158), plan.palette["sky2"], 0.35)
-    drop = np.clip((c.y - line[None, :]) / np.float32(0.25), 0, 1)
+    drop = np.clip((c.y - line[None, :]) / 0.25, 0, 1)
     c.wash(c.below(line), c.pigment(c.ramp([lighter(sand, -0.12), sand, lighter(sand, 0.03)], drop * 3), 1.4))

@@ -1,49 +1,45 @@
-"""AI: models by name, and what vendors' adapters need. This build has the built-in models only."""
+"""AI: chat and vision models by name, the vendors' keys, and the HTTP client for their APIs."""
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+
+import httpx
+from langchain_core.language_models import BaseChatModel
 
 from app.settings import SettingError, Settings
+from tools.ai import BUILTIN
 from tools.errors import Invalid
 
-if TYPE_CHECKING:
-    import httpx
-    from langchain_core.language_models import BaseChatModel
-
-BUILTIN = "builtin"
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 10.0
+MODELS = (BUILTIN,)
+"""The models of this build, by name."""
 
 
 class Models:
-    """Keys and one HTTP client; its calls have a deadline that is a little longer than VENDOR_SECONDS."""
+    """What `tools.env.AI` asks for."""
 
-    def __init__(self, keys: Mapping[str, str], http: "httpx.AsyncClient") -> None:
-        self._keys, self._http = keys, http
+    def __init__(self, keys: Mapping[str, str], http: httpx.AsyncClient) -> None:
+        self.keys = MappingProxyType(dict(keys))
+        self.http = http
 
-    @property
-    def keys(self) -> Mapping[str, str]:
-        return self._keys
-
-    @property
-    def http(self) -> "httpx.AsyncClient":
-        return self._http
-
-    def chat_model(self, name: str) -> "BaseChatModel":
-        raise Invalid("there is no chat model in this build", code="model_not_available", detail={"model": name})
+    def chat_model(self, name: str) -> BaseChatModel:
+        raise Invalid(f"there is no chat model {name!r} in this build", code="unknown_model")
 
 
 @contextlib.asynccontextmanager
 async def open_ai(settings: Settings) -> AsyncIterator[Models]:
-    """Fails: SettingError when a default model is named that this build does not have."""
-    import httpx
+    """The models and the vendors' HTTP client, closed at the end.
 
-    for name, model in {
-        "DEFAULT_MODEL_REASONING": settings.default_model_reasoning,
-        "DEFAULT_MODEL_VISION": settings.default_model_vision,
-    }.items():
-        if model != BUILTIN:
-            raise SettingError(f"{name} must be {BUILTIN} in this version, not {model!r}")
-    timeout = httpx.Timeout(settings.vendor_seconds + CONNECT_SECONDS, connect=CONNECT_SECONDS)
-    async with httpx.AsyncClient(trust_env=False, timeout=timeout) as http:
+    Fails: SettingError when a default model is set that this build does not have.
+    """
+    _check("DEFAULT_MODEL_REASONING", settings.default_model_reasoning)
+    _check("DEFAULT_MODEL_VISION", settings.default_model_vision)
+    deadlines = httpx.Timeout(settings.vendor_seconds, connect=CONNECT_SECONDS)
+    async with httpx.AsyncClient(timeout=deadlines, trust_env=False, follow_redirects=False) as http:
         yield Models(settings.vendor, http)
+
+
+def _check(setting: str, model: str) -> None:
+    if model not in MODELS:
+        raise SettingError(f"{setting} is {model}, but this build has only: {', '.join(MODELS)}")

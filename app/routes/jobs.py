@@ -1,7 +1,6 @@
 """Jobs: submit, look, cancel, and try one item again."""
 
 import re
-import secrets
 from typing import Annotated, Any
 
 import msgspec
@@ -24,7 +23,6 @@ from tools.rows import Attempt, Item, ItemError, Job, JobRequest, Kind, Progress
 MAX_ITEMS = 64
 TOKEN_KEY = re.compile(r"(?![+-]?\d+(\.\d*)?$)[A-Za-z0-9_.+/~-][A-Za-z0-9_.+/~:-]{0,254}")
 QUOTED_KEY = re.compile(r'"([\x20-\x21\x23-\x5b\x5d-\x7e]{1,255})"')
-NEEDS_START = frozenset({"edit", "inpaint", "outpaint", "variation", "upscale"})
 RETRYABLE = frozenset({"failed", "refused", "uncertain", "cancelled"})
 PARENT = "SELECT id FROM image_progressions WHERE id = :id AND project_id = :project_id"
 
@@ -261,11 +259,9 @@ def job_request(data: SubmitJob) -> JobRequest:
         raise Invalid("quotes are not available in this version", code="not_available", detail={"field": "dryRun"})
     if data.fallback:
         raise Invalid("fallback is not available in this version", code="not_available", detail={"field": "fallback"})
-    if kind in NEEDS_START and not data.start_image_url:
-        raise Invalid(f"{kind} needs a startImageUrl", code="start_image_missing", detail={"field": "startImageUrl"})
-    if (kind == "inpaint") != (data.mask_image_url is not None):
+    if kind != "inpaint" and data.mask_image_url:
         raise Invalid(
-            "maskImageUrl goes with kind inpaint, and inpaint needs one",
+            "maskImageUrl goes with kind inpaint",
             code="mask_mismatch",
             detail={"field": "maskImageUrl"},
         )
@@ -307,7 +303,7 @@ def places(env: Env, wanted: JobRequest) -> list[Place]:
 
     Fails: Invalid (422) from the router, or when there are more than MAX_ITEMS.
     """
-    found = router.spread(env, wanted, wanted.seed if wanted.seed is not None else secrets.randbelow(2**31 - 64))
+    found = router.spread(env, wanted)
     if len(found) > MAX_ITEMS:
         raise Invalid(f"one job may have at most {MAX_ITEMS} items", code="too_many_items", detail={"max": MAX_ITEMS})
     return found

@@ -19,9 +19,9 @@ from typing import Any, cast
 
 import httpx
 import pytest
+
 from app.bindings.queue import RedisQueue, open_queue
 from app.bindings.redis import RedisServer, open_redis
-
 from tests.pages import Line, add_image, add_project, client_of, pages_env, publish, site, small_app, until
 from tests.parts import settings
 from tools import artifacts
