@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 
 from app.settings import SettingError, Settings
+from tools import templates
 from tools.env import Env
 from tools.errors import Unavailable
 
@@ -82,6 +83,7 @@ class Life:
         self.exit_code = REFUSED if setting is not None else FAILED
 
     async def _live(self, env: Env, settings: Settings, jobs: bool) -> None:
+        await templates.publish_templates(env)
         self.env, self._working = env, jobs
         log.info("ready")
         try:

@@ -111,7 +111,7 @@ def spread(state: JobState) -> list[Send] | Literal["finish"]:
 async def buy(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     """Ledger, vendor, BUCKET."""
     env, run = runtime.context, run_of()
-    async with ticking(env, run, state["item_id"], "generate"):
+    async with ticking(env, run, state["item_id"]):
         bought = await purchase.buy(env, run, await jobs.get(env, run.job_id), state["item_id"])
     return {"alive": bought is not None}
 
@@ -135,7 +135,7 @@ async def deliver(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     env, run = runtime.context, run_of()
     item, attempt = await _bought(env, state["item_id"])
     if item.ended_at is None and item.progression_id is None:
-        async with ticking(env, run, item.id, "deliver"):
+        async with ticking(env, run, item.id):
             progression_id = derived_id(item.id, "progression")
             data = await env.BUCKET.get(str(item.original_r2_key))
             url = await images.upload_delivery(env, progression_id, data)

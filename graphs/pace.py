@@ -8,15 +8,14 @@ from tools import ledger
 from tools.env import Env
 from tools.errors import PicassoError
 from tools.ledger import Run
-from tools.rows import Stage
 
 TICK_SECONDS = 4.0
 
 
 @contextlib.asynccontextmanager
-async def ticking(env: Env, run: Run, item_id: str, stage: Stage) -> AsyncIterator[None]:
-    """Tell every few seconds, while the block runs, that the item still is in `stage`."""
-    ticks = asyncio.create_task(_tick(env, run, item_id, stage))
+async def ticking(env: Env, run: Run, item_id: str) -> AsyncIterator[None]:
+    """Tell every few seconds, while the block runs, where the item still is."""
+    ticks = asyncio.create_task(_tick(env, run, item_id))
     try:
         yield
     finally:
@@ -25,9 +24,9 @@ async def ticking(env: Env, run: Run, item_id: str, stage: Stage) -> AsyncIterat
             await ticks
 
 
-async def _tick(env: Env, run: Run, item_id: str, stage: Stage) -> None:
+async def _tick(env: Env, run: Run, item_id: str) -> None:
     while True:
         await asyncio.sleep(TICK_SECONDS)
         # A tick that cannot be written is no reason to end the step: the step itself will find out.
         with contextlib.suppress(PicassoError):
-            await ledger.advance(env, run, item_id, stage)
+            await ledger.tick(env, run, item_id)

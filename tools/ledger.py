@@ -228,6 +228,14 @@ async def advance(env: Env, run: Run, item_id: str, stage: Stage, fraction: floa
         await _advance(ledger, item_id, stage, fraction)
 
 
+async def tick(env: Env, run: Run, item_id: str) -> None:
+    """Tell again where a running item stands."""
+    async with change(env, run) as ledger:
+        item = await ledger.tx.one(ITEM, Item, id=item_id)
+        if item and item.status == "running" and item.stage:
+            ledger.tell(Progress(**_about(item), progress=item.progress, stage=item.stage))
+
+
 async def _advance(ledger: Change, item_id: str, stage: Stage, fraction: float = 0.0) -> None:
     begin, end = BEGINS[stage], min([at for at in BEGINS.values() if at > BEGINS[stage]], default=1.0)
     progress = begin + (end - begin) * min(max(fraction, 0.0), 1.0)

@@ -76,6 +76,22 @@ def step(name: str, *, retry: bool = True) -> Callable[[Callable[P, Awaitable[T]
     return wrap
 
 
+async def patiently(effect: Callable[[], Awaitable[T]], seconds: float = 600.0) -> T:
+    """Repeat an effect while it is `Unavailable`: for what must not be given up lightly, with paid bytes in hand.
+
+    Fails: Unavailable, the last one, once `seconds` have passed.
+    """
+    end, pause = time.monotonic() + seconds, 0.25
+    while True:
+        try:
+            return await effect()
+        except Unavailable:
+            if time.monotonic() + pause > end:
+                raise
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+            pause = min(pause * 2, 5.0)
+
+
 def _line(name: str, started: float, error: BaseException | None) -> None:
     fields: dict[str, Any] = {
         **bound_fields(),
