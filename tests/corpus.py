@@ -159,6 +159,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: encoded(textured(), "PNG")[:33] + chunk(b"IDAT", b"garbage") + chunk(b"IEND", b""),
         DAMAGED,
     ),
+    "png-palette-missing": (lambda: png(1, 1, kind=3, rows=b"\0\0"), DAMAGED),
     "png-88-megapixels": (lambda: png(9400, 9400, rows=b"\0"), PIXELS),
     "png-177-megapixels": (lambda: png(13300, 13300, rows=b"\0"), PIXELS),
     "png-900-megapixels": (lambda: png(30000, 30000, rows=b"\0"), PIXELS),

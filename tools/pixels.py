@@ -41,12 +41,13 @@ UNREADABLE = (
     LookupError,
     TypeError,
     AttributeError,
+    AssertionError,
     EOFError,
     RuntimeError,
     struct.error,
     zlib.error,
 )
-"""What Pillow raises on broken bytes, found by fuzzing."""
+"""What Pillow raises on broken bytes."""
 ORIENTATION = 0x0112
 UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -74,8 +75,8 @@ class Facts(msgspec.Struct, frozen=True):
 def inspect(data: bytes) -> Facts:
     """Decode every pixel and tell what the image is."""
     image = _opened(data)
-    _load(image)
-    width, height = image.size[::-1] if _orientation(image) in SIDEWAYS else image.size
+    pixels = _loaded(image)
+    width, height = pixels.size[::-1] if _orientation(image) in SIDEWAYS else pixels.size
     return Facts(hashlib.sha256(data).hexdigest(), MIMES[str(image.format)], width, height, len(data))
 
 
@@ -133,9 +134,10 @@ def _opened(data: bytes) -> Image.Image:
     return image
 
 
-def _load(image: Image.Image) -> None:
+def _loaded(image: Image.Image) -> Image.Image:
     with _reading("is damaged or cut off"):
         image.load()
+        return _direct(image)
 
 
 @contextlib.contextmanager
@@ -154,16 +156,15 @@ def _clean(image: Image.Image, side: int | None) -> Image.Image:
     """RGB or RGBA in sRGB, upright, nothing beside the pixels; no longer than `side` when it is given."""
     if side is not None:
         image.draft(None, (2 * side, 2 * side))
-    _load(image)
+    pixels = _loaded(image)
     orientation, profile = _orientation(image), _profile(image)
-    image = _direct(image)
     if side is not None:
-        image.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=2.0)
-    image = _in_srgb(image, profile)
+        pixels.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=2.0)
+    pixels = _in_srgb(pixels, profile)
     if orientation in UPRIGHT:
-        image = image.transpose(UPRIGHT[orientation])
-    image.info = {}
-    return image
+        pixels = pixels.transpose(UPRIGHT[orientation])
+    pixels.info = {}
+    return pixels
 
 
 def _orientation(image: Image.Image) -> int:

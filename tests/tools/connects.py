@@ -48,7 +48,7 @@ async def main() -> None:
         urls = [url.format(port=one.getsockname()[1]) for one in listening.sockets for url in URLS]
         fetched = [body for body in await asyncio.gather(*(attempt(guard, url) for url in urls)) if body]
         seen, hits = list(connects), len(trapped)
-        opened = Way(frozenset({f"127.0.0.1:{port}"}), seconds=2.0, resolve=known)
+        opened = Way(frozenset({f"127.0.0.1:{port}"}), seconds=30.0, resolve=known)
         fetched += [str(await attempt(opened, f"http://127.0.0.1:{port}/"))]
         assert len(connects) > len(seen), "the hook sees nothing"
     print(json.dumps({"tried": len(URLS), "connects": seen, "trapped": hits, "fetched": fetched}))

@@ -57,7 +57,7 @@ async def test_work_past_its_deadline_rejects_the_image_at_once(tmp_path: Path) 
         await in_child(work.spin, str(tmp_path / "tries"), seconds=0.3)
     assert caught.value.code == "image_rejected"
     assert (tmp_path / "tries").read_text() == "x"
-    assert anyio.current_time() - started < 15
+    assert anyio.current_time() - started < 5
     assert await in_child(os.getpid) != os.getpid()
 
 
