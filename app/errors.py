@@ -26,6 +26,7 @@ from tools.step import correlation_id
 
 log = logging.getLogger("picasso.http")
 RETRY_SECONDS = 1.0
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 
 class Unauthorized(PicassoError):
@@ -103,8 +104,10 @@ def _refused_by_litestar(error: HTTPException) -> Answer:
     if error.status_code >= 500:
         return _unexpected(error)
     status = http.HTTPStatus(error.status_code)
-    allow = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
-    return Answer(status, CODES.get(status, "bad_request"), status.phrase.lower(), None, allow)
+    known = {method.strip() for method in (error.headers or {}).get("allow", "").split(",")}
+    allow = ", ".join(sorted(known & METHODS))
+    code = CODES.get(status, "bad_request")
+    return Answer(status, code, status.phrase.lower(), None, {"Allow": allow} if allow else {})
 
 
 def _invalid_parameters(error: ValidationException) -> Answer:
