@@ -20,9 +20,14 @@ KEY = "the-right-key-of-this-test-" + "0123456789" * 2
 HERE = Path(__file__).parent
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    async with running(tmp_path, API_KEY=KEY) as server:
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    async with running(tmp_path_factory.mktemp("contract"), API_KEY=KEY) as server:
         yield server
 
 
