@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.params import ParameterKwarg
 
 from tools import errors
 from tools.errors import PicassoError
@@ -26,6 +27,7 @@ from tools.step import correlation_id
 
 log = logging.getLogger("picasso.http")
 RETRY_SECONDS = 1.0
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 
 class Unauthorized(PicassoError):
@@ -103,13 +105,20 @@ def _refused_by_litestar(error: HTTPException) -> Answer:
     if error.status_code >= 500:
         return _unexpected(error)
     status = http.HTTPStatus(error.status_code)
-    allow = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
-    return Answer(status, CODES.get(status, "bad_request"), status.phrase.lower(), None, allow)
+    known = {method.strip() for method in (error.headers or {}).get("allow", "").split(",")}
+    allow = ", ".join(sorted(known & METHODS))
+    code = CODES.get(status, "bad_request")
+    return Answer(status, code, status.phrase.lower(), None, {"Allow": allow} if allow else {})
 
 
-def _invalid_parameters(error: ValidationException) -> Answer:
+def _invalid_parameters(error: ValidationException, names: Mapping[str, str] | None = None) -> Answer:
+    """`names` are those of parameters that a client knows under others."""
     problems = [problem for problem in error.extra or [] if isinstance(problem, dict)]
-    fields = [{"field": p.get("key", "body"), "problem": without_values(p["message"])} for p in problems]
+    keys = [str(problem.get("key", "body")) for problem in problems]
+    fields = [
+        {"field": (names or {}).get(key, key), "problem": without_values(problem["message"])}
+        for key, problem in zip(keys, problems, strict=True)
+    ]
     named = ", ".join(str(field["field"]) for field in fields)
     message = f"not valid: {named}" if named else "the request is not valid"
     return Answer(400, "invalid_request", message, {"errors": fields} if fields else None)
@@ -175,6 +184,8 @@ def log_unexpected(error: Exception) -> Answer:
 def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar's exception handler for everything."""
     answer = log_unexpected(error)
+    if isinstance(error, ValidationException):
+        answer = _invalid_parameters(error, _stated_names(request))
     if request.url.path.startswith("/public/") and wants_html(request.headers.get("accept", "")):
         page, policy = error_page(answer)
         headers = {**answer.headers, "Content-Security-Policy": policy}
@@ -182,6 +193,12 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
     return Response(
         answer.body(), status_code=answer.status, headers=dict(answer.headers), media_type="application/json"
     )
+
+
+def _stated_names(request: Request[Any, Any, Any]) -> dict[str, str]:
+    fields = request.route_handler.parsed_fn_signature.parameters.items()
+    stated = ((name, field.kwarg_definition) for name, field in fields)
+    return {name: each.name for name, each in stated if isinstance(each, ParameterKwarg) and each.name}
 
 
 def without_values(problem: str) -> str:

@@ -2,7 +2,7 @@
 enforced: lengths, patterns, `additionalProperties: false`."""
 
 from collections.abc import Iterator
-from typing import Any, get_args, get_origin
+from typing import Any, Protocol, get_args, get_origin, runtime_checkable
 
 import msgspec
 from litestar import Litestar, Request, Response, Router
@@ -10,18 +10,34 @@ from litestar.enums import OpenAPIMediaType
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.params import ParameterKwarg
 from litestar.routes import HTTPRoute
 
 from app.errors import CODES
-from app.schemas import Body
+from app.schemas import CLEAN
 from app.security import access_to, reads_image
 from app.settings import Settings
 
+Document = dict[str, Any]
 PATHS = ["/", "/openapi.json"]
 REFERENCE = "#/components/schemas/{name}"
 KEY = "apiKey"
-FORM = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}, "required": ["file"]}
-Document = dict[str, Any]
+FORM = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "format": "binary", "minLength": 1}},
+    "required": ["file"],
+    "additionalProperties": False,
+}
+FREE = REFERENCE.format(name="FreeJson")
+FREE_JSON: Document = {
+    "description": "Any JSON; its strings have no control characters.",
+    "anyOf": [
+        {"type": ["null", "boolean", "number"]},
+        {"type": "string", "pattern": CLEAN},
+        {"type": "array", "items": {"$ref": FREE}},
+        {"type": "object", "propertyNames": {"pattern": CLEAN}, "additionalProperties": {"$ref": FREE}},
+    ],
+}
 
 
 class Problem(msgspec.Struct, frozen=True, rename="camel"):
@@ -35,6 +51,13 @@ class ErrorAnswer(msgspec.Struct, frozen=True):
     """Every refusal, by every door."""
 
     error: Problem
+
+
+@runtime_checkable
+class WithExamples(Protocol):
+    """A Struct that shows how it is used."""
+
+    examples: list[dict[str, Any]]
 
 
 class _Json(OpenAPIRenderPlugin):
@@ -70,8 +93,13 @@ def openapi_config() -> OpenAPIConfig:
 def describe(app: Litestar) -> Document:
     """The document of all routes."""
     document = app.openapi_schema.to_schema()
-    wanted = [ErrorAnswer, *(each for _, _, handler in _operations(app) for each in _types(handler))]
-    schemas, components = _schemas(wanted)
+    handlers = [handler for _, _, handler in _operations(app)]
+    answers = [ErrorAnswer, *filter(None, map(_answer_type, handlers))]
+    bodies = list(filter(None, map(_body_type, handlers)))
+    schemas, components = _schemas([*answers, *bodies])
+    read = _schemas(bodies)[1]
+    components |= {name: _as_read(schema) for name, schema in read.items()} | {"FreeJson": FREE_JSON}
+    schemas |= {id(body): _as_read(schemas[id(body)]) for body in bodies}
     for path, method, handler in _operations(app):
         _complete(document["paths"][path][method], handler, schemas, app.state.settings)
     document["components"] = {
@@ -88,14 +116,6 @@ def _operations(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
                 if handler.resolve_include_in_schema():
                     for method in handler.http_methods:
                         yield route.path_format, method.lower(), handler
-
-
-def _types(handler: HTTPRouteHandler) -> Iterator[Any]:
-    """What the handler reads as JSON and what it answers, where msgspec can describe it."""
-    if (body := _body_type(handler)) is not None:
-        yield body
-    if (answer := _answer_type(handler)) is not None:
-        yield answer
 
 
 def _body_type(handler: HTTPRouteHandler) -> Any:
@@ -116,11 +136,48 @@ def _schemas(types: list[Any]) -> tuple[dict[int, Document], dict[str, Document]
     return {id(each): schema for each, schema in zip(types, schemas, strict=True)}, components
 
 
+def _as_read(schema: Document) -> Document:
+    """The schema of something that is read, with what `schemas.cleaned` asks of every string in it."""
+    if not schema:
+        return {"$ref": FREE}
+    read = {name: _deeper(name, value) for name, value in schema.items()}
+    if schema.get("type") == "string":
+        read.setdefault("pattern", CLEAN)
+    if schema.get("type") == "object" and "properties" not in schema:
+        read["propertyNames"] = {"pattern": CLEAN}
+        read.setdefault("additionalProperties", {"$ref": FREE})
+    return read
+
+
+def _as_sent(schema: Document) -> Document:
+    """The schema of a parameter: it may be left out, but there is no way to send null."""
+    present = [each for each in schema.get("oneOf", []) if each != {"type": "null"}]
+    if len(present) != 1:
+        return schema
+    return {**present[0], **{name: value for name, value in schema.items() if name != "oneOf"}}
+
+
+def _bounds(handler: HTTPRouteHandler) -> Iterator[tuple[str, float]]:
+    """The lower bounds of a handler's parameters, by the names that a client uses."""
+    for name, field in handler.parsed_fn_signature.parameters.items():
+        if isinstance(stated := field.kwarg_definition, ParameterKwarg) and stated.ge is not None:
+            yield stated.name or name, stated.ge
+
+
+def _deeper(name: str, value: Any) -> Any:
+    if name == "properties":
+        return {field: _as_read(schema) for field, schema in value.items()}
+    if name in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        return [_as_read(schema) for schema in value]
+    return _as_read(value) if name in ("items", "additionalProperties") and isinstance(value, dict) else value
+
+
 def _complete(operation: Document, handler: HTTPRouteHandler, schemas: dict[int, Document], settings: Settings) -> None:
     body, answer = _body_type(handler), _answer_type(handler)
     if body is not None:
         content = {"schema": schemas[id(body)], "examples": _examples(body)}
         operation["requestBody"]["content"] = {"application/json": content}
+    _complete_parameters(operation, handler)
     if reads_image(handler):
         operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": FORM}}}
     success = operation["responses"].get(str(handler.status_code), {})
@@ -135,8 +192,18 @@ def _complete(operation: Document, handler: HTTPRouteHandler, schemas: dict[int,
     operation["security"] = [{KEY: []}] if _needs_key(handler, settings) else []
 
 
+def _complete_parameters(operation: Document, handler: HTTPRouteHandler) -> None:
+    bounds = dict(_bounds(handler))
+    for parameter in operation.get("parameters", []):
+        schema = _as_sent(parameter["schema"])
+        if parameter["name"] in bounds:
+            # Litestar leaves out a bound of zero.
+            schema["minimum"] = bounds[parameter["name"]]
+        parameter["schema"] = schema
+
+
 def _examples(body: Any) -> Document:
-    parts = [part for part in (body, *get_args(body)) if isinstance(part, type) and issubclass(part, Body)]
+    parts = [part for part in (body, *get_args(body)) if isinstance(part, WithExamples)]
     examples = [example for part in parts for example in part.examples]
     return {f"example{number}": {"value": example} for number, example in enumerate(examples, 1)}
 

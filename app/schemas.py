@@ -21,18 +21,23 @@ from tools.rows import Kind
 T = TypeVar("T")
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LINE, _PROSE = "\\u0000-\\u001f\\u007f-\\u009f", "\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f"
+CLEAN = f"^[^{_PROSE}]*$"
+"""Pattern of any string that is let in."""
 LINE = f"^[^{_LINE}]*[^\\s{_LINE}][^{_LINE}]*$"
 """Pattern of one line of text that says something."""
 PROSE = f"^[^{_PROSE}]*[^\\s{_PROSE}][^{_PROSE}]*$"
 """Pattern of text that says something and may have line breaks and tabs: prompts, tips, chat."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=LINE)]
-Description = Annotated[str, Meta(max_length=4000, pattern=f"^[^{_PROSE}]*$")]
+Description = Annotated[str, Meta(max_length=4000, pattern=CLEAN)]
 Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
 Id = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[A-Za-z0-9._:-]+$")]
 
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="how many at most")]
-Cursor = Annotated[str | None, QueryParameter(max_length=512, description="the `nextCursor` of the page before")]
+Cursor = Annotated[
+    str | None,
+    QueryParameter(max_length=512, format="cursor", description="the `nextCursor` of the page before"),
+]
 
 
 class Body(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):

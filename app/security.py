@@ -18,9 +18,11 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.enums import RequestEncodingType
 from litestar.handlers import BaseRouteHandler
+from litestar.params import QueryParameter
 from litestar.types import Scope
 
 from app.errors import Unauthorized, WrongMedia
+from app.schemas import invalid
 from app.settings import Settings, check_key
 from tools.env import Env
 from tools.errors import Forbidden, RateLimited
@@ -49,6 +51,7 @@ async def check_access(connection: ASGIConnection[Any, Any, Any, Any], handler: 
     settings: Settings = connection.app.state.settings
     _check_key(connection, settings, access_to(handler))
     if isinstance(connection, Request):
+        _check_query(connection, handler)
         await _check_body(connection, handler)
 
 
@@ -76,6 +79,18 @@ def is_key(given: str, settings: Settings) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), wanted.encode())
 
 
+def _check_query(request: Request[Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Litestar takes the last of several values, and the text `null` for None."""
+    for name, field in handler.parsed_fn_signature.parameters.items():
+        if not isinstance(stated := field.kwarg_definition, QueryParameter) or field.is_non_string_sequence:
+            continue
+        values = request.query_params.getall(stated.name or name, [])
+        if len(values) > 1:
+            raise invalid(stated.name or name, "Expected one value")
+        if values == ["null"] and field.is_optional and not field.has_inner_subclass_of(str):
+            raise invalid(stated.name or name, "Invalid value")
+
+
 async def _check_body(request: Request[Any, Any, Any], handler: BaseRouteHandler) -> None:
     if reads_image(handler):
         return
@@ -85,7 +100,7 @@ async def _check_body(request: Request[Any, Any, Any], handler: BaseRouteHandler
 
 
 def reads_image(handler: BaseRouteHandler) -> bool:
-    """Whether the handler takes an image (`opt` says `body="image"`) and reads its form itself; all others take JSON."""
+    """Whether the handler takes a form with an image and reads it itself; all others take JSON."""
     return handler.opt.get("body") == "image"
 
 

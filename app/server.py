@@ -25,6 +25,7 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from app import sockets
 from app.errors import Answer
 from app.guard import MAX_HEADER_BYTES, MAX_TARGET
 from app.logs import logging_to
@@ -47,7 +48,6 @@ EXIT_SECONDS = 29.0
 HASTY_SECONDS = 3.0
 """After a second signal."""
 KILLED = 143
-WS_MAX_FRAME = 64 << 10
 BACKLOG = 2048
 
 
@@ -80,7 +80,6 @@ class Bounded(H11Protocol):
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         _cancel(self._head)
-        self.transport.set_write_buffer_limits()
         super().handle_websocket_upgrade(event)
 
     def pause_writing(self) -> None:
@@ -257,9 +256,6 @@ def _run(app: Application, listener: socket.socket) -> int:
     config = uvicorn.Config(
         app,
         http=Bounded,
-        ws="websockets-sansio",
-        ws_max_size=WS_MAX_FRAME,
-        ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -268,6 +264,7 @@ def _run(app: Application, listener: socket.socket) -> int:
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
         h11_max_incomplete_event_size=MAX_HEAD,
+        **sockets.OPTIONS,
     )
     Server(config, app).run([listener])
     return app.life.exit_code or 0

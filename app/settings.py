@@ -76,7 +76,6 @@ SECRET_NAMES = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
-    "OTEL_EXPORTER_OTLP_HEADERS",
 )
 NAMES = (
     "PICASSO_HOME",
@@ -179,6 +178,8 @@ def check_key(key: str, name: str) -> str:
 def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
     for stage in ("", "PREVIEW_"):
         yield from (value for name in SECRET_NAMES if (value := environ.get(stage + name, "").strip()))
+        headers = environ.get(f"{stage}OTEL_EXPORTER_OTLP_HEADERS", "").split(",")
+        yield from (value for header in headers if (value := unquote(header.partition("=")[2]).strip()))
         for name in ("DB", "REDIS_URL"):
             if (value := environ.get(stage + name, "")).count("@"):
                 password = urlsplit(value).password or ""

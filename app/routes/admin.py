@@ -9,7 +9,7 @@ import msgspec
 from litestar import Response, get, put
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.params import FromPath, JSONBody, PathParameter
+from litestar.params import JSONBody, PathParameter
 
 from adapters import router
 from app.lifespan import Life
@@ -22,6 +22,7 @@ from tools.pages import LIMIT, Page
 
 PREFERENCE_BYTES = 64 << 10
 OwnerId = Annotated[str, PathParameter(pattern="^[A-Za-z0-9._:-]{1,128}$")]
+TipKey = Annotated[str, PathParameter(pattern=r"^[a-z0-9_-]{1,64}\.[a-z0-9._-]{1,128}$")]
 MODELS = {
     "builtin": (),
     "openai": ("OPENAI_API_KEY",),
@@ -113,7 +114,7 @@ async def show_metrics(env: NamedDependency[Env], metrics: NamedDependency[Metri
 
 
 @get("/api/providers", opt={"access": "read"}, tags=["service"])
-async def list_providers(env: NamedDependency[Env]) -> Page[router.Description]:
+async def list_providers(env: NamedDependency[Env]) -> Page[router.ProviderInfo]:
     """Every provider: whether it is configured, what each of its models can do, and what that costs."""
     return Page(router.describe(env), None)
 
@@ -138,7 +139,7 @@ async def list_knowledge(env: NamedDependency[Env], limit: Limit = LIMIT, cursor
 
 
 @put("/api/knowledge/{key:str}", tags=["knowledge"])
-async def put_knowledge(key: FromPath[str], data: JSONBody[NewTip], env: NamedDependency[Env]) -> db.Knowledge:
+async def put_knowledge(key: TipKey, data: JSONBody[NewTip], env: NamedDependency[Env]) -> db.Knowledge:
     """Set a tip; its key is `{provider}.{slug}`."""
     return await db.put_knowledge(env, key, db.Advice(data.tip, data.kinds))
 

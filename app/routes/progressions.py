@@ -6,27 +6,34 @@ import msgspec
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
-from msgspec import Meta
 
-from app.schemas import Cursor, Limit, Rollback, converted, invalid
+from app.schemas import CLEAN, Cursor, Limit, Rollback, cleaned, invalid
 from tools import db, images
 from tools.env import Env
-from tools.errors import Invalid
 from tools.pages import LIMIT, Page
 from tools.rows import Judgment, Progression, derived_id
 
-MOST_TAGS = 32
-Tag = Annotated[str, Meta(min_length=1, max_length=200)]
+MOST_TAGS, LONGEST_TAG = 32, 200
+ONE_TAG = CLEAN.replace("[^", "[^\\[", 1)
+"""Pattern of a value that is one tag; one that opens with a bracket is an array of them."""
 Text = Annotated[
-    str, QueryParameter(name="query", max_length=1000, description="a substring of prompt, notes or tags, in any case")
+    str,
+    QueryParameter(
+        name="query",
+        max_length=1000,
+        pattern=CLEAN,
+        description="a substring of prompt, notes or tags, in any case",
+    ),
 ]
 Tags = Annotated[
     list[str] | None,
     QueryParameter(
-        description="repeated, or one JSON array of strings; all of them must be there", max_items=MOST_TAGS
+        max_items=MOST_TAGS,
+        description="repeated, or one JSON array of strings; all of them must be there",
+        schema_extra={"items": {"type": "string", "maxLength": LONGEST_TAG, "pattern": ONE_TAG}},
     ),
 ]
-Provider = Annotated[str | None, QueryParameter(max_length=64)]
+Provider = Annotated[str | None, QueryParameter(max_length=64, pattern=CLEAN)]
 Verdict = Annotated[Judgment | None, QueryParameter()]
 
 
@@ -61,7 +68,8 @@ async def list_progressions(
     cursor: Cursor = None,
 ) -> Page[ProgressionAnswer]:
     """The project's progressions, the newest first; `%`, `_`, quotes and backslashes stand for themselves."""
-    found = await db.list_progressions(env, project_id, text, read_tags(tags or []), provider, judgment, cursor, limit)
+    wanted = cleaned({"query": text, "tags": read_tags(tags or []), "provider": provider})
+    found = await db.list_progressions(env, project_id, **wanted, judgment=judgment, cursor=cursor, limit=limit)
     return Page([in_dollars(row) for row in found.items], found.next_cursor)
 
 
@@ -111,17 +119,16 @@ def in_dollars(row: Progression) -> ProgressionAnswer:
 
 
 def read_tags(values: list[str]) -> list[str]:
-    """The tags of a query: each value is one, and a value that is a JSON array is several.
+    """The tags of a query: each value is one, a value that is a JSON array is several, an empty one is none.
 
     Fails: Invalid (400) naming `tags`.
     """
     tags: list[str] = []
     for value in values:
         tags += _array(value) if value.startswith("[") else [value]
-    try:
-        return converted(tags, Annotated[list[Tag], Meta(max_length=MOST_TAGS)])  # type: ignore[arg-type]
-    except Invalid:
-        raise invalid("tags", f"Expected at most {MOST_TAGS} tags of 1 to 200 characters") from None
+    if len(tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in tags):
+        raise invalid("tags", f"Expected at most {MOST_TAGS} tags of at most {LONGEST_TAG} characters")
+    return [tag for tag in tags if tag.strip()]
 
 
 def _array(value: str) -> list[str]:

@@ -1,0 +1,11 @@
+"""What only we can make up: a cursor is opaque, so the tests of the API's contract are handed real ones."""
+
+import schemathesis
+from hypothesis import strategies as st
+
+from tools.pages import Cursor, encode
+
+times = st.integers(min_value=0, max_value=1 << 62)
+schemathesis.openapi.format(
+    "cursor", st.builds(lambda at, id: encode(Cursor(at, id)), times, st.text("0123456789abcdef"))
+)
