@@ -55,7 +55,8 @@ async def in_child(function: Callable[..., T], *args: object, seconds: float = W
                     return await anyio.to_process.run_sync(work, cancellable=True, limiter=anyio.CapacityLimiter(1))
             except MemoryError:
                 raise Invalid("the image needs more memory than is given to one image", code="image_rejected") from None
-            except (anyio.BrokenWorkerProcess, TimeoutError) as error:
+            except (anyio.BrokenWorkerProcess, ProcessLookupError, TimeoutError) as error:
+                # ProcessLookupError: uvloop's word for killing, as anyio does then, a child that is dead already.
                 if _was_started(error) and time.monotonic() - started >= seconds:
                     # Its own alarm ended it: the work, not the machine, took too long.
                     raise Invalid("the image needs more time than is given to one image", code="image_rejected") from (
