@@ -38,7 +38,7 @@ SEEDS = 1 << 30
 """Seeds are drawn below this, so that every vendor's 32-bit integer holds them and their variants."""
 
 
-class Description(msgspec.Struct, frozen=True, rename="camel"):
+class ProviderInfo(msgspec.Struct, frozen=True, rename="camel"):
     """What `GET /api/providers` says of one: `missing` are the variables to set before it can be used."""
 
     id: str
@@ -85,10 +85,10 @@ def configured(adapter: ProviderAdapter, env: Env) -> bool:
     return not missing(adapter, env)
 
 
-def describe(env: Env) -> list[Description]:
+def describe(env: Env) -> list[ProviderInfo]:
     """All providers, configured or not, by name."""
     return [
-        Description(
+        ProviderInfo(
             id=adapter.id,
             configured=configured(adapter, env),
             needs=list(adapter.needs),
