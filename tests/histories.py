@@ -10,8 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 TERMINAL = {"complete", "failed", "refused", "duplicate", "uncertain", "cancelled"}
 ENDS = {"complete", "fail"}
+
+
+STATEMENTS = {
+    "jobs": "SELECT * FROM jobs",
+    "items": "SELECT * FROM job_items ORDER BY position",
+    "attempts": "SELECT * FROM provider_attempts ORDER BY item_id, number",
+    "progressions": "SELECT * FROM image_progressions",
+    "events": "SELECT * FROM events ORDER BY session_id, seq",
+}
 
 
 @dataclass
@@ -33,15 +44,25 @@ def read(database: Path) -> Left:
         return [dict(row) for row in connection.execute(sql)]
 
     try:
-        left = Left(
-            jobs=rows("SELECT * FROM jobs"),
-            items=rows("SELECT * FROM job_items ORDER BY position"),
-            attempts=rows("SELECT * FROM provider_attempts ORDER BY item_id, number"),
-            progressions=rows("SELECT * FROM image_progressions"),
-            events=rows("SELECT * FROM events ORDER BY session_id, seq"),
-        )
+        left = Left(**{name: rows(sql) for name, sql in STATEMENTS.items()})
     finally:
         connection.close()
+    for event in left.events:
+        event["data"] = json.loads(event["data"])
+    return left
+
+
+async def read_postgres(url: str) -> Left:
+    """The same from a PostgreSQL."""
+    connection = await asyncpg.connect(url)
+
+    async def rows(sql: str) -> list[dict[str, Any]]:
+        return [dict(row) for row in await connection.fetch(sql)]
+
+    try:
+        left = Left(**{name: await rows(sql) for name, sql in STATEMENTS.items()})
+    finally:
+        await connection.close()
     for event in left.events:
         event["data"] = json.loads(event["data"])
     return left

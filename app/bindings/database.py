@@ -34,6 +34,8 @@ CALL_SECONDS = 15.0
 MIGRATION_SECONDS = 3600.0
 TURN_SECONDS = 5.0
 POOL_SECONDS = 1.0
+IDLE_MS = 2000
+"""A process that is frozen inside a transaction loses it, and with it the rows that it had locked."""
 POOL_SIZE = 16
 
 
@@ -456,7 +458,13 @@ async def _create_pool(url: str, seconds: float) -> "asyncpg.Pool[Any]":
         import asyncpg
     except ImportError:
         raise SettingError("DB needs the extra `postgres`: pip install 'picasso-backend[postgres]'") from None
-    create = functools.partial(asyncpg.create_pool, min_size=1, max_size=POOL_SIZE, reset=_keep)
+    create = functools.partial(
+        asyncpg.create_pool,
+        min_size=1,
+        max_size=POOL_SIZE,
+        reset=_keep,
+        server_settings={"idle_in_transaction_session_timeout": str(IDLE_MS)},
+    )
     try:
         return await _answered(_away, create, url, command_timeout=seconds, timeout=CALL_SECONDS)
     except asyncpg.PostgresError as error:
