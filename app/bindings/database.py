@@ -166,6 +166,9 @@ class _Connection:
         alarm = loop.call_later(self.seconds, self.raw.interrupt)
         try:
             return await loop.run_in_executor(self.thread, functools.partial(act, self.raw, *args))
+        except asyncio.CancelledError:
+            self.raw.interrupt()
+            raise
         except sqlite3.Error as error:
             if (told := _of_sqlite(error)) is None:
                 raise

@@ -262,6 +262,20 @@ async def test_a_statement_has_a_deadline(database_url: str, tmp_path: Path) -> 
         await db.ping()
 
 
+async def test_a_cancelled_statement_is_given_up(db: Database) -> None:
+    """Whoever stops waiting also stops the work: the connection is free for the next statement at once."""
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await db.one(SLOW[db.dialect], Count)
+        with pytest.raises(TimeoutError):
+            async with db.transaction() as tx, asyncio.timeout(0.1):
+                await tx.one(SLOW[tx.dialect], Count)
+    async with asyncio.timeout(5):
+        await db.run(PUT, id="a", n=1, word="w")
+        assert await count(db) == 1
+
+
 async def test_a_database_that_is_all_taken_says_so_soon(database_url: str, tmp_path: Path) -> None:
     """With every place held, the next caller is told `database_busy` in about a second; then it works again (O7)."""
     url = database_url
