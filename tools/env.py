@@ -8,11 +8,13 @@ Every method that crosses a socket or a disk is async, has a deadline of its own
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-import httpx
 import msgspec
-from langchain_core.language_models import BaseChatModel
+
+if TYPE_CHECKING:  # half a second, for two names in annotations
+    import httpx
+    from langchain_core.language_models import BaseChatModel
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 Value = str | int | float | bytes | None
@@ -110,11 +112,11 @@ class AI(Protocol):
         ...
 
     @property
-    def http(self) -> httpx.AsyncClient:
+    def http(self) -> "httpx.AsyncClient":
         """For vendors' APIs only, never for foreign URLs (those go through `tools/fetch.py`)."""
         ...
 
-    def chat_model(self, name: str) -> BaseChatModel:
+    def chat_model(self, name: str) -> "BaseChatModel":
         """The model `provider:model` behind LangChain's interface; Invalid names what is configured."""
         ...
 
@@ -169,6 +171,10 @@ class Queue(Protocol):
         ...
 
     async def depth(self) -> int: ...
+
+    async def dead_depth(self) -> int:
+        """How many dead letters there are; none is ever dropped."""
+        ...
 
     async def dead(self, limit: int) -> list[Dead]: ...
 

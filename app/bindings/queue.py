@@ -293,7 +293,7 @@ class _Consumer:
         held.seen = self._handled
         if isinstance(failure, Unavailable) and not others_went_through:
             held.state, held.outages = "waiting", held.outages + 1
-            held.due = time.monotonic() + min(0.1 * 2**held.outages, 5.0)
+            held.due = time.monotonic() + min(0.1 * 2**held.outages, 2.0)
             return
         held.state, held.tries = "suspect", held.tries + (1 if isinstance(failure, Unavailable) else tries)
         held.due = time.monotonic() + 0.05 * 4 ** (held.tries - 2)
