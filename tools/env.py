@@ -184,6 +184,10 @@ class Queue(Protocol):
 
     async def depth(self) -> int: ...
 
+    async def dead_depth(self) -> int:
+        """How many dead letters there are; none is ever dropped."""
+        ...
+
     async def dead(self, limit: int) -> list[Dead]: ...
 
 

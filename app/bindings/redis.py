@@ -6,18 +6,25 @@ import importlib.util
 import logging
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+    parse_url,
+)
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as AnsweredLate
 
 from app.settings import SettingError, Settings
 from tools.errors import Unavailable
@@ -56,6 +63,46 @@ async def open_redis(settings: Settings) -> AsyncIterator[RedisServer]:
             yield RedisServer(url, client)
 
 
+class _Sending(AbstractConnection):
+    """A connection that can be given up while it sends.
+
+    redis-py sends through `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes just as it ends:
+    a task that was told to stop goes on, a deadline passes unnoticed.
+    """
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        if isinstance(command, str):
+            command = command.encode()
+        try:
+            async with asyncio.timeout(self.socket_timeout):
+                await self._send_packed_command([command] if isinstance(command, bytes) else command)
+        except OSError as error:
+            await self.disconnect(nowait=True)
+            late = isinstance(error, TimeoutError)
+            raise (AnsweredLate if late else ConnectionLost)("a command could not be sent") from error
+        except BaseException:
+            # Half a command may be on its way: this connection is no good any more.
+            await self.disconnect(nowait=True)
+            raise
+
+
+class _Tcp(_Sending, Connection):
+    pass
+
+
+class _Tls(_Sending, SSLConnection):
+    pass
+
+
+class _Unix(_Sending, UnixDomainSocketConnection):
+    pass
+
+
+CONNECTION_CLASSES = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Unix}
+
+
 @contextlib.asynccontextmanager
 async def open_client(url: str) -> AsyncIterator[Redis]:
     """A client of bounded width and time. A lost connection is tried again for some seconds, a late answer is not."""
@@ -71,6 +118,7 @@ async def open_client(url: str) -> AsyncIterator[Redis]:
             "socket_connect_timeout": CALL_SECONDS,
             "retry": Retry(ExponentialWithJitterBackoff(base=0.01, cap=1.0), 10, (ConnectionLost,)),
             **given,
+            "connection_class": CONNECTION_CLASSES[given.get("connection_class", Connection)],
             # The shape of answers, on which all bindings rely.
             "protocol": 2,
             "decode_responses": False,
