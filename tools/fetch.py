@@ -229,6 +229,8 @@ async def _body(response: httpx.Response, max_bytes: int) -> bytes:
         body += chunk
         if len(body) > max_bytes:
             raise Refusal(f"more than {max_bytes} bytes")
+        # A server that sends one byte a chunk must not hold the loop for a whole buffer of them.
+        await asyncio.sleep(0)
     return bytes(body)
 
 

@@ -42,7 +42,7 @@ async def main() -> None:
         writer.close()
 
     async with await asyncio.start_server(trap, ["127.0.0.1", "::1"], 0) as listening:
-        port = listening.sockets[0].getsockname()[1]
+        port = next(one.getsockname()[1] for one in listening.sockets if one.family == socket.AF_INET)
         ports = PORTS | {one.getsockname()[1] for one in listening.sockets}
         guard = Way(ports=ports, seconds=2.0, resolve=known)
         urls = [url.format(port=one.getsockname()[1]) for one in listening.sockets for url in URLS]
