@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from app.__main__ import main
+from app.cli import describe_results
+from app.progress import Bar, Board
 from tests.server import Server, running
 from tests.valkey import Valkey
 
@@ -56,6 +58,30 @@ async def ask(server: Server, *args: str) -> tuple[int, Any, str]:
     """A client command with `--json` against the server; its stdout decoded."""
     code, out, err = await picasso(server.home, *args, "--server", server.url, "--json")
     return code, json.loads(out) if out else None, err
+
+
+def test_what_the_judge_said_of_all_is_said_once() -> None:
+    """Each image's own notes stand beside it; those that all share stand once at the end."""
+    bars = (
+        Bar(
+            item_id="a",
+            provider="sketch",
+            variant_index=0,
+            status="complete",
+            judgment="pass",
+            notes=["measured", "no boat seen"],
+        ),
+        Bar(
+            item_id="b",
+            provider="sketch",
+            variant_index=1,
+            status="complete",
+            judgment="fail",
+            notes=["measured", "too dark"],
+        ),
+    )
+    rows = describe_results(Board(job_id="j", bars=bars))
+    assert [text for _, text, _ in rows] == ["complete · pass · no boat seen", "complete · fail · too dark", "measured"]
 
 
 @pytest.mark.parametrize(
