@@ -21,6 +21,7 @@ from tests.valkey import Valkey
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60
+NO_JOBS = ("app", "serve", "--no-jobs")
 
 
 def environment(home: Path, **environ: str) -> dict[str, str]:
@@ -204,7 +205,7 @@ async def test_a_second_server_on_the_data_directory_is_refused(server: Server) 
 async def test_a_worker_runs_what_a_server_leaves_to_it(tmp_path: Path, postgres_url: str, own_valkey: Valkey) -> None:
     """`serve --no-jobs` accepts, `worker` on the same PostgreSQL and Redis paints; SIGTERM drains it to exit code 0."""
     shared = {"DB": postgres_url, "REDIS_URL": own_valkey.url}
-    async with running(tmp_path, command=("app", "serve", "--no-jobs"), **shared) as server:
+    async with running(tmp_path, command=NO_JOBS, DB=postgres_url, REDIS_URL=own_valkey.url) as server:
         with (tmp_path / "worker.log").open("wb") as log:
             worker = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "app", "worker", env=environment(tmp_path, **shared), stderr=log
