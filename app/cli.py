@@ -72,13 +72,16 @@ def command_name(invoked: str) -> str:
 
 
 def describe_results(board: Board) -> list[Row]:
-    """Two rows per image: how it ended, with the judge's first note, and where it is."""
+    """How each image ended, with the judge's notes on it alone, and where it is; then what was noted on all of them."""
+    judged = [bar for bar in board.bars if bar.notes]
+    common = [note for note in (judged[0].notes if judged else []) if all(note in bar.notes for bar in judged)]
     rows: list[Row] = []
     for bar in board.bars:
-        ending = " · ".join(filter(None, (describe(board, bar), describe_verdict(bar), *bar.notes[:1])))
+        own = [note for note in bar.notes if note not in common]
+        ending = " · ".join(filter(None, (describe(board, bar), describe_verdict(bar), *own)))
         rows += [(name_bar(bar), ending, STYLES[tone(bar)])]
         rows += [("", bar.generated_image_url, "")] if bar.generated_image_url else []
-    return rows
+    return [*rows, ("judge", " ".join(common), "dim")] if common else rows
 
 
 def _fail(message: str, code: int) -> int:

@@ -19,7 +19,7 @@ from app.settings import SettingError, Settings, process_environment, read_setti
 from app.terminal import Row, open_console, show_rows, waiting, watch_job
 from tools.rows import JobStatus, new_id
 
-PROMPT = "a red lighthouse on a dark blue sea at dusk, warm golden light, rough oil paint"
+PROMPT = "a small red boat on a calm turquoise lake, snowy mountains behind, morning light"
 VARIANTS = 4
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0

@@ -1,5 +1,6 @@
 """How a job looks while it runs: a board of bars, moved on by the envelopes of its session. Pure."""
 
+import contextlib
 from typing import Any, Literal
 
 import msgspec
@@ -71,9 +72,12 @@ def advance(board: Board, envelope: Envelope) -> Board:
 
 
 def read_event(envelope: Envelope) -> Event | None:
-    """What the envelope tells, typed; None for a type this version does not know."""
+    """What the envelope tells, typed; None for a type this version does not know, and for the free words that the
+    inbox lets through under a known type."""
     known = TYPES.get(envelope.type)
-    return None if known is None else msgspec.json.decode(envelope.data, type=known)
+    with contextlib.suppress(msgspec.ValidationError):
+        return None if known is None else msgspec.json.decode(envelope.data, type=known)
+    return None
 
 
 def _job_end(event: Complete | Fail) -> JobStatus:

@@ -26,7 +26,7 @@ OURS = {
 
 THIRD_PARTY = {
     "tools": {"msgspec", "PIL", "imagehash", "httpx", "httpcore", "anyio", "langchain_core"},
-    "adapters": {"msgspec", "PIL", "httpx", "openai", "google", "langchain_openai", "langchain_google_genai"},
+    "adapters": {"msgspec", "PIL", "numpy", "httpx", "openai", "google", "langchain_openai", "langchain_google_genai"},
     "generators": {"msgspec", "jinja2", "markupsafe", "PIL"},
     "graphs": {"msgspec", "langgraph", "langchain_core"},
 }
@@ -43,6 +43,10 @@ TASK_OWNERS = {
     "graphs/pace.py": "ticking, which cancels and awaits",
 }
 """Files that may start a task outside a TaskGroup, and who awaits it."""
+
+READ_LATER = {"prices"}
+"""Settings of the contract that are parsed already, so that a deployment's file need not change, and read by what is
+not built yet. A name that gets its reader must leave this list."""
 
 SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 each_source = pytest.mark.parametrize("path", SOURCES, ids=[str(path.relative_to(ROOT)) for path in SOURCES])
@@ -129,7 +133,7 @@ def test_every_setting_is_read_somewhere() -> None:
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value).split(".")[-1].lstrip("_") == "settings"
     }
-    assert fields - read == set()
+    assert fields - read == READ_LATER
 
 
 @each_source

@@ -137,5 +137,5 @@ async def test_the_examples_run_from_top_to_bottom(tmp_path: Path) -> None:
         )  # fmt: skip
         out, err = await asyncio.wait_for(bash.communicate(), 90)
     assert bash.returncode == 0, f"{err.decode()[-600:]}\n{out.decode()[-600:]}"
-    assert (tmp_path / "lighthouse.webp").read_bytes()[8:12] == b"WEBP"
+    assert (tmp_path / "boat.webp").read_bytes()[8:12] == b"WEBP"
     assert "data: {" in out.decode()

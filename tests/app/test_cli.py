@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 
 from app.__main__ import main
+from app.cli import describe_results
+from app.progress import Bar, Board
 from tests.server import Server, running
 from tests.valkey import Valkey
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60
+NO_JOBS = ("app", "serve", "--no-jobs")
 
 
 def environment(home: Path, **environ: str) -> dict[str, str]:
@@ -56,6 +59,30 @@ async def ask(server: Server, *args: str) -> tuple[int, Any, str]:
     """A client command with `--json` against the server; its stdout decoded."""
     code, out, err = await picasso(server.home, *args, "--server", server.url, "--json")
     return code, json.loads(out) if out else None, err
+
+
+def test_what_the_judge_said_of_all_is_said_once() -> None:
+    """Each image's own notes stand beside it; those that all share stand once at the end."""
+    bars = (
+        Bar(
+            item_id="a",
+            provider="sketch",
+            variant_index=0,
+            status="complete",
+            judgment="pass",
+            notes=["measured", "no boat seen"],
+        ),
+        Bar(
+            item_id="b",
+            provider="sketch",
+            variant_index=1,
+            status="complete",
+            judgment="fail",
+            notes=["measured", "too dark"],
+        ),
+    )
+    rows = describe_results(Board(job_id="j", bars=bars))
+    assert [text for _, text, _ in rows] == ["complete · pass · no boat seen", "complete · fail · too dark", "measured"]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +205,7 @@ async def test_a_second_server_on_the_data_directory_is_refused(server: Server) 
 async def test_a_worker_runs_what_a_server_leaves_to_it(tmp_path: Path, postgres_url: str, own_valkey: Valkey) -> None:
     """`serve --no-jobs` accepts, `worker` on the same PostgreSQL and Redis paints; SIGTERM drains it to exit code 0."""
     shared = {"DB": postgres_url, "REDIS_URL": own_valkey.url}
-    async with running(tmp_path, command=("app", "serve", "--no-jobs"), **shared) as server:
+    async with running(tmp_path, command=NO_JOBS, DB=postgres_url, REDIS_URL=own_valkey.url) as server:
         with (tmp_path / "worker.log").open("wb") as log:
             worker = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "app", "worker", env=environment(tmp_path, **shared), stderr=log

@@ -93,13 +93,15 @@ def test_only_the_job_level_end_ends_the_board(event: Event, status: str) -> Non
 
 
 def test_repeated_foreign_and_unknown_envelopes_move_nothing() -> None:
-    """A replay, another job of the session and a type of a later version leave the bars as they are (E1)."""
+    """A replay, another job, a later version's type and free words from the inbox leave the bars as they are (E1)."""
     board = tell(BOARD, Running(job_id="j", item_id="a"))
     again = advance(board, Envelope("s", "fail", 0, board.seq, msgspec.Raw(b'{"jobId":"j","itemId":"a"}')))
     assert again is board
     assert tell(board, Running(job_id="other", item_id="a")).bars == board.bars
     later = advance(board, Envelope("s", "hologram", 0, board.seq + 1, msgspec.Raw(b'{"jobId":"j"}')))
     assert (later.bars, later.seq) == (board.bars, board.seq + 1)
+    words = advance(board, Envelope("s", "progress", 0, board.seq + 1, msgspec.Raw(b'{"jobId":"j","progress":"half"}')))
+    assert (words.bars, words.seq) == (board.bars, board.seq + 1)
 
 
 def test_every_stage_and_state_has_words() -> None:
