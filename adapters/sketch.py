@@ -159,9 +159,9 @@ def _clamped(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _reduced(size: tuple[int, int]) -> tuple[int, int]:
-    """The same proportions within the largest picture, no side under the smallest."""
+    """The same proportions within the largest picture."""
     factor = min(1.0, LARGEST / max(size))
-    return _clamped((round(size[0] * factor), round(size[1] * factor)))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def _text(size: tuple[int, int]) -> str:

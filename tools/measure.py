@@ -56,7 +56,8 @@ class Looks(msgspec.Struct, frozen=True):
     warmth: float
     """Above 0 warm colours prevail, below it cool ones."""
     detail: float
-    sharpest: float
+    sharpness: float
+    """The strongest edge as a share of the span from the darkest to the lightest."""
     symmetry: float
 
 
@@ -106,7 +107,8 @@ def measure(image: Image.Image) -> Looks:
         vivid += count if strength > 0.13 else 0
         warmth += strength * math.cos(math.radians(hue - 55)) * count
     mean = lightness / total
-    edges = ImageStat.Stat(_edges(image))
+    edges, span = _edges(image)
+    strength_of = ImageStat.Stat(edges)
     return Looks(
         width=image.width,
         height=image.height,
@@ -116,14 +118,14 @@ def measure(image: Image.Image) -> Looks:
         chroma=chroma / total,
         vivid=vivid / total,
         warmth=warmth / total,
-        detail=edges.mean[0] / 255,
-        sharpest=edges.extrema[0][1] / 255,
+        detail=strength_of.mean[0] / 255,
+        sharpness=strength_of.extrema[0][1] / span,
         symmetry=_correlation(small, ImageOps.mirror(small)),
     )
 
 
 def _basic(looks: Looks, question: Question) -> Iterator[Finding]:
-    blank = looks.contrast < 0.012 and looks.sharpest < 0.06
+    blank = looks.contrast < 0.012 and looks.detail < 0.004
     yield Finding(
         "The image is not blank",
         not blank,
@@ -133,8 +135,8 @@ def _basic(looks: Looks, question: Question) -> Iterator[Finding]:
     if not blank:
         yield Finding(
             "The image is sharp",
-            looks.sharpest >= 0.05,
-            f"the strongest edge has {_percent(looks.sharpest)} of full contrast",
+            looks.sharpness >= 0.1,
+            f"the strongest edge has {_percent(looks.sharpness)} of its contrast",
             "Render crisp, well defined edges.",
         )
     if question.size and question.kind in ("generate", "edit", "variation"):
@@ -333,13 +335,13 @@ def _rounded(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
     return r & 0xF8 | 4, g & 0xF8 | 4, b & 0xF8 | 4
 
 
-def _edges(image: Image.Image) -> Image.Image:
-    """How much lightness changes from pixel to pixel, at a size that noise does not survive."""
+def _edges(image: Image.Image) -> tuple[Image.Image, float]:
+    """How much lightness changes from pixel to pixel, at a size that noise does not survive; and its whole span."""
     grey = image.convert("L")
     grey.thumbnail((512, 512), Image.Resampling.BOX)
-    return ImageChops.difference(grey, grey.filter(ImageFilter.GaussianBlur(2))).crop(
-        (2, 2, grey.width - 2, grey.height - 2)
-    )
+    darkest, lightest = ImageStat.Stat(grey).extrema[0]
+    edges = ImageChops.difference(grey, grey.filter(ImageFilter.GaussianBlur(2)))
+    return edges, max(lightest - darkest, 8)
 
 
 def _share(looks: Looks, families: frozenset[Family]) -> float:

@@ -253,11 +253,8 @@ def _finds(tokens: list[str]) -> list[_Find]:
 def _named(tokens: list[str]) -> list[tuple[str, str]]:
     phrase = " ".join(tokens)
     named: list[tuple[str, str]] = list(_PHRASES.get(phrase) or _PHRASES.get(_singular(phrase)) or [])
-    if phrase in COLOURS or (len(tokens) == 1 and colour_named(phrase)):
-        colour = colour_named(phrase)
-        assert colour is not None
-        named.append(("colour", colour.word))
-    return named
+    colour = COLOURS.get(phrase) if len(tokens) > 1 else colour_named(phrase) or colour_named(_singular(phrase))
+    return [*named, ("colour", colour.word)] if colour else named
 
 
 def _singular(word: str) -> str:

@@ -4,7 +4,7 @@ import random
 
 import msgspec
 
-from tools.colours import COLOURS, Lch, Rgb, family_of, oklch, rgb_of
+from tools.colours import COLOURS, Family, Lch, Rgb, family_of, oklch, rgb_of
 from tools.wording import Wording
 
 ROLES = ("sky0", "sky1", "sky2", "light", "far", "mid", "near", "dark", "water0", "water1", "accent", "paper")
@@ -231,14 +231,27 @@ def _toned(role: str, rgb: Rgb, wording: Wording) -> Rgb:
 
 
 def _without(roles: dict[str, Rgb], wording: Wording) -> dict[str, Rgb]:
-    """Roles in an unwanted colour turn their hue until they are something else, or lose it."""
+    """Roles in an unwanted colour turn their hues together until they are something else, or lose them."""
+    unwanted = unwanted_families(wording)
+    offending = [rgb for rgb in roles.values() if family_of(rgb) in unwanted]
+    if not offending:
+        return roles
+    steps = (40, -40, 70, -70, 100, -100, 140, 180)
+    best = min(steps, key=lambda step: sum(family_of(_turn(rgb, step)) in unwanted for rgb in offending))
+    turned = {role: _turn(rgb, best) if rgb in offending else rgb for role, rgb in roles.items()}
+    return {role: _grey(rgb) if family_of(rgb) in unwanted else rgb for role, rgb in turned.items()}
+
+
+def unwanted_families(wording: Wording) -> set[Family]:
+    """Colour families that were said not to be wanted and that no wanted colour needs."""
     unwanted = {family for word in wording.excluded if word in COLOURS for family in COLOURS[word].families}
-    unwanted -= {family for word in wording.colours for family in COLOURS[word].families}
-    out = dict(roles)
-    for role, rgb in roles.items():
-        turns = [rgb, *(_turn(rgb, step) for step in (30, -30, 60, -60, 90, -90, 130, 180)), _grey(rgb)]
-        out[role] = next((turned for turned in turns if family_of(turned) not in unwanted), turns[-1])
-    return out
+    return unwanted - {family for word in wording.colours for family in COLOURS[word].families}
+
+
+def another(rgb: Rgb, unwanted: set[Family]) -> Rgb:
+    """The colour, or one as light that is not in these families."""
+    turned = (_turn(rgb, step) for step in (0, 40, -40, 70, -70, 100, 180))
+    return next((candidate for candidate in turned if family_of(candidate) not in unwanted), _grey(rgb))
 
 
 def _vary(rgb: Rgb, rng: random.Random) -> Rgb:

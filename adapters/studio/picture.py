@@ -9,8 +9,9 @@ from PIL import Image, ImageFilter
 from adapters.studio import abstract, land, life, portrait, sky, still, town, trees, water
 from adapters.studio.brush import brush_over, finish, sign
 from adapters.studio.canvas import Canvas, Field, grey_of
-from adapters.studio.palette import mix_palette
+from adapters.studio.palette import another, mix_palette, unwanted_families
 from adapters.studio.plan import Plan, make_plan
+from tools.colours import Family
 from tools.wording import Wording
 
 _BOLDNESS = {"oil": 2.0, "watercolour": 0.8}
@@ -173,7 +174,18 @@ def graded(c: Canvas, wording: Wording) -> Image.Image:
         c.rgb[:] = c.ramp([(38, 26, 18), (122, 90, 60), (206, 176, 134), (246, 234, 210)], grey[..., 0])
     elif "monochrome" in tone:
         c.rgb[:] = c.ramp([(12, 12, 14), (128, 127, 126), (250, 249, 246)], grey[..., 0])
-    return c.image()
+    unwanted = unwanted_families(wording)
+    return c.image().filter(_colours_without(unwanted)) if unwanted else c.image()
+
+
+def _colours_without(unwanted: set[Family]) -> ImageFilter.Color3DLUT:
+    """A table of colours in which mixtures that happen to fall into unwanted families are turned out of them."""
+
+    def entry(r: float, g: float, b: float) -> tuple[float, ...]:
+        rgb = another((round(r * 255), round(g * 255), round(b * 255)), unwanted)
+        return tuple(channel / 255 for channel in rgb)
+
+    return ImageFilter.Color3DLUT.generate(17, entry)
 
 
 def _draw_in_ink(c: Canvas, grey: Field, colour: float) -> None:

@@ -1,0 +1,232 @@
+"""Discovery, validation and the one door to providers."""
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from adapters import router
+from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
+from tests.parts import bare_env, settings
+from tools.env import Env
+from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorFailed
+from tools.rows import JobRequest
+
+
+class Keys:
+    """The part of AI that the router asks."""
+
+    def __init__(self, **keys: str) -> None:
+        self.keys = keys
+
+
+class Painter:
+    """A provider in a test's hands: `answer` is what its one call does."""
+
+    free = False
+
+    def __init__(self, id: str = "easel", needs: tuple[str, ...] = (), answer: Any = None) -> None:
+        self.id, self.needs, self.answer = id, needs, answer
+        self.calls = 0
+
+    def supports(self, kind: ImageOpKind, model: str | None = None) -> bool:
+        return kind == "generate" and model in (None, "oil-1", "chalk-1")
+
+    def capabilities(self) -> list[Capability]:
+        return [Capability(kind="generate", model=model, sizes=["64x64"]) for model in ("oil-1", "chalk-1")]
+
+    def adjustments(self, op: ImageOp) -> list[str]:
+        return ["seed dropped"] if op.seed is not None else []
+
+    async def run(self, op: ImageOp, env: Env, on_progress: OnProgress) -> ProviderResult:
+        self.calls += 1
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        if self.answer is None:
+            await asyncio.Event().wait()
+        return ProviderResult(data=self.answer, mime="image/png")
+
+
+async def deaf(fraction: float, stage: str = "generate", preview_bytes: bytes | None = None) -> None: ...
+
+
+def request(*providers: str | dict[str, str], **fields: Any) -> JobRequest:
+    entries = [{"provider": entry} if isinstance(entry, str) else entry for entry in providers]
+    return JobRequest(prompt="a cat", providers=entries, session_id="s", **fields)
+
+
+def test_the_built_in_painter_is_found_and_modules_without_an_adapter_are_not() -> None:
+    """Discovery takes the modules that hold an `adapter` and passes over the others."""
+    assert router.providers()["sketch"].id == "sketch"
+    assert not {"router", "provider", "studio"} & router.providers().keys()
+
+
+def test_a_guest_comes_in_by_its_entry_point(tmp_path: Path) -> None:
+    """A package that names its module under `picasso.adapters` is a provider like any other."""
+    (tmp_path / "guest.py").write_text("class Guest:\n    id = 'guest'\n\nadapter = Guest()\n")
+    info = tmp_path / "guest-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: guest\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[picasso.adapters]\nguest = guest\n")
+    asked = "from adapters.router import discover; print(*sorted(discover()))"
+    path = os.pathsep.join((str(tmp_path), str(Path.cwd())))
+    out = subprocess.run(
+        [sys.executable, "-c", asked], env={"PYTHONPATH": path}, capture_output=True, text=True, check=True
+    )
+    assert {"guest", "sketch"} <= set(out.stdout.split())
+
+
+async def test_items_are_numbered_over_the_provider_and_seeded_one_after_another(tmp_path: Path) -> None:
+    """`variantIndex` runs on when two models of one provider are asked; variant i has seed + i."""
+    known = {"easel": Painter(), "knife": Painter("knife")}
+    asked = request("easel", "knife", {"provider": "easel", "model": "chalk-1"}, variants=2, seed=40)
+    async with bare_env(tmp_path, AI=Keys()) as env:
+        shares = router.spread(env, asked, known)
+    assert [(s.provider, s.model, s.variant_index, s.seed) for s in shares] == [
+        ("easel", "oil-1", 0, 40),
+        ("easel", "oil-1", 1, 41),
+        ("knife", "oil-1", 0, 40),
+        ("knife", "oil-1", 1, 41),
+        ("easel", "chalk-1", 2, 42),
+        ("easel", "chalk-1", 3, 43),
+    ]
+
+
+async def test_without_a_seed_one_is_drawn_for_the_job(tmp_path: Path) -> None:
+    """Two jobs without a seed get two, each counting up from its own."""
+    async with bare_env(tmp_path, AI=Keys()) as env:
+        first, second = (router.spread(env, request("sketch", variants=3)) for _ in range(2))
+    assert [s.seed - first[0].seed for s in first] == [0, 1, 2]
+    assert first[0].seed != second[0].seed and 0 <= first[0].seed < router.SEEDS
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "named"),
+    [
+        pytest.param(request("brush"), "unknown_provider", "easel, pencil, sketch", id="unknown"),
+        pytest.param(request("pencil"), "provider_not_configured", "PENCIL_KEY", id="not configured"),
+        pytest.param(
+            request("easel", kind="edit", start_image_url="upload:x"),
+            "unsupported_kind",
+            "these can: sketch",
+            id="kind",
+        ),
+        pytest.param(request({"provider": "easel", "model": "ink"}), "unsupported_model", "oil-1, chalk-1", id="model"),
+        pytest.param(request("sketch", kind="variation"), "start_image_missing", "startImageUrl", id="no start"),
+        pytest.param(
+            request("sketch", kind="inpaint", start_image_url="upload:x"), "mask_missing", "maskImageUrl", id="no mask"
+        ),
+        pytest.param(request("sketch", size="wide"), "bad_size", "1024x1024", id="size"),
+        pytest.param(request("easel", strict=True), "adjustments_needed", "easel: seed dropped", id="strict"),
+        pytest.param(
+            request("sketch", strict=True, quality="high"),
+            "adjustments_needed",
+            "quality is not used",
+            id="strict sketch",
+        ),
+    ],
+)
+async def test_a_request_that_cannot_be_served_says_what_can(
+    tmp_path: Path, asked: JobRequest, code: str, named: str
+) -> None:
+    """Each refusal is a 422 with a code, and names what is allowed or what to set."""
+    sketch = router.providers()["sketch"]
+    known = {"easel": Painter(), "pencil": Painter("pencil", needs=("PENCIL_KEY",)), "sketch": sketch}
+    async with bare_env(tmp_path, AI=Keys(OTHER_KEY="x")) as env:
+        with pytest.raises(Invalid) as refused:
+            router.spread(env, asked, known)
+    assert (refused.value.status, refused.value.code) == (422, code)
+    assert named in refused.value.message
+
+
+async def test_strict_lets_an_exact_request_pass(tmp_path: Path) -> None:
+    """`strict` refuses adjustments, not jobs."""
+    async with bare_env(tmp_path, AI=Keys()) as env:
+        assert len(router.spread(env, request("sketch", strict=True, size="512x512", variants=2))) == 2
+
+
+async def test_providers_are_described_with_what_is_missing(tmp_path: Path) -> None:
+    """`GET /api/providers` learns what exists, whether it is configured, and what each can do."""
+    async with bare_env(tmp_path, AI=Keys()) as env:
+        told = msgspec.to_builtins(router.describe(env))
+    sketch = next(info for info in told if info["id"] == "sketch")
+    assert (sketch["configured"], sketch["missing"], sketch["free"]) == (True, [], True)
+    assert sketch["capabilities"][0]["kind"] == "generate" and sketch["capabilities"][0]["negativePrompt"] is True
+    async with bare_env(tmp_path / "b", AI=Keys(A="1")) as env:
+        assert router.missing(Painter(needs=("A", "B")), env) == ["B"]
+
+
+def test_an_op_is_what_the_request_says_with_the_refined_prompt() -> None:
+    """Building an op is pure: request and item in, op out."""
+    asked = request("sketch", size="64x64", negative_prompt="red", quality="low")
+    op = router.build_op(asked, "sketch-1", 5, "a cat, refined")
+    assert op == ImageOp(
+        kind="generate",
+        prompt="a cat, refined",
+        model="sketch-1",
+        size="64x64",
+        quality="low",
+        seed=5,
+        negative_prompt="red",
+    )
+
+
+CALL = ImageOp(kind="generate", prompt="a cat")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "code"),
+    [
+        pytest.param(None, Uncertain, "deadline", id="never answers"),
+        pytest.param(KeyError("x"), Uncertain, "adapter_failed", id="breaks"),
+        pytest.param(TimeoutError(), Uncertain, "deadline", id="its own timeout"),
+        pytest.param(b"", VendorFailed, "provider_failed", id="no bytes"),
+        pytest.param(Unavailable("busy", retry_after=1), Unavailable, "unavailable", id="unavailable"),
+        pytest.param(Refused("no"), Refused, "refused", id="refused"),
+        pytest.param(Invalid("no mask", code="mask_missing"), Invalid, "mask_missing", id="invalid"),
+    ],
+)
+async def test_whatever_a_provider_does_is_one_call_and_one_known_error(
+    tmp_path: Path, answer: Any, error: type[Exception], code: str
+) -> None:
+    """A call is made once, never retried here, and ends in the error tree (J3, J7)."""
+    painter = Painter(answer=answer)
+    async with bare_env(tmp_path, settings=settings(tmp_path, VENDOR_SECONDS="0.2")) as env:
+        with pytest.raises(error) as ended:
+            await router.run("easel", CALL, env, deaf, {"easel": painter})
+    assert painter.calls == 1
+    assert ended.value.code == code  # type: ignore[attr-defined]
+
+
+async def test_a_broken_adapter_leaves_its_traceback_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller gets a safe sentence, the log the traceback (P3)."""
+    async with bare_env(tmp_path) as env:
+        with caplog.at_level(logging.INFO), pytest.raises(Uncertain, match=r"^the adapter failed$"):
+            await router.run("easel", CALL, env, deaf, {"easel": Painter(answer=ZeroDivisionError("secret"))})
+    broken = next(record for record in caplog.records if record.exc_info)
+    assert broken.exc_info and broken.exc_info[0] is ZeroDivisionError
+    lines = [vars(record)["fields"] for record in caplog.records if "fields" in vars(record)]
+    assert [(line["step"], line["outcome"]) for line in lines] == [("router.run", "adapter_failed")]
+
+
+async def test_a_good_answer_is_handed_on_as_it_came(tmp_path: Path) -> None:
+    """The bytes and everything beside them reach the caller unchanged."""
+    async with bare_env(tmp_path) as env:
+        result = await router.run("easel", CALL, env, deaf, {"easel": Painter(answer=b"png")})
+    assert result == ProviderResult(data=b"png", mime="image/png")
+
+
+async def test_a_sketch_comes_through_the_door(tmp_path: Path) -> None:
+    """The built-in painter is called like any vendor."""
+    op = ImageOp(kind="generate", prompt="a moon", size="64x64", seed=1)
+    async with bare_env(tmp_path) as env:
+        result = await router.run("sketch", op, env, deaf)
+    assert result.data.startswith(b"\x89PNG") and result.adjustments == []
