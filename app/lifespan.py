@@ -2,6 +2,7 @@
 again in reverse. The server answers meanwhile: dependencies may start last."""
 
 import asyncio
+import importlib
 import itertools
 import logging
 import random
@@ -16,7 +17,7 @@ from tools.errors import Unavailable
 log = logging.getLogger("picasso.life")
 Bindings = Callable[[Settings], AbstractAsyncContextManager[Env]]
 FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS, CANCEL_SECONDS = 3.0, 1.0
 REFUSED, FAILED = 78, 1
 """Exit codes: a setting or an engine that must not be used (EX_CONFIG); anything else that nobody meant."""
 
@@ -34,6 +35,7 @@ class Life:
         self.exit_code: int | None = None
         self._working = False
         self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
@@ -44,35 +46,25 @@ class Life:
         """Whether nothing is left to wait for after `draining`."""
         return self.draining.is_set() and not self._working
 
-    async def run(self, settings: Settings, bindings: Bindings, jobs: bool) -> None:
-        """Open, work, close; open again after a while when a binding is away.
+    def begin(self, settings: Settings, bindings: Bindings, jobs: bool) -> None:
+        """Open the bindings in a task of their own, which works until `close`."""
+        self._task = asyncio.create_task(self._run(settings, bindings, jobs), name="life")
+        self._task.add_done_callback(self._note_end)
 
-        Fails: SettingError for what must not be used; whatever nobody meant.
-        """
-        for wait in _waits():
-            away: ExceptionGroup[Unavailable] | None = None
-            try:
-                async with bindings(settings) as env:
-                    await self._live(env, settings, jobs)
-                    return
-            except* Unavailable as group:
-                away = group
-            if away is None or await self._is_over(wait, away):
-                return
+    def abandon(self) -> None:
+        """Wait no longer for jobs that do not stop: the ledger knows how far they got."""
+        if self._task is not None:
+            self._task.cancel()
 
-    async def close(self, task: "asyncio.Task[None]") -> None:
-        """End `run` (as `task`): wait for its bindings to close, cancel what does not end in time."""
+    async def close(self) -> None:
+        """Close the bindings; what does not end in time is cancelled."""
         self.draining.set()
         self._closing.set()
-        for _ in range(2):
-            if (await asyncio.wait({task}, timeout=CLOSE_SECONDS))[1]:
-                task.cancel()
+        if self._task is not None and (await asyncio.wait({self._task}, timeout=CLOSE_SECONDS))[1]:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=CANCEL_SECONDS)
 
-    def note_end(self, task: "asyncio.Task[None]") -> None:
-        """Keep why `run` ended, and say it in one line.
-
-        Effect: a log line; with a traceback when it is not about a setting.
-        """
+    def _note_end(self, task: "asyncio.Task[None]") -> None:
         if task.cancelled() or (error := task.exception()) is None:
             return
         setting = next((leaf for leaf in _leaves(error) if isinstance(leaf, SettingError)), None)
@@ -82,15 +74,27 @@ class Life:
             log.error("the process cannot go on", exc_info=error)
         self.exit_code = REFUSED if setting is not None else FAILED
 
+    async def _run(self, settings: Settings, bindings: Bindings, jobs: bool) -> None:
+        """Open, work, close; open again after a while when a binding is away."""
+        for wait in _waits():
+            away: ExceptionGroup[Unavailable] | None = None
+            try:
+                async with bindings(settings) as env:
+                    await self._live(env, settings, jobs)
+            except* Unavailable as group:
+                away = group
+            if away is None or await self._is_over(wait, away):
+                return
+
     async def _live(self, env: Env, settings: Settings, jobs: bool) -> None:
         await templates.publish_templates(env)
         self.env, self._working = env, jobs
         log.info("ready")
         try:
             if jobs:
-                from app.worker import run
-
-                await run(env, settings, self.draining)
+                # Its graphs take seconds to import, in which the loop must go on answering.
+                worker = await asyncio.to_thread(importlib.import_module, "app.worker")
+                await worker.run(env, settings, self.draining)
             await self.draining.wait()
             self._working = False
             await self._closing.wait()

@@ -18,19 +18,19 @@ from typing import Any, TextIO
 
 from tools.step import bound_fields
 
-CHATTY = (
-    "uvicorn",
-    "httpx",
-    "httpcore",
-    "docket",
-    "botocore",
-    "boto3",
-    "urllib3",
-    "langchain",
-    "openai",
-    "google_genai",
-)
-"""Libraries of which only warnings are written."""
+CHATTY = {
+    "uvicorn": logging.ERROR,  # it warns at every malformed request
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "docket": logging.WARNING,
+    "botocore": logging.WARNING,
+    "boto3": logging.WARNING,
+    "urllib3": logging.WARNING,
+    "langchain": logging.WARNING,
+    "openai": logging.WARNING,
+    "google_genai": logging.WARNING,
+}
+"""The least level at which a library's lines are written."""
 
 LONGEST_TEXT = 200
 LONGEST_TRACE = 8000
@@ -177,8 +177,8 @@ def logging_to(stream: TextIO, secrets: Iterable[str]) -> Iterator[None]:
     before = root.level
     root.addHandler(sink)
     root.setLevel(logging.INFO)
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in CHATTY.items():
+        logging.getLogger(name).setLevel(level)
     sink.start()
     try:
         yield

@@ -1,6 +1,5 @@
 """`create_app`: the one composition root. What runs where is decided here and nowhere else."""
 
-import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -98,12 +97,11 @@ def _lifespan(settings: Settings, bindings: Bindings, jobs: bool, life: Life, me
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         with metrics.watching():
-            task = asyncio.create_task(life.run(settings, bindings, jobs), name="life")
-            task.add_done_callback(life.note_end)
+            life.begin(settings, bindings, jobs)
             try:
                 yield
             finally:
-                await life.close(task)
+                await life.close()
 
     return lifespan
 

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import NoReturn
@@ -28,10 +28,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from app import sockets
 from app.errors import Answer
 from app.guard import MAX_HEADER_BYTES, MAX_TARGET
+from app.lifespan import REFUSED
 from app.logs import logging_to
 from app.main import Application, create_app
 from app.security import home_key
-from app.settings import LOOPBACK, SettingError, Settings
+from app.settings import SettingError, Settings
 
 log = logging.getLogger("picasso.server")
 
@@ -42,12 +43,13 @@ HEAD_SECONDS = 20.0
 STALL_SECONDS = 20.0
 """How long a client may read nothing of an answer that is being sent."""
 IDLE_SECONDS = 5
-DRAIN_SECONDS = 18.0
-GRACEFUL_SECONDS = 4
+DRAIN_SECONDS = 21.0
+GRACEFUL_SECONDS = 3
 EXIT_SECONDS = 29.0
 HASTY_SECONDS = 3.0
 """After a second signal."""
 KILLED = 143
+TICK_SECONDS = 0.1
 BACKLOG = 2048
 
 
@@ -122,37 +124,45 @@ def _refusal(connection: h11.Connection, status: int) -> bytes:
 
 
 class Server(uvicorn.Server):
-    """uvicorn that drains: the first signal sets `draining` and listening goes on until the jobs have stopped."""
+    """uvicorn that drains: the first signal sets `draining` and listening goes on until the jobs have stopped.
 
-    def __init__(self, config: uvicorn.Config, app: Application) -> None:
+    `parent` is the process whose end counts as a signal.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: Application, parent: int | None = None) -> None:
         super().__init__(config)
-        self._life = app.life
+        self._life, self._parent = app.life, parent
+        self._signals = 0
         self._drain_until: float | None = None
-        self._wake: Callable[[], object] = self._life.draining.set
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        loop = asyncio.get_running_loop()
-        self._wake = lambda: loop.call_soon_threadsafe(self._life.draining.set)
-        await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._drain_until is None:
-            log.info("closing: no new jobs, streams end")
-            self._drain_until = time.monotonic() + DRAIN_SECONDS
-            self._wake()
+        """Only count: a signal may come while a lock is held that logging or a queue would want."""
+        self._signals += 1
+        if self._signals == 1:
             _exit_after(EXIT_SECONDS)
         else:
-            log.warning("closing at once")
             self.should_exit = self.force_exit = True
             _exit_after(HASTY_SECONDS)
 
     async def on_tick(self, counter: int) -> bool:
-        over = self._drain_until is not None and (self._life.drained or time.monotonic() > self._drain_until)
-        return await super().on_tick(counter) or over or self._life.exit_code is not None
+        if self._parent is not None and os.getppid() != self._parent:
+            self._parent = None
+            self.handle_exit(signal.SIGTERM, None)
+        if self._signals and self._drain_until is None:
+            log.info("closing: no new jobs, streams end")
+            self._drain_until = time.monotonic() + DRAIN_SECONDS
+            self._life.draining.set()
+        if self._drain_until is not None and time.monotonic() > self._drain_until:
+            self._life.abandon()
+            return True
+        return await super().on_tick(counter) or self._life.drained or self._life.exit_code is not None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        # A terminal signals the whole group; of several processes only the parent listens to it.
+        interrupt = self.handle_exit if self._parent is None else signal.SIG_IGN
+        before = {signal.SIGINT: signal.signal(signal.SIGINT, interrupt)}
+        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, self.handle_exit)
         try:
             yield
         finally:
@@ -173,7 +183,7 @@ def _cut_off(seconds: float) -> NoReturn:
 def serve(settings: Settings, *, workers: int, jobs: bool) -> int:
     """Serve until a signal and return the exit code.
 
-    Effect: prints the key where API_KEY is not set; log lines on stderr.
+    Effect: log lines on stderr; what `settle` does.
     Fails: SettingError when the settings do not allow it · OSError when the port cannot be had.
     """
     if workers > 1 and not settings.db.startswith("postgresql://"):
@@ -187,7 +197,7 @@ def serve(settings: Settings, *, workers: int, jobs: bool) -> int:
         return serve_app(create_app(settings, jobs=jobs), settings, listener)
     with logging_to(sys.stderr, settings.secrets), listener:
         _announce(settings)
-        return _run_many(settings, listener, workers, jobs)
+        return Crew(settings, listener, jobs).run(workers)
 
 
 def serve_app(app: Application, settings: Settings, listener: socket.socket) -> int:
@@ -214,20 +224,20 @@ def listen(host: str, port: int) -> socket.socket:
 def settle(settings: Settings, port: int) -> Settings:
     """The settings with the port that was really taken, and the key that a loopback server makes for itself.
 
-    Effect: the file `api_key` in the data directory where API_KEY is not set.
+    Effect: where API_KEY is not set, the file `api_key` in the data directory, and the key on stdout.
     """
     public_url = settings.public_url
     if settings.port == 0 and public_url.endswith(":0"):
         public_url = f"{public_url.removesuffix(':0')}:{port}"
-    key = settings.api_key or home_key(settings.home)
+    if (key := settings.api_key) is None:
+        key = home_key(settings.home)
+        print(f"API key: {key}", flush=True)
     return msgspec.structs.replace(
         settings, port=port, public_url=public_url, api_key=key, secrets=settings.secrets | {key}
     )
 
 
 def _announce(settings: Settings) -> None:
-    if settings.host in LOOPBACK and (settings.home / "api_key").is_file():
-        print(f"API key: {settings.api_key}", flush=True)
     address = f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
     facts = {
         "address": address,
@@ -251,8 +261,7 @@ def _shown(address: str) -> str:
     return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
-def _run(app: Application, listener: socket.socket) -> int:
-    """Serve the application on the socket in this process and return the exit code."""
+def _run(app: Application, listener: socket.socket, parent: int | None = None) -> int:
     config = uvicorn.Config(
         app,
         http=Bounded,
@@ -266,49 +275,65 @@ def _run(app: Application, listener: socket.socket) -> int:
         h11_max_incomplete_event_size=MAX_HEAD,
         **sockets.OPTIONS,
     )
-    Server(config, app).run([listener])
+    Server(config, app, parent).run([listener])
     return app.life.exit_code or 0
 
 
-def _run_many(settings: Settings, listener: socket.socket, workers: int, jobs: bool) -> int:
-    """A process per worker on the one socket; each has bindings of its own. One that dies is replaced, one that
-    refuses to start ends them all."""
-    spawn = multiprocessing.get_context("spawn")
+class Crew:
+    """Several processes on one listening socket, each with bindings of its own."""
 
-    def start() -> BaseProcess:
-        process = spawn.Process(target=_run_one, args=(settings, listener, jobs))
+    def __init__(self, settings: Settings, listener: socket.socket, jobs: bool) -> None:
+        self._spawn = multiprocessing.get_context("spawn")
+        self._work = (settings, listener, jobs)
+        self._processes: list[BaseProcess] = []
+        self._signals = 0
+
+    def run(self, workers: int) -> int:
+        """Work until a signal and return the exit code. One that dies is replaced; one that refuses to start, or
+        ends by itself, ends them all."""
+        before = {number: signal.signal(number, self._count) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            for _ in range(workers):
+                self._start()
+            while not self._signals and not self._ended(0, REFUSED):
+                for died in self._ended(*range(1, REFUSED), *range(-64, 0)):
+                    log.error("a server process ended with %s and is replaced", died.exitcode)
+                    self._processes.remove(died)
+                    self._start()
+                time.sleep(TICK_SECONDS)
+            return self._end()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _count(self, sig: int, frame: FrameType | None) -> None:
+        self._signals += 1
+
+    def _start(self) -> None:
+        process = self._spawn.Process(target=_run_child, args=(*self._work, os.getpid()))
         process.start()
-        return process
+        self._processes.append(process)
 
-    stopping = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stopping.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    processes = [start() for _ in range(workers)]
-    refused: int | None = None
-    while not stopping.wait(0.1) and refused is None:
-        for i, process in enumerate(processes):
-            if process.exitcode is None:
-                continue
-            if process.exitcode in (0, 78):
-                refused = process.exitcode
-            else:
-                log.error("a server process ended with %s and is replaced", process.exitcode)
-                time.sleep(1)
-                processes[i] = start()
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    return max([refused or 0, *(_end(process) for process in processes)])
+    def _ended(self, *codes: int) -> list[BaseProcess]:
+        return [process for process in self._processes if process.exitcode in codes]
 
-
-def _end(process: BaseProcess) -> int:
-    process.terminate()
-    process.join(EXIT_SECONDS + 1)
-    if process.exitcode is None:
-        process.kill()
-        process.join()
-    return abs(process.exitcode or 0)
+    def _end(self) -> int:
+        """Pass on one signal, and a second one if it comes; wait for all."""
+        told = 0
+        until = time.monotonic() + EXIT_SECONDS + 1
+        while alive := [process for process in self._processes if process.exitcode is None]:
+            if told < max(1, min(self._signals, 2)):
+                told += 1
+                for process in alive:
+                    process.terminate()
+            if time.monotonic() > until:
+                for process in alive:
+                    process.kill()
+            time.sleep(TICK_SECONDS)
+        return REFUSED if self._ended(REFUSED) else max(abs(process.exitcode or 0) for process in self._processes)
 
 
-def _run_one(settings: Settings, listener: socket.socket, jobs: bool) -> NoReturn:
+def _run_child(settings: Settings, listener: socket.socket, jobs: bool, parent: int) -> NoReturn:
     with logging_to(sys.stderr, settings.secrets), listener:
-        code = _run(create_app(settings, jobs=jobs), listener)
+        code = _run(create_app(settings, jobs=jobs), listener, parent)
     sys.exit(code)

@@ -1,10 +1,15 @@
 """`open_env`: the settings' addresses become an `Env`; what was opened last is closed first."""
 
+import asyncio
 import contextlib
+import importlib
 from collections.abc import AsyncIterator
 
 from app.settings import Settings
 from tools.env import Env
+
+HEAVY = ("app.bindings.memories", "app.bindings.preferences", "app.bindings.workflow", "app.bindings.ai")
+"""They import LangChain, LangGraph and docket: seconds, in which the loop must go on answering."""
 
 
 @contextlib.asynccontextmanager
@@ -13,6 +18,8 @@ async def open_env(settings: Settings) -> AsyncIterator[Env]:
 
     Fails: Unavailable when one does not answer yet · SettingError when one must not be used as it is set up.
     """
+    for module in HEAVY:
+        await asyncio.to_thread(importlib.import_module, module)
     from app.bindings.actor import open_actor
     from app.bindings.ai import open_ai
     from app.bindings.assets import open_assets
