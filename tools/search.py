@@ -157,9 +157,8 @@ def text_of(row: Progression) -> str:
 
 
 def words_of(row: Progression, text: str) -> set[str]:
-    """Words of three letters for the text and longer ones, marked by an ASCII letter, for the rest."""
-    ended = text + END + END
-    grams = {_letters(ended[i : i + 3]) for i in range(len(text))}
+    """Words of three letters, at the end fewer, for the text; marked by an ASCII letter for the rest."""
+    grams = {_letters(text[i : i + 3]) for i in range(len(text))}
     marked = {_marked("t", tag) for tag in filed_tags(row.ai_tags)} | {
         _marked("p", row.project_id),
         _marked("a", row.ai_provider),

@@ -26,6 +26,11 @@ QUERIES = TEXTS.filter(bool)
 STORIES = st.lists(st.tuples(TEXTS, st.lists(TEXTS, max_size=2), st.lists(TEXTS, max_size=3)), min_size=1, max_size=5)
 
 
+class Tagged(msgspec.Struct, frozen=True):
+    progression_id: str
+    tag: str
+
+
 @pytest.fixture
 async def env(database_url: str, tmp_path: Path) -> AsyncIterator[Env]:
     async with bare_env(tmp_path, database_url) as env:
@@ -175,6 +180,7 @@ async def test_a_judgment_changes_what_finds_the_progression(env: Env) -> None:
         assert await found(env, project.id, **asked) == [row.id], asked
     for asked in ({"query": "not judged"}, {"tags": ["draft"]}, {"query": "draft"}, {"judgment": "pass"}):
         assert await found(env, project.id, **asked) == [], asked
+    assert await env.DB.all("SELECT * FROM progression_tags", Tagged) == [Tagged(row.id, "boat")]
     with pytest.raises(NotFound):
         async with env.DB.transaction() as tx:
             await db.update_judgment(tx, "x", "skipped", None, [], [], [], None)
@@ -225,6 +231,18 @@ async def test_marks_of_query_languages_are_literal(env: Env) -> None:
         await insert(env, row)
         assert row.id in await found(env, project.id, query=query)
         assert len(await found(env, project.id, query=f"is {query} here")) == 1, query
+
+
+async def test_the_index_only_narrows(env: Env) -> None:
+    """A text with all the words of a query, or with words of the same letters, is not found unless it contains it."""
+    project = await db.create_project(env, "p")
+    await insert(
+        env, progression(project.id, prompt="abcd bcde"), progression(project.id, prompt="axy", ai_tags=["axy"])
+    )
+    for asked in ({"query": "abcde"}, {"query": "\u0161xy"}, {"query": "\u0161x"}, {"tags": ["\u0161xy"]}):
+        assert await found(env, project.id, **asked) == [], asked
+    for asked in ({"query": "bcde"}, {"query": "axy"}, {"query": "e"}, {"tags": ["axy"]}):
+        assert len(await found(env, project.id, **asked)) == 1, asked
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -328,7 +346,7 @@ async def test_a_text_of_any_length_is_stored_and_found(env: Env) -> None:
     """Very long prompts and tags fit both databases; what is searched ends at `LENGTH`."""
     project = await db.create_project(env, "p")
     prompt = "".join(chr(0x4E00 + i * 7 % 20_000) for i in range(search.LENGTH)) + "tail"
-    await insert(env, progression(project.id, id="long", prompt=prompt, ai_tags=["t" * 5_000, "", "ok"]))
+    await insert(env, progression(project.id, id="long", prompt=prompt, ai_tags=[prompt[:5_000], "", "ok"]))
     assert await found(env, project.id, query=prompt[-30:-10]) == ["long"]
     assert await found(env, project.id, query="tail") == []
     assert await found(env, project.id, tags=["ok"]) == ["long"]
@@ -473,6 +491,7 @@ async def test_tips_are_those_of_the_provider_and_the_kind(env: Env) -> None:
         ("zeta.a", "edits"),
         ("zeta.b", "always"),
     ]
+    assert [tip.key for tip in await db.get_tips(env, "z_ta", "edit")] == ["z_ta.a"]
     assert await db.get_tips(env, "zet", "edit") == []
     await db.put_knowledge(env, "zeta.b", db.Advice("changed"))
     assert [tip.tip for tip in await db.get_tips(env, "zeta", "generate")] == ["changed"]
