@@ -15,8 +15,8 @@ from adapters.provider import ImageOp
 from adapters.sketch import adapter
 from adapters.studio.brush import sign
 from adapters.studio.work import Work, paint
-from tests.parts import bare_env, settings
 from tests.adapters.pictures import as_input, mask, opened, painted, plain, png
+from tests.parts import bare_env, settings
 from tools.errors import Invalid
 from tools.measure import measure
 from tools.rows import Kind
