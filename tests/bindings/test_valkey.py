@@ -122,6 +122,16 @@ def test_the_last_user_killed_ends_the_server(home: Path) -> None:
     wait_for(lambda: not servers(home) and not supervisors(home), 3)
 
 
+def test_who_comes_at_once_after_the_last_user_finds_the_same_server(home: Path) -> None:
+    """A process that is started anew does not have to wait for a stop and a start of Redis."""
+    with leased(home):
+        server = servers(home)
+        time.sleep(2 * valkey.TICK)  # long enough for the supervisor to see the user
+    time.sleep(2 * valkey.TICK)  # and to see none
+    with leased(home):
+        assert servers(home) == server
+
+
 def test_a_killed_server_comes_back_with_its_data(home: Path) -> None:
     """kill -9 of the server is repaired by its supervisor, and no acknowledged write is lost."""
     with leased(home) as lease:
