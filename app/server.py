@@ -330,7 +330,10 @@ class Crew:
                 for process in alive:
                     process.kill()
             time.sleep(TICK_SECONDS)
-        return REFUSED if self._ended(REFUSED) else max(abs(process.exitcode or 0) for process in self._processes)
+        if self._ended(REFUSED):
+            return REFUSED
+        # A process that was told to end while it was starting dies of the signal.
+        return max((abs(code) for p in self._processes if (code := p.exitcode or 0) != -signal.SIGTERM), default=0)
 
 
 def _run_child(settings: Settings, listener: socket.socket, jobs: bool, parent: int) -> NoReturn:

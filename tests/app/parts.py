@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
+from app.bindings.images import open_images
 from litestar import get, post
 from litestar.params import JSONBody
 
@@ -45,8 +46,10 @@ async def open_parts(settings: Settings) -> AsyncIterator[Env]:
         raise SettingError("DB is a database that must not be used")
     for stale in settings.home.glob("picasso.db*"):
         stale.unlink()
-    async with bare_env(settings.home, PICASSO_QUEUE=NoQueue(), ASSETS=NoAssets(), settings=settings) as env:
-        yield env
+    async with open_images(settings) as images:
+        parts = {"PICASSO_QUEUE": NoQueue(), "ASSETS": NoAssets(), "IMAGES": images, "settings": settings}
+        async with bare_env(settings.home, **parts) as env:
+            yield env
 
 
 class Note(Body, frozen=True):

@@ -11,19 +11,23 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from litestar import Request, post
+from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from app import security
 from app.main import Application, create_app
-from app.security import check_access, client_address, is_key, limit_key, visitor
-from app.settings import SettingError, read_settings
+from app.security import check_access, client_address, is_key, limit_jobs, limit_key, visitor
+from app.settings import SettingError, Settings, read_settings
 from tests.app.asgi import call, living
 from tests.parts import settings
 from tests.server import ROOT, running
+from tools.errors import Unavailable
 
 KEY = "the-right-key-of-this-test-" + "0123456789" * 2
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
@@ -282,6 +286,39 @@ async def test_ipv6_is_limited_by_its_network(tmp_path: Path) -> None:
     buckets = {limit_key(client_address(scope(f"2001:db8:0:7::{i:x}"), chosen)) for i in range(1, 50)}
     assert buckets == {"2001:db8:0:7::/64"}
     assert limit_key(client_address(scope(None, ("X-Forwarded-For", "6.6.6.6")), chosen)) == "local"
+
+
+class Bucket:
+    """A bucket that says what the test wants, and remembers what it was asked."""
+
+    def __init__(self, wait: float | Unavailable) -> None:
+        self.wait, self.asked = wait, list[tuple[str, int, int]]()
+
+    async def take(self, bucket: str, *, capacity: int, per_minute: int) -> float:
+        self.asked.append((bucket, capacity, per_minute))
+        if isinstance(self.wait, Unavailable):
+            raise self.wait
+        return self.wait
+
+
+@pytest.mark.parametrize(
+    ("wait", "status"),
+    [(0.0, 200), (2.5, 429), (Unavailable("Redis did not answer"), 503)],
+    ids=["room", "full", "away"],
+)
+async def test_job_submissions_are_limited(tmp_path: Path, wait: float | Unavailable, status: int) -> None:
+    """Each address has a bucket of JOBS_PER_MINUTE with a burst of 120; full is 429, no Redis is 503 (A8)."""
+    bucket = Bucket(wait)
+
+    @post("/api/limited", status_code=200)
+    async def submit(request: Request[Any, Any, Any], settings: NamedDependency[Settings]) -> None:
+        env: Any = SimpleNamespace(PICASSO_WORKFLOW=bucket)
+        await limit_jobs(request, env, settings)
+
+    async with living(settings(tmp_path, API_KEY=KEY, JOBS_PER_MINUTE="30"), more_handlers=[submit]) as app:
+        answer = await call(app, "POST", "/api/limited", {"X-Api-Key": KEY}, peer=("2001:db8::9", 1))
+    assert answer.status == status and bucket.asked == [("jobs:2001:db8::/64", 120, 30)]
+    assert answer.headers.get("retry-after") == {429: "3", 503: "1"}.get(status)
 
 
 async def test_visitors_stay_private(tmp_path: Path) -> None:

@@ -2,19 +2,20 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from litestar import Response, get, post
 from litestar.exceptions import ClientException, HTTPException, NotAuthorizedException, PermissionDeniedException
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 
 from app.errors import ClientGone, SlowBody, answer_to
+from app.main import Application
 from app.schemas import Body, Name
 from tests.app.asgi import Answer, call, living
-from tests.app.parts import Note
+from tests.app.parts import keep_note
 from tests.parts import settings
 from tools.errors import (
     Conflict,
@@ -81,6 +82,46 @@ STATUS: list[tuple[PicassoError, int]] = [
 ]
 
 
+class Part(Body, frozen=True):
+    name: Name
+
+
+class Whole(Body, frozen=True):
+    parts: list[Part]
+    kind: Any = None
+
+
+@get("/api/seams/{number:int}", opt={"access": "open"})
+async def raise_seam(number: FromPath[int]) -> None:
+    raise SEAMS[number]()
+
+
+@get("/api/encoder", opt={"access": "open"})
+async def answer_badly() -> Response[Any]:
+    class Odd:
+        def __repr__(self) -> str:
+            return INSIDE
+
+    return Response({"odd": Odd()})
+
+
+@post("/api/wholes")
+async def keep_whole(data: JSONBody[Whole]) -> Whole:
+    return data
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def app(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Application]:
+    more = [raise_seam, answer_badly, keep_whole, keep_note]
+    async with living(settings(tmp_path_factory.mktemp("answers"), API_KEY=KEY), more_handlers=more) as app:
+        yield app
+
+
 def check_shape(answer: Answer, status: int) -> dict[str, Any]:
     assert answer.status == status, answer
     assert answer.headers["content-type"] == "application/json"
@@ -91,34 +132,18 @@ def check_shape(answer: Answer, status: int) -> dict[str, Any]:
     return dict(body["error"])
 
 
-@pytest.mark.parametrize("seam", SEAMS, ids=lambda seam: type(seam()).__name__)
-async def test_errors_say_little(
-    tmp_path: Path, seam: Callable[[], Exception], caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize("number", range(len(SEAMS)), ids=lambda number: type(SEAMS[number]()).__name__)
+async def test_errors_say_little(app: Application, number: int, caplog: pytest.LogCaptureFixture) -> None:
     """An exception that nobody meant gives the one shape and a log line, and nothing of its text gets out (P8)."""
-
-    @get("/api/seam", opt={"access": "open"})
-    async def raising() -> None:
-        raise seam()
-
-    @get("/api/encoder", opt={"access": "open"})
-    async def unencodable() -> Response[Any]:
-        class Odd:
-            def __repr__(self) -> str:
-                return INSIDE
-
-        return Response({"odd": Odd()})
-
-    async with living(settings(tmp_path, API_KEY=KEY), more_handlers=[raising, unencodable]) as app:
-        for path in ("/api/seam", "/api/encoder"):
-            caplog.clear()
-            answer = await call(app, "GET", path)
-            error = check_shape(answer, answer.status)
-            assert not re.search(r"hunter22|canary|/srv|SELECT|10\.0\.0\.5|Traceback|\.py", str(answer)), answer
-            if answer.status == 500:
-                (line,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-                assert line.exc_info and line.__dict__["fields"]["correlationId"] == error["correlationId"]
-                assert error["code"] == "internal_error"
+    for path in (f"/api/seams/{number}", "/api/encoder"):
+        caplog.clear()
+        answer = await call(app, "GET", path)
+        error = check_shape(answer, answer.status)
+        assert not re.search(r"hunter22|canary|/srv|SELECT|10\.0\.0\.5|Traceback|\.py", str(answer)), answer
+        if answer.status == 500:
+            (line,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+            assert line.exc_info and line.__dict__["fields"]["correlationId"] == error["correlationId"]
+            assert error["code"] == "internal_error"
 
 
 @pytest.mark.parametrize(("error", "status"), STATUS, ids=lambda value: getattr(value, "code", value))
@@ -155,27 +180,12 @@ DOORS = [
 
 @pytest.mark.parametrize(("method", "target", "headers", "body", "status"), DOORS)
 async def test_every_door_has_the_one_shape(
-    tmp_path: Path, method: str, target: str, headers: dict[str, str], body: bytes, status: int
+    app: Application, method: str, target: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     """Litestar's refusals, the guard's and our own look alike; 405 says what is allowed."""
-
-    @post("/api/notes")
-    async def keep(data: JSONBody[Note]) -> Note:
-        return data
-
-    async with living(settings(tmp_path, API_KEY=KEY), more_handlers=[keep]) as app:
-        answer = await call(app, method, target, {**headers, "Content-Type": "application/json"}, body)
-        check_shape(answer, status)
-        assert ("allow" in answer.headers) == (status == 405)
-
-
-class Part(Body, frozen=True):
-    name: Name
-
-
-class Whole(Body, frozen=True):
-    parts: list[Part]
-    kind: Any = None
+    answer = await call(app, method, target, {**headers, "Content-Type": "application/json"}, body)
+    check_shape(answer, status)
+    assert ("allow" in answer.headers) == (status == 405)
 
 
 FIELDS = [
@@ -194,43 +204,30 @@ FIELDS = [
 
 
 @pytest.mark.parametrize(("body", "field"), FIELDS)
-async def test_the_field_is_named_and_its_value_is_not(tmp_path: Path, body: bytes, field: str) -> None:
+async def test_the_field_is_named_and_its_value_is_not(app: Application, body: bytes, field: str) -> None:
     """A validation error names the field's path; nothing that was sent as a value comes back."""
-
-    @post("/api/wholes")
-    async def keep(data: JSONBody[Whole]) -> None: ...
-
-    async with living(settings(tmp_path, API_KEY=KEY), more_handlers=[keep]) as app:
-        headers = {"X-Api-Key": KEY, "Content-Type": "application/json"}
-        answer = await call(app, "POST", "/api/wholes", headers, body)
-        error = check_shape(answer, 400)
-        assert [problem["field"] for problem in error["detail"]["errors"]] == [field]
-        assert "canary" not in str(answer.body) and "yyy" not in str(answer.body)
+    answer = await call(app, "POST", "/api/wholes", {"X-Api-Key": KEY, "Content-Type": "application/json"}, body)
+    error = check_shape(answer, 400)
+    assert [problem["field"] for problem in error["detail"]["errors"]] == [field]
+    assert "canary" not in str(answer.body) and "yyy" not in str(answer.body)
 
 
-async def test_parameters_are_named_and_not_repeated(tmp_path: Path) -> None:
+async def test_parameters_are_named_and_not_repeated(app: Application) -> None:
     """A wrong query parameter is named and its value is not told back."""
-    async with living(settings(tmp_path)) as app:
-        answer = await call(app, "GET", "/api/projects?limit=canary-value")
-        error = check_shape(answer, 400)
-        assert error["detail"]["errors"][0]["field"] == "limit"
-        assert "canary" not in str(answer)
+    answer = await call(app, "GET", "/api/projects?limit=canary-value")
+    error = check_shape(answer, 400)
+    assert error["detail"]["errors"][0]["field"] == "limit"
+    assert "canary" not in str(answer)
 
 
-async def test_text_is_trimmed_and_normalised(tmp_path: Path) -> None:
+async def test_text_is_trimmed_and_normalised(app: Application) -> None:
     """Strings arrive trimmed and in NFC, keys and nested ones too; their lengths are measured after that."""
-
-    @post("/api/wholes")
-    async def keep(data: JSONBody[Whole]) -> Whole:
-        return data
-
-    async with living(settings(tmp_path, API_KEY=KEY), more_handlers=[keep]) as app:
-        headers = {"X-Api-Key": KEY, "Content-Type": "application/json"}
-        body = ('{"parts": [{"name": "  Cafe\u0301 "}], "kind": {" e\u0301 ": [" x "]}}').encode()
-        assert (await call(app, "POST", "/api/wholes", headers, body)).json() == {
-            "parts": [{"name": "Café"}],
-            "kind": {"é": ["x"]},
-        }
+    headers = {"X-Api-Key": KEY, "Content-Type": "application/json"}
+    body = ('{"parts": [{"name": "  Cafe\u0301 "}], "kind": {" e\u0301 ": [" x "]}}').encode()
+    assert (await call(app, "POST", "/api/wholes", headers, body)).json() == {
+        "parts": [{"name": "Café"}],
+        "kind": {"é": ["x"]},
+    }
 
 
 @pytest.mark.parametrize(
@@ -244,17 +241,16 @@ async def test_text_is_trimmed_and_normalised(tmp_path: Path) -> None:
         pytest.param("", False, id="nothing"),
     ],
 )
-async def test_a_page_is_shown_where_a_page_is_asked_for(tmp_path: Path, accept: str, html: bool) -> None:
+async def test_a_page_is_shown_where_a_page_is_asked_for(app: Application, accept: str, html: bool) -> None:
     """Only below /public, and only where Accept names text/html, an error is a page; it can do nothing."""
-    async with living(settings(tmp_path)) as app:
-        answer = await call(app, "GET", "/public/artifact/none/at/all", {"Accept": accept})
-        assert answer.status == 404
-        assert answer.headers["content-type"].startswith("text/html" if html else "application/json")
-        if html:
-            policy = answer.headers["content-security-policy"]
-            assert policy.startswith("default-src 'none'; style-src 'sha256-") and policy.endswith("sandbox")
-            assert b"<script" not in answer.body and answer.headers["x-correlation-id"].encode() in answer.body
-        assert (await call(app, "GET", "/api/none", {"Accept": accept})).json()["error"]["code"] == "not_found"
+    answer = await call(app, "GET", "/public/artifact/none/at/all", {"Accept": accept})
+    assert answer.status == 404
+    assert answer.headers["content-type"].startswith("text/html" if html else "application/json")
+    if html:
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; style-src 'sha256-") and policy.endswith("sandbox")
+        assert b"<script" not in answer.body and answer.headers["x-correlation-id"].encode() in answer.body
+    assert (await call(app, "GET", "/api/none", {"Accept": accept})).json()["error"]["code"] == "not_found"
 
 
 async def test_every_answer_carries_its_headers(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Progressions over HTTP: search, lineage, rollback, on rows that a job would have written."""
 
-import contextlib
+import hashlib
+import io
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 import pytest
+from PIL import Image
 
 from app.main import Application
 from app.routes.progressions import read_tags
@@ -49,10 +50,15 @@ ROW = Progression(
 )
 
 
-@contextlib.asynccontextmanager
-async def project(home: Path) -> AsyncIterator[tuple[Application, str]]:
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def project(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Application, str]]:
     """A project with a picture p0, p1 made from it, and an unrelated p2 that failed."""
-    async with living(settings(home, API_KEY=KEY)) as app:
+    async with living(settings(tmp_path_factory.mktemp("progressions"), API_KEY=KEY)) as app:
         assert app.life.env is not None
         env = app.life.env
         made = await db.create_project(env, "p")
@@ -71,17 +77,17 @@ async def read(app: Application, target: str) -> Answer:
     return await call(app, "GET", target)
 
 
-async def test_rows_come_under_their_column_names(tmp_path: Path) -> None:
+async def test_rows_come_under_their_column_names(project: tuple[Application, str]) -> None:
     """A progression is its row: snake_case, JSON columns decoded, and `cost_usd` in dollars."""
-    async with project(tmp_path) as (app, _):
-        row = (await read(app, "/api/progressions/p0")).json()
-        assert set(row) == {field.name for field in msgspec.structs.fields(Progression)}
-        assert (row["cost_usd"], row["ai_tags"], row["ai_notes"], row["criteria"]) == (
-            0.04025,
-            ["red", "sea"],
-            ["sharp"],
-            [],
-        )
+    app, _ = project
+    row = (await read(app, "/api/progressions/p0")).json()
+    assert set(row) == {field.name for field in msgspec.structs.fields(Progression)}
+    assert (row["cost_usd"], row["ai_tags"], row["ai_notes"], row["criteria"]) == (
+        0.04025,
+        ["red", "sea"],
+        ["sharp"],
+        [],
+    )
 
 
 QUERIES = [
@@ -101,13 +107,13 @@ QUERIES = [
 
 
 @pytest.mark.parametrize(("query", "ids"), QUERIES)
-async def test_progressions_are_found(tmp_path: Path, query: str, ids: list[str]) -> None:
+async def test_progressions_are_found(project: tuple[Application, str], query: str, ids: list[str]) -> None:
     """Text, tags, provider and judgment narrow the list, newest first."""
-    async with project(tmp_path) as (app, id):
-        page = (await read(app, f"/api/projects/{id}/progressions{query}")).json()
-        assert sorted(row["id"] for row in page["items"]) == sorted(ids) and page["nextCursor"] is None
-        if len(ids) > 1:
-            assert page["items"][0]["id"] == ids[0]
+    app, id = project
+    page = (await read(app, f"/api/projects/{id}/progressions{query}")).json()
+    assert sorted(row["id"] for row in page["items"]) == sorted(ids) and page["nextCursor"] is None
+    if len(ids) > 1:
+        assert page["items"][0]["id"] == ids[0]
 
 
 WRONG = ["tags=%5B1%5D", "tags=%5B", "judgment=null", "judgment=maybe", "limit=2&limit=3", "limit=null", "query=%00"]
@@ -115,39 +121,66 @@ WRONG += ["query=%0a%1b", "tags=" + "x" * 201, "&".join(["tags=a"] * 33), "provi
 
 
 @pytest.mark.parametrize("query", WRONG, ids=lambda query: query[:20])
-async def test_a_wrong_query_is_named(tmp_path: Path, query: str) -> None:
+async def test_a_wrong_query_is_named(project: tuple[Application, str], query: str) -> None:
     """A query that cannot be meant is 400 and named."""
-    async with project(tmp_path) as (app, id):
-        answer = await read(app, f"/api/projects/{id}/progressions?{query}")
-        assert answer.status == 400
-        assert answer.json()["error"]["detail"]["errors"][0]["field"].startswith(query.partition("=")[0])
+    app, id = project
+    answer = await read(app, f"/api/projects/{id}/progressions?{query}")
+    assert answer.status == 400
+    assert answer.json()["error"]["detail"]["errors"][0]["field"].startswith(query.partition("=")[0])
 
 
-async def test_lineage_is_told_both_ways(tmp_path: Path) -> None:
+async def test_lineage_is_told_both_ways(project: tuple[Application, str]) -> None:
     """Lineage names ancestors, descendants and the typed edges between them."""
-    async with project(tmp_path) as (app, _):
-        below = (await read(app, "/api/progressions/p0/lineage")).json()
-        assert [row["id"] for row in below["descendants"]] == ["p1"] and below["ancestors"] == []
-        above = (await read(app, "/api/progressions/p1/lineage")).json()
-        assert [row["id"] for row in above["ancestors"]] == ["p0"] and above["progressionId"] == "p1"
-        assert above["edges"] == below["edges"] == [{"from": "p0", "to": "p1", "edge": "edit"}]
-        assert above["ancestors"][0]["cost_usd"] == 0.04025
+    app, _ = project
+    below = (await read(app, "/api/progressions/p0/lineage")).json()
+    assert [row["id"] for row in below["descendants"]] == ["p1"] and below["ancestors"] == []
+    above = (await read(app, "/api/progressions/p1/lineage")).json()
+    assert [row["id"] for row in above["ancestors"]] == ["p0"] and above["progressionId"] == "p1"
+    assert above["edges"] == below["edges"] == [{"from": "p0", "to": "p1", "edge": "edit"}]
+    assert above["ancestors"][0]["cost_usd"] == 0.04025
 
 
-async def test_rollback_goes_on_from_an_earlier_step(tmp_path: Path) -> None:
+async def test_rollback_goes_on_from_an_earlier_step(project: tuple[Application, str]) -> None:
     """A rollback is a new progression with the ancestor's bytes, free of charge; without a start image it says so."""
-    async with project(tmp_path) as (app, _):
-        headers = {"X-Api-Key": KEY, "Content-Type": "application/json"}
-        answer = await call(app, "POST", "/api/progressions/p0/rollback", headers)
-        row = answer.json()
-        assert answer.status == 201 and row["id"] not in ("p0", "p1", "p2")
-        assert (row["parent_progression_id"], row["edge"], row["cost_usd"]) == ("p0", "rollback", 0)
-        assert row["original_image_r2_key"] == ROW.original_image_r2_key and row["sha256"] == ROW.sha256
-        refused = await call(app, "POST", "/api/progressions/p0/rollback", headers, b'{"base": "start"}')
-        assert (refused.status, refused.json()["error"]["code"]) == (422, "no_start_image")
-        unknown = await call(app, "POST", "/api/progressions/none/rollback", headers, b'{"base": "start"}')
-        assert unknown.status == 404
-        assert (await call(app, "POST", "/api/progressions/p0/rollback", headers, b'{"base": "x"}')).status == 400
+    app, _ = project
+    headers = {"X-Api-Key": KEY, "Content-Type": "application/json"}
+    answer = await call(app, "POST", "/api/progressions/p0/rollback", headers)
+    row = answer.json()
+    assert answer.status == 201 and row["id"] not in ("p0", "p1", "p2")
+    assert (row["parent_progression_id"], row["edge"], row["cost_usd"]) == ("p0", "rollback", 0)
+    assert row["original_image_r2_key"] == ROW.original_image_r2_key and row["sha256"] == ROW.sha256
+    refused = await call(app, "POST", "/api/progressions/p0/rollback", headers, b'{"base": "start"}')
+    assert (refused.status, refused.json()["error"]["code"]) == (422, "no_start_image")
+    unknown = await call(app, "POST", "/api/progressions/none/rollback", headers, b'{"base": "start"}')
+    assert unknown.status == 404
+    assert (await call(app, "POST", "/api/progressions/p0/rollback", headers, b'{"base": "x"}')).status == 400
+
+
+async def test_rollback_to_the_start_image(project: tuple[Application, str]) -> None:
+    """`{"base": "start"}` goes on from the image that the step was made from, byte by byte, and makes it public."""
+    app, id = project
+    env = app.life.env
+    assert env is not None
+    picture = io.BytesIO()
+    Image.effect_noise((60, 40), 80).save(picture, "PNG")
+    await env.BUCKET.put("project/p/jobs/j/orig/start", picture.getvalue(), content_type="image/png")
+    change = msgspec.structs.replace
+    row = change(
+        ROW, id="p4", project_id=id, prompt="noise", start_image_r2_key="project/p/jobs/j/orig/start", ai_tags=[]
+    )
+    async with env.DB.transaction() as tx:
+        await db.insert_progression(tx, row)
+    headers = {"X-Api-Key": KEY, "Content-Type": "application/json"}
+    answers = [
+        (await call(app, "POST", "/api/progressions/p4/rollback", headers, b'{"base": "start"}')).json() for _ in "ab"
+    ]
+    assert (
+        answers[0]["id"] != answers[1]["id"] and answers[0]["generated_image_url"] == answers[1]["generated_image_url"]
+    )
+    first = answers[0]
+    assert (first["width"], first["height"], first["parent_progression_id"]) == (60, 40, "p4")
+    assert await env.BUCKET.get(first["original_image_r2_key"]) == picture.getvalue()
+    assert first["sha256"] == hashlib.sha256(picture.getvalue()).hexdigest()
 
 
 def test_tags_are_read_in_both_spellings() -> None:

@@ -1,6 +1,8 @@
 """The process on a real socket: bounds, late dependencies, shutdown."""
 
 import asyncio
+import contextlib
+import os
 import signal
 import stat
 import time
@@ -228,6 +230,40 @@ async def test_several_processes_need_postgresql(tmp_path: Path) -> None:
     """SQLite serves one process: `--workers 2` is refused with a line that says what to set."""
     with pytest.raises(SettingError, match="DB=postgresql://"):
         shell.serve(settings(tmp_path), workers=2, jobs=False)
+
+
+async def test_several_processes_share_the_port(tmp_path: Path, postgres_url: str) -> None:
+    """With PostgreSQL `--workers 2` serves from two processes; one that dies is replaced, one signal ends all (D2)."""
+    command = ("app", "serve", "--workers", "2", "--no-jobs")
+    async with running(tmp_path, command=command, DB=postgres_url) as server:
+        children = await processes_below(server, 2)
+        async with server.client(**server.headers) as client:
+            made = (await client.post("/api/projects", json={"name": "shared"})).json()
+        os.kill(children[0], signal.SIGKILL)
+        replaced = await processes_below(server, 2, without=children[0])
+        assert children[1] in replaced
+        for _ in range(8):
+            async with server.client() as client:
+                assert (await client.get(f"/api/projects/{made['id']}")).json() == made
+        assert await stop(server.process) == 0
+    assert sum("is replaced" in line["msg"] for line in server.lines()) == 1
+
+
+async def processes_below(server: Server, count: int, without: int | None = None) -> list[int]:
+    """The server's own child processes, once there are so many."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    async with asyncio.timeout(30):
+        while True:
+            found = [int(pid) for pid in children.read_text().split() if is_server(pid)]
+            if len(found) == count and without not in found:
+                return found
+            await asyncio.sleep(0.05)
+
+
+def is_server(pid: str) -> bool:
+    with contextlib.suppress(OSError):
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 async def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
