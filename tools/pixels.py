@@ -13,6 +13,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 from PIL import AvifImagePlugin, Image, ImageCms, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
@@ -72,18 +73,26 @@ class Facts(msgspec.Struct, frozen=True):
     size: int
 
 
+class Picture(NamedTuple):
+    """Pixels as `_direct` gives them, and what the file says beside them."""
+
+    pixels: Image.Image
+    mime: str
+    orientation: int
+    profile: bytes
+
+
 def inspect(data: bytes) -> Facts:
     """Decode every pixel and tell what the image is."""
-    image = _opened(data)
-    pixels = _loaded(image)
-    width, height = pixels.size[::-1] if _orientation(image) in SIDEWAYS else pixels.size
-    return Facts(hashlib.sha256(data).hexdigest(), MIMES[str(image.format)], width, height, len(data))
+    picture = _read(data, None)
+    size = picture.pixels.size[::-1] if picture.orientation in SIDEWAYS else picture.pixels.size
+    return Facts(hashlib.sha256(data).hexdigest(), picture.mime, *size, len(data))
 
 
 def delivery(data: bytes) -> bytes:
     """The image as it may be shown to anyone: WebP, upright, sRGB, alpha kept, no metadata, at most
     `DELIVERY_SIDES` long and `DELIVERY_BYTES` large."""
-    image = _clean(_opened(data), DELIVERY_SIDES[0])
+    image = _clean(data, DELIVERY_SIDES[0])
     for side in DELIVERY_SIDES:
         image.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=2.0)
         encoded = _encoded(image, "webp", DELIVERY_QUALITY)
@@ -94,7 +103,7 @@ def delivery(data: bytes) -> bytes:
 
 def variant(data: bytes, wanted: Variant, encoding: Format) -> bytes:
     """The image scaled and cut as wanted, without metadata. JPEG has no alpha: it is laid on white."""
-    image = _clean(_opened(data), None)
+    image = _clean(data, None)
     plan = layout(image.size, wanted)
     image = image.resize(plan.size, Resampling.LANCZOS, plan.box, reducing_gap=2.0)
     if plan.canvas is not None:
@@ -107,10 +116,11 @@ def variant(data: bytes, wanted: Variant, encoding: Format) -> bytes:
 
 def phash(data: bytes) -> str:
     """The 64-bit perceptual hash as 16 hex digits."""
-    # Loads numpy and scipy, 40 MiB that only the child shall carry.
+    flat = _on_white(_clean(data, None)).convert("L")
+    # Loads numpy and scipy: 40 MiB that only the child shall carry, and not while it decodes.
     import imagehash
 
-    return str(imagehash.phash(_on_white(_clean(_opened(data), None))))
+    return str(imagehash.phash(flat))
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -134,10 +144,15 @@ def _opened(data: bytes) -> Image.Image:
     return image
 
 
-def _loaded(image: Image.Image) -> Image.Image:
+def _read(data: bytes, side: int | None) -> Picture:
+    """The decoded picture; of a JPEG a smaller rendering of at least 2 × `side` where that is enough."""
+    image = _opened(data)
+    if side is not None:
+        image.draft(None, (2 * side, 2 * side))
     with _reading("is damaged or cut off"):
         image.load()
-        return _direct(image)
+        # What is returned does not hold on to a WebP decoder and its two canvases, 8 bytes a pixel.
+        return Picture(_direct(image), MIMES[str(image.format)], _orientation(image), _profile(image))
 
 
 @contextlib.contextmanager
@@ -152,12 +167,9 @@ def _rejected(what: str) -> Invalid:
     return Invalid(f"the image {what}", code="image_rejected")
 
 
-def _clean(image: Image.Image, side: int | None) -> Image.Image:
+def _clean(data: bytes, side: int | None) -> Image.Image:
     """RGB or RGBA in sRGB, upright, nothing beside the pixels; no longer than `side` when it is given."""
-    if side is not None:
-        image.draft(None, (2 * side, 2 * side))
-    pixels = _loaded(image)
-    orientation, profile = _orientation(image), _profile(image)
+    pixels, _, orientation, profile = _read(data, side)
     if side is not None:
         pixels.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=2.0)
     pixels = _in_srgb(pixels, profile)
@@ -180,19 +192,18 @@ def _profile(image: Image.Image) -> bytes:
 
 
 def _direct(image: Image.Image) -> Image.Image:
-    """One of L, LA, RGB, RGBA, CMYK, with 8 bits a channel, whose pixels can be scaled and converted."""
+    """A copy as one of L, LA, RGB, RGBA, CMYK with 8 bits a channel, which can be scaled and converted."""
     if image.mode.startswith("I"):
         # Pillow clips 16 bits to 8 where it should scale them. A transparent grey level of 16 bits is not kept.
-        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    elif image.mode in ("LA", "CMYK") or (image.mode in ("L", "RGB") and not image.has_transparency_data):
-        # Lets go of a WebP decoder and its two canvases, 8 bytes a pixel.
-        image = image.copy()
-    else:
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    return image
+        return image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if image.mode in ("LA", "CMYK") or (image.mode in ("L", "RGB") and not image.has_transparency_data):
+        return image.copy()
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
 def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    if not profile and image.mode in ("RGB", "RGBA"):
+        return image
     if image.mode not in ("LA", "RGBA"):
         return _converted(image, profile)
     base = _converted(image.convert(image.mode[:-1]), profile)
