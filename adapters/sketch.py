@@ -13,6 +13,7 @@ from tools.sizes import read_size, same_shape
 from tools.wording import not_understood, read_wording
 
 MODEL = "sketch-1"
+PNG = "image/png"
 KINDS: tuple[ImageOpKind, ...] = ("generate", "edit", "inpaint", "outpaint", "variation", "upscale")
 SMALLEST, LARGEST, UPSCALED = 64, 2048, 4096
 """Sides in pixels: of any picture, of a painted one, of an enlarged one."""
@@ -45,26 +46,30 @@ class Sketch:
         """
         work = _work(op)
         began, seconds = time.monotonic(), env.settings.sketch_seconds
-        ticks = max(4, math.ceil(seconds / TICK_SECONDS))
-        fractions = [0.2 + 0.7 * i / (ticks - 1) for i in range(ticks)]
-        await _wait_until(began + fractions[0] * seconds)
-        await on_progress(fractions[0])
+        first, *later = ticks(seconds)
+        await _wait_until(began + first * seconds)
+        await on_progress(first)
         painted = await in_child(paint, work, seconds=CHILD_SECONDS)
-        for i, fraction in enumerate(fractions[1:]):
+        for i, fraction in enumerate(later):
             await _wait_until(began + fraction * seconds)
-            glimpse = painted.glimpses[min(i * len(painted.glimpses) // (ticks - 1), len(painted.glimpses) - 1)]
-            await on_progress(fraction, preview_bytes=glimpse)
+            await on_progress(fraction, preview_bytes=painted.glimpses[i * len(painted.glimpses) // len(later)])
         await _wait_until(began + seconds)
         return ProviderResult(
             data=painted.data,
-            mime="image/png",
+            mime=painted.mime,
             provider_meta=_label(op),
             usage={"images": 1},
-            adjustments=self.adjustments(op),
+            adjustments=self.adjustments(op) + (["sent as JPEG, for its weight"] if painted.mime != PNG else []),
         )
 
 
 adapter = Sketch()
+
+
+def ticks(seconds: float) -> list[float]:
+    """The fractions at which a sketch of so many seconds speaks: four, or one every `TICK_SECONDS`."""
+    count = max(4, math.ceil(seconds / TICK_SECONDS))
+    return [(i + 1) / (count + 1) for i in range(count)]
 
 
 async def _wait_until(moment: float) -> None:

@@ -11,17 +11,35 @@ from adapters.studio.work import Painted, Work
 from tools.wording import Wording, read_wording
 
 GLIMPSE_SIDE = 320
+HEAVIEST = 20 << 20
+"""Bytes; with room below the default MAX_IMAGE."""
 
 
 def paint_work(work: Work) -> Painted:
-    """The picture as PNG, labelled as the house's own, and glimpses of it."""
+    """The picture as PNG, labelled as the house's own, and glimpses of it.
+
+    An enlarged picture whose PNG would be heavier than `HEAVIEST` comes as JPEG.
+    """
     image = _made(work, read_wording(work.prompt, work.negative))
+    data = _png(image)
+    if len(data) > HEAVIEST and work.kind == "upscale":
+        return Painted(_jpeg(image, 95), "image/jpeg", _glimpses(image))
+    return Painted(data, "image/png", _glimpses(image))
+
+
+def _png(image: Image.Image) -> bytes:
     label = PngImagePlugin.PngInfo()
     label.add_text("Software", f"picasso {MARK}-1")
     label.add_text("Description", "Painted by the built-in sketch provider, not by a vendor's model")
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=1, pnginfo=label)
-    return Painted(out.getvalue(), _glimpses(image))
+    return out.getvalue()
+
+
+def _jpeg(image: Image.Image, quality: int) -> bytes:
+    out = io.BytesIO()
+    image.convert("RGB").save(out, "JPEG", quality=quality)
+    return out.getvalue()
 
 
 def _made(work: Work, wording: Wording) -> Image.Image:
@@ -50,9 +68,4 @@ def _opened(data: bytes) -> Image.Image:
 def _glimpses(image: Image.Image) -> list[bytes]:
     small = image.convert("RGB")
     small.thumbnail((GLIMPSE_SIDE, GLIMPSE_SIDE))
-    out = []
-    for blur in (16, 6, 0):
-        file = io.BytesIO()
-        small.filter(ImageFilter.GaussianBlur(blur)).save(file, "JPEG", quality=72)
-        out.append(file.getvalue())
-    return out
+    return [_jpeg(small.filter(ImageFilter.GaussianBlur(blur)), 72) for blur in (16, 6, 0)]

@@ -22,7 +22,8 @@ class Sitter(Figure):
         palette = plan.palette
         self.skin = mixed(c.rng.choice(_SKINS), palette["sky2"], 0.1)
         self.shade = mixed(lighter(self.skin, -0.15), palette["sky0"], 0.22)
-        self.hair = palette.bound.get("hair", mixed(palette["dark"], c.rng.choice(_HAIRS), 0.55))
+        natural = mixed(palette["dark"], c.rng.choice(_HAIRS), 0.55)
+        self.hair = mixed(palette.bound["hair"], (110, 56, 30), 0.3) if "hair" in palette.bound else natural
         self.coat = palette.of("clothes", "accent")
 
 

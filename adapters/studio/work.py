@@ -18,9 +18,10 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Painted(msgspec.Struct, frozen=True):
-    """PNG bytes, and JPEG glimpses (at most 64 KiB each) of how they came to be, from vague to clear."""
+    """The picture, and JPEG glimpses (at most 64 KiB each) of how it came to be, from vague to clear."""
 
     data: bytes
+    mime: str
     glimpses: list[bytes]
 
 

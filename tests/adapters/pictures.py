@@ -3,7 +3,7 @@
 import io
 from typing import Literal
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from adapters.provider import InputImage
 from adapters.studio.work import Work, paint
@@ -47,11 +47,13 @@ def as_input(data: bytes) -> InputImage:
 
 
 def mask(size: tuple[int, int], box: tuple[int, int, int, int], way: Literal["transparent", "white"]) -> bytes:
-    """A mask that opens the box, said in one of the two ways."""
-    if way == "transparent":
-        image = Image.new("RGBA", size, (0, 0, 0, 255))
-        image.paste((0, 0, 0, 0), box)
-        return png(image)
-    grey = Image.new("L", size, 0)
-    grey.paste(255, box)
-    return png(grey)
+    """A mask that opens the box but for a small island in its middle, said in one of the two ways."""
+    area = Image.new("L", size, 0)
+    area.paste(255, box)
+    x, y = (box[0] + box[2]) // 2, (box[1] + box[3]) // 2
+    area.paste(0, (x, y, x + 3, y + 3))
+    if way == "white":
+        return png(area)
+    image = Image.new("RGBA", size, (0, 0, 0, 255))
+    image.putalpha(ImageChops.invert(area))
+    return png(image)
