@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 
 from app.settings import SettingError, Settings
-from tools import templates
 from tools.env import Env
 from tools.errors import Unavailable
 
@@ -87,7 +86,6 @@ class Life:
                 return
 
     async def _live(self, env: Env, settings: Settings, jobs: bool) -> None:
-        await templates.publish_templates(env)
         self.env, self._working = env, jobs
         log.info("ready")
         try:

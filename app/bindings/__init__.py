@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from app.settings import Settings
 from tools.env import Env
+from tools.templates import publish_templates
 
 HEAVY = ("app.bindings.memories", "app.bindings.preferences", "app.bindings.workflow", "app.bindings.ai")
 """They import LangChain, LangGraph and docket: seconds, in which the loop must go on answering."""
@@ -36,7 +37,7 @@ async def open_env(settings: Settings) -> AsyncIterator[Env]:
         enter = stack.enter_async_context
         db = await enter(open_database(settings))
         server = await enter(open_redis(settings))
-        yield Env(
+        env = Env(
             DB=db,
             BUCKET=await enter(open_bucket(settings)),
             IMAGES=await enter(open_images(settings)),
@@ -51,3 +52,5 @@ async def open_env(settings: Settings) -> AsyncIterator[Env]:
             DEFAULT_MODEL_VISION=settings.default_model_vision,
             settings=settings,
         )
+        await publish_templates(env)
+        yield env
