@@ -15,7 +15,7 @@ from tools.db import get_project
 from tools.env import Env, Statements
 from tools.errors import Conflict, NotFound
 from tools.events import Artifact as ArtifactEvent
-from tools.pages import Cursor, Page, page
+from tools.pages import Cursor, Page, decode, page
 from tools.rows import ArtifactRow, dump, new_id, now_ms
 from tools.step import step
 
@@ -127,8 +127,9 @@ async def by_slug(env: Env, public_slug: str) -> ArtifactRow | None:
     return await env.DB.one(BY_SLUG, ArtifactRow, public_slug=public_slug)
 
 
-async def list_page(env: Env, after: Cursor, limit: int) -> Page[ArtifactRow]:
+async def list_page(env: Env, cursor: str | None, limit: int) -> Page[ArtifactRow]:
     """Artifacts from the newest."""
+    after = decode(cursor)
     rows = await env.DB.all(LIST, ArtifactRow, at=after.at, id=after.id, limit=limit + 1)
     return page(rows, limit, lambda row: Cursor(row.created_at, row.id))
 

@@ -5,15 +5,15 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody
 from msgspec import Meta
 
-from app.schemas import Body, Id, Name
+from app.schemas import Body, Cursor, Id, Limit, Name
 from generators import registry
 from tools import artifacts, db, views
 from tools.env import Env
 from tools.errors import Invalid
-from tools.pages import LIMIT, MAX_LIMIT, Page, decode
+from tools.pages import LIMIT, Page
 from tools.rows import ArtifactRow, Project
 
 MOST_PROJECTS = 50
@@ -74,7 +74,7 @@ class ArtifactDetails(ArtifactAnswer, frozen=True, kw_only=True):
     configuration: dict[str, str]
 
 
-@get("/api/generators", opt={"access": "read"})
+@get("/api/generators", opt={"access": "read"}, tags=["artifacts"])
 async def list_generators() -> Page[GeneratorAnswer]:
     """Every kind of artifact that can be made here."""
     return Page(
@@ -86,35 +86,34 @@ async def list_generators() -> Page[GeneratorAnswer]:
     )
 
 
-@get("/api/artifacts", opt={"access": "read"})
+@get("/api/artifacts", opt={"access": "read"}, tags=["artifacts"])
 async def list_artifacts(
-    env: NamedDependency[Env],
-    limit: Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT)] = LIMIT,
-    cursor: FromQuery[str | None] = None,
+    env: NamedDependency[Env], limit: Limit = LIMIT, cursor: Cursor = None
 ) -> Page[ArtifactAnswer]:
     """Artifacts, the newest first."""
-    page = await artifacts.list_page(env, decode(cursor), limit)
+    page = await artifacts.list_page(env, cursor, limit)
     return Page([_answer(env, row) for row in page.items], page.next_cursor)
 
 
-@get("/api/artifacts/{artifact_id:str}", opt={"access": "read"})
+@get("/api/artifacts/{artifact_id:str}", opt={"access": "read"}, tags=["artifacts"])
 async def get_artifact(artifact_id: FromPath[str], env: NamedDependency[Env]) -> ArtifactDetails:
+    """One artifact with its projects and its configuration."""
     return await _details(env, await artifacts.get(env, artifact_id))
 
 
-@get("/api/artifacts/{artifact_id:str}/views", opt={"access": "read"})
+@get("/api/artifacts/{artifact_id:str}/views", opt={"access": "read"}, tags=["artifacts"])
 async def get_views(artifact_id: FromPath[str], env: NamedDependency[Env]) -> views.Summary:
     """How often the public page was read."""
     return await views.summary(env, (await artifacts.get(env, artifact_id)).id)
 
 
-@post("/api/artifacts")
+@post("/api/artifacts", tags=["artifacts"])
 async def make_artifact(data: JSONBody[NewArtifact], env: NamedDependency[Env]) -> ArtifactAnswer:
     """Make an artifact from projects and publish it."""
     return _answer(env, await _make(env, data.generator_id, data.project_ids, data))
 
 
-@post("/api/projects/{project_id:str}/artifacts/{generator_id:str}")
+@post("/api/projects/{project_id:str}/artifacts/{generator_id:str}", tags=["artifacts"])
 async def make_from_project(
     project_id: FromPath[str],
     generator_id: FromPath[str],
@@ -126,7 +125,7 @@ async def make_from_project(
     return Made(row.id, row.public_slug)
 
 
-@post("/api/artifacts/{artifact_id:str}/associate", status_code=200)
+@post("/api/artifacts/{artifact_id:str}/associate", status_code=200, tags=["artifacts"])
 async def associate(
     artifact_id: FromPath[str], data: JSONBody[Association], env: NamedDependency[Env]
 ) -> ArtifactDetails:

@@ -28,7 +28,7 @@ SEALED = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancesto
 READING = [HttpMethod.GET, HttpMethod.HEAD]
 
 
-@route("/public/artifact/{slug:str}", http_method=READING, opt={"access": "open"}, status_code=200)
+@route("/public/artifact/{slug:str}", http_method=READING, opt={"access": "open"}, status_code=200, tags=["public"])
 async def read_artifact(
     slug: FromPath[str],
     request: Request[Any, Any, Any],
@@ -39,7 +39,7 @@ async def read_artifact(
     return await _read(slug, request, env, settings, None)
 
 
-@route("/public/lookbook/{slug:str}", http_method=READING, opt={"access": "open"}, status_code=200)
+@route("/public/lookbook/{slug:str}", http_method=READING, opt={"access": "open"}, status_code=200, tags=["public"])
 async def read_lookbook(
     slug: FromPath[str],
     request: Request[Any, Any, Any],
@@ -50,7 +50,7 @@ async def read_lookbook(
     return await _read(slug, request, env, settings, "lookbook")
 
 
-@get("/assets/{path:path}", opt={"access": "open"})
+@get("/assets/{path:path}", opt={"access": "open"}, tags=["public"])
 async def read_asset(
     path: FromPath[str], request: Request[Any, Any, Any], env: NamedDependency[Env]
 ) -> Response[bytes]:
