@@ -169,6 +169,33 @@ async def test_half_sent_requests_do_not_hold_the_exit(tmp_path: Path) -> None:
             writer.close()
 
 
+async def test_dripping_clients_are_closed(shell_server: Server, rounds: int) -> None:
+    """A head or body that comes a byte at a time is cut off within 31 s; it takes as long to see (O2)."""
+    if rounds == 1:
+        pytest.skip("half a minute of waiting: run with --rounds 2")
+    key = f"X-Api-Key: {shell_server.key}\r\n".encode()
+    post = b"POST /api/notes HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" + key
+    answers = await asyncio.gather(
+        drip(shell_server, b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-A: "),
+        drip(shell_server, post + b"Content-Length: 900\r\n\r\n"),
+        drip(shell_server, post + b"Transfer-Encoding: chunked\r\n\r\n384\r\n"),
+    )
+    assert answers[0] == b""
+    assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers[1:])
+
+
+async def drip(server: Server, start: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(start)
+    reading = asyncio.create_task(reader.read())
+    async with asyncio.timeout(31):
+        while not reading.done():
+            writer.write(b"a")
+            await asyncio.wait({reading}, timeout=0.4)
+    writer.close()
+    return b"" if reading.exception() else reading.result()
+
+
 async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     """A second SIGTERM does not wait for anybody (D2)."""
     async with running(tmp_path, command=SHELL) as server:
@@ -220,9 +247,9 @@ async def test_a_loopback_server_makes_its_own_key(tmp_path: Path) -> None:
             assert (await client.get("/metrics")).status_code == 200
         keys.append(server.key)
         assert (tmp_path / "serve.out").read_text().count(server.key) == 1
+        assert stat.S_IMODE((tmp_path / "api_key").stat().st_mode) == 0o600
         assert server.key not in server.log.read_text()
     assert keys[0] == keys[1] and len(keys[0]) >= 32
-    assert stat.S_IMODE((tmp_path / "api_key").stat().st_mode) == 0o600
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".api_key")]
 
 
