@@ -124,17 +124,18 @@ async def _work(settings: Settings) -> int:
     from app.server import DRAIN_SECONDS
 
     life, loop = Life(), asyncio.get_running_loop()
+
+    def drain() -> None:
+        life.draining.set()
+        loop.call_later(DRAIN_SECONDS, life.abandon)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, life.draining.set)
+        loop.add_signal_handler(number, drain)
     with logging_to(sys.stderr, settings.secrets):
-        working = asyncio.create_task(life.run(settings, open_env, True), name="life")
-        working.add_done_callback(life.note_end)
-        working.add_done_callback(lambda _: life.draining.set())
-        await life.draining.wait()
-        until = loop.time() + DRAIN_SECONDS
-        while not life.drained and loop.time() < until:  # noqa: ASYNC110 - Life tells it in a property
+        life.begin(settings, open_env, True)
+        while not life.drained and life.exit_code is None:  # noqa: ASYNC110 - Life tells it in properties
             await asyncio.sleep(0.05)
-        await life.close(working)
+        await life.close()
     return life.exit_code or 0
 
 

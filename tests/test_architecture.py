@@ -33,8 +33,7 @@ THIRD_PARTY = {
 """What a room may touch of others' code; `app` may touch all that pyproject.toml names."""
 
 TASK_OWNERS = {
-    "app/main.py": "the lifespan, which ends in Life.close",
-    "app/cli.py": "the worker command, which ends in Life.close",
+    "app/lifespan.py": "Life.begin, whose task Life.close waits for",
     "app/worker.py": "run and JobRunner._hold, which gather what they started",
     "app/bindings/actor.py": "open_actor and Tail.close, which cancel and gather",
     "app/bindings/timely.py": "TimelyScript.run, which cancels and gathers",
