@@ -197,6 +197,9 @@ async def _tended(lease: "Lease") -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        # A server without a supervisor would outlive its last user.
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(lease.tend)
 
 
 async def _tend(lease: "Lease") -> None:

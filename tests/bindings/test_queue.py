@@ -201,6 +201,7 @@ async def test_views_are_conserved(redis_url: str, redis_client: Redis, tmp_path
         await send(queue, *(message(name) for name in part + chance.sample(part, 30)))
         consumer = subprocess.Popen(
             [sys.executable, "-m", "tests.bindings.queue_consumer", redis_url, tmp_path / "rows.db"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         try:
