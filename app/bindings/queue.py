@@ -145,6 +145,8 @@ class _Consumer:
         self._handled = 0
         self._unsure = True
         self._next_adoption = 0.0
+        self._since = 0
+        """Redis's time in milliseconds when this consumer began; what was sent before has waited long enough."""
 
     async def run(self) -> None:
         try:
@@ -193,6 +195,7 @@ class _Consumer:
         pending: list[Any] = await self._client.xpending_range(
             STREAM, GROUP, "-", "+", 2 * HELD, consumername=self._name
         )
+        self._since = (await self._client.time())[0] * 1000
         mine = {entry["message_id"]: entry["times_delivered"] for entry in pending}
         self._held = {entry: held for entry, held in self._held.items() if entry in mine}
         for entry in mine.keys() - self._held.keys():
@@ -214,7 +217,8 @@ class _Consumer:
         answer: Any = await self._client.xreadgroup(GROUP, self._name, {STREAM: ">"}, count=room, block=block)
         for _, entries in answer:
             for entry, fields in entries:
-                await self._admit(entry, fields, time.monotonic() + self._window, 1)
+                window = 0 if int(entry.partition(b"-")[0]) < self._since else self._window
+                await self._admit(entry, fields, time.monotonic() + window, 1)
 
     async def _admit(self, entry: bytes, fields: Mapping[bytes, bytes], due: float, tries: int) -> _Held | None:
         """Take the entry in hand, or bury it when it is no message."""

@@ -178,7 +178,8 @@ async def _embedded(home: Path) -> AsyncIterator[str]:
             log.error("the embedded Redis does not answer: %s", error)
             raise Unavailable("the embedded Redis did not start", code="redis_unavailable") from error
         except OSError as error:
-            raise SettingError(f"PICASSO_HOME cannot hold the embedded Redis: {error.strerror}") from error
+            place = f"PICASSO_HOME cannot hold the embedded Redis: {error.filename}"
+            raise SettingError(f"{place}: {error.strerror}") from error
         async with _tended(lease):
             yield f"unix://{quote(lease.address)}"
     finally:
@@ -196,6 +197,9 @@ async def _tended(lease: "Lease") -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        # A server without a supervisor would outlive its last user.
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(lease.tend)
 
 
 async def _tend(lease: "Lease") -> None:

@@ -78,6 +78,7 @@ class TimelyScript:
         finally:
             batch.waiting -= 1
             if not batch.waiting:
+                self._close(batch)
                 await _end(batch.answers)
 
     def _batch(self) -> _Batch:
@@ -88,8 +89,7 @@ class TimelyScript:
         return self._open
 
     async def _answers(self, batch: _Batch) -> dict[Target, Answer]:
-        if self._open is batch:
-            self._open = None
+        self._close(batch)
         asking = asyncio.ensure_future(self._ask(batch.calls))
         try:
             await asyncio.wait({asking}, timeout=self._seconds)
@@ -102,6 +102,10 @@ class TimelyScript:
             return asking.result()
         finally:
             await _end(asking)
+
+    def _close(self, batch: _Batch) -> None:
+        if self._open is batch:
+            self._open = None
 
     async def _ask(self, calls: dict[Target, list[bytes]]) -> dict[Target, Answer]:
         """Ask until all are answered: a script that believes to be late may only have met a clock that was set."""

@@ -1,12 +1,15 @@
 """A consumer process that writes what it handles into a SQLite table: `python -m … <redis url> <file>`.
 
-For its first second it fails now and then, as a database that is locked would make it.
+For its first second it fails now and then, as a database that is locked would make it. It ends with its standard
+input, so that it does not outlive tests that are killed.
 """
 
 import asyncio
+import os
 import random
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,4 +40,10 @@ async def main(url: str, file: Path) -> None:
         await open_queue(client, window_seconds=0.1).consume(handle)
 
 
+def end_with_input() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
+threading.Thread(target=end_with_input, daemon=True).start()
 asyncio.run(main(sys.argv[1], Path(sys.argv[2])))

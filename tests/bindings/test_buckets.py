@@ -60,6 +60,23 @@ async def test_a_clock_that_jumps_grants_one_capacity_at_most(redis_client: Redi
     assert [await buckets.take("b", capacity=3, per_minute=60) > 0 for _ in range(4)] == [False, False, False, True]
 
 
+async def test_a_caller_that_leaves_takes_nobody_with_it(redis_client: Redis) -> None:
+    """Calls of one moment travel together; one that is cancelled, before or after they left, harms no other."""
+    buckets = Buckets(redis_client)
+    for turns in range(6):
+        leaving = asyncio.create_task(buckets.take("b", capacity=1000, per_minute=1))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        staying = asyncio.create_task(buckets.take("b", capacity=1000, per_minute=1))
+        leaving.cancel()
+        assert await staying == await buckets.take("b", capacity=1000, per_minute=1) == 0.0
+        leaving = asyncio.create_task(buckets.take("b", capacity=1000, per_minute=1))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.sleep(0)
+        assert await buckets.take("b", capacity=1000, per_minute=1) == 0.0
+
+
 async def test_a_full_bucket_is_forgotten(redis_client: Redis) -> None:
     """What callers may choose (addresses) does not pile up: keys expire when the bucket would be full again."""
     await Buckets(redis_client).take("b", capacity=10, per_minute=60)

@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 import pytest
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
-from langgraph.store.base import GetOp, ListNamespacesOp, PutOp, SearchOp
+from langgraph.store.base import GetOp, Item, ListNamespacesOp, PutOp, SearchOp
 from redis.asyncio import Redis
 
 from app.bindings.memories import open_preferences
@@ -39,14 +39,16 @@ async def test_an_item_is_put_replaced_and_deleted(store: RedisStore, redis_clie
 
 async def test_owners_do_not_see_each_other(store: RedisStore) -> None:
     """Namespaces that look alike are different ones."""
-    names = ["o", "O", "o ", "o:1", "o*", 'o"', "o,", "ö"]
+    names = ["mail@example.org", "o", "O", "o ", "o:1", "o*", 'o"', "o,", "ö"]
     for name in names:
         await store.aput(("preferences", name), "value", {"name": name})
     for name in names:
         item = await store.aget(("preferences", name), "value")
         assert item and item.value == {"name": name}
-        assert [found.value for found in await store.asearch(("preferences", name))] == [{"name": name}]
-    assert await store.aget(("preferences", "p"), "value") is None
+        (found,) = await store.abatch([SearchOp(("preferences", name))])
+        assert isinstance(found, list) and [item.value for item in found if isinstance(item, Item)] == [{"name": name}]
+    await store.adelete(("preferences", "mail@example.org"), "value")
+    assert await store.aget(("preferences", "mail@example.org"), "value") is None
 
 
 async def test_searching(store: RedisStore) -> None:

@@ -70,16 +70,40 @@ class Recorder:
 
 async def test_messages_come_in_batches_of_ten_or_after_the_window(redis_client: Redis) -> None:
     """25 messages are 10, 10 and, when the window is over, 5; then nothing is left in the stream."""
-    queue, recorder = open_queue(redis_client, window_seconds=0.5), Recorder()
-    await send(queue, *(message(str(n), n=n) for n in range(25)))
-    assert await queue.depth() == 25
-    started = time.monotonic()
+    queue, recorder = open_queue(redis_client, window_seconds=0.6), Recorder()
     async with consuming(queue, recorder.handle):
+        await until_names(redis_client, 1)
+        await second(redis_client)
+        started = time.monotonic()
+        await send(queue, *(message(str(n), n=n) for n in range(25)))
         await until(lambda: len(recorder.done) == 25)
         assert [len(batch) for batch in recorder.batches] == [10, 10, 5]
-        assert recorder.done["19"] < started + 0.4 and recorder.done["20"] > started + 0.5
+        assert recorder.done["19"] < started + 0.5 and recorder.done["20"] > started + 0.6
         await until_empty(queue)
     assert await redis_client.xlen(STREAM) == 0
+
+
+async def second(client: Redis) -> None:
+    """Wait for the next second of Redis's clock."""
+    now, _ = await client.time()
+    while (await client.time())[0] == now:
+        await asyncio.sleep(0.01)
+
+
+async def test_what_waited_for_a_consumer_waits_no_longer(redis_client: Redis) -> None:
+    """Messages sent while nobody consumed are handled at once after a start, without another window."""
+    queue, recorder = open_queue(redis_client, window_seconds=30), Recorder()
+    await send(queue, message("a"), message("b"))
+    await second(redis_client)
+    async with consuming(queue, recorder.handle):
+        await until(lambda: len(recorder.done) == 2, 5)
+
+
+async def until_names(client: Redis, number: int) -> None:
+    """Wait until so many consumers are known to the group."""
+    async with asyncio.timeout(10):
+        while not await client.exists(STREAM) or len(await client.xinfo_consumers(STREAM, GROUP)) != number:
+            await asyncio.sleep(0.02)
 
 
 async def until_empty(queue: RedisQueue, seconds: float = 10) -> None:
@@ -177,6 +201,7 @@ async def test_views_are_conserved(redis_url: str, redis_client: Redis, tmp_path
         await send(queue, *(message(name) for name in part + chance.sample(part, 30)))
         consumer = subprocess.Popen(
             [sys.executable, "-m", "tests.bindings.queue_consumer", redis_url, tmp_path / "rows.db"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         try:
@@ -198,13 +223,6 @@ async def test_views_are_conserved(redis_url: str, redis_client: Redis, tmp_path
     assert kept | dead == set(names)
     assert len(kept) == stored()
     assert len(dead) < 20
-
-
-async def until_names(client: Redis, number: int) -> None:
-    """Wait until so many consumers are known to the group."""
-    async with asyncio.timeout(10):
-        while len(await client.xinfo_consumers(STREAM, GROUP)) != number:
-            await asyncio.sleep(0.02)
 
 
 async def test_what_a_dead_consumer_had_is_taken_up(redis_client: Redis) -> None:

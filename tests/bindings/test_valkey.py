@@ -161,7 +161,8 @@ def test_the_server_of_a_killed_supervisor_is_adopted(home: Path) -> None:
 
 
 async def test_clients_carry_on_when_server_and_supervisor_are_killed(tmp_path: Path) -> None:
-    """The running application puts a new supervisor in place; a client's command waits for the server it starts."""
+    """The running application puts a new supervisor in place; a client's command waits for the server it starts;
+    and when it ends, it leaves no server without a supervisor behind."""
     async with open_redis(settings(tmp_path)) as redis:
         home = tmp_path / "valkey"
         await redis.client.set("kept", "1")
@@ -174,6 +175,8 @@ async def test_clients_carry_on_when_server_and_supervisor_are_killed(tmp_path: 
                 assert await redis.client.get("kept") == b"1"
                 break
         assert len(supervisors(home)) == len(servers(home)) == 1
+        kill(supervisors(home))
+    wait_for(lambda: not servers(home) and not supervisors(home), 5)
 
 
 def test_what_lies_in_place_of_the_socket_is_replaced(home: Path) -> None:
