@@ -18,7 +18,7 @@ from websockets.http11 import Request
 
 EXTENSION = "picasso.socket"
 STALL_SECONDS = 7.0
-LINGER_SECONDS, FAULT_LINGER_SECONDS, EXIT_SECONDS = 25.0, 3.0, 1.0
+LINGER_SECONDS, FAULT_LINGER_SECONDS, QUIET_SECONDS, EXIT_SECONDS = 25.0, 3.0, 0.2, 1.0
 UNSENT_BYTES, LAST_BYTES = 16 << 10, 256 << 10
 SLICE_BYTES = 4 << 10
 BURST_FRAMES, FRAMES_PER_SECOND = 100, 50
@@ -40,7 +40,7 @@ class Socket(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self.logger = _quiet
         self._stall: asyncio.TimerHandle | None = None
-        self._failed = False
+        self._failed, self._drop_at = False, 0.0
         self._tokens, self._counted_at = float(BURST_FRAMES), self.loop.time()
 
     async def write(self, frames: bytes) -> None:
@@ -68,8 +68,10 @@ class Socket(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         # In slices, because the parser takes a flood of tiny frames apart before any of them can be counted.
         for start in range(0, len(data), SLICE_BYTES):
-            if not self._failed:
-                super().data_received(data[start : start + SLICE_BYTES])
+            if self._failed:
+                self._drop_after(QUIET_SECONDS)
+                return
+            super().data_received(data[start : start + SLICE_BYTES])
 
     def handle_cont(self, event: Frame) -> None:
         if self._admits():
@@ -142,12 +144,17 @@ class Socket(WebSocketsSansIOProtocol):
         # The kernel now takes the rest off our hands; a client that reads again finds it, then the code.
         self._set_option(socket.SOL_SOCKET, socket.SO_SNDBUF, LAST_BYTES)
         self._set_option(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, LAST_BYTES)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
-        self.close_timer = self.loop.call_later(linger, self._drop)
+        self._drop_at = self.loop.time() + linger
+        self._drop_after(linger)
+
+    def _drop_after(self, seconds: float) -> None:
+        """Drop the connection when nothing more has come for so long, or the time to linger is over."""
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_at(min(self._drop_at, self.loop.time() + seconds), self._drop)
 
     def _drop(self) -> None:
         if self.transport.get_write_buffer_size():

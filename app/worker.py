@@ -38,6 +38,9 @@ class JobRunner:
         self._graph = orchestrator.builder.compile(cast(BaseCheckpointSaver[str], env.AGENTIC_MEMORIES))
         self._controls: set[RunControl] = set()
         self._draining = False
+        self.idle = asyncio.Event()
+        """Set while no job is being run here."""
+        self.idle.set()
 
     def drain(self) -> None:
         """Start nothing more; running graphs stop at their next step."""
@@ -92,6 +95,7 @@ class JobRunner:
         """Run the graph from where its checkpoints left it, or from the start."""
         config, control = config_for(job), RunControl()
         self._controls.add(control)
+        self.idle.clear()
         try:
             begun = (await self._graph.aget_state(config)).next
             start: Any = None if begun else {"job_id": job.id, "open": [], "passes": 0}
@@ -104,6 +108,8 @@ class JobRunner:
             raise
         finally:
             self._controls.discard(control)
+            if not self._controls:
+                self.idle.set()
         await self._env.AGENTIC_MEMORIES.adelete_thread(thread_of(job.id))
 
 
@@ -126,16 +132,28 @@ async def run(env: Env, settings: Settings, draining: asyncio.Event) -> None:
         await asyncio.wait({stop, *duties}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stop.cancel()
-        runner.drain()
-        for duty in duties:
+        failures = await _end(duties, runner)
+    for failure in failures:
+        raise failure
+
+
+async def _end(duties: list[asyncio.Task[None]], runner: JobRunner) -> list[Exception]:
+    """Let running graphs stop at their next step, for at most DRAIN_SECONDS; then end every duty.
+
+    A cancellation can get lost in a client's own `wait_for` (Python 3.11), so it is said until it is heard.
+    """
+    runner.drain()
+    for duty in duties:
+        duty.cancel()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await runner.idle.wait()
+    left = set(duties)
+    while left:
+        _, left = await asyncio.wait(left, timeout=1.0)
+        for duty in left:
             duty.cancel()
-        await asyncio.wait(duties, timeout=DRAIN_SECONDS)
-        for duty in duties:
-            duty.cancel()
-        results = await asyncio.gather(*duties, return_exceptions=True)
-    for failure in results:
-        if isinstance(failure, Exception):
-            raise failure
+    return [error for duty in duties if not duty.cancelled() and isinstance(error := duty.exception(), Exception)]
 
 
 async def resubmit(env: Env) -> None:

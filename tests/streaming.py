@@ -58,8 +58,9 @@ async def connect(
     """A WebSocket on the session; `port` is that of a proxy before the server."""
     query = "" if since is None else f"?since={since}"
     url = f"ws://127.0.0.1:{port or server.port}/api/stream/{session_id}{query}"
-    usual = {"compression": None, "proxy": None, "max_queue": None, "close_timeout": 2}
-    async with dial(url, **{**usual, **options}) as ws:
+    async with dial(
+        url, **{"compression": None, "proxy": None, "max_queue": None, "close_timeout": 2, **options}
+    ) as ws:
         yield ws
 
 

@@ -169,6 +169,11 @@ async def read(tx: Statements, session_id: str, since: int, limit: int = PAGE_RO
     return events
 
 
+def is_full(page: Sequence[StoredEvent]) -> bool:
+    """Whether a page of `PAGE_ROWS` was cut, so that more may follow it."""
+    return len(page) == PAGE_ROWS or sum(len(event.data) for event in page) >= PAGE_CHARACTERS
+
+
 async def read_job(tx: Statements, job_id: str, since: int, limit: int) -> list[StoredEvent]:
     """The job's own events after `since`, at most `limit`; their numbers are the session's.
 

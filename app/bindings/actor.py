@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from redis.typing import EncodableT, FieldT
 
 from app.settings import Settings
+from app.tasks import end_tasks
 from tools import actor_emit
 from tools.env import Actor, Database, Subscription
 from tools.errors import Unavailable
@@ -33,7 +34,7 @@ PACE_SECONDS = 0.004
 REDIS_SECONDS = 3.0
 RETRY_SECONDS = 0.5
 PING_SECONDS = 1.0
-COUNT_SECONDS, BEAT_SECONDS, PRESENCE_SECONDS = 0.05, 5.0, 15
+COUNT_SECONDS, BEAT_SECONDS, PRESENCE_SECONDS = 0.05, 3.0, 10
 TAIL_BYTES = 512 << 10
 WAKES, WAKES_AT_ONCE = 10_000, 500
 REDIS_AWAY = (RedisError, OSError, TimeoutError)
@@ -85,8 +86,7 @@ class Tail:
         await self._news.wait()
 
     async def close(self) -> None:
-        self._reader.cancel()
-        await asyncio.gather(self._reader, return_exceptions=True)
+        await end_tasks([self._reader])
 
     async def _follow(self) -> None:
         try:
@@ -95,16 +95,16 @@ class Tail:
                 self._woken.clear()
                 # The poll wakes this session again once the database is back.
                 with contextlib.suppress(Unavailable):
-                    while events := await self._read():
-                        self._keep(events)
-                        self._tell()
+                    while await self._read_on():
+                        pass
                 # In a burst one read then takes many events; a lone event has not waited for this.
                 await asyncio.sleep(PACE_SECONDS)
         finally:
             self._tell()
 
-    async def _read(self) -> list[StoredEvent]:
-        return await self._db.all(
+    async def _read_on(self) -> bool:
+        """Read one page; whether there may be another."""
+        events = await self._db.all(
             actor_emit.READ,
             StoredEvent,
             session_id=self.session_id,
@@ -112,6 +112,10 @@ class Tail:
             limit=actor_emit.PAGE_ROWS,
             characters=actor_emit.PAGE_CHARACTERS,
         )
+        if events:
+            self._keep(events)
+            self._tell()
+        return actor_emit.is_full(events)
 
     def _keep(self, events: Sequence[StoredEvent]) -> None:
         if events[0].seq != self.last + 1:
@@ -251,10 +255,11 @@ class Sessions:
             self._to_wake.difference_update(names)
             if not self._to_wake:
                 self._waking.clear()
-            if names and not await self._reached(self._client.publish(CHANNEL, " ".join([self._process, *names]))):
+            if not await self._reached(self._client.publish(CHANNEL, " ".join([self._process, *names]))):
                 self._to_wake.update(names)
                 self._waking.set()
                 await asyncio.sleep(RETRY_SECONDS)
+            await asyncio.sleep(PACE_SECONDS)
 
     async def listen(self) -> None:
         """Wake the tails that other processes name; subscribed again after any outage."""
@@ -337,9 +342,7 @@ async def open_actor(settings: Settings, db: Database, client: redis.Redis) -> A
     try:
         yield sessions
     finally:
-        for loop in loops:
-            loop.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
+        await end_tasks(loops)
         await sessions.forget()
 
 

@@ -1,15 +1,21 @@
 """GET /images/{id}/{variant}: local delivery, open to everybody."""
 
+from typing import Annotated
+
 from litestar import Request, Response, get, head
 from litestar.datastructures import State
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import PathParameter
 
 from app.bindings.images import LocalImages, Rendition
 from tools.env import Env
 from tools.errors import NotFound
 from tools.variants import Format, negotiate, parse
 
+ImageId = Annotated[str, PathParameter(pattern="^[A-Za-z0-9._-]{1,128}$")]
+VariantName = Annotated[
+    str, PathParameter(pattern="^(public|preview|thumb|(w|h|fit)=[a-z0-9-]+(,(w|h|fit)=[a-z0-9-]+){0,2})$")
+]
 PATH = "/images/{image_id:str}/{variant:str}"
 CACHE = "public, max-age=31536000, immutable"
 
@@ -18,8 +24,8 @@ CACHE = "public, max-age=31536000, immutable"
 async def get_image(
     request: Request[None, None, State],
     env: NamedDependency[Env],
-    image_id: FromPath[str],
-    variant: FromPath[str],
+    image_id: ImageId,
+    variant: VariantName,
 ) -> Response[bytes]:
     """A delivery image as `public` (at most 2048 pixels long), `preview` (1024), `thumb` (256) or `w=…,h=…,fit=…`.
 
@@ -35,8 +41,8 @@ async def get_image(
 async def head_image(
     request: Request[None, None, State],
     env: NamedDependency[Env],
-    image_id: FromPath[str],
-    variant: FromPath[str],
+    image_id: ImageId,
+    variant: VariantName,
 ) -> Response[None]:
     """What a GET would say, without the image."""
     encoding, rendition = await _rendition(request, env, image_id, variant)

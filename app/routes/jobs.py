@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody
 
 from adapters import router
-from app.schemas import LINE, PROSE, Body
+from app.schemas import LINE, PROSE, Body, Cursor, Limit
 from app.security import limit_jobs
 from app.settings import Settings
 from graphs import prompts
@@ -17,7 +17,7 @@ from tools import db, jobs
 from tools.env import Env
 from tools.errors import Conflict, Invalid, NotFound
 from tools.jobs import Place, Submission
-from tools.pages import LIMIT, MAX_LIMIT, Page
+from tools.pages import LIMIT, Page
 from tools.rows import Attempt, Item, ItemError, Job, JobRequest, Kind, Progression
 
 MAX_ITEMS = 64
@@ -174,8 +174,8 @@ async def submit_job(
 async def list_jobs(
     project_id: FromPath[str],
     env: NamedDependency[Env],
-    limit: Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT)] = LIMIT,
-    cursor: FromQuery[str | None] = None,
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
 ) -> Page[JobView]:
     """The project's jobs, newest first."""
     found = await jobs.of_project(env, project_id, cursor, limit)

@@ -17,15 +17,17 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from app.sockets import socket_of
+from app.tasks import end_tasks
 from tools import actor_emit
 from tools.actor_emit import check_session_id
 from tools.env import Env, Subscription
 from tools.errors import Gone, Invalid, PicassoError, Unavailable
 from tools.events import Envelope, Frame, envelope
 from tools.pages import LIMIT, MAX_LIMIT, Page
+from tools.step import bound
 
 CHUNK_BYTES = 32 << 10
-HEARTBEAT_SECONDS = 15.0
+HEARTBEAT_SECONDS = 10.0
 RETRY_MS = 1000
 RESTARTING = 1012
 CLOSE_CODES: dict[type[PicassoError], int] = {Invalid: 4400, Gone: 4410, Unavailable: 1013}
@@ -63,6 +65,13 @@ class Posted(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=
     data: dict[str, Any]
     session_id: str | None = None
     ts: int | float | None = None
+
+
+class Broadcast(Posted, frozen=True, kw_only=True):
+    """The same with the session named in the body."""
+
+    examples: ClassVar[list[dict[str, Any]]] = [{**Posted.examples[0], "sessionId": "s1"}]
+    session_id: str
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -155,13 +164,11 @@ async def _first(*works: Coroutine[Any, Any, object]) -> None:
         for task in done:
             task.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks)
 
 
 class EventStream(ASGIResponse):
-    """The session's events as `text/event-stream`: `id` is `seq`, `data` the envelope; a comment every 15 s."""
+    """The session's events as `text/event-stream`: `id` is `seq`, `data` the envelope; a comment every 10 s."""
 
     _should_set_content_length = False
 
@@ -259,15 +266,19 @@ async def post_event(session_id: SessionId, data: JSONBody[Posted], env: NamedDe
     item is refused."""
     if data.session_id not in (None, session_id):
         raise Invalid("the body names another session than the path", code="other_session", status=400)
-    return Stored(await actor_emit.post(env, check_session_id(session_id), data.type, data.data))
+    return await _post(env, session_id, data)
 
 
 @post("/broadcast", status_code=202, tags=["actor"])
-async def broadcast(data: JSONBody[Posted], env: NamedDependency[Env]) -> Stored:
+async def broadcast(data: JSONBody[Broadcast], env: NamedDependency[Env]) -> Stored:
     """The same as `POST /_actor/{sessionId}`, with the session named in the body."""
-    if data.session_id is None:
-        raise Invalid("sessionId is needed", code="invalid_request", status=400)
-    return Stored(await actor_emit.post(env, check_session_id(data.session_id), data.type, data.data))
+    return await _post(env, data.session_id, data)
+
+
+async def _post(env: Env, session_id: str, data: Posted) -> Stored:
+    check_session_id(session_id)
+    with bound(sessionId=session_id):
+        return Stored(await actor_emit.post(env, session_id, data.type, data.data))
 
 
 @get("/_actor/{session_id:str}/state", tags=["actor"])

@@ -7,10 +7,10 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
-from app.bindings.images import open_images
 from litestar import get, post
 from litestar.params import JSONBody
 
+from app.bindings.images import open_images
 from app.main import create_app
 from app.schemas import Body, Name
 from app.server import listen, serve_app, settle

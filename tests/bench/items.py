@@ -1,4 +1,4 @@
-"""What the product adds to an item: CPU against a bare asyncio script that does the same I/O, and wall against the vendor.
+"""What the product adds to an item: CPU against a bare script that does the same I/O, and wall against the vendor.
 
     python -m tests.bench.items
 
