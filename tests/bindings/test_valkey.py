@@ -69,8 +69,7 @@ def processes(*words: str) -> list[int]:
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             line = (entry / "cmdline").read_bytes().decode(errors="replace")
-            zombie = (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-            if all(word in line for word in words) and not zombie:
+            if all(word in line for word in words) and alive(int(entry.name)):
                 found.append(int(entry.name))
     return found
 
@@ -84,8 +83,18 @@ def supervisors(home: Path) -> list[int]:
 
 
 def kill(pids: list[int]) -> None:
+    """kill -9, and return when the kernel has taken the process's locks away."""
     (pid,) = pids
     os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not alive(pid))
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
 
 
 def end(home: Path) -> None:
