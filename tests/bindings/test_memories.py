@@ -34,10 +34,7 @@ DAY = 24 * 3600
 
 @pytest.fixture(
     scope="module",
-    params=[
-        "valkey",
-        pytest.param("redis", marks=pytest.mark.skipif(REDIS is None, reason="no redis-server on PATH")),
-    ],
+    params=["valkey", *(["redis"] if REDIS else [])],
 )
 def server(request: pytest.FixtureRequest) -> Iterator[Valkey]:
     with valkey(find_server() if request.param == "valkey" else Path(str(REDIS))) as server:
