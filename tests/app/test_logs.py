@@ -1,5 +1,6 @@
 """Log lines: one valid line per event, without secrets, whatever is logged."""
 
+import contextlib
 import io
 import json
 import logging
@@ -9,8 +10,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from app import logs
 from app.logs import HIDDEN, JsonLines, Redaction, logging_to
@@ -60,21 +59,22 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def no_other_handler() -> Iterator[None]:
     """The runner's own log handlers are away: what a nasty line is made of must not end up in its report."""
     root = logging.getLogger()
     handlers = root.handlers[:]
     root.handlers.clear()
-    yield
-    root.handlers.extend(handlers)
+    try:
+        yield
+    finally:
+        root.handlers.extend(handlers)
 
 
-@pytest.mark.usefixtures("no_other_handler")
 def test_lines_cannot_be_forged() -> None:
     """Line breaks, escapes, bidi marks and NUL in any field leave one valid JSON object per event (P4)."""
     stream, log, written = io.StringIO(), logging.getLogger("picasso.test"), 0
-    with logging_to(stream, ()):
+    with no_other_handler(), logging_to(stream, ()):
         for text in NASTY:
             for name in FIELDS:
                 log.warning("about %s", text, extra={"fields": {name: text, "nested": {text: [text]}}})
