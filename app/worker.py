@@ -157,7 +157,11 @@ async def _end(duties: list[asyncio.Task[None]], runner: JobRunner) -> list[Exce
 
 
 async def resubmit(env: Env) -> None:
-    """Ask again for every open job that nobody holds: what a crash lost between commit and queue, or Redis forgot."""
+    """Ask again for every open job that nobody holds: what a crash lost between commit and queue, or Redis forgot.
+
+    Calls of ended jobs that a dead worker left in flight are settled.
+    """
+    await ledger.close_lost(env)
     for job_id in await ledger.open_jobs(env):
         await env.PICASSO_WORKFLOW.enqueue(job_id)
 
@@ -165,7 +169,8 @@ async def resubmit(env: Env) -> None:
 async def clean(env: Env) -> None:
     """Remove what nothing names any more, and events past their age."""
     await r2.sweep(env)
-    await actor_emit.prune(env, now_ms() - EVENT_DAYS * 86_400_000)
+    while await actor_emit.prune(env, now_ms() - EVENT_DAYS * 86_400_000):
+        await asyncio.sleep(0)
 
 
 async def _every(seconds: float, duty: Callable[[], Awaitable[None]]) -> None:

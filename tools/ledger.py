@@ -70,6 +70,19 @@ UPDATE provider_attempts SET state = :state, settled_at = :now, billed = CASE WH
     usage = :usage, result = :result, bytes_sha256 = :bytes_sha256, cost_micros = :cost_micros
 WHERE id = :id AND state IN ('intent', 'sent')
 """
+CLOSE_OPEN = """
+UPDATE provider_attempts SET settled_at = :now,
+    billed = CASE WHEN state = 'sent' AND free = 0 THEN 1 ELSE 0 END,
+    state = CASE WHEN state = 'sent' AND free = 0 THEN 'uncertain' ELSE 'abandoned' END
+WHERE item_id = :item_id AND state IN ('intent', 'sent')
+"""
+CLOSE_LOST = """
+UPDATE provider_attempts SET settled_at = :now,
+    billed = CASE WHEN state = 'sent' AND free = 0 THEN 1 ELSE 0 END,
+    state = CASE WHEN state = 'sent' AND free = 0 THEN 'uncertain' ELSE 'abandoned' END
+WHERE state IN ('intent', 'sent')
+  AND job_id IN (SELECT id FROM jobs WHERE ended_at IS NOT NULL AND lease_until <= :now)
+"""
 KEEP_ORIGINAL = "UPDATE job_items SET original_r2_key = :key WHERE id = :id"
 END_ITEM = """
 UPDATE job_items SET status = :status, ended_at = :now, error = :error, stage = NULL,
@@ -203,6 +216,12 @@ async def release_all(env: Env) -> None:
 async def open_jobs(env: Env) -> list[str]:
     """Jobs that have not ended and that nobody holds."""
     return [row.id for row in await env.DB.all(OPEN_JOBS, Identified, now=now_ms())]
+
+
+@step("ledger.close_lost")
+async def close_lost(env: Env) -> int:
+    """Settle the calls that were in flight for an ended job when its worker died; how many there were."""
+    return await env.DB.run(CLOSE_LOST, now=now_ms())
 
 
 @step("ledger.start_items")
@@ -426,6 +445,7 @@ async def _end(ledger: Change, item_id: str, status: ItemStatus, error: ItemErro
     item = await ledger.tx.one(END_ITEM, Item, id=item_id, status=status, error=encoded, now=now_ms())
     if item is None:
         return
+    await ledger.tx.run(CLOSE_OPEN, item_id=item.id, now=now_ms())
     ledger.tell(await _ended(ledger.tx, item))
     waiting = await ledger.tx.all(WAITING, Item, id=item.id)
     if status == "complete":

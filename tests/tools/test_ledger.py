@@ -124,3 +124,27 @@ async def test_only_claims_without_progress_count_against_a_job(tmp_path: Path) 
         await ledger.release(work.env, run)
         claimed = await ledger.claim(work.env, work.job.id)
         assert claimed is not None and claimed.idle_claims == 1 and claimed.lease_until > now_ms()
+
+
+async def test_no_call_stays_open_behind_an_ended_item(tmp_path: Path) -> None:
+    """An item that is ended with its call in flight leaves it `uncertain`; one only intended is abandoned."""
+    async with working(tmp_path, variants=2) as work:
+        sent = await ledger.intend(work.env, work.run, work.items[0], 1, free=False)
+        assert await ledger.send(work.env, work.run, sent)
+        await ledger.intend(work.env, work.run, work.items[1], 1, free=False)
+        await ledger.abort_job(work.env, work.run, "crash_loop", "no progress")
+    left = histories.read(tmp_path / "picasso.db")
+    assert {(a["state"], a["billed"]) for a in left.attempts} == {("uncertain", 1), ("abandoned", 0)}
+    assert histories.violations(left) == []
+
+
+async def test_a_call_of_a_cancelled_job_is_settled_when_its_worker_died(tmp_path: Path) -> None:
+    """Cancelled with a call in flight, then the worker dies: the sweep settles it, not before its lease is over."""
+    async with working(tmp_path) as work:
+        attempt = await ledger.intend(work.env, work.run, work.items[0], 1, free=False)
+        assert await ledger.send(work.env, work.run, attempt)
+        await jobs.cancel(work.env, work.job.id)
+        assert await ledger.close_lost(work.env) == 0
+        await ledger.release(work.env, work.run)
+        assert await ledger.close_lost(work.env) == 1
+    assert histories.read(tmp_path / "picasso.db").attempts[0]["state"] == "uncertain"
