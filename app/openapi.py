@@ -174,9 +174,10 @@ def _deeper(name: str, value: Any) -> Any:
 
 def _complete(operation: Document, handler: HTTPRouteHandler, schemas: dict[int, Document], settings: Settings) -> None:
     body, answer = _body_type(handler), _answer_type(handler)
-    if body is not None:
+    if (field := handler.parsed_data_field) is not None:
         content = {"schema": schemas[id(body)], "examples": _examples(body)}
-        operation["requestBody"]["content"] = {"application/json": content}
+        required = not field.has_default
+        operation["requestBody"] = {"required": required, "content": {"application/json": content}}
     _complete_parameters(operation, handler)
     if reads_image(handler):
         operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": FORM}}}
