@@ -260,5 +260,6 @@ def _start(status: int, headers: Mapping[str, str]) -> HTTPResponseStartEvent:
 
 async def _refuse_handshake(send: Send, answer: Answer) -> None:
     headers = [(b"content-type", b"application/json"), *DEFAULT_HEADERS.items()]
+    headers.append((b"x-correlation-id", correlation_id().encode()))
     await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": answer.body(), "more_body": False})

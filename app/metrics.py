@@ -12,7 +12,6 @@ from tools.env import Env
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0)
-DEAD_SHOWN = 1000
 
 
 class Metrics(logging.Handler):
@@ -28,9 +27,7 @@ class Metrics(logging.Handler):
             registry=self._registry,
             buckets=SECONDS,
         )
-        self._counts = Counter(
-            "picasso_counted", "Things that tools count in their log lines.", ("what",), registry=self._registry
-        )
+        self._drops = Counter("picasso_view_drops", "Views that the queue did not take.", registry=self._registry)
         self._rows = Gauge("picasso_rows", "Rows by table and status.", ("table", "status"), registry=self._registry)
         self._silence = Gauge(
             "picasso_event_lag_seconds",
@@ -38,7 +35,7 @@ class Metrics(logging.Handler):
             registry=self._registry,
         )
         self._queued = Gauge("picasso_queue_depth", "Messages not handled yet.", registry=self._registry)
-        self._dead = Gauge("picasso_dead_letters", f"Messages given up, at most {DEAD_SHOWN}.", registry=self._registry)
+        self._dead = Gauge("picasso_dead_letters", "Messages given up.", registry=self._registry)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -51,14 +48,14 @@ class Metrics(logging.Handler):
             steps.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a step's time, or one more of what a line counts (`extra={"fields": {"counted": "view_dropped"}}`)."""
+        """Take the time of a step, and count the views that were dropped."""
         fields = record.__dict__.get("fields")
         if not isinstance(fields, dict):
             return
-        if "step" in fields and "ms" in fields:
+        if "step" in fields:
             self._steps.labels(fields["step"], fields["outcome"]).observe(fields["ms"] / 1000)
-        if "counted" in fields:
-            self._counts.labels(fields["counted"]).inc()
+            if fields["outcome"] == "view_dropped":
+                self._drops.inc()
 
     async def page(self, env: Env) -> bytes:
         """The metrics in Prometheus' text format.
@@ -72,5 +69,5 @@ class Metrics(logging.Handler):
                 self._rows.labels(table, status).set(n)
         self._silence.set(found.silence_ms / 1000)
         self._queued.set(await env.PICASSO_QUEUE.depth())
-        self._dead.set(len(await env.PICASSO_QUEUE.dead(DEAD_SHOWN)))
+        self._dead.set(await env.PICASSO_QUEUE.dead_depth())
         return generate_latest(self._registry)

@@ -41,7 +41,8 @@ MAX_HEAD = MAX_TARGET + MAX_HEADER_BYTES
 HEAD_SECONDS = 20.0
 """How long a request's head may take, counted from the connection or the end of the last answer."""
 STALL_SECONDS = 20.0
-"""How long a client may read nothing of an answer that is being sent."""
+"""How long a client may take nothing of an answer that is being sent."""
+UNSENT_BYTES = 128 << 10
 IDLE_SECONDS = 5
 DRAIN_SECONDS = 21.0
 GRACEFUL_SECONDS = 3
@@ -62,8 +63,11 @@ class Bounded(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # Any byte that the client did not take counts as a stall, also after `close`.
+        # Any byte that the client did not take counts as a stall, also after `close`; and the kernel keeps few of
+        # them, or a slow client would seem to take nothing for minutes and then megabytes.
         transport.set_write_buffer_limits(high=0)
+        peer: socket.socket = transport.get_extra_info("socket")
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -86,7 +90,7 @@ class Bounded(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stall = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+        self._watch()
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -99,9 +103,24 @@ class Bounded(H11Protocol):
             self.transport.write(_refusal(self.conn, status))
         self.transport.close()
 
+    def _watch(self, unsent: int | None = None) -> None:
+        """Drop a client that has taken nothing since the last look, when `unsent` bytes waited for it."""
+        left = self.transport.get_write_buffer_size()
+        if unsent is not None and left >= unsent:
+            self.transport.abort()
+        else:
+            self._stall = self.loop.call_later(STALL_SECONDS, self._watch, left)
+
     def _await_head(self) -> None:
         _cancel(self._head)
-        self._head = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+        self._head = self.loop.call_later(HEAD_SECONDS, self._end_wait)
+
+    def _end_wait(self) -> None:
+        # While the last answer is still on its way, the client is not late with its next request.
+        if self.transport.get_write_buffer_size():
+            self._await_head()
+        else:
+            self.transport.abort()
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> None:
@@ -295,11 +314,8 @@ class Crew:
         try:
             for _ in range(workers):
                 self._start()
-            while not self._signals and not self._ended(0, REFUSED):
-                for died in self._ended(*range(1, REFUSED), *range(-64, 0)):
-                    log.error("a server process ended with %s and is replaced", died.exitcode)
-                    self._processes.remove(died)
-                    self._start()
+            while not self._signals and not any(process.exitcode in (0, REFUSED) for process in self._processes):
+                self._replace()
                 time.sleep(TICK_SECONDS)
             return self._end()
         finally:
@@ -314,8 +330,11 @@ class Crew:
         process.start()
         self._processes.append(process)
 
-    def _ended(self, *codes: int) -> list[BaseProcess]:
-        return [process for process in self._processes if process.exitcode in codes]
+    def _replace(self) -> None:
+        for died in [process for process in self._processes if process.exitcode is not None]:
+            log.error("a server process ended with %s and is replaced", died.exitcode)
+            self._processes.remove(died)
+            self._start()
 
     def _end(self) -> int:
         """Pass on one signal, and a second one if it comes; wait for all."""
@@ -330,10 +349,9 @@ class Crew:
                 for process in alive:
                     process.kill()
             time.sleep(TICK_SECONDS)
-        if self._ended(REFUSED):
-            return REFUSED
         # A process that was told to end while it was starting dies of the signal.
-        return max((abs(code) for p in self._processes if (code := p.exitcode or 0) != -signal.SIGTERM), default=0)
+        codes = {process.exitcode or 0 for process in self._processes} - {-signal.SIGTERM}
+        return REFUSED if REFUSED in codes else max(map(abs, codes), default=0)
 
 
 def _run_child(settings: Settings, listener: socket.socket, jobs: bool, parent: int) -> NoReturn:

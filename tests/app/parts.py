@@ -5,7 +5,6 @@ import contextlib
 import os
 import sys
 from collections.abc import AsyncIterator
-from typing import Any
 
 from litestar import get, post
 from litestar.params import JSONBody
@@ -27,8 +26,8 @@ class NoQueue:
     async def depth(self) -> int:
         return 0
 
-    async def dead(self, limit: int) -> list[Any]:
-        return []
+    async def dead_depth(self) -> int:
+        return 0
 
 
 class NoAssets:

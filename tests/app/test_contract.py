@@ -27,7 +27,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    async with running(tmp_path_factory.mktemp("contract"), API_KEY=KEY) as server:
+    home, command = tmp_path_factory.mktemp("contract"), ("app", "serve", "--no-jobs")
+    async with running(home, command=command, API_KEY=KEY) as server:
         yield server
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import stat
 import time
 from collections.abc import AsyncIterator
@@ -192,6 +193,22 @@ async def drip(server: Server, start: bytes) -> bytes:
             await asyncio.wait({reading}, timeout=0.4)
     writer.close()
     return b"" if reading.exception() else reading.result()
+
+
+async def test_a_slow_reader_is_served(shell_server: Server, rounds: int) -> None:
+    """A client that reads slowly but steadily gets all of a large answer, however long that takes."""
+    if rounds == 1:
+        pytest.skip("half a minute of reading: run with --rounds 2")
+    connection = socket.create_connection(("127.0.0.1", shell_server.port))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+    reader, writer = await asyncio.open_connection(sock=connection, limit=64 << 10)
+    writer.write(b"GET /api/large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    size, started = 0, time.monotonic()
+    while piece := await reader.read(64 << 10):
+        size += len(piece)
+        await asyncio.sleep(len(piece) / (256 << 10))
+    writer.close()
+    assert size > 8 * MIB and time.monotonic() - started > 25
 
 
 async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:

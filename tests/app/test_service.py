@@ -61,7 +61,8 @@ async def test_metrics_count_steps_and_rows(server: Server) -> None:
         await client.post("/api/projects", json={"name": "a"}, headers=server.headers)
         page = (await client.get("/metrics", headers=server.headers)).text
     assert 'picasso_step_seconds_count{outcome="ok",step="db.create_project"} 1.0' in page
-    for name in ("picasso_event_lag_seconds 0.0", "picasso_queue_depth 0.0", "picasso_dead_letters 0.0"):
+    numbers = ("event_lag_seconds", "queue_depth", "dead_letters", "view_drops_total")
+    for name in (f"picasso_{number} 0.0" for number in numbers):
         assert f"\n{name}\n" in page
 
 
