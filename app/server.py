@@ -43,7 +43,7 @@ HEAD_SECONDS = 20.0
 STALL_SECONDS = 20.0
 """How long a client may take nothing of an answer that is being sent."""
 UNSENT_BYTES = 128 << 10
-IDLE_SECONDS = 5
+IDLE_SECONDS = 20
 DRAIN_SECONDS = 21.0
 GRACEFUL_SECONDS = 3
 EXIT_SECONDS = 29.0

@@ -5,7 +5,6 @@ under way, and a flood of pings or of empty fragments is taken in without end (b
 """
 
 import asyncio
-import logging
 import socket
 from asyncio.transports import BaseTransport
 from typing import Any, cast
@@ -23,22 +22,17 @@ UNSENT_BYTES, LAST_BYTES = 16 << 10, 256 << 10
 SLICE_BYTES = 4 << 10
 BURST_FRAMES, FRAMES_PER_SECOND = 100, 50
 
-# uvicorn's line about an accepted socket repeats the query, and with it a `?key=`.
-_quiet = logging.getLogger("uvicorn.error.sockets")
-_quiet.setLevel(logging.ERROR)
-
 
 class Socket(WebSocketsSansIOProtocol):
     """One WebSocket.
 
-    1013 when something has waited STALL_SECONDS for a client that does not read · 1008 for a flood of frames of any
+    1013 for a client that takes nothing of what waits for it in STALL_SECONDS · 1008 for a flood of frames of any
     kind · 1009 and 1007 as the parser finds them. After such a close the connection is read and thrown away for a
     while, so that the client gets to see the code, and then dropped.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.logger = _quiet
         self._stall: asyncio.TimerHandle | None = None
         self._failed, self._drop_at = False, 0.0
         self._tokens, self._counted_at = float(BURST_FRAMES), self.loop.time()
@@ -103,7 +97,7 @@ class Socket(WebSocketsSansIOProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stall = self.loop.call_later(STALL_SECONDS, self._stalled)
+        self._watch(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -121,8 +115,15 @@ class Socket(WebSocketsSansIOProtocol):
     def handle_parser_exception(self) -> None:
         self._end(FAULT_LINGER_SECONDS)
 
-    def _stalled(self) -> None:
-        if self.close_sent or self.transport.is_closing():
+    def _watch(self, unsent: int) -> None:
+        self._stall = self.loop.call_later(STALL_SECONDS, self._look, unsent)
+
+    def _look(self, unsent: int) -> None:
+        """Part with a client that has taken nothing of the `unsent` bytes that waited for it at the last look."""
+        left = self.transport.get_write_buffer_size()
+        if left < unsent:
+            self._watch(left)
+        elif self.close_sent or self.transport.is_closing():
             self.transport.abort()
         else:
             self._fail(CloseCode.TRY_AGAIN_LATER, "not reading", LINGER_SECONDS)

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from typing import Literal, Self, cast
 
 import redis.asyncio as redis
@@ -20,6 +20,7 @@ from redis.typing import EncodableT, FieldT
 from app.settings import Settings
 from app.tasks import end_tasks
 from tools import actor_emit
+from tools.actor_emit import Session
 from tools.env import Actor, Database, Subscription
 from tools.errors import Unavailable
 from tools.events import Frame, StoredEvent, caught_up, frame
@@ -30,12 +31,13 @@ log = logging.getLogger("picasso.actor")
 CHANNEL = "picasso:wake"
 PROCESSES = b"picasso:processes"
 POLL_SECONDS = 1.0
-PACE_SECONDS = 0.004
+PACE_SECONDS = 0.01
 REDIS_SECONDS = 3.0
 RETRY_SECONDS = 0.5
 PING_SECONDS = 1.0
 COUNT_SECONDS, BEAT_SECONDS, PRESENCE_SECONDS = 0.05, 3.0, 10
 TAIL_BYTES = 512 << 10
+READS_AT_ONCE = 4
 WAKES, WAKES_AT_ONCE = 10_000, 500
 REDIS_AWAY = (RedisError, OSError, TimeoutError)
 
@@ -48,6 +50,25 @@ NEWEST: Mapping[Literal["sqlite", "postgresql"], str] = {
 }
 
 
+class Table:
+    """The event log as it is read here: few statements at once, so that a crowd of readers leaves room for writers."""
+
+    def __init__(self, db: Database) -> None:
+        self._db, self._gate = db, asyncio.Semaphore(READS_AT_ONCE)
+
+    async def session(self, session_id: str) -> Session:
+        async with self._gate:
+            return await actor_emit.session(self._db, session_id)
+
+    async def read(self, session_id: str, since: int) -> list[StoredEvent]:
+        async with self._gate:
+            return await actor_emit.read(self._db, session_id, since)
+
+    async def newest(self, session_ids: Iterable[str]) -> list[Session]:
+        async with self._gate:
+            return await self._db.all(NEWEST[self._db.dialect], Session, ids=dump(list(session_ids)))
+
+
 class Tail:
     """The newest frames of one session, read once and shared by its subscribers in this process.
 
@@ -55,14 +76,14 @@ class Tail:
     `first` reads the table by itself until it is back, so nobody waits for it and nothing is kept for it.
     """
 
-    def __init__(self, db: Database, session_id: str, last: int) -> None:
-        self._db, self.session_id, self.last = db, session_id, last
+    def __init__(self, table: Table, known: Session) -> None:
+        self._table, self.session_id, self.last = table, known.id, known.seq
         self._frames: list[Frame] = []
         self._size = 0
         self._woken, self._news = asyncio.Event(), asyncio.Event()
-        # An event may have been committed since `last` was read, and its wake-up have found no tail.
+        # An event may have been committed since `known` was read, and its wake-up have found no tail.
         self._woken.set()
-        self._reader = asyncio.create_task(self._follow(), name=f"tail {session_id}")
+        self._reader = asyncio.create_task(self._follow(), name=f"tail {known.id}")
         self.subscribers = 0
 
     @property
@@ -104,26 +125,17 @@ class Tail:
 
     async def _read_on(self) -> bool:
         """Read one page; whether there may be another."""
-        events = await self._db.all(
-            actor_emit.READ,
-            StoredEvent,
-            session_id=self.session_id,
-            since=self.last,
-            limit=actor_emit.PAGE_ROWS,
-            characters=actor_emit.PAGE_CHARACTERS,
-        )
+        events = await self._table.read(self.session_id, self.last)
         if events:
-            self._keep(events)
+            self._keep([frame(event) for event in events])
             self._tell()
         return actor_emit.is_full(events)
 
-    def _keep(self, events: Sequence[StoredEvent]) -> None:
-        if events[0].seq != self.last + 1:
-            self._frames, self._size = [], 0
+    def _keep(self, frames: Sequence[Frame]) -> None:
         known = len(self._frames)
-        self._frames += [frame(event) for event in events]
-        self._size += sum(len(each.wire) for each in self._frames[known:])
-        self.last = events[-1].seq
+        self._frames += frames
+        self._size += sum(len(each.wire) for each in frames)
+        self.last += len(frames)
         surplus = 0
         while self._size > TAIL_BYTES and surplus < known:
             self._size -= len(self._frames[surplus].wire)
@@ -138,8 +150,8 @@ class Tail:
 class Position:
     """One subscriber's place in a session: from the table while it is behind the tail, else from the tail."""
 
-    def __init__(self, db: Database, tail: Tail, cursor: int, up_to: int | None) -> None:
-        self._db, self._tail, self._cursor, self._up_to = db, tail, cursor, up_to
+    def __init__(self, table: Table, tail: Tail, cursor: int, up_to: int | None) -> None:
+        self._table, self._tail, self._cursor, self._up_to = table, tail, cursor, up_to
 
     def __aiter__(self) -> Self:
         return self
@@ -159,7 +171,7 @@ class Position:
         if self._cursor >= self._tail.first:
             frames = self._tail.after(self._cursor)
         else:
-            frames = [frame(event) for event in await actor_emit.read(self._db, self._tail.session_id, self._cursor)]
+            frames = [frame(event) for event in await self._table.read(self._tail.session_id, self._cursor)]
         return frames if self._up_to is None else frames[: self._up_to - self._cursor]
 
 
@@ -167,7 +179,7 @@ class Sessions:
     """The sessions with subscribers in this process, and what is told to and heard from the other processes."""
 
     def __init__(self, db: Database, client: redis.Redis) -> None:
-        self._db, self._client = db, client
+        self._table, self._client = Table(db), client
         self._process = new_id()
         self._tails: dict[str, Tail] = {}
         self._to_wake: set[str] = set()
@@ -181,15 +193,15 @@ class Sessions:
 
     @contextlib.asynccontextmanager
     async def subscribe(self, session_id: str, since: int | None) -> AsyncIterator[Subscription]:
-        known = await actor_emit.session(self._db, session_id)
+        known = await self._table.session(session_id)
         if since is not None:
             actor_emit.check_cursor(known, since)
         tail = self._join(known)
         try:
             if since is None:
-                yield Position(self._db, tail, known.seq, None)
+                yield Position(self._table, tail, known.seq, None)
             else:
-                yield Position(self._db, tail, since, known.seq)
+                yield Position(self._table, tail, since, known.seq)
         finally:
             await self._leave(tail)
 
@@ -205,9 +217,9 @@ class Sessions:
         if session_id in self._tails:
             self._tails[session_id].wake()
 
-    def _join(self, known: actor_emit.Session) -> Tail:
+    def _join(self, known: Session) -> Tail:
         if known.id not in self._tails:
-            self._tails[known.id] = Tail(self._db, known.id, known.seq)
+            self._tails[known.id] = Tail(self._table, known)
         self._tails[known.id].subscribers += 1
         self._counting.set()
         return self._tails[known.id]
@@ -238,14 +250,9 @@ class Sessions:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             with contextlib.suppress(Unavailable):
-                for row in await self._newest():
+                for row in await self._table.newest(self._tails) if self._tails else ():
                     if row.id in self._tails and row.seq > self._tails[row.id].last:
                         self._tails[row.id].wake()
-
-    async def _newest(self) -> list[actor_emit.Session]:
-        if not self._tails:
-            return []
-        return await self._db.all(NEWEST[self._db.dialect], actor_emit.Session, ids=dump(list(self._tails)))
 
     async def tell(self) -> None:
         """Publish wake-ups, as many at once as have gathered while Redis took the last ones."""

@@ -6,7 +6,7 @@ All of them read the one event log, so `seq` means the same at every door.
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Iterator, Sequence
-from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from litestar import WebSocket, get, post, websocket
@@ -16,6 +16,8 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, PathParameter, 
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from app.lifespan import Life
+from app.schemas import Body, Limit
 from app.sockets import socket_of
 from app.tasks import end_tasks
 from tools import actor_emit
@@ -23,7 +25,7 @@ from tools.actor_emit import check_session_id
 from tools.env import Env, Subscription
 from tools.errors import Gone, Invalid, PicassoError, Unavailable
 from tools.events import Envelope, Frame, envelope
-from tools.pages import LIMIT, MAX_LIMIT, Page
+from tools.pages import LIMIT, Page
 from tools.step import bound
 
 CHUNK_BYTES = 32 << 10
@@ -32,33 +34,25 @@ RETRY_MS = 1000
 RESTARTING = 1012
 CLOSE_CODES: dict[type[PicassoError], int] = {Invalid: 4400, Gone: 4410, Unavailable: 1013}
 
-Cursor = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+LAST = (1 << 63) - 1
+"""The largest number that a database keeps."""
+Seq = Annotated[int, msgspec.Meta(ge=0, le=LAST)]
 SessionId = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
+# `gt=-1` because a bound of 0 does not reach the OpenAPI document.
 Since = Annotated[
-    int | None,
-    QueryParameter(ge=0, le=(1 << 63) - 1, description="the last `seq` that was seen: what follows it is sent"),
+    int | None, QueryParameter(gt=-1, le=LAST, description="the last `seq` that was seen: what follows it is sent")
 ]
-PageCursor = Annotated[
-    int | None,
-    QueryParameter(ge=0, le=(1 << 63) - 1, description="the `nextCursor` of the page before, instead of `since`"),
-]
-PageLimit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT)]
-LastEventId = Annotated[
-    int | None, HeaderParameter(name="Last-Event-ID", ge=0, le=(1 << 63) - 1, description="stands over `since`")
-]
+After = Annotated[int | None, QueryParameter(gt=-1, le=LAST, description="`nextCursor` of the page before; or `since`")]
+LastEventId = Annotated[int | None, HeaderParameter(name="Last-Event-ID", gt=-1, le=LAST)]
 
 
-@runtime_checkable
-class Life(Protocol):
-    """What a stream must know of the process: `draining` is set when it is to end."""
-
-    draining: asyncio.Event
+Example = dict[str, Any]
 
 
-class Posted(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+class Posted(Body, frozen=True):
     """An event from outside. `ts` is let through for the sake of senders that keep one; ours is stored."""
 
-    examples: ClassVar[list[dict[str, Any]]] = [
+    examples: ClassVar[list[Example]] = [
         {"type": "agent", "data": {"artifactId": "a1", "kind": "message", "text": "Hello"}}
     ]
     type: str
@@ -67,10 +61,8 @@ class Posted(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=
     ts: int | float | None = None
 
 
-class Broadcast(Posted, frozen=True, kw_only=True):
-    """The same with the session named in the body."""
-
-    examples: ClassVar[list[dict[str, Any]]] = [{**Posted.examples[0], "sessionId": "s1"}]
+class Broadcast(Posted, frozen=True):
+    examples: ClassVar[list[Example]] = [{"sessionId": "s1", **Posted.examples[0]}]
     session_id: str
 
 
@@ -116,7 +108,7 @@ def _cursor(socket: WebSocket[Any, Any, Any]) -> int | None:
             return None
         case [text]:
             with contextlib.suppress(msgspec.ValidationError):
-                return msgspec.convert(text, Cursor, strict=False)
+                return msgspec.convert(text, Seq, strict=False)
     raise Invalid("since must be one number, the last seq that was seen", code="bad_cursor", status=400)
 
 
@@ -217,7 +209,8 @@ async def _send(send: Send, body: bytes, *, more: bool = True) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
-@get("/api/stream/{session_id:str}", media_type="text/event-stream", opt={"access": "read"}, tags=["stream"])
+# Not in the OpenAPI document: what reads that waits for the end of an answer, and this one has none.
+@get("/api/stream/{session_id:str}", media_type="text/event-stream", opt={"access": "read"}, include_in_schema=False)
 async def follow_events(
     session_id: SessionId,
     env: NamedDependency[Env],
@@ -235,8 +228,8 @@ async def list_events(
     session_id: SessionId,
     env: NamedDependency[Env],
     since: Since = None,
-    cursor: PageCursor = None,
-    limit: PageLimit = LIMIT,
+    cursor: After = None,
+    limit: Limit = LIMIT,
 ) -> Page[Envelope]:
     """The session's events after a cursor, oldest first. Keep the last `seq` and ask again for what came since."""
     check_session_id(session_id)
@@ -251,8 +244,8 @@ async def list_job_events(
     job_id: FromPath[str],
     env: NamedDependency[Env],
     since: Since = None,
-    cursor: PageCursor = None,
-    limit: PageLimit = LIMIT,
+    cursor: After = None,
+    limit: Limit = LIMIT,
 ) -> Page[Envelope]:
     """The job's own events after a cursor, oldest first; `seq` is the session's, so it may jump."""
     events = await actor_emit.read_job(env.DB, job_id, cursor or since or 0, limit + 1)

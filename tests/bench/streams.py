@@ -193,14 +193,15 @@ async def part(*args: str) -> AsyncIterator[Program]:
 
 async def measure_ours(home: Path, load: Load) -> tuple[float, int, float]:
     """Seconds until the last client has all, clients that lost something, seconds of the emitting alone."""
-    command = ("tests.bench.streams", "ours")
-    async with running(home, command=command) as server, server.client() as trigger:  # noqa: SIM117
-        async with part("clients", str(server.port), *load.args[:3]) as clients:
-            assert await clients.read() == "up"
-            clients.write("go")
-            answer = await trigger.post(f"/bench/{load.sessions}/{load.events}/{load.at_once}", timeout=120)
-            seconds, lost = (await clients.read()).split()
-            return float(seconds), int(lost), float(answer.text)
+    async with contextlib.AsyncExitStack() as stack:
+        server = await stack.enter_async_context(running(home, command=("tests.bench.streams", "ours")))
+        clients = await stack.enter_async_context(part("clients", str(server.port), *load.args[:3]))
+        trigger = await stack.enter_async_context(server.client())
+        assert await clients.read() == "up"
+        clients.write("go")
+        answer = await trigger.post(f"/bench/{load.sessions}/{load.events}/{load.at_once}", timeout=120)
+        seconds, lost = (await clients.read()).split()
+        return float(seconds), int(lost), float(answer.text)
 
 
 async def measure_bare(load: Load) -> float:
