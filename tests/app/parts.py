@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 
+from app.bindings.assets import open_assets
 from app.bindings.images import open_images
 from litestar import get, post
 from litestar.params import JSONBody
@@ -30,11 +31,6 @@ class NoQueue:
         return 0
 
 
-class NoAssets:
-    def names(self) -> list[str]:
-        return ["error.html"]
-
-
 @contextlib.asynccontextmanager
 async def open_parts(settings: Settings) -> AsyncIterator[Env]:
     """Fails: Unavailable while a file `away` lies in the data directory · SettingError for a file `refused`."""
@@ -46,7 +42,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Env]:
     for stale in settings.home.glob("picasso.db*"):
         stale.unlink()
     async with open_images(settings) as images:
-        parts = {"PICASSO_QUEUE": NoQueue(), "ASSETS": NoAssets(), "IMAGES": images, "settings": settings}
+        parts = {"PICASSO_QUEUE": NoQueue(), "ASSETS": open_assets(), "IMAGES": images, "settings": settings}
         async with bare_env(settings.home, **parts) as env:
             yield env
 
