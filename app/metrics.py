@@ -52,7 +52,7 @@ class Metrics(logging.Handler):
         fields = record.__dict__.get("fields")
         if not isinstance(fields, dict):
             return
-        if "step" in fields:
+        if "step" in fields and "outcome" in fields:
             self._steps.labels(fields["step"], fields["outcome"]).observe(fields["ms"] / 1000)
             if fields["outcome"] == "view_dropped":
                 self._drops.inc()

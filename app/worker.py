@@ -169,7 +169,7 @@ async def resubmit(env: Env) -> None:
 async def clean(env: Env) -> None:
     """Remove what nothing names any more, and events past their age."""
     await r2.sweep(env)
-    while await actor_emit.prune(env, now_ms() - EVENT_DAYS * 86_400_000):
+    while await actor_emit.prune(env, now_ms() - EVENT_DAYS * 86_400_000):  # noqa: ASYNC110
         await asyncio.sleep(0)
 
 

@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -274,19 +275,29 @@ async def test_several_processes_need_postgresql(tmp_path: Path) -> None:
         shell.serve(settings(tmp_path), workers=2, jobs=False)
 
 
+async def answered(
+    client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What is answered once the process that takes the call is ready; until then it says 503."""
+    async with asyncio.timeout(30):
+        while (answer := await client.request(method, path, json=body)).status_code == 503:
+            await asyncio.sleep(0.1)
+    return dict(answer.json())
+
+
 async def test_several_processes_share_the_port(tmp_path: Path, postgres_url: str) -> None:
     """With PostgreSQL `--workers 2` serves from two processes; one that dies is replaced, one signal ends all (D2)."""
     command = ("app", "serve", "--workers", "2", "--no-jobs")
     async with running(tmp_path, command=command, DB=postgres_url) as server:
         children = await processes_below(server, 2)
         async with server.client(**server.headers) as client:
-            made = (await client.post("/api/projects", json={"name": "shared"})).json()
+            made = await answered(client, "POST", "/api/projects", {"name": "shared"})
         os.kill(children[0], signal.SIGKILL)
         replaced = await processes_below(server, 2, without=children[0])
         assert children[1] in replaced
         for _ in range(8):
             async with server.client() as client:
-                assert (await client.get(f"/api/projects/{made['id']}")).json() == made
+                assert await answered(client, "GET", f"/api/projects/{made['id']}") == made
         assert await stop(server.process) == 0
     assert sum("is replaced" in line["msg"] for line in server.lines()) == 1
 
