@@ -1,0 +1,55 @@
+"""SIGTERM in the middle of work: nothing begins, what runs comes to a safe place, and the next start goes on."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+
+from tests import histories
+from tests.journeys.calls import calling, environ, new_project, submit
+from tests.server import Server, running
+from tests.wire import Wire
+
+
+async def open_jobs_end(server: Server, seconds: float = 90) -> None:
+    async with asyncio.timeout(seconds):
+        while any(job["ended_at"] is None for job in histories.read(server.home / "picasso.db").jobs):
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize("second", [None, signal.SIGTERM, signal.SIGKILL], ids=["drain", "twice", "then killed"])
+async def test_a_drain_loses_nothing(tmp_path: Path, second: signal.Signals | None) -> None:
+    """Ten jobs and twenty sockets at SIGTERM: exit within 30 s, and after the next start all jobs end (D1 D2 P2)."""
+    async with Wire(delay=0.4) as wire:
+        async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
+            project = await new_project(client)
+            for n in range(10):
+                await submit(client, project, f"k{n}", providers=["toy", "sketch"], sessionId=f"s{n}")
+            async with contextlib.AsyncExitStack() as sockets:
+                url = f"ws://127.0.0.1:{server.port}/api/stream/s0"
+                for _ in range(20):
+                    await sockets.enter_async_context(connect(url, proxy=None))
+                async with asyncio.timeout(30):
+                    while not wire.calls:
+                        await asyncio.sleep(0.02)
+                begun = time.monotonic()
+                server.process.send_signal(signal.SIGTERM)
+                if second:
+                    await asyncio.sleep(0.3)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(server.process.pid, second)
+                await asyncio.wait_for(server.process.wait(), 30)
+            assert time.monotonic() - begun < 30
+        async with running(tmp_path, **environ(wire)) as server:
+            await open_jobs_end(server)
+        left = histories.read(tmp_path / "picasso.db")
+        assert histories.violations(left) == []
+        sent = [a for a in left.attempts if a["provider"] == "toy" and a["sent_at"] is not None]
+        assert len({call.body["seed"] for call in wire.calls}) == len(wire.calls) <= len(sent)
+        if second is None:
+            assert {item["status"] for item in left.items} == {"complete"}

@@ -1,0 +1,52 @@
+"""A page from its making to the rows of its readers, over real sockets (HOUSE J3)."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.journeys.calls import calling, ended, environ, new_project, submit
+from tests.server import running
+
+CLOUDFLARE = {
+    "CF-Connecting-IP": "203.0.113.77",
+    "CF-IPCountry": "NL",
+    "CF-IPCity": "Utrecht",
+    "User-Agent": "Reader/1.0 " + "x" * 400,
+}
+
+
+async def counted(client: httpx.AsyncClient, artifact: str, total: int) -> dict[str, Any]:
+    """The views once there are `total` of them."""
+    async with asyncio.timeout(45):
+        while (views := (await client.get(f"/api/artifacts/{artifact}/views")).json())["total"] < total:
+            await asyncio.sleep(0.2)
+    return dict(views)
+
+
+async def test_readers_of_a_lookbook_are_counted_and_not_kept(tmp_path: Path) -> None:
+    """Every 200 and 304 is one view, HEAD is none; the proxy's headers reach the row, the address truncated (P5 Q1)."""
+    async with running(tmp_path, **environ()) as server, calling(server) as client:
+        project = await new_project(client)
+        await ended(client, (await submit(client, project, variants=2))["jobId"])
+        made = await client.post(f"/api/projects/{project}/artifacts/lookbook", json={})
+        assert made.status_code == 201, made.text
+        page = f"/public/lookbook/{made.json()['public_slug']}"
+        first = await client.get(page, headers=CLOUDFLARE)
+        assert first.status_code == 200 and first.headers["content-type"].startswith("text/html")
+        again = await client.get(page, headers={**CLOUDFLARE, "If-None-Match": first.headers["etag"]})
+        assert again.status_code == 304
+        assert (await client.head(page)).status_code == 200
+        for _ in range(8):
+            assert (await client.get(page)).status_code == 200
+        views = await counted(client, made.json()["artifact_id"], 10)
+    assert views["total"] == 10 and {"country": "NL", "views": 2} in views["byCountry"]
+    assert sum(day["views"] for day in views["byDay"]) == 10
+    with sqlite3.connect(tmp_path / "picasso.db") as database:
+        rows = database.execute("SELECT ip_address, city, length(user_agent) FROM artifact_views WHERE country = 'NL'")
+        assert rows.fetchall() == [("203.0.113.0/24", "Utrecht", 256)] * 2
+    database.close()
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"203.0.113.77" not in written
