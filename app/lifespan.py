@@ -37,10 +37,6 @@ class Life:
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def ready(self) -> bool:
-        return self.env is not None and not self.draining.is_set()
-
-    @property
     def drained(self) -> bool:
         """Whether nothing is left to wait for after `draining`."""
         return self.draining.is_set() and not self._working

@@ -50,6 +50,27 @@ def create_app(
 ) -> Application:
     """The whole HTTP application. With `jobs` its process also runs jobs; `bindings` opens what it works on."""
     life, metrics = Life(), Metrics()
+    app = Application(
+        [*handlers, *more_handlers],
+        debug=False,
+        guards=[check_access],
+        dependencies=_dependencies(settings, life, metrics),
+        exception_handlers={Exception: respond},
+        after_exception=[_note],
+        lifespan=[_lifespan(settings, bindings, jobs, life, metrics)],
+        logging_config=None,
+        openapi_config=openapi_config(),
+        request_class=JsonRequest,
+        request_max_body_size=max(settings.max_body, settings.max_image + FORM_SLACK),
+        state=State({"settings": settings}),
+    )
+    app.life = life
+    app.guard = Guard(app.route, settings, image_paths(app))
+    return app
+
+
+def _dependencies(settings: Settings, life: Life, metrics: Metrics) -> dict[str, Provide]:
+    """What a handler may ask for by name."""
 
     async def provide_env() -> Env:
         if life.env is None:
@@ -65,28 +86,12 @@ def create_app(
     async def provide_metrics() -> Metrics:
         return metrics
 
-    app = Application(
-        [*handlers, *more_handlers],
-        debug=False,
-        guards=[check_access],
-        dependencies={
-            "env": Provide(provide_env),
-            "settings": Provide(provide_settings),
-            "life": Provide(provide_life),
-            "metrics": Provide(provide_metrics),
-        },
-        exception_handlers={Exception: respond},
-        after_exception=[_note],
-        lifespan=[_lifespan(settings, bindings, jobs, life, metrics)],
-        logging_config=None,
-        openapi_config=openapi_config(),
-        request_class=JsonRequest,
-        request_max_body_size=max(settings.max_body, settings.max_image + FORM_SLACK),
-        state=State({"settings": settings}),
-    )
-    app.life = life
-    app.guard = Guard(app.route, settings, image_paths(app))
-    return app
+    return {
+        "env": Provide(provide_env),
+        "settings": Provide(provide_settings),
+        "life": Provide(provide_life),
+        "metrics": Provide(provide_metrics),
+    }
 
 
 async def _note(error: Exception, scope: Scope) -> None:
