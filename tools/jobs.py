@@ -100,11 +100,6 @@ async def submit(env: Env, submission: Submission) -> tuple[Job, bool]:
     return job, replayed
 
 
-async def replay_of(env: Env, scope: str, key: str) -> Job | None:
-    """The job that this key made before, if any."""
-    return await env.DB.one(JOB_OF_KEY, Job, scope=scope, key=key)
-
-
 async def _claim_key(tx: Statements, submission: Submission, body: str) -> tuple[str, bool]:
     if not await tx.one(PROJECT_EXISTS, Identified, id=submission.project_id):
         raise NotFound("there is no such project")
