@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from adapters import router
 from adapters.provider import ImageOp, InputImage, OnProgress, ProviderResult
 from tools import images, ledger, r2
 from tools.env import Env
-from tools.errors import Invalid, NotFound, Refused, TooLarge, Unavailable, Uncertain, VendorError
+from tools.errors import Invalid, NotFound, PicassoError, Refused, TooLarge, Unavailable, Uncertain, VendorError
 from tools.ledger import Run, Settlement
 from tools.rows import Attempt, Inputs, Item, ItemStatus, Job, StoredImage
 from tools.step import patiently
@@ -145,7 +146,7 @@ async def _call(env: Env, run: Run, job: Job, item: Item, number: int, attempt: 
         if not await ledger.send(env, run, attempt):
             return None
         try:
-            result = await router.run(item.provider, op, env, _teller(env, run, item))
+            result = await router.run(item.provider, op, env, teller(env, run, item))
         except VendorError as error:
             settlement = _failure(error)
             await patiently(lambda: ledger.settle(env, run, attempt, settlement))
@@ -197,11 +198,16 @@ async def _take_in(env: Env, run: Run, attempt: Attempt, key: str, result: Provi
     await ledger.settle(env, run, attempt, settlement, original=key)
 
 
-def _teller(env: Env, run: Run, item: Item) -> OnProgress:
+def teller(env: Env, run: Run, item: Item) -> OnProgress:
+    """`on_progress` of one call. It never fails: an error of ours inside a vendor's call would be taken for the
+    vendor's own, and `Unavailable` would buy a second time.
+    """
+
     async def tell(
         fraction: float, stage: Literal["generate"] = "generate", preview_bytes: bytes | None = None
     ) -> None:
-        await ledger.advance(env, run, item.id, stage, fraction)
+        with contextlib.suppress(PicassoError):
+            await ledger.advance(env, run, item.id, stage, fraction)
 
     return tell
 

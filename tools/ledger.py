@@ -58,6 +58,7 @@ ITEM_ATTEMPTS = "SELECT * FROM provider_attempts WHERE item_id = :item_id ORDER 
 INTEND = """
 INSERT INTO provider_attempts (id, job_id, item_id, number, provider, model, state, free, created_at)
 VALUES (:id, :job_id, :item_id, :number, :provider, :model, 'intent', :free, :now)
+ON CONFLICT (id) DO NOTHING
 """
 SEND = """
 UPDATE provider_attempts SET state = 'sent', sent_at = :now

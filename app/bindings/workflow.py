@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 
@@ -27,7 +26,7 @@ class DocketWorkflow:
     def __init__(self, docket: Docket, buckets: Buckets, settings: Settings) -> None:
         self._docket, self._buckets, self._settings = docket, buckets, settings
         self._run: Callable[[str], Awaitable[None]] | None = None
-        self._slots: dict[str, asyncio.Semaphore] = defaultdict()
+        self._slots: dict[str, asyncio.Semaphore] = {}
         docket.register(self.run_job)
 
     async def run_job(self, job_id: str) -> None:

@@ -8,7 +8,6 @@ checkpoints, no job engine. Both run in one process, in turn, on data directorie
 
 import asyncio
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -30,14 +29,6 @@ from tools.ledger import Run, Settlement
 from tools.rows import Count, Item, Job, JobRequest, derived_id
 
 JOBS, VARIANTS, ROUNDS = 4, 8, 3
-
-
-def cpu() -> float:
-    """Seconds of processor time of this process and of its image children."""
-    return sum(
-        used.ru_utime + used.ru_stime
-        for used in (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    )
 
 
 async def submit(env: Env, n: int) -> Job:

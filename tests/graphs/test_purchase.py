@@ -1,8 +1,13 @@
 """Decisions about paid calls, told as tables of ledger rows."""
 
+from pathlib import Path
+
 import pytest
 
-from graphs.purchase import MAX_CALLS, MAX_CRASHES, Bought, Call, GiveUp, Move, Recover, next_move, wait_before
+from graphs.purchase import MAX_CALLS, MAX_CRASHES, Bought, Call, GiveUp, Move, Recover, next_move, teller, wait_before
+from tests.works import working
+from tools import ledger
+from tools.errors import PicassoError
 from tools.rows import Attempt, AttemptState
 
 
@@ -82,6 +87,23 @@ CRASHES = [attempt(n, "abandoned") for n in range(1, MAX_CRASHES + 2)]
 def test_the_ledger_alone_decides_the_next_move(rows: list[Attempt], move: Move) -> None:
     """The same rows always lead to the same move, whoever reads them."""
     assert next_move(rows) == move
+
+
+async def test_progress_that_cannot_be_told_does_not_break_the_call(tmp_path: Path) -> None:
+    """An error of the ledger must not pass through a vendor's call, where it would look like the vendor's own."""
+    async with working(tmp_path) as work:
+        await ledger.release(work.env, work.run)
+        await ledger.claim(work.env, work.job.id)
+        with pytest.raises(PicassoError):
+            await ledger.advance(work.env, work.run, work.items[0].id, "generate", 0.5)
+        await teller(work.env, work.run, work.items[0])(0.5)
+
+
+async def test_an_intent_that_was_committed_is_not_an_error(tmp_path: Path) -> None:
+    """A commit whose answer was lost is repeated: the same row stands, once."""
+    async with working(tmp_path) as work:
+        first = await ledger.intend(work.env, work.run, work.items[0], 1, free=False)
+        assert await ledger.intend(work.env, work.run, work.items[0], 1, free=False) == first
 
 
 def test_waits_follow_the_vendor_and_never_pass_the_cap() -> None:
