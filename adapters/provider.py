@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from tools.catalog import Units
 from tools.env import Env
 from tools.rows import Kind
 
@@ -43,27 +44,33 @@ class ImageOp(msgspec.Struct, frozen=True, kw_only=True):
 class ProviderResult(msgspec.Struct, frozen=True, kw_only=True):
     """Image bytes as the vendor sent them. `usage` and `provider_meta` are the vendor's own, JSON-plain.
 
-    Every deviation from the op (seed dropped, size rounded, …) is a sentence in `adjustments`.
+    Every deviation from the op (seed dropped, size rounded, …) is a sentence in `adjustments`. `units` is what the
+    vendor bills this answer for, in the price table's units; empty when the answer does not tell.
     """
 
     data: bytes
     mime: str
     provider_meta: dict[str, Any] = {}
     usage: dict[str, Any] = {}
+    units: Units = {}
     adjustments: list[str] = []
     request_id: str | None = None
 
 
 class Capability(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """What a model can do for one kind of operation. Prices are dated data and live beside the adapters."""
+    """What a model can do for one kind of operation; `sizes` and `qualities` open with the default."""
 
     kind: ImageOpKind
     model: str
     sizes: list[str]
+    any_size: bool = False
+    """Whether other sizes than the listed ones can be had too."""
     qualities: list[str] = []
     max_references: int = 0
     seed: bool = False
     negative_prompt: bool = False
+    notes: list[str] = []
+    """How this provider goes about the kind, where that is not plain."""
 
 
 class OnProgress(Protocol):
@@ -89,6 +96,13 @@ class ProviderAdapter(Protocol):
 
     def adjustments(self, op: ImageOp) -> list[str]:
         """What would be changed about this op, told before anything is spent (for `strict`)."""
+        ...
+
+    def meter(self, op: ImageOp) -> tuple[Units, Units]:
+        """What the call will be billed for at least and at most, in the price table's units; both empty when free.
+
+        The images of the op may be missing: then the most that they can be is counted.
+        """
         ...
 
     async def run(self, op: ImageOp, env: Env, on_progress: OnProgress) -> ProviderResult:

@@ -6,6 +6,7 @@ import time
 
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
 from adapters.studio.work import Work, paint
+from tools.catalog import Units
 from tools.child import in_child
 from tools.env import Env
 from tools.errors import Invalid
@@ -37,6 +38,9 @@ class Sketch:
 
     def adjustments(self, op: ImageOp) -> list[str]:
         return [*_size(op)[1], *_left_out(op)]
+
+    def meter(self, op: ImageOp) -> tuple[Units, Units]:
+        return {}, {}
 
     async def run(self, op: ImageOp, env: Env, on_progress: OnProgress) -> ProviderResult:
         """Paint in the image child; it takes `SKETCH_SECONDS` at least, with glimpses on the way.

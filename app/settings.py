@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -42,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     vendor_seconds: float
     job_lease_seconds: float
     prices: Path | None
+    unpriced_micros: int
+    """What a paid call without a known price counts as, in micro-USD."""
     cors_origins: tuple[str, ...]
     trusted_proxies: tuple[Any, ...]
     """Networks; `Network` cannot stand here, because Litestar has msgspec look at the type and it refuses the union."""
@@ -97,6 +100,7 @@ NAMES = (
     "VENDOR_SECONDS",
     "JOB_LEASE_SECONDS",
     "PRICES",
+    "UNPRICED_USD",
     "CORS_ORIGINS",
     "TRUSTED_PROXIES",
     "MEMORY_DAYS",
@@ -157,6 +161,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         vendor_seconds=get("VENDOR_SECONDS", "300", _seconds(0.1, 3600)),
         job_lease_seconds=get("JOB_LEASE_SECONDS", "10", _seconds(0.5, 600)),
         prices=get("PRICES", "", _file) if "PRICES" in values else None,
+        unpriced_micros=get("UNPRICED_USD", "0.50", _micros),
         cors_origins=get("CORS_ORIGINS", "", _origins),
         trusted_proxies=get("TRUSTED_PROXIES", "127.0.0.1/32,::1/128", _networks),
         memory_days=get("MEMORY_DAYS", "90", _whole(1, 3650)),
@@ -222,6 +227,12 @@ def _seconds(low: float, high: float) -> Callable[[str, str], float]:
         return number
 
     return parse
+
+
+def _micros(name: str, value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", value) or not float(value):
+        raise SettingError(f"{name} must be an amount of dollars above 0 such as 0.50, not {value!r}")
+    return round(float(value) * 1_000_000)
 
 
 def _one_of(*words: str) -> Callable[[str, str], Any]:

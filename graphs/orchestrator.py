@@ -18,7 +18,7 @@ from langgraph.types import Command, Send
 from graphs import judge, prompts, purchase
 from graphs.pace import ticking
 from graphs.runs import of_item, run_of
-from tools import db, images, ingest, jobs, ledger
+from tools import images, ingest, jobs, ledger
 from tools.env import Env
 from tools.errors import Invalid, LeaseLost, PicassoError, Unavailable
 from tools.ledger import Run
@@ -27,10 +27,8 @@ from tools.rows import (
     Inputs,
     Item,
     Job,
-    JobMetadata,
     Progression,
     StoredImage,
-    Tip,
     derived_id,
     now_ms,
 )
@@ -70,7 +68,8 @@ async def prepare(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
             await ledger.fail_item(env, run, item.id, "failed", "start_image_rejected", error.message)
         return {"open": [], "passes": 0}
     await ledger.start_items(env, run, items, "refine")
-    await ledger.plan(env, run, await _refine(env, job, items), inputs)
+    providers = list(dict.fromkeys(item.provider for item in items))
+    await ledger.plan(env, run, await prompts.guide(env, job, providers), inputs)
     return {"open": [item.id for item in items], "passes": 0}
 
 
@@ -89,17 +88,6 @@ async def _ingest(env: Env, run: Run, job: Job, items: list[Item]) -> Inputs:
         mask=await take("mask", request.mask_image_url),
         references=[image for image in references if image],
     )
-
-
-async def _refine(env: Env, job: Job, items: list[Item]) -> JobMetadata:
-    tips: dict[str, list[Tip]] = {}
-    for provider in dict.fromkeys(item.provider for item in items):
-        tips[provider] = await db.get_tips(env, provider, job.kind)
-    refined = {
-        provider: prompts.refine(job.prompt, known, job.kind, job.request.negative_prompt)
-        for provider, known in tips.items()
-    }
-    return JobMetadata(applied_tips=tips, refined_prompt=refined)
 
 
 def spread(state: JobState) -> list[Send] | Literal["finish"]:

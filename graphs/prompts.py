@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from tools.rows import Kind, Tip
+from tools import db
+from tools.env import Env
+from tools.rows import Job, JobMetadata, Kind, Tip
 
 _KIND_RULES: dict[Kind, str] = {
     "generate": "",
@@ -12,6 +14,15 @@ _KIND_RULES: dict[Kind, str] = {
     "variation": "Make another version of the supplied image.",
     "upscale": "Enlarge the supplied image and add nothing.",
 }
+
+
+async def guide(env: Env, job: Job, providers: Sequence[str]) -> JobMetadata:
+    """The tips and the refined prompt of each provider that may paint for the job."""
+    tips = {provider: await db.get_tips(env, provider, job.kind) for provider in providers}
+    refined = {
+        provider: refine(job.prompt, known, job.kind, job.request.negative_prompt) for provider, known in tips.items()
+    }
+    return JobMetadata(applied_tips=tips, refined_prompt=refined)
 
 
 def refine(prompt: str, tips: Sequence[Tip], kind: Kind, negative: str | None) -> str:

@@ -141,7 +141,7 @@ async def _recover(env: Env, run: Run, job: Job, item: Item, attempt: Attempt) -
 async def _call(env: Env, run: Run, job: Job, item: Item, number: int, attempt: Attempt | None) -> float | None:
     """One call to the vendor, from `intent` to its settled row. The seconds the vendor asked to wait, if it did."""
     op = await _op(env, job, item)
-    async with env.PICASSO_WORKFLOW.slot(item.provider):
+    async with env.PICASSO_WORKFLOW.turn(item.provider, f"{item.model}:{job.kind}"):
         attempt = attempt or await ledger.intend(env, run, item, number, free=router.providers()[item.provider].free)
         if not await ledger.send(env, run, attempt):
             return None

@@ -43,7 +43,7 @@ TASK_OWNERS = {
 }
 """Files that may start a task outside a TaskGroup, and who awaits it."""
 
-READ_LATER = {"prices"}
+READ_LATER = set[str]()
 """Settings of the contract that are parsed already, so that a deployment's file need not change, and read by what is
 not built yet. A name that gets its reader must leave this list."""
 

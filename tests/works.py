@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tests.parts import bare_env
 from tests.wire import picture
 from tools import jobs, ledger
-from tools.env import Env
+from tools.env import Env, Lane
 from tools.jobs import Place, Submission
 from tools.ledger import Run, Settlement
 from tools.rows import Attempt, Item, Job, JobRequest, Progression, derived_id, now_ms
@@ -33,8 +34,13 @@ class Nobody:
     async def work(self, run: Callable[[str], Awaitable[None]]) -> None: ...
 
     @contextlib.asynccontextmanager
-    async def slot(self, provider: str) -> AsyncIterator[None]:
-        yield
+    async def turn(self, provider: str, lane: str) -> AsyncIterator["Nobody"]:
+        yield self
+
+    async def lanes(self) -> dict[str, list[Lane]]:
+        return {}
+
+    def report(self, outcome: Literal["answered", "outage", "rate"], retry_after: float | None = None) -> None: ...
 
     async def take(self, bucket: str, *, capacity: int, per_minute: int) -> float:
         return 0.0

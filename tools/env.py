@@ -8,6 +8,7 @@ Every method that crosses a socket or a disk is async, has a deadline of its own
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -191,6 +192,24 @@ class Queue(Protocol):
     async def dead(self, limit: int) -> list[Dead]: ...
 
 
+class Turn(Protocol):
+    """A place at a vendor. What is not reported (a call that was cancelled) counts neither for nor against the lane."""
+
+    def report(self, outcome: Literal["answered", "outage", "rate"], retry_after: float | None = None) -> None:
+        """How the call ended: the vendor `answered` (also with a no), or was out, or said "not now" for a while."""
+        ...
+
+
+class Lane(msgspec.Struct, frozen=True, rename="camel"):
+    """How calls of one model and kind fare. `retry_at` in UTC milliseconds: when the next probe may go."""
+
+    name: str
+    state: Literal["open", "half-open", "closed"]
+    """As of a circuit breaker: `closed` is healthy, `open` lets no call through, `half-open` one probe."""
+    failures: int
+    retry_at: int | None = None
+
+
 class Workflow(Protocol):
     """PICASSO_WORKFLOW: durable running of jobs over worker processes. The `jobs` rows are the truth."""
 
@@ -202,8 +221,17 @@ class Workflow(Protocol):
         """Be a worker: call `run(job_id)` for what is enqueued, until cancelled; then wait for what is running."""
         ...
 
-    def slot(self, provider: str) -> AbstractAsyncContextManager[None]:
-        """Hold one of the provider's PROVIDER_WIDTH places while a vendor works; waits in line for it."""
+    def turn(self, provider: str, lane: str) -> AbstractAsyncContextManager[Turn]:
+        """Hold one of the provider's PROVIDER_WIDTH places, over all processes, while a vendor works.
+
+        Waits in line for it, and for as long as the provider asked everyone to wait. A `lane` (model and kind) whose
+        last calls all failed is closed, but for one probe at a time.
+        Fails: Unavailable (`circuit_open`, with `retry_after`) while the lane is closed.
+        """
+        ...
+
+    async def lanes(self) -> dict[str, list[Lane]]:
+        """The lanes that are known of each provider, by its id; Unavailable when Redis is away."""
         ...
 
     async def take(self, bucket: str, *, capacity: int, per_minute: int) -> float:
@@ -255,6 +283,10 @@ class Settings(Protocol):
     def sketch_seconds(self) -> float: ...
     @property
     def fetch_allow(self) -> frozenset[str]: ...
+    @property
+    def prices(self) -> Path | None: ...
+    @property
+    def unpriced_micros(self) -> int: ...
     @property
     def view_ip(self) -> Literal["truncated", "full", "hashed", "none"]: ...
 

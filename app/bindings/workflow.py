@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from typing import Literal
 
 from docket import Docket, Worker
 from redis.exceptions import RedisError
@@ -12,12 +13,19 @@ from redis.exceptions import RedisError
 from app.bindings.buckets import Buckets
 from app.bindings.redis import RedisServer
 from app.settings import Settings
+from tools.env import Lane
 from tools.errors import Unavailable
 
 ENQUEUE_SECONDS = 2.0
 JOBS_AT_ONCE = 32
 
 logging.getLogger("docket").setLevel(logging.WARNING)
+
+
+class Place:
+    """A place at a vendor."""
+
+    def report(self, outcome: Literal["answered", "outage", "rate"], retry_after: float | None = None) -> None: ...
 
 
 class DocketWorkflow:
@@ -52,12 +60,15 @@ class DocketWorkflow:
             await worker.run_forever()
 
     @contextlib.asynccontextmanager
-    async def slot(self, provider: str) -> AsyncIterator[None]:
+    async def turn(self, provider: str, lane: str) -> AsyncIterator[Place]:
         widths = self._settings.provider_width
         if provider not in self._slots:
             self._slots[provider] = asyncio.Semaphore(widths.get(provider, widths["*"]))
         async with self._slots[provider]:
-            yield
+            yield Place()
+
+    async def lanes(self) -> dict[str, list[Lane]]:
+        return {}
 
     async def take(self, bucket: str, *, capacity: int, per_minute: int) -> float:
         return await self._buckets.take(bucket, capacity=capacity, per_minute=per_minute)

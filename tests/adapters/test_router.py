@@ -14,6 +14,7 @@ import pytest
 from adapters import router
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
 from tests.parts import bare_env, settings
+from tools.catalog import Units
 from tools.env import Env
 from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorFailed
 from tools.rows import JobRequest
@@ -43,6 +44,9 @@ class Painter:
 
     def adjustments(self, op: ImageOp) -> list[str]:
         return ["seed dropped"] if op.seed is not None else []
+
+    def meter(self, op: ImageOp) -> tuple[Units, Units]:
+        return {}, {}
 
     async def run(self, op: ImageOp, env: Env, on_progress: OnProgress) -> ProviderResult:
         self.calls += 1

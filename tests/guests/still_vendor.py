@@ -6,6 +6,7 @@ import os
 
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
 from tests.wire import picture
+from tools.catalog import Units
 from tools.env import Env
 
 
@@ -27,6 +28,9 @@ class Still:
 
     def adjustments(self, op: ImageOp) -> list[str]:
         return []
+
+    def meter(self, op: ImageOp) -> tuple[Units, Units]:
+        return {"image": 1}, {"image": 1}
 
     async def run(self, op: ImageOp, env: Env, on_progress: OnProgress) -> ProviderResult:
         await asyncio.sleep(float(os.environ.get("STILL_SECONDS", "0")))

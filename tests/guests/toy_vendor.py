@@ -5,6 +5,7 @@ import os
 import httpx
 
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
+from tools.catalog import Units
 from tools.env import Env
 from tools.errors import Refused, Unavailable, Uncertain, VendorFailed
 
@@ -25,6 +26,9 @@ class Toy:
     def adjustments(self, op: ImageOp) -> list[str]:
         return [] if op.quality is None else ["quality is dropped: toy-1 has none"]
 
+    def meter(self, op: ImageOp) -> tuple[Units, Units]:
+        return {"image": 1}, {"image": 1}
+
     async def run(self, op: ImageOp, env: Env, on_progress: OnProgress) -> ProviderResult:
         async with httpx.AsyncClient(base_url=os.environ["TOY_URL"], trust_env=False, timeout=60) as client:
             await on_progress(0.3)
@@ -41,7 +45,9 @@ def _result(answer: httpx.Response) -> ProviderResult:
     wait = answer.headers.get("retry-after")
     match answer.status_code:
         case 200 if answer.content:
-            return ProviderResult(data=answer.content, mime="image/png", request_id=answer.headers["x-request-id"])
+            return ProviderResult(
+                data=answer.content, mime="image/png", request_id=answer.headers["x-request-id"], units={"image": 1}
+            )
         case 200:
             raise VendorFailed("no image came", failure="empty", provider_status=200)
         case 429:

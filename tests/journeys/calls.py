@@ -17,7 +17,7 @@ GUESTS = os.pathsep.join([str(Path.cwd()), str(Path("tests/guests").absolute())]
 
 def environ(wire: Wire | None = None, **more: str) -> dict[str, str]:
     """Short leases, quick sketches, no rate limit, and the toy vendor when there is a wire to reach it by."""
-    toy = {"TOY_URL": wire.url, "PYTHONPATH": GUESTS} if wire else {}
+    toy = {"TOY_URL": f"{wire.url}/toy", "PYTHONPATH": GUESTS} if wire else {}
     return {"JOB_LEASE_SECONDS": "1", "SKETCH_SECONDS": "0.2", "JOBS_PER_MINUTE": "1000000", **toy, **more}
 
 

@@ -38,7 +38,7 @@ async def client(server: Server) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 def wire(internet: Wire) -> Wire:
     """The vendor with nothing scripted and no call counted yet."""
-    internet.script.clear()
+    internet.scripts.clear()
     internet.calls.clear()
     return internet
 
@@ -112,7 +112,7 @@ async def test_every_fault_of_a_vendor_ends_that_item_alone(
     script: list[Fault], status: str, code: str | None, calls: int, ledger: list[str],
 ) -> None:  # fmt: skip
     """The item ends as its vendor's fault says, each call is one ledger row, and the sibling is untouched (J7)."""
-    wire.script.extend(Answer(fault, retry_after="0") for fault in script)
+    wire.scripts["toy"].extend(Answer(fault, retry_after="0") for fault in script)
     job = await ended(client, (await submit(client, await new_project(client), providers=["toy", "sketch"]))["jobId"])
     toy, sketch = job["items"]
     assert (toy["status"], (toy["error"] or {}).get("code")) == (status, code)
@@ -147,7 +147,7 @@ async def test_width_is_bounded_per_provider(tmp_path: Path) -> None:
             await ended(
                 client, (await submit(client, await new_project(client), providers=["toy"], variants=6))["jobId"]
             )
-        assert (len(wire.calls), wire.most_in_flight) == (6, 2)
+        assert (len(wire.calls), wire.most_in_flight["toy"]) == (6, 2)
 
 
 async def test_cancel_races_with_completion(client: httpx.AsyncClient, server: Server, wire: Wire, rounds: int) -> None:
@@ -177,7 +177,7 @@ async def test_cancel_races_with_completion(client: httpx.AsyncClient, server: S
 
 async def test_one_item_can_be_tried_again(client: httpx.AsyncClient, wire: Wire) -> None:
     """A failed item becomes a new job of one item, once per key; a complete one is 409 (unless judged a fail)."""
-    wire.script.append(Answer("refuse"))
+    wire.scripts["toy"].append(Answer("refuse"))
     project = await new_project(client)
     job = await ended(client, (await submit(client, project, providers=["toy"]))["jobId"])
     url = f"/api/jobs/{job['jobId']}/items/{job['items'][0]['itemId']}/retry"
