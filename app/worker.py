@@ -99,7 +99,9 @@ class JobRunner:
         try:
             begun = (await self._graph.aget_state(config)).next
             start: Any = None if begun else {"job_id": job.id, "open": [], "passes": 0}
-            await self._graph.ainvoke(start, config, context=self._env, durability="sync", control=control)
+            # Nothing hangs on the last checkpoint (the rows tell), and under "sync" LangGraph 1.2 fails in subgraphs
+            # that keep none.
+            await self._graph.ainvoke(start, config, context=self._env, durability="async", control=control)
         except GraphDrained:
             return
         except PicassoError:

@@ -4,7 +4,8 @@
                buy ─▶ compare ─▶ deliver ─▶ judge (look ─▶ record)
 
 Nodes read the database, decide, and call tools; state holds ids only. Every node may run again after a crash:
-what was done is found in the rows and not done twice.
+what was done is found in the rows and not done twice. So only the job's graph keeps checkpoints; an item's
+subgraph starts over and passes by what its rows say is done, which costs a few reads instead of a checkpoint a step.
 """
 
 import asyncio
@@ -231,7 +232,7 @@ def _item_builder() -> "StateGraph[ItemState, Env, ItemState, ItemOutput]":
     graph.add_node("buy", buy)
     graph.add_node("compare", compare, timeout=STEP_SECONDS)
     graph.add_node("deliver", deliver, timeout=STEP_SECONDS)
-    graph.add_node("judge", judge.builder.compile())
+    graph.add_node("judge", judge.builder.compile(checkpointer=False))
     graph.add_edge(START, "buy")
     graph.add_conditional_edges("buy", alive, {"on": "compare", END: END})
     graph.add_conditional_edges("compare", alive, {"on": "deliver", END: END})
@@ -242,7 +243,7 @@ def _item_builder() -> "StateGraph[ItemState, Env, ItemState, ItemOutput]":
 
 builder = StateGraph(JobState, context_schema=Env)
 builder.add_node("prepare", prepare)
-builder.add_node("item", _item_builder().compile(), error_handler=isolate)
+builder.add_node("item", _item_builder().compile(checkpointer=False), error_handler=isolate)
 builder.add_node("finish", finish, defer=True)
 builder.add_edge(START, "prepare")
 builder.add_conditional_edges("prepare", spread, ["item", "finish"])

@@ -40,6 +40,7 @@ async def submit(env: Env, n: int) -> Job:
 
 PROJECT = "bench"
 INSERT_PROJECT = "INSERT INTO projects (id, name, created_at, updated_at) VALUES ('bench', 'bench', 1, 1)"
+WITHOUT_IMAGE = "SELECT COUNT(*) AS n FROM job_items WHERE status NOT IN ('complete', 'duplicate')"
 OPEN = "SELECT COUNT(*) AS n FROM jobs WHERE ended_at IS NULL"
 
 
@@ -50,6 +51,7 @@ async def product(env: Env, first: int) -> None:
     async with asyncio.timeout(120):
         while (await env.DB.all(OPEN, Count))[0].n:
             await asyncio.sleep(0.01)
+    assert (await env.DB.all(WITHOUT_IMAGE, Count))[0].n == 0, "what failed was fast"
 
 
 async def bare(env: Env, first: int) -> None:
