@@ -16,7 +16,8 @@ LOCK_BUDGET = "UPDATE projects SET budget_micros = budget_micros WHERE id = :id 
 STANDING = """
 SELECT projects.budget_micros AS budget,
     (SELECT CAST(COALESCE(SUM(micros), 0) AS BIGINT) FROM (
-        SELECT CASE WHEN state = 'sent' THEN COALESCE(cost_micros, quote_micros) ELSE COALESCE(cost_micros, 0) END AS micros
+        SELECT CASE WHEN state = 'sent' THEN COALESCE(cost_micros, quote_micros)
+                    ELSE COALESCE(cost_micros, 0) END AS micros
         FROM provider_attempts WHERE project_id = :id
         UNION ALL
         SELECT CASE WHEN state = 'sent' THEN quote_micros ELSE COALESCE(cost_micros, 0) END AS micros
