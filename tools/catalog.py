@@ -133,6 +133,11 @@ def image_models(provider: str) -> list[ImageModel]:
     return [model for model in catalog().image if model.provider == provider]
 
 
+def chat_models(provider: str) -> list[ChatModel]:
+    """The provider's models that are known; others can be named all the same."""
+    return [model for model in catalog().chat if model.provider == provider]
+
+
 def output_tokens(model: ImageModel, quality: str | None, size: str) -> int | None:
     """Output tokens of one image of WIDTHxHEIGHT: from the vendor's table, else by its grid; None when neither tells.
 
