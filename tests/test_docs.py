@@ -6,6 +6,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from litestar.routes import HTTPRoute, WebSocketRoute
@@ -13,6 +14,8 @@ from litestar.routes import HTTPRoute, WebSocketRoute
 from app.__main__ import make_parser
 from app.settings import NAMES, read_settings
 from tests.parts import settings
+from tests.tables import vendors
+from tools import catalog
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -75,6 +78,21 @@ def test_the_defaults_in_the_readme_are_the_real_ones(tmp_path: Path) -> None:
     told = {name: text.format(**home, HOST=rows["HOST"], PORT=rows["PORT"]) for name, text in rows.items() if text}
     assert setting_rows()["PICASSO_HOME"] == ".picasso"
     assert read_settings(told) == read_settings(home)
+
+
+def test_the_table_of_vendors_is_the_catalogues() -> None:
+    """What README says that a vendor can do is what the catalogue says; `python -m tests.tables` puts it right."""
+    assert vendors() in section(README, "What each vendor can do")
+
+
+def test_the_example_of_prices_can_be_used(tmp_path: Path) -> None:
+    """README's PRICES file is one, as it stands, and its table has every unit."""
+    (example,) = blocks(section(README, "Prices"), "toml")
+    (tmp_path / "prices.toml").write_text(example, encoding="utf-8")
+    found = catalog.overrides(tmp_path / "prices.toml")
+    assert [(model.provider, len(model.price)) for model in found.model] == [("openai", 1), ("workers", 1)]
+    units = re.findall(r"`([a-z_]+)`", re.sub(r"\| is \|.*", "", section(README, "Prices").partition("| unit |")[2]))
+    assert sorted(units) == sorted(get_args(catalog.Unit))
 
 
 def test_every_command_stands_in_the_readme() -> None:

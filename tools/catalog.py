@@ -4,13 +4,15 @@ import datetime
 import functools
 import importlib.resources
 import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from tools.rows import Kind
+from tools.sizes import read_size
 
 Unit = Literal[
     "image",
@@ -35,6 +37,7 @@ TOKENS: frozenset[str] = frozenset(
 )
 """Units whose rate stands for a million of them, as vendors write it."""
 Units = Mapping[Unit, float]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=10_000)]
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -43,7 +46,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     effective: datetime.date
     checked: datetime.date
     source: str
-    rates: dict[Unit, float]
+    rates: Annotated[dict[Unit, Rate], msgspec.Meta(min_length=1)]
     note: str = ""
 
 
@@ -75,6 +78,8 @@ class ImageModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The longest prompt in characters, where the vendor names one."""
     output_tokens: dict[str, dict[str, int]] = {}
     """Tokens of one image by quality (or `any`) and size, where the vendor publishes them."""
+    output_grid: dict[str, int] = {}
+    """Patches along an image's longer side by quality, where its tokens follow from them; see `output_tokens`."""
     wire: dict[str, Any] = {}
     """Facts of the wire format that only the provider's adapter reads."""
     retires: datetime.date | None = None
@@ -106,7 +111,7 @@ class Override(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     provider: str
     id: str
-    price: list[Price]
+    price: Annotated[list[Price], msgspec.Meta(min_length=1)]
 
 
 class Overrides(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,7 +122,10 @@ class Overrides(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def catalog() -> Catalog:
     """The packaged data. Fails: ValueError when the file is not what it should be."""
     text = importlib.resources.files("adapters").joinpath("models.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text), Catalog)
+    found = msgspec.convert(tomllib.loads(text), Catalog)
+    _check_prices(found.image)
+    _check_prices(found.chat)
+    return found
 
 
 def image_models(provider: str) -> list[ImageModel]:
@@ -125,10 +133,45 @@ def image_models(provider: str) -> list[ImageModel]:
     return [model for model in catalog().image if model.provider == provider]
 
 
+def chat_models(provider: str) -> list[ChatModel]:
+    """The provider's models that are known; others can be named all the same."""
+    return [model for model in catalog().chat if model.provider == provider]
+
+
+def output_tokens(model: ImageModel, quality: str | None, size: str) -> int | None:
+    """Output tokens of one image of WIDTHxHEIGHT: from the vendor's table, else by its grid; None when neither tells.
+
+    An image has as many patches along its longer side as its quality says and proportionally many along the shorter
+    one. A patch is half a token, and a quarter of one more for every million pixels of the image.
+    """
+    table = model.output_tokens.get(quality or "any") or model.output_tokens.get("any", {})
+    if size in table:
+        return table[size]
+    if quality not in model.output_grid:
+        return None
+    width, height = read_size(size)
+    patches, longer, shorter = model.output_grid[quality], max(width, height), min(width, height)
+    across = (2 * patches * shorter + longer) // (2 * longer)
+    return -(-patches * across * (2_000_000 + width * height) // 4_000_000)
+
+
 @functools.cache
 def overrides(path: Path) -> Overrides:
-    """The prices of a PRICES file. Fails: ValueError naming what is wrong with it."""
-    return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Overrides)
+    """The prices of a PRICES file, read once. Fails: ValueError (what is wrong with it) · OSError."""
+    found = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Overrides)
+    _check_prices(found.model)
+    return found
+
+
+def _check_prices(models: Sequence[ImageModel | ChatModel | Override]) -> None:
+    """Fails: ValueError when it is not plain which price of a model holds on a day."""
+    for name, count in Counter((model.provider, model.id) for model in models).items():
+        if count > 1:
+            raise ValueError(f"{name[0]}:{name[1]} is there more than once")
+    for model in models:
+        days = [price.effective for price in model.price]
+        if len(set(days)) < len(days):
+            raise ValueError(f"two prices of {model.provider}:{model.id} have the same effective day")
 
 
 @functools.cache

@@ -1,16 +1,19 @@
 """What a call costs: a quote before it, a charge after it, both from the price that holds on the day.
 
-Money is integer micro-USD. A model without a price is `unpriced`: each of its calls counts as `UNPRICED_USD`,
-and says so, but is never free.
+Money is integer micro-USD, reckoned in fractions of the digits that are written in the price table, so that no call
+costs more or less than that by a float's error. A model without a price is `unpriced`: each of its calls counts as
+`UNPRICED_USD`, and says so, but is never free.
 """
 
 import datetime
 import math
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from typing import Literal
 
 import msgspec
 
-from tools.catalog import TOKENS, Price, Units, prices
+from tools.catalog import TOKENS, Price, Unit, Units, prices
 from tools.env import Env
 
 Basis = Literal["free", "usage", "estimate", "ceiling"]
@@ -36,24 +39,34 @@ class Charge(msgspec.Struct, frozen=True):
 
 
 FREE = Quote(0, 0, None, "free")
+UNCACHED: Mapping[Unit, Unit] = {"cached_text_input": "text_input", "cached_image_input": "image_input"}
+"""What a cached token without a rate of its own costs: at most as much as any other."""
 
 
 def price_of(env: Env, provider: str, model: str) -> Price | None:
-    """The price in force today, the latest when several are."""
-    today = datetime.datetime.now(datetime.UTC).date()
-    held = [price for price in prices(env.settings.prices).get((provider, model), []) if price.effective <= today]
-    return max(held, key=lambda price: price.effective, default=None)
+    """The price in force today (UTC); None for a model that is unpriced."""
+    known = prices(env.settings.prices).get((provider, model), [])
+    return in_force(known, datetime.datetime.now(datetime.UTC).date())
+
+
+def in_force(known: Iterable[Price], day: datetime.date) -> Price | None:
+    """The latest of the prices that hold on the day already."""
+    return max((price for price in known if price.effective <= day), key=lambda price: price.effective, default=None)
 
 
 def version(provider: str, model: str, price: Price) -> str:
     return f"{provider}/{model}@{price.effective.isoformat()}"
 
 
-def amount(price: Price, units: Units) -> float | None:
-    """Micro-USD of these units, not rounded; None when one of them has no rate."""
-    if any(count and unit not in price.rates for unit, count in units.items()):
-        return None
-    return sum(price.rates[unit] * count * (1 if unit in TOKENS else 1e6) for unit, count in units.items() if count)
+def amount(price: Price, units: Units) -> Fraction | None:
+    """Micro-USD of these units, exact; None when one of them has no rate, or a vendor counted what cannot be."""
+    total = Fraction(0)
+    for unit, count in units.items():
+        rate = price.rates.get(unit, price.rates.get(UNCACHED.get(unit, unit)))
+        if not 0 <= count < math.inf or (rate is None and count):
+            return None
+        total += Fraction(str(rate or 0)) * Fraction(str(count)) * (1 if unit in TOKENS else 1_000_000)
+    return total
 
 
 def quote(env: Env, provider: str, model: str, least: Units, most: Units) -> Quote:
@@ -63,11 +76,17 @@ def quote(env: Env, provider: str, model: str, least: Units, most: Units) -> Quo
     if price is None or low is None or high is None or not most:
         ceiling = env.settings.unpriced_micros
         return Quote(ceiling, ceiling, None, "ceiling")
-    return Quote(math.floor(round(low, 6)), math.ceil(round(high, 6)), version(provider, model, price), "estimate")
+    return Quote(*rounded(low, high), version(provider, model, price), "estimate")
+
+
+def rounded(low: Fraction, high: Fraction) -> tuple[int, int]:
+    """Whole micro-USD, outwards."""
+    return math.floor(low), math.ceil(high)
 
 
 def charge(env: Env, provider: str, model: str, used: Units, quoted: Quote) -> Charge:
-    """What a billed call cost by what its answer says it used; without that, what was quoted at most."""
+    """What a billed call cost, to the nearest micro-USD, by what its answer says it used; without that, or a price
+    for it, what was quoted at most."""
     price = price_of(env, provider, model)
     paid = amount(price, used) if price and used else None
     if price is None or paid is None:

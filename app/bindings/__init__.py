@@ -5,7 +5,8 @@ import contextlib
 import importlib
 from collections.abc import AsyncIterator
 
-from app.settings import Settings
+from app.settings import SettingError, Settings
+from tools.catalog import overrides
 from tools.env import Env
 from tools.templates import publish_templates
 
@@ -19,6 +20,7 @@ async def open_env(settings: Settings) -> AsyncIterator[Env]:
 
     Fails: Unavailable when one does not answer yet · SettingError when one must not be used as it is set up.
     """
+    await asyncio.to_thread(_check_prices, settings)
     for module in HEAVY:
         await asyncio.to_thread(importlib.import_module, module)
     from app.bindings.actor import open_actor
@@ -54,3 +56,12 @@ async def open_env(settings: Settings) -> AsyncIterator[Env]:
         )
         await publish_templates(env)
         yield env
+
+
+def _check_prices(settings: Settings) -> None:
+    """Fails: SettingError when PRICES does not hold prices; otherwise its first reader would be a job."""
+    try:
+        if settings.prices is not None:
+            overrides(settings.prices)
+    except (ValueError, OSError) as error:
+        raise SettingError(f"PRICES cannot be used: {error}") from error

@@ -11,9 +11,9 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody, PathParameter
 
-from adapters import router
 from app.lifespan import Life
 from app.metrics import CONTENT_TYPE, Metrics
+from app.offers import ModelFamily, Offer, families, offers
 from app.schemas import Cursor, Limit, NewTip
 from tools import db
 from tools.env import Env
@@ -23,13 +23,6 @@ from tools.pages import LIMIT, Page
 PREFERENCE_BYTES = 64 << 10
 OwnerId = Annotated[str, PathParameter(pattern="^[A-Za-z0-9._:-]{1,128}$")]
 TipKey = Annotated[str, PathParameter(pattern=r"^[a-z0-9_-]{1,64}\.[a-z0-9._-]{1,128}$")]
-MODELS = {
-    "builtin": (),
-    "openai": ("OPENAI_API_KEY",),
-    "gemini": ("GEMINI_API_KEY",),
-    "workers": ("CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_API_TOKEN"),
-}
-"""Who serves chat and vision models, and the variables that each needs."""
 PING_SECONDS = 3.0
 
 
@@ -47,16 +40,6 @@ class Reached(msgspec.Struct, frozen=True):
 class Readiness(msgspec.Struct, frozen=True):
     status: Literal["ready", "starting", "draining", "failing"]
     bindings: dict[str, Reached]
-
-
-class ModelFamily(msgspec.Struct, frozen=True, rename="camel"):
-    """Models are named `provider:model`. `reasoning` and `vision` are those of this provider that are in use."""
-
-    provider: str
-    configured: bool
-    needs: list[str]
-    reasoning: str | None
-    vision: str | None
 
 
 @get("/healthz", opt={"access": "open"}, tags=["service"])
@@ -114,22 +97,15 @@ async def show_metrics(env: NamedDependency[Env], metrics: NamedDependency[Metri
 
 
 @get("/api/providers", opt={"access": "read"}, tags=["service"])
-async def list_providers(env: NamedDependency[Env]) -> Page[router.ProviderInfo]:
-    """Every provider: whether it is configured, what each of its models can do, and what that costs."""
-    return Page(router.describe(env), None)
+async def list_providers(env: NamedDependency[Env]) -> Page[Offer]:
+    """Every provider: whether it is configured, what each of its models can do, and what that costs today."""
+    return Page(offers(env), None)
 
 
 @get("/api/models", opt={"access": "read"}, tags=["service"])
 async def list_models(env: NamedDependency[Env]) -> Page[ModelFamily]:
-    """Who serves the models that reason and look: whether it is configured, and which models are in use."""
-    return Page([describe_models(env, provider) for provider in MODELS], None)
-
-
-def describe_models(env: Env, provider: str) -> ModelFamily:
-    chosen = (env.DEFAULT_MODEL_REASONING, env.DEFAULT_MODEL_VISION)
-    reasoning, vision = (name if name.partition(":")[0] == provider else None for name in chosen)
-    needs = MODELS[provider]
-    return ModelFamily(provider, set(needs) <= set(env.AI.keys), list(needs), reasoning, vision)
+    """The models that are known of each provider, what they can do and cost today, and which of them are in use."""
+    return Page(families(env), None)
 
 
 @get("/api/knowledge", opt={"access": "read"}, tags=["knowledge"])

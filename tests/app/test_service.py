@@ -1,5 +1,6 @@
 """Health, readiness, metrics, models, tips and preferences; and the refusals of WebSocket handshakes."""
 
+import datetime
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from websockets.exceptions import InvalidStatus
 from tests.app.asgi import call, living
 from tests.parts import settings
 from tests.server import Server, running
+from tools import catalog
 
 KEY = "the-right-key-of-this-test-" + "0123456789" * 2
 
@@ -76,8 +78,27 @@ async def test_models_say_what_they_need(server: Server) -> None:
         "needs": [],
         "reasoning": "builtin",
         "vision": "builtin",
+        "image": [],
+        "chat": [],
     }
     assert not items["openai"]["configured"] and items["openai"]["needs"] == ["OPENAI_API_KEY"]
+
+
+async def test_models_say_what_they_can_do_and_cost(server: Server) -> None:
+    """Every model of the catalogue is there, the default one first, each with its price of today and its source."""
+    async with server.client(**server.headers) as client:
+        items = {item["provider"]: item for item in (await client.get("/api/models")).json()["items"]}
+    for provider in ("openai", "gemini", "workers"):
+        images, chats = items[provider]["image"], items[provider]["chat"]
+        assert [model["id"] for model in images] == [model.id for model in catalog.image_models(provider)]
+        assert [model["default"] for model in images] == [True] + [False] * (len(images) - 1)
+        assert [model["id"] for model in chats] == [model.id for model in catalog.chat_models(provider)]
+        assert all(model["source"] and model["kinds"] and model["sizes"] for model in images)
+        assert images[0]["price"]["source"] and all(chat["uses"] == [] for chat in chats)
+    first = catalog.image_models("openai")[0]
+    price = items["openai"]["image"][0]["price"]
+    assert price["rates"] == first.price[0].rates and price["effective"] == first.price[0].effective.isoformat()
+    assert price["priceVersion"] == f"openai/{first.id}@{price['effective']}"
 
 
 async def test_providers_are_described(server: Server) -> None:
@@ -85,6 +106,38 @@ async def test_providers_are_described(server: Server) -> None:
     async with server.client(**server.headers) as client:
         items = {item["id"]: item for item in (await client.get("/api/providers")).json()["items"]}
     assert items["sketch"]["configured"] and items["sketch"]["free"] and items["sketch"]["capabilities"]
+    assert all(capability["price"] is None for capability in items["sketch"]["capabilities"])
+
+
+async def test_what_a_prices_file_says_is_shown(tmp_path: Path) -> None:
+    """What a call costs is what PRICES says of its model, wherever it is shown."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    model, chat = catalog.image_models("openai")[0].id, catalog.chat_models("gemini")[0].id
+    (tmp_path / "prices.toml").write_text(
+        "".join(
+            f'[[model]]\nprovider = "{provider}"\nid = "{name}"\n[[model.price]]\neffective = {day}\n'
+            f'checked = {today}\nsource = "our contract"\nrates = {{ image = 0.03 }}\n'
+            for provider, name, day in (
+                ("sketch", "sketch-1", today),
+                ("openai", model, today),
+                ("gemini", chat, today + datetime.timedelta(days=1)),
+            )
+        )
+    )
+    async with running(tmp_path, PRICES=str(tmp_path / "prices.toml")) as server, server.client() as client:
+        providers = {item["id"]: item for item in (await client.get("/api/providers")).json()["items"]}
+        families = {item["provider"]: item for item in (await client.get("/api/models")).json()["items"]}
+    ours = {
+        "rates": {"image": 0.03},
+        "effective": today.isoformat(),
+        "checked": today.isoformat(),
+        "source": "our contract",
+        "note": "",
+        "priceVersion": f"sketch/sketch-1@{today}",
+    }
+    assert [capability["price"] for capability in providers["sketch"]["capabilities"]] == [ours] * 6
+    assert families["openai"]["image"][0]["price"] == {**ours, "priceVersion": f"openai/{model}@{today}"}
+    assert families["gemini"]["chat"][0]["price"] is None
 
 
 async def test_tips_are_kept(server: Server) -> None:
