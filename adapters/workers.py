@@ -49,8 +49,8 @@ class Workers:
 
     async def run(self, op: ImageOp, env: Env, on_progress: OnProgress) -> ProviderResult:
         """Fails: also Invalid, before anything is sent, for a prompt that is too long or images that do not fit."""
-        check_images(op)
         drawn = plan(op)
+        check_images(op)
         body = await _body(drawn)
         await on_progress(0.1)
         answer = await _ask(env, drawn.model.id, body)
