@@ -28,7 +28,7 @@ def shrink(data: bytes, longest: int) -> bytes:
 
 
 def plain(data: bytes, longest: int, most_bytes: int) -> bytes:
-    """The bytes as they came where any reader understands them (upright, grey or RGB, within the bounds), else shrunk."""
+    """The bytes as they came where any reader takes them (upright, grey or RGB, within the bounds), else shrunk."""
     image = opened(data)
     understood = image.mode in ("L", "RGB", "RGBA") and orientation_of(image) == 1
     return data if understood and max(image.size) <= longest and len(data) < most_bytes else shrink(data, longest)
