@@ -56,6 +56,7 @@ class AnySize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     multiple: int = 1
     shortest: int
     longest: int
+    fewest_pixels: int | None = None
     most_pixels: int | None = None
     widest_ratio: float | None = None
     """The longer side over the shorter one, at most."""

@@ -12,11 +12,11 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from tools.masks import area_to_change
-from tools.pixels import clean
+from tools.pixels import clean, opened, orientation_of
 
 
 class Extended(NamedTuple):
-    """`canvas`: the picture centred, transparent around it. `mask`: alpha 0 where the canvas is new, else opaque."""
+    """`canvas`: the picture to change, `mask`: alpha 0 where it is to be changed (or is new), else opaque."""
 
     canvas: bytes
     mask: bytes
@@ -27,8 +27,15 @@ def shrink(data: bytes, longest: int) -> bytes:
     return _png(clean(data, longest))
 
 
+def plain(data: bytes, longest: int, most_bytes: int) -> bytes:
+    """The bytes as they came where any reader takes them (upright, grey or RGB, within the bounds), else shrunk."""
+    image = opened(data)
+    understood = image.mode in ("L", "RGB", "RGBA") and orientation_of(image) == 1
+    return data if understood and max(image.size) <= longest and len(data) < most_bytes else shrink(data, longest)
+
+
 def extend(data: bytes, width: int, height: int, inner: tuple[int, int] | None = None) -> Extended:
-    """The picture in the middle of a canvas of `width` × `height`.
+    """The picture in the middle of a canvas of `width` × `height`, transparent around it.
 
     It is scaled down, never up, to fit into `inner` (when None, into the canvas).
     """
@@ -47,6 +54,12 @@ def alpha_mask(mask: bytes, width: int, height: int) -> bytes:
     image = Image.new("RGBA", (width, height))
     image.putalpha(area.point(lambda value: 255 - value))
     return _png(image)
+
+
+def masked(data: bytes, mask: bytes, longest: int) -> Extended:
+    """The picture, shrunk to `longest`, and the caller's mask as `alpha_mask` says it, in one size."""
+    picture = clean(data, longest)
+    return Extended(_png(picture), alpha_mask(mask, *picture.size))
 
 
 def _png(image: Image.Image) -> bytes:

@@ -123,7 +123,7 @@ def phash(data: bytes) -> str:
     return str(imagehash.phash(flat))
 
 
-def _opened(data: bytes) -> Image.Image:
+def opened(data: bytes) -> Image.Image:
     # Pillow raises at twice this, and for a WebP before it allocates the canvas. This is the child: the
     # setting is nobody else's.
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
@@ -146,13 +146,13 @@ def _opened(data: bytes) -> Image.Image:
 
 def _read(data: bytes, side: int | None) -> Picture:
     """The decoded picture; of a JPEG a smaller rendering of at least 2 × `side` where that is enough."""
-    image = _opened(data)
+    image = opened(data)
     if side is not None:
         image.draft(None, (2 * side, 2 * side))
     with _reading("is damaged or cut off"):
         image.load()
         # What is returned does not hold on to a WebP decoder and its two canvases, 8 bytes a pixel.
-        return Picture(_direct(image), MIMES[str(image.format)], _orientation(image), _profile(image))
+        return Picture(_direct(image), MIMES[str(image.format)], orientation_of(image), _profile(image))
 
 
 @contextlib.contextmanager
@@ -179,7 +179,7 @@ def clean(data: bytes, side: int | None) -> Image.Image:
     return pixels
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ORIENTATION, 1))
     except UNREADABLE:

@@ -5,7 +5,7 @@ from tests.adapters.pictures import mask, opened
 from tests.pictures import encoded, exif, quarters, textured
 from tools.child import in_child
 from tools.errors import Invalid
-from tools.framing import alpha_mask, extend, shrink
+from tools.framing import alpha_mask, extend, masked, plain, shrink
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("PNG", "RGBA"), ("PNG", "P"), ("PNG", "LA"), ("JPEG", "CMYK")])
@@ -61,7 +61,38 @@ async def test_a_mask_is_said_in_alpha(way: str) -> None:
     assert alpha.getpixel((42, 32)) == 255, "the island in the middle stays"
 
 
-@pytest.mark.parametrize("work", [(shrink, 8), (extend, 8, 8), (alpha_mask, 8, 8)])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+async def test_a_plain_picture_is_sent_as_it_came(kind: str) -> None:
+    """What every reader understands loses nothing on the way."""
+    data = encoded(textured(), kind)
+    assert await in_child(plain, data, 96, 1_000_000) == data
+
+
+@pytest.mark.parametrize(
+    ("data", "longest", "most_bytes"),
+    [
+        pytest.param(encoded(textured(), "JPEG"), 95, 1_000_000, id="too long"),
+        pytest.param(encoded(textured(), "PNG"), 96, 100, id="too heavy"),
+        pytest.param(encoded(textured(mode="CMYK"), "JPEG"), 96, 1_000_000, id="other colours"),
+        pytest.param(encoded(textured(mode="P"), "PNG"), 96, 1_000_000, id="palette"),
+        pytest.param(encoded(textured(), "JPEG", exif=exif(orientation=3)), 96, 1_000_000, id="turned"),
+    ],
+)
+async def test_any_other_picture_becomes_a_plain_png(data: bytes, longest: int, most_bytes: int) -> None:
+    """Formats that a vendor may stumble over are written anew."""
+    image = opened(await in_child(plain, data, longest, most_bytes))
+    assert (image.format, image.mode) == ("PNG", "RGB") and max(image.size) <= longest
+
+
+async def test_a_picture_and_its_mask_go_out_in_one_size() -> None:
+    """However small the mask and however large the picture, both have the size of what is sent."""
+    given = mask((60, 40), (10, 5, 30, 25), "white")
+    picture, said = map(opened, await in_child(masked, encoded(textured(300, 200), "JPEG"), given, 120))
+    assert (picture.format, picture.size, said.size) == ("PNG", (120, 80), (120, 80))
+    assert said.getchannel("A").point(lambda value: 255 - value).getbbox() == (20, 10, 60, 50)
+
+
+@pytest.mark.parametrize("work", [(shrink, 8), (plain, 8, 8), (extend, 8, 8), (alpha_mask, 8, 8), (masked, b"", 8)])
 async def test_what_is_no_image_is_refused(work: tuple[object, ...]) -> None:
     """Bytes that cannot be read end in one kind of error."""
     function, *rest = work

@@ -1,0 +1,518 @@
+"""OpenAI's adapter against the false Internet: what goes out, what comes back, what goes wrong."""
+
+import contextlib
+import dataclasses
+import datetime
+import email.utils
+import logging
+import math
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters import router
+from adapters.openai_images import adapter
+from adapters.openai_plan import nearest, output_tokens, plan
+from adapters.provider import ImageOp, InputImage, ProviderResult
+from app.bindings.ai import open_ai
+from tests.adapters.pictures import as_input, mask, opened, plain
+from tests.parts import settings
+from tests.pictures import encoded, textured
+from tests.vendors import openai as played
+from tests.wire import Answer, Fault, Received, Wire, picture
+from tools.catalog import Units, image_models
+from tools.env import Env
+from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorError, VendorFailed
+from tools.rows import Kind
+
+KEY = "sk-a-key-that-nobody-may-see"
+PROMPT = "a lighthouse that nobody may read of"
+MODELS = image_models("openai")
+KINDS: tuple[Kind, ...] = ("generate", "edit", "inpaint", "outpaint", "variation")
+START = as_input(encoded(textured(300, 200), "PNG"))
+MASK = as_input(mask((300, 200), (50, 40, 200, 160), "white"))
+OTHER = as_input(plain((10, 200, 30)))
+
+
+class Told:
+    """Keeps what an adapter told of its progress."""
+
+    def __init__(self) -> None:
+        self.fractions: list[float] = []
+        self.previews: list[bytes] = []
+
+    async def __call__(self, fraction: float, stage: str = "generate", preview_bytes: bytes | None = None) -> None:
+        self.fractions.append(fraction)
+        self.previews += [preview_bytes] if preview_bytes else []
+
+
+@contextlib.asynccontextmanager
+async def shop(home: Path, url: str, **environ: str) -> AsyncIterator[Env]:
+    """An `Env` whose AI has a key and looks for OpenAI at `url`."""
+    named = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": f"{url}/openai/v1", **environ}
+    chosen = settings(home, **named)
+    async with open_ai(chosen) as ai:
+        nothing = dict.fromkeys((field.name for field in dataclasses.fields(Env)), cast(Any, None))
+        yield Env(**{**nothing, "AI": ai, "settings": chosen})
+
+
+def asked(kind: Kind = "generate", **fields: Any) -> ImageOp:
+    """An op with all that its kind needs."""
+    images = {} if kind == "generate" else {"start_image": START}
+    masks = {"mask": MASK} if kind == "inpaint" else {}
+    return ImageOp(**{"kind": kind, "prompt": PROMPT, **images, **masks, **fields})
+
+
+async def bought(
+    home: Path, op: ImageOp, *answers: Answer, vendor: played.OpenAI | None = None
+) -> tuple[ProviderResult, Received, Told]:
+    """The result of one run, the one call that it made, and what it told on the way."""
+    told = Told()
+    async with Wire(_vendors={"openai": vendor or played.vendor}) as wire, shop(home, wire.url) as env:
+        wire.scripts["openai"].extend(answers)
+        result = await adapter.run(op, env, told)
+    (call,) = wire.calls
+    return result, call, told
+
+
+async def failed(home: Path, *answers: Answer, vendor: played.OpenAI | None = None, **environ: str) -> VendorError:
+    """The error of one run through the router's door; it made one call, and says nothing that is nobody's business."""
+    async with Wire(_vendors={"openai": vendor or played.vendor}) as wire, shop(home, wire.url, **environ) as env:
+        wire.scripts["openai"].extend(answers)
+        with pytest.raises(VendorError) as ended:
+            await router.run("openai", asked(), env, Told())
+    (call,) = wire.calls
+    error = ended.value
+    assert not any(secret in f"{error.message} {error.provider_code}" for secret in (KEY, PROMPT, "said by the vendor"))
+    assert error.request_id in (call.id, None)
+    return error
+
+
+def files(call: Received, name: str) -> list[bytes]:
+    return [part.data for part in call.parts if part.name == name and part.filename]
+
+
+async def test_a_picture_is_made_from_words(tmp_path: Path) -> None:
+    """One JSON call with exactly what was asked for; the bytes come back as the vendor sent them, with its previews."""
+    op = asked(size="1536x1024", quality="high")
+    result, call, told = await bought(tmp_path, op)
+    assert (call.method, call.path, call.headers["authorization"]) == ("POST", "/images/generations", f"Bearer {KEY}")
+    assert call.body == {
+        "model": "gpt-image-2",
+        "prompt": PROMPT,
+        "size": "1536x1024",
+        "quality": "high",
+        "output_format": "png",
+        "partial_images": 2,
+        "stream": True,
+    }
+    assert result.data == call.sent and result.mime == "image/png"
+    assert (result.request_id, result.adjustments) == (call.id, [])
+    assert told.previews == [picture(0, 16), picture(1, 16)]
+    assert told.fractions == sorted(told.fractions) and 0 < told.fractions[0] < told.fractions[-1] < 1
+
+
+async def test_no_connection_is_kept(tmp_path: Path) -> None:
+    """A connection that died while idle would make the next call uncertain: each call has its own."""
+    _, call, _ = await bought(tmp_path, asked())
+    assert call.headers["connection"] == "close"
+
+
+async def test_the_vendors_count_is_the_bill(tmp_path: Path) -> None:
+    """Tokens are told by kind, as the answer says, and the answer's own words are kept."""
+    result, call, _ = await bought(tmp_path, asked("edit", quality="low", references=(OTHER,), size="1024x1024"))
+    assert result.usage["input_tokens_details"] == {
+        "text_tokens": result.units["text_input"],
+        "image_tokens": result.units["image_input"],
+    }
+    assert result.units["image_output"] == 196 + 2 * 100 and result.units["image_input"] == 10 * 7 + 3 * 3
+    assert call.bill == pytest.approx(played.billed("gpt-image-2", result.usage))
+
+
+async def test_thinking_is_counted_apart(tmp_path: Path) -> None:
+    """A model that bills words in its output has them under their own rate."""
+    op = asked(model="gpt-image-1.5", quality="low", size="1024x1024")
+    result, _, _ = await bought(tmp_path, op, vendor=played.OpenAI(partials=0))
+    assert (result.units["image_output"], result.units["text_output"]) == (272, 40)
+
+
+async def test_an_edit_sends_its_pictures_as_they_are(tmp_path: Path) -> None:
+    """The start image first, the references after it, byte for byte, and no mask."""
+    photo = InputImage(encoded(textured(300, 200), "JPEG"), "image/jpeg", 300, 200)
+    _, call, _ = await bought(tmp_path, asked("edit", start_image=photo, references=(OTHER, START)))
+    assert call.path == "/images/edits"
+    assert files(call, "image[]") == [photo.data, OTHER.data, START.data] and not files(call, "mask")
+    assert [part.mime for part in call.parts if part.filename] == ["image/jpeg", "image/png", "image/png"]
+    assert "input_fidelity" not in call.body and call.body["stream"] == "true"
+
+
+async def test_words_with_references_go_to_the_edit_endpoint(tmp_path: Path) -> None:
+    """`generate` with reference images uses them."""
+    result, call, _ = await bought(tmp_path, asked(references=(OTHER,)))
+    assert call.path == "/images/edits" and files(call, "image[]") == [OTHER.data] and result.data == call.sent
+
+
+@pytest.mark.parametrize("way", ["transparent", "white"])
+async def test_a_mask_is_sent_in_the_vendors_words(tmp_path: Path, way: Any) -> None:
+    """Whichever way the caller masked, alpha 0 means "change here", in the size of the picture; the change is told."""
+    small = as_input(mask((150, 100), (10, 20, 60, 70), way))
+    result, call, _ = await bought(tmp_path, asked("inpaint", mask=small))
+    (start,), (said,) = files(call, "image[]"), files(call, "mask")
+    assert opened(start).size == opened(said).size == (300, 200)
+    alpha = opened(said).getchannel("A")
+    assert alpha.getpixel((60, 80)) == 0 and alpha.getpixel((280, 180)) == alpha.getpixel((71, 91)) == 255
+    assert "the mask was scaled to the size of the start image" in result.adjustments
+
+
+async def test_a_picture_grows_by_a_masked_canvas(tmp_path: Path) -> None:
+    """Outpainting sends the picture on the canvas that was asked for, with only the new part opened."""
+    _, call, _ = await bought(tmp_path, asked("outpaint", size="1024x1024"))
+    (canvas,), (said,) = files(call, "image[]"), files(call, "mask")
+    box = (362, 412, 662, 612)
+    assert opened(canvas).size == opened(said).size == (1024, 1024) and call.body["size"] == "1024x1024"
+    assert opened(said).getchannel("A").getbbox() == opened(canvas).getchannel("A").getbbox() == box
+    assert opened(canvas).crop(box).convert("RGB").tobytes() == textured(300, 200).tobytes()
+
+
+@pytest.mark.parametrize(("size", "shape"), [("1536x1024", (1500, 1000)), (None, (1500, 1000)), (None, (200, 300))])
+async def test_outpainting_always_leaves_something_to_paint(
+    tmp_path: Path, size: str | None, shape: tuple[int, int]
+) -> None:
+    """A picture as large as its canvas is made smaller on it, and that is told."""
+    start = as_input(encoded(textured(30, 20).resize(shape), "PNG"))
+    result, call, _ = await bought(tmp_path, asked("outpaint", size=size, start_image=start))
+    alpha = opened(files(call, "mask")[0]).getchannel("A")
+    old = alpha.histogram()[255] / (alpha.width * alpha.height)
+    assert 0.05 < old < 0.5
+    assert any("on its canvas" in note for note in result.adjustments) == (max(shape) > 1000)
+
+
+async def test_a_variation_says_that_it_is_an_edit(tmp_path: Path) -> None:
+    """What the vendor no longer has is made another way, and said."""
+    result, call, _ = await bought(tmp_path, asked("variation"))
+    assert call.path == "/images/edits" and any("variation" in note for note in result.adjustments)
+
+
+@pytest.mark.parametrize("model", [model.id for model in MODELS])
+async def test_what_is_asked_of_a_model_is_what_it_takes(tmp_path: Path, model: str) -> None:
+    """For every model and kind, awkward ops become requests that the vendor accepts, and every change is announced."""
+    awkward: tuple[dict[str, Any], ...] = (
+        {"seed": 7, "negative_prompt": "rain", "size": "999x500", "quality": "max", "references": (OTHER,)},
+        {"size": "64x6400", "quality": "finest"},
+        {},
+    )
+    async with Wire() as wire, shop(tmp_path, wire.url) as env:
+        for op in (asked(kind, model=model, **fields) for kind in KINDS for fields in awkward):
+            announced = adapter.adjustments(op)
+            result = await adapter.run(op, env, Told())
+            call = wire.calls[-1]
+            assert result.data == call.sent and result.adjustments == announced
+            assert (op.size in (None, call.body["size"])) == (f"size {op.size} became" not in " ".join(announced))
+            assert (op.quality in (None, call.body["quality"])) == ("quality" not in " ".join(announced))
+    assert len(wire.calls) == len(awkward) * len(KINDS)
+
+
+async def test_a_photograph_in_foreign_colours_is_made_plain(tmp_path: Path) -> None:
+    """What the vendor cannot read, or takes too much of, is written anew before it goes out."""
+    press = InputImage(encoded(textured(300, 200, "CMYK"), "JPEG"), "image/jpeg", 300, 200)
+    wide = as_input(encoded(textured(36, 3).resize((3600, 300)), "PNG"))
+    result, call, _ = await bought(tmp_path, asked("edit", start_image=wide, references=(press,)))
+    assert [opened(data).size for data in files(call, "image[]")] == [(3456, 288), (300, 200)]
+    assert "the start image was sent 3456 pixels long" in result.adjustments
+
+
+async def test_what_the_answer_says_about_itself_is_told(tmp_path: Path) -> None:
+    """A picture of another size or quality than asked for is an adjustment, known only afterwards."""
+    liar = played.OpenAI(says={"size": "1024x1536", "quality": "low"})
+    result, _, _ = await bought(tmp_path, asked(size="1024x1024", quality="high"), vendor=liar)
+    assert result.adjustments == [
+        "OpenAI made 1024x1536 where 1024x1024 was asked for",
+        "OpenAI used quality low where high was asked for",
+    ]
+
+
+@pytest.mark.parametrize("vendor", [played.OpenAI(streams=False), played.OpenAI(partials=1), played.OpenAI(partials=0)])
+async def test_a_server_that_shows_less_is_as_good(tmp_path: Path, vendor: played.OpenAI) -> None:
+    """Fewer previews than asked for, or one JSON answer instead of a stream: the picture is what counts."""
+    result, call, told = await bought(tmp_path, asked(), vendor=vendor)
+    assert result.data == call.sent and result.units["image_output"] > 0 and result.request_id == call.id
+    assert len(told.previews) == (vendor.partials if vendor.streams else 0)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+async def test_the_type_is_what_the_bytes_are(tmp_path: Path, kind: str) -> None:
+    """The picture is not touched, and its type is not believed but read."""
+    data = encoded(textured(), kind)
+    result, _, _ = await bought(tmp_path, asked(), Answer(image=data))
+    assert (result.data, result.mime) == (data, f"image/{kind.lower()}")
+
+
+async def test_a_slow_answer_is_waited_for(tmp_path: Path) -> None:
+    """Nothing is given up before its deadline."""
+    result, call, _ = await bought(tmp_path, asked(), Answer("ok", delay=0.4))
+    assert result.data == call.sent
+
+
+@pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize(
+    ("fault", "error", "failure", "code", "status"),
+    [
+        ("drop", Uncertain, "outage", None, None),
+        ("drop_after", Uncertain, "outage", None, None),
+        ("truncate", Uncertain, "outage", None, None),
+        ("empty", VendorFailed, "empty", None, 200),
+        ("garbage", VendorFailed, "invalid", None, 200),
+        ("wrong_mime", VendorFailed, "empty", None, 200),
+        ("refuse", Refused, "refused", "moderation_blocked", 400),
+        ("rate", Unavailable, "rate", "rate_limit_exceeded", 429),
+        ("quota", VendorFailed, "quota", "insufficient_quota", 429),
+        ("error", Unavailable, "outage", "server_error", 500),
+    ],
+)
+async def test_each_misbehaviour_is_one_call_and_one_known_error(
+    tmp_path: Path,
+    fault: Fault,
+    error: type[VendorError],
+    failure: str,
+    code: str | None,
+    status: int | None,
+    streams: bool,
+) -> None:
+    """Whatever the vendor does is told by kind, with its own code, status and request id (J7)."""
+    ended = await failed(tmp_path, Answer(fault), vendor=played.OpenAI(streams=streams))
+    assert (type(ended), ended.failure, ended.provider_code, ended.provider_status) == (error, failure, code, status)
+    assert ended.request_id or fault == "drop"
+
+
+async def test_a_vendor_that_never_answers_leaves_the_call_uncertain(tmp_path: Path) -> None:
+    """Past the deadline nobody knows what was bought (J4)."""
+    ended = await failed(tmp_path, Answer("hang"), VENDOR_SECONDS="0.4")
+    assert (type(ended), ended.code) == (Uncertain, "deadline")
+
+
+async def test_a_vendor_that_is_not_there_was_never_called(tmp_path: Path) -> None:
+    """No connection, nothing done: the call may be made again."""
+    async with Wire() as wire:
+        url = wire.url
+    async with shop(tmp_path, url) as env:
+        with pytest.raises(Unavailable) as ended:
+            await adapter.run(asked(), env, Told())
+    assert ended.value.failure == "outage" and not wire.calls
+
+
+NEXT_MINUTE = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=3600)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7), ("0", 0), ("soon", None), (None, None), (email.utils.format_datetime(NEXT_MINUTE, usegmt=True), 3600)],
+)
+async def test_the_wait_that_a_vendor_asks_for_is_told(
+    tmp_path: Path, header: str | None, seconds: float | None
+) -> None:
+    """Seconds, a date, nonsense or nothing (J6)."""
+    ended = await failed(tmp_path, Answer("rate", retry_after=header))
+    assert isinstance(ended, Unavailable)
+    assert ended.retry_after == (None if seconds is None else pytest.approx(seconds, abs=120 if seconds > 60 else 0))
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "failure"),
+    [
+        ("moderation_blocked", Refused, "refused"),
+        ("content_policy_violation", Refused, "refused"),
+        ("image_generation_user_error", Refused, "refused"),
+        ("insufficient_quota", VendorFailed, "quota"),
+        ("project_spend_limit_exceeded", VendorFailed, "quota"),
+        ("rate_limit_exceeded", Unavailable, "rate"),
+        ("server_error", Unavailable, "outage"),
+        ("something_else", VendorFailed, "empty"),
+    ],
+)
+async def test_an_error_inside_the_stream_speaks_by_its_code(
+    tmp_path: Path, code: str, error: type[VendorError], failure: str
+) -> None:
+    """After the 200 and a preview an error can still come; it has no status."""
+    ended = await failed(tmp_path, vendor=played.OpenAI(breaks=code))
+    assert (type(ended), ended.failure, ended.provider_code) == (error, failure, code)
+    assert ended.request_id is not None
+
+
+@pytest.mark.parametrize(("status", "error", "failure"), [(503, Unavailable, "outage"), (408, Unavailable, "outage")])
+async def test_an_answered_outage_left_nothing_behind(
+    tmp_path: Path, status: int, error: type[VendorError], failure: str
+) -> None:
+    """A status that says "not now" says that nothing was made."""
+    ended = await failed(tmp_path, Answer("error", status=status, retry_after="3"))
+    assert (type(ended), ended.failure, ended.provider_status) == (error, failure, status)
+    assert isinstance(ended, Unavailable) and ended.retry_after == 3
+
+
+async def test_a_key_that_is_not_accepted_is_said(tmp_path: Path) -> None:
+    """Not a refusal of the picture, and not worth another try."""
+    ended = await failed(tmp_path, OPENAI_API_KEY="wrong")
+    assert (type(ended), ended.failure, ended.provider_status) == (VendorFailed, "invalid", 401)
+    assert (ended.message, ended.provider_code) == ("OpenAI did not accept our key", "invalid_api_key")
+
+
+async def test_a_faulty_request_is_no_refusal(tmp_path: Path) -> None:
+    """A 4xx about our request, even of the type that also names refusals, is our fault."""
+    faulty = InputImage(encoded(textured(), "PNG"), "image/png", 96, 64)
+    async with Wire() as wire, shop(tmp_path, wire.url) as env:
+        wire.scripts["openai"].append(Answer("refuse", status=404))
+        with pytest.raises(Refused):
+            await adapter.run(asked(), env, Told())
+        with pytest.raises(VendorFailed) as ended:
+            await adapter.run(asked("edit", prompt="", start_image=faulty), env, Told())
+    assert (ended.value.failure, ended.value.provider_status) == ("invalid", 400)
+
+
+async def test_nothing_is_logged_that_nobody_may_see(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the key nor the prompt stands in the log of a call that failed."""
+    with caplog.at_level(logging.INFO):
+        await failed(tmp_path, Answer("refuse"))
+    assert caplog.records and not any(secret in caplog.text for secret in (KEY, PROMPT))
+
+
+@pytest.mark.parametrize(
+    ("op", "code"),
+    [
+        (asked("edit", start_image=None), "start_image_missing"),
+        (asked("inpaint", mask=None), "mask_missing"),
+        (asked("inpaint", mask=OTHER), "mask_size"),
+        (asked("edit", start_image=InputImage(b"no image", "image/png", 5, 5)), "image_rejected"),
+        (asked(model="gpt-image-1"), "unsupported_model"),
+    ],
+)
+async def test_what_cannot_be_asked_is_never_sent(tmp_path: Path, op: ImageOp, code: str) -> None:
+    """An op that lacks what its kind needs ends before the call."""
+    async with Wire() as wire, shop(tmp_path, wire.url) as env:
+        with pytest.raises(Invalid) as refused:
+            await adapter.run(op, env, Told())
+    assert refused.value.code == code and not wire.calls
+
+
+@pytest.mark.parametrize(
+    ("fields", "note"),
+    [
+        ({"seed": 1}, "the seed is not used: OpenAI takes none"),
+        ({"quality": "finest"}, "quality finest became medium"),
+        ({"size": "1000x1000"}, "size 1000x1000 became 1008x1008"),
+        ({"prompt": "x" * 32_001}, "the prompt was cut to 32000 characters"),
+        ({"references": (OTHER,) * 16}, "only the first 15 reference images are used"),
+        ({"mask": MASK}, "the mask is not used by generate"),
+        ({"start_image": START}, "the start image is not used by generate"),
+        (
+            {"negative_prompt": "rain"},
+            "the negative prompt is sent as words of the prompt: OpenAI has no field for it",
+        ),
+    ],
+)
+def test_each_change_is_announced_before_anything_is_spent(fields: dict[str, Any], note: str) -> None:
+    """`strict` can refuse whatever would be changed (nothing is changed silently)."""
+    assert adapter.adjustments(asked(**fields)) == [note]
+    assert adapter.adjustments(asked(size="2048x1152", quality="low")) == []
+
+
+def test_a_start_image_gives_its_shape() -> None:
+    """Without a size, the result has the shape of what it is made from, in no more pixels than a listed size has."""
+    for width, height in ((3000, 2250), (300, 200), (90, 1600)):
+        start = InputImage(b"", "image/png", width, height)
+        op = asked("edit", start_image=start)
+        size = plan(op).size
+        assert size and size[0] * size[1] <= 1.1 * 1536 * 1024
+        assert math.log(size[0] / size[1]) == pytest.approx(max(math.log(width / height), math.log(1 / 3)), abs=0.04)
+        assert adapter.adjustments(op) == [f"the start image of {width}x{height} became {size[0]}x{size[1]}"]
+    exact = InputImage(b"", "image/png", 1024, 1536)
+    assert adapter.adjustments(asked("edit", start_image=exact)) == []
+
+
+@given(st.integers(1, 20_000), st.integers(1, 20_000))
+def test_any_size_becomes_one_that_can_be_had(width: int, height: int) -> None:
+    """The nearest size is always possible, and a possible one is kept."""
+    free, fixed = MODELS[0], next(model for model in MODELS if model.any_size is None)
+    near = nearest(free, (width, height))
+    assert played.possible(f"{near[0]}x{near[1]}") and nearest(free, near) == near
+    listed = nearest(fixed, (width, height))
+    assert f"{listed[0]}x{listed[1]}" in fixed.sizes
+
+
+BILLED: tuple[dict[str, Any], ...] = (
+    {"size": "1024x1024"},
+    {"size": "3840x1280", "quality": "high"},
+    {"references": (OTHER,) * 3},
+)
+
+
+def counted(op: ImageOp, call: Received) -> Units:
+    """What the vendor counted for a call, in the price table's units."""
+    body = call.body | {"partial_images": 2}
+    usage = played.used(call, body, 2)
+    return {
+        "text_input": usage["input_tokens_details"]["text_tokens"],
+        "image_input": usage["input_tokens_details"]["image_tokens"],
+        "image_output": usage["output_tokens_details"]["image_tokens"],
+        "text_output": usage["output_tokens_details"]["text_tokens"],
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_bill_lies_between_its_bounds(tmp_path: Path, kind: Kind) -> None:
+    """No unit is billed above or below what the meter named; without published tokens it names none."""
+    async with Wire() as wire, shop(tmp_path, wire.url) as env:
+        for model in MODELS:
+            for fields in (
+                {"size": "1024x1024"},
+                {"size": "3840x1280", "quality": "high"},
+                {"references": (OTHER,) * 3},
+            ):
+                op = asked(kind, model=model.id, **fields)  # type: ignore[arg-type]
+                least, most = adapter.meter(op)
+                if not model.output_tokens.get(plan(op).quality):
+                    assert (least, most) == ({}, {})
+                    continue
+                await adapter.run(op, env, Told())
+                for unit, count in counted(op, wire.calls[-1]).items():
+                    assert least.get(unit, 0) <= count <= most.get(unit, 0), (model.id, unit)
+
+
+@given(st.integers(1, 8000), st.integers(1, 8000), st.sampled_from(["low", "medium", "high"]), st.booleans())
+def test_tokens_of_sizes_that_are_not_in_the_table_are_bounded(
+    width: int, height: int, quality: str, known: bool
+) -> None:
+    """From three published sizes the bounds of any other follow, also while the start image is not known yet."""
+    table = {
+        quality: {size: played.output_tokens("gpt-image-2", quality, size) for size in played.SIZES}
+        for quality in ("low", "medium", "high")
+    }
+    start = InputImage(b"", "image/png", width, height)
+    followed = plan(asked("edit", start_image=start, quality=quality))
+    assert followed.size is not None
+    published = msgspec.structs.replace(followed.model, output_tokens=table)
+    bounds = output_tokens(msgspec.structs.replace(followed, model=published, size=followed.size if known else None))
+    assert bounds is not None
+    made = played.output_tokens("gpt-image-2", quality, f"{followed.size[0]}x{followed.size[1]}")
+    assert bounds[0] <= made <= bounds[1]
+
+
+def test_upscaling_is_not_offered() -> None:
+    """The vendor has no endpoint for it, and each kind's default model comes first."""
+    assert not adapter.supports("upscale") and adapter.supports("inpaint", "gpt-image-2.5-flare")
+    assert {c.kind for c in adapter.capabilities()} == set(KINDS)
+    assert next(c.model for c in adapter.capabilities() if c.kind == "edit") == "gpt-image-2"
+
+
+def test_the_sdk_is_loaded_when_it_is_needed() -> None:
+    """A process that only knows of the provider does not pay for its SDK."""
+    code = (
+        "import sys; from adapters.openai_images import adapter; adapter.capabilities(); print('openai' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
