@@ -41,7 +41,7 @@ SEE_TRIES, SEE_SECONDS = 3, 27.0
 """All calls of one look, waiting included; three seconds of the judge's thirty are left to write down the outcome."""
 CHAT_TRIES, CHAT_SECONDS = 2, 60.0
 REFINE_SECONDS = 10.0
-OUTPUT_TOKENS = 4096
+OUTPUT_TOKENS = 8192
 """The most that any answer may have, thoughts included."""
 ANSWER_CHARS = 50_000
 FIRST_PAUSE_SECONDS = 0.5

@@ -15,6 +15,8 @@ from tools.errors import Invalid
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+    from app.bindings.chats import OpenAIChat
+
 CONNECT_SECONDS = 10.0
 LIMITS = httpx.Limits(max_connections=200, max_keepalive_connections=0)
 """No connection is used twice: one that had died of age would make the call that it was to carry uncertain."""
@@ -53,7 +55,10 @@ class Models:
         key, base = self.keys["OPENAI_API_KEY"], self.keys.get("OPENAI_BASE_URL")
         # OpenAI wants its Responses API for some models; of other servers only chat completions can be expected.
         responses = False if base else None
-        return self._like_openai(model, key, base or OPENAI_URL, responses, max_completion_tokens=OUTPUT_TOKENS)
+        made = self._like_openai(model, key, base or OPENAI_URL, responses, max_completion_tokens=OUTPUT_TOKENS)
+        if base is None and thinks_less(made):
+            made.reasoning_effort = "low"
+        return made
 
     def _workers(self, model: str) -> "BaseChatModel":
         base = self.keys.get("CLOUDFLARE_BASE_URL", CLOUDFLARE_URL).rstrip("/")
@@ -62,9 +67,7 @@ class Models:
         limit = {"max_tokens": OUTPUT_TOKENS}
         return self._like_openai(model, self.keys["CLOUDFLARE_API_TOKEN"], url, False, extra_body=limit)
 
-    def _like_openai(
-        self, model: str, key: str, base_url: str, responses: bool | None, **limit: Any
-    ) -> "BaseChatModel":
+    def _like_openai(self, model: str, key: str, base_url: str, responses: bool | None, **limit: Any) -> "OpenAIChat":
         from app.bindings.chats import OpenAIChat
 
         async def api_key() -> str:
@@ -98,6 +101,8 @@ class Models:
             retries=1,  # of tries, not of repetitions
             max_tokens=OUTPUT_TOKENS,
         )
+        if thinks_less(made):
+            made.reasoning_effort = "low"
         self._stack.push_async_callback(made.aclose)
         return made
 
@@ -123,6 +128,11 @@ async def open_ai(settings: Settings) -> AsyncIterator[Models]:
             # Seconds of imports, in which the loop goes on.
             await asyncio.to_thread(models.chat_model, name)
         yield models
+
+
+def thinks_less(model: "BaseChatModel") -> bool:
+    """Whether it can be told to think little: a judge has seconds, and thoughts count as output."""
+    return "low" in ((model.profile or {}).get("reasoning_effort_levels") or ())
 
 
 def unusable(name: str, keys: Mapping[str, str]) -> str | None:
