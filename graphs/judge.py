@@ -8,11 +8,14 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
+from graphs.pace import ticking
 from graphs.runs import of_item, run_of
 from tools import ai, db, jobs, ledger
 from tools.ai import Sight
+from tools.calls import Errand
 from tools.env import Env
-from tools.rows import Job, Progression, Verdict
+from tools.ledger import Run
+from tools.rows import Item, Job, Progression, Verdict
 
 JUDGE_SECONDS = 30.0
 
@@ -26,13 +29,15 @@ class JudgeState(TypedDict):
 
 @of_item
 async def look(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
-    """One look by the vision model (or the built-in measures)."""
-    env = runtime.context
+    """One look by the vision model (or the built-in measures); after a crash, what the first look brought."""
+    env, run = runtime.context, run_of()
     item = await ledger.item(env, state["item_id"])
     if item.ended_at is not None or item.progression_id is None:
         return {"verdict": None, "judge_status": "skipped"}
     progression = await db.get_progression(env, item.progression_id)
-    verdict = await ai.see(env, env.DEFAULT_MODEL_VISION, sight_of(await jobs.get(env, item.job_id), progression))
+    job = await jobs.get(env, item.job_id)
+    async with ticking(env, run, item.id):
+        verdict = await ai.see(env, env.DEFAULT_MODEL_VISION, sight_of(job, progression), errand_of(run, job, item))
     return {"verdict": msgspec.to_builtins(verdict), "judge_status": "ok"}
 
 
@@ -47,6 +52,18 @@ def sight_of(job: Job, progression: Progression) -> Sight:
         size=job.request.size,
         start_key=progression.start_image_r2_key,
         mask_key=inputs.mask.r2_key if inputs and inputs.mask else None,
+    )
+
+
+def errand_of(run: Run, job: Job, item: Item) -> Errand:
+    """The look at an item's image: one, whoever takes it."""
+    return Errand(
+        purpose="judge",
+        subject=item.id,
+        project_id=job.project_id,
+        job_id=job.id,
+        item_id=item.id,
+        fence=run.fence,
     )
 
 

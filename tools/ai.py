@@ -1,19 +1,62 @@
-"""The door to models that look: what a judge says of an image."""
+"""The doors to models: one that looks at images as a judge, one that answers in words, and what either may cost.
+
+Each call is a row of `tools/calls.py`, committed before bytes leave. How often a model may be called for one errand,
+and how long all that may take, stands here; nothing else repeats a call.
+"""
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from tools import calls, prices, verdicts
+from tools.calls import Call, Errand, Lost, ModelCall, Purpose, Settlement, Stop, Taken, next_move
+from tools.catalog import Units
 from tools.child import in_child
 from tools.env import Env
-from tools.errors import Invalid
+from tools.errors import Refused, Unavailable, Uncertain, VendorError
 from tools.measure import Question, judge
+from tools.pixels import variant
+from tools.prices import FREE, Quote
 from tools.rows import Kind, Verdict
-from tools.step import step
+from tools.step import bound, step
+from tools.variants import Variant
+
+if TYPE_CHECKING:
+    # Half a second that a process without a chat model need not pay.
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessage
+
+T = TypeVar("T")
+Method = Literal["json_schema", "function_calling", "text"]
+Message = dict[str, Any]
 
 BUILTIN = "builtin"
+SEE_TRIES, SEE_SECONDS = 3, 27.0
+"""All calls of one look, waiting included; three seconds of the judge's thirty are left to write down the outcome."""
+CHAT_TRIES, CHAT_SECONDS = 2, 60.0
+REFINE_SECONDS = 10.0
+OUTPUT_TOKENS = 8192
+"""The most that any answer may have, thoughts included."""
+ANSWER_CHARS = 50_000
+FIRST_PAUSE_SECONDS = 0.5
+LEAST_SECONDS = 0.5
+"""With less time left than this no call is begun."""
+SHOWN = Variant("shown", 768, 768, "scale-down")
+"""How large an image is shown to a model: enough to see a thing, one tile for most of them."""
+IMAGE_TOKENS = {"openai": 1_500, "gemini": 1_200, "workers": 6_500}
+"""What one image of that size counts at most."""
+TIPS_BYTES = 4_000
+"""What tips add to a prompt at most, for the quote of a refinement."""
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be looked at: keys in BUCKET, and what was asked for."""
+    """What is to be looked at: keys in BUCKET, and what was asked for in the user's own words."""
 
     prompt: str
     kind: Kind
@@ -24,14 +67,83 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     mask_key: str | None = None
 
 
-@step("ai.see")
-async def see(env: Env, model: str, sight: Sight) -> Verdict:
-    """The verdict of a vision model on a stored image.
+@dataclass(frozen=True)
+class Ask(Generic[T]):
+    """A question to a model: in which ways it may be put, how often, and how its answer is read.
 
-    Fails: Invalid when this build has no such model · NotFound when BUCKET has no such image · Unavailable.
+    `read` raises ValueError for an answer that is none.
     """
-    if model != BUILTIN:
-        raise Invalid(f"there is no vision model {model!r}; there is: {BUILTIN}", code="unknown_model")
+
+    messages: Sequence[Message]
+    read: Callable[[str], T]
+    ways: tuple[Method, ...]
+    tries: int
+    quoted: Quote
+
+
+@step("ai.see", retry=False)
+async def see(env: Env, model: str, sight: Sight, errand: Errand) -> Verdict:
+    """The verdict of a vision model on a stored image, within `SEE_SECONDS` and `SEE_TRIES` calls.
+
+    Effect: calls that cost money, each in the ledger; a repeated errand takes up the answer it finds there.
+    Fails: NotFound when BUCKET has no such image · Invalid when there is no such model · LeaseLost · what the calls
+    came to: Refused, VendorFailed (no answer that can be read), Unavailable, Uncertain.
+    """
+    if model == BUILTIN:
+        return await _measured(env, sight)
+    end = asyncio.get_running_loop().time() + SEE_SECONDS
+    messages = [_system(verdicts.INSTRUCTIONS), await _shown(env, sight)]
+    quoted = _quote(env, model, _text_bytes(messages), _images(messages))
+    ask = Ask(messages, verdicts.read_verdict, ("json_schema", "function_calling", "text"), SEE_TRIES, quoted)
+    return await _converse(env, model, errand, ask, end)
+
+
+@step("ai.chat", retry=False)
+async def chat(
+    env: Env,
+    model: str,
+    messages: Sequence[tuple[Literal["system", "user", "assistant"], str]],
+    errand: Errand,
+    *,
+    seconds: float = CHAT_SECONDS,
+) -> str:
+    """What a model says next in a conversation of `(role, text)`, within so many seconds and `CHAT_TRIES` calls.
+
+    Effect: calls that cost money, each in the ledger; a repeated errand takes up the answer it finds there.
+    Fails: Invalid when there is no such model · LeaseLost · Refused, VendorFailed, Unavailable, Uncertain.
+    """
+    end = asyncio.get_running_loop().time() + seconds
+    put = [{"role": role, "content": text} for role, text in messages]
+    ask = Ask(put, _read_words, ("text",), CHAT_TRIES, _quote(env, model, _text_bytes(put), 0))
+    return await _converse(env, model, errand, ask, end)
+
+
+def quote(env: Env, purpose: Purpose, prompt: str) -> Quote:
+    """What an errand with such a prompt may cost by the default model, all its tries counted; nothing when built in."""
+    if purpose == "judge":
+        model, tries, images = env.DEFAULT_MODEL_VISION, SEE_TRIES, 2
+        fixed = len((verdicts.INSTRUCTIONS + json.dumps(verdicts.SCHEMA)).encode()) + 500
+    else:
+        model, tries, images = env.DEFAULT_MODEL_REASONING, CHAT_TRIES, 0
+        fixed = TIPS_BYTES if purpose == "refine" else 500
+    if model == BUILTIN:
+        return FREE
+    once = _quote(env, model, len(json.dumps(prompt, ensure_ascii=False).encode()) + fixed, images)
+    return msgspec.structs.replace(once, high=tries * once.high)
+
+
+def _quote(env: Env, model: str, text_bytes: int, images: int) -> Quote:
+    """One call. No token is shorter than a byte, hardly one longer than eight."""
+    provider, _, name = model.partition(":")
+    most: Units = {
+        "text_input": text_bytes + images * IMAGE_TOKENS.get(provider, 0),
+        "text_output": OUTPUT_TOKENS,
+    }
+    return prices.quote(env, provider, name, {"text_input": text_bytes // 8, "text_output": 1}, most)
+
+
+@step("ai.measure")
+async def _measured(env: Env, sight: Sight) -> Verdict:
     question = Question(
         prompt=sight.prompt,
         kind=sight.kind,
@@ -42,3 +154,173 @@ async def see(env: Env, model: str, sight: Sight) -> Verdict:
         mask=await env.BUCKET.get(sight.mask_key) if sight.mask_key else None,
     )
     return await in_child(judge, question)
+
+
+@step("ai.show")
+async def _shown(env: Env, sight: Sight) -> Message:
+    """The request and the images as one message. Of the images only pixels are left: small JPEGs, drawn anew."""
+    parts = [_text(verdicts.request_text(sight.prompt, sight.kind, sight.negative, sight.size))]
+    if sight.start_key and sight.kind != "generate":
+        parts += [_text("The start image, as data:"), await _image(env, sight.start_key)]
+    parts += [_text("The generated image, as data:"), await _image(env, sight.image_key)]
+    return {"role": "user", "content": [*parts, _text("Now judge the generated image.")]}
+
+
+async def _image(env: Env, key: str) -> Message:
+    data = await in_child(variant, await env.BUCKET.get(key), SHOWN, "jpeg")
+    return {"type": "image", "base64": base64.b64encode(data).decode(), "mime_type": "image/jpeg"}
+
+
+def _text(text: str) -> Message:
+    return {"type": "text", "text": text}
+
+
+def _system(text: str) -> Message:
+    return {"role": "system", "content": text}
+
+
+def _text_bytes(messages: Sequence[Message]) -> int:
+    parts = [part for message in messages for part in _parts(message)]
+    schema = len(json.dumps(verdicts.SCHEMA))
+    return sum(len(part["text"].encode()) for part in parts if part["type"] == "text") + schema
+
+
+def _images(messages: Sequence[Message]) -> int:
+    return sum(part["type"] == "image" for message in messages for part in _parts(message))
+
+
+def _parts(message: Message) -> list[Message]:
+    content = message["content"]
+    return [_text(content)] if isinstance(content, str) else content
+
+
+def _read_words(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the answer is empty")
+    return text.strip()
+
+
+async def _converse(env: Env, model: str, errand: Errand, ask: Ask[T], end: float) -> T:
+    """Call until there is an answer that can be read, or reason to stop; `end` is in the loop's time."""
+    chat_model, pause = env.AI.chat_model(model), 0.0
+    with bound(provider=model.partition(":")[0]):
+        while True:
+            match next_move(await calls.made(env, errand), tries=ask.tries, ways=len(ask.ways)):
+                case Taken(call):
+                    return ask.read((call.result or {})["text"])
+                case Lost(call):
+                    await calls.lose(env, call)
+                case Stop(error):
+                    raise error
+                case Call(number, way):
+                    await _wait(pause, end)
+                    if row := await calls.begin(env, errand, number, model, ask.quoted):
+                        settlement, pause = await _call(env, chat_model, row, ask, ask.ways[way], end)
+                        await calls.settle(env, row, settlement)
+
+
+async def _wait(pause: float, end: float) -> None:
+    """Fails: Unavailable when the time left is too short for another call."""
+    if asyncio.get_running_loop().time() + pause + LEAST_SECONDS > end:
+        raise Unavailable("the model did not answer in time")
+    await asyncio.sleep(pause)
+
+
+async def _call(
+    env: Env, model: "BaseChatModel", row: ModelCall, ask: Ask[Any], method: Method, end: float
+) -> tuple[Settlement, float]:
+    """Make the one call of a row: how it ended, and how long to wait before another one, in seconds."""
+    try:
+        async with asyncio.timeout_at(end):
+            answer = await _answer(model, method, ask.messages)
+    except TimeoutError:
+        return _settled_by_error(row, Uncertain("the model did not answer in time", code="deadline")), 0.0
+    except VendorError as error:
+        return _settled_by_error(row, error), _pause(error, row.number)
+    return _settled_by_answer(env, row, ask, answer), 0.0
+
+
+async def _answer(model: "BaseChatModel", method: Method, messages: Sequence[Message]) -> "AIMessage":
+    if method == "text":
+        return await model.ainvoke(list(messages))
+    # A copy, for LangChain writes into what it is given; `strict` has OpenAI hold to the schema.
+    strict = {"strict": True} if method == "json_schema" else {}
+    structured = model.with_structured_output(deepcopy(verdicts.SCHEMA), method=method, include_raw=True, **strict)
+    answered: Any = await structured.ainvoke(list(messages))
+    answer: AIMessage = answered["raw"]
+    return answer
+
+
+def _pause(error: VendorError, number: int) -> float:
+    if not isinstance(error, Unavailable):
+        return 0.0
+    return error.retry_after if error.retry_after is not None else FIRST_PAUSE_SECONDS * 2 ** (number - 1)
+
+
+def _settled_by_answer(env: Env, row: ModelCall, ask: Ask[Any], answer: "AIMessage") -> Settlement:
+    """An answer is billed, whether it can be used or not."""
+    usage = dict(answer.usage_metadata or {})
+    paid = prices.charge(env, row.provider, row.model, _units(env, row, usage), _quote_of(row))
+    refusal, text = answer.response_metadata.get("refused"), _words_of(answer)
+    settled = Settlement(
+        state="succeeded",
+        billed=True,
+        cost_micros=paid.micros,
+        cost_basis=paid.basis,
+        price_version=paid.version,
+        request_id=answer.response_metadata.get("request_id"),
+        usage=usage or None,
+        result={"text": text},
+    )
+    if refusal:
+        return msgspec.structs.replace(settled, state="refused", failure="refused", provider_code=str(refusal))
+    try:
+        ask.read(text)
+    except ValueError:
+        return msgspec.structs.replace(settled, state="failed", failure="invalid" if text.strip() else "empty")
+    return settled
+
+
+def _settled_by_error(row: ModelCall, error: VendorError) -> Settlement:
+    """What was answered with an error is not billed; what nobody knows, and a 200 that is no answer, is."""
+    status = error.provider_status
+    billed = not isinstance(error, Unavailable) and (status is None or status < 400)
+    state: dict[type[VendorError], Literal["refused", "uncertain"]] = {Refused: "refused", Uncertain: "uncertain"}
+    quoted = _quote_of(row)
+    return Settlement(
+        state=state.get(type(error), "failed"),
+        billed=billed,
+        cost_micros=quoted.high if billed else 0,
+        cost_basis=quoted.basis if billed else "free",
+        price_version=row.price_version,
+        failure=error.failure,
+        provider_code=error.provider_code or (error.code if isinstance(error, Uncertain) else None),
+        provider_status=status,
+        request_id=error.request_id,
+    )
+
+
+def _quote_of(row: ModelCall) -> Quote:
+    basis: prices.Basis = "estimate" if row.price_version else "ceiling"
+    return Quote(row.quote_micros, row.quote_micros, row.price_version, basis)
+
+
+def _units(env: Env, row: ModelCall, usage: Mapping[str, Any]) -> Units:
+    """What the answer says it used; nothing when it does not tell. What was cached has its own rate, or none."""
+    if not usage.get("total_tokens"):
+        return {}
+    read, written = usage["input_tokens"], usage["output_tokens"]
+    cached = usage.get("input_token_details", {}).get("cache_read", 0)
+    price = prices.price_of(env, row.provider, row.model)
+    if not price or "cached_text_input" not in price.rates:
+        return {"text_input": read, "text_output": written}
+    return {"text_input": read - cached, "cached_text_input": cached, "text_output": written}
+
+
+def _words_of(answer: "AIMessage") -> str:
+    """What the model said, also as arguments of the tool that was forced on it; at most `ANSWER_CHARS`."""
+    if answer.tool_calls:
+        return json.dumps(answer.tool_calls[0]["args"], ensure_ascii=False)[:ANSWER_CHARS]
+    if answer.invalid_tool_calls:
+        return (answer.invalid_tool_calls[0]["args"] or "")[:ANSWER_CHARS]
+    return str(answer.text)[:ANSWER_CHARS]

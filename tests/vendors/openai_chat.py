@@ -1,0 +1,74 @@
+"""A server that speaks OpenAI's chat completions. What it can do stands in the model's name:
+
+`…-no-schema` refuses response_format with a 400 · `…-no-tools` refuses tools as well · `…-deaf` ignores both and
+talks · `…-mute` never tells what it used · all others do as asked.
+"""
+
+import json
+from typing import Any
+
+from tests.vendors.chatter import Usage, question, said, usage_of
+from tests.wire import Answer, Received, Reply
+
+RATES = (2.0, 8.0)
+"""USD per million tokens read and written."""
+ERRORS: dict[str, tuple[int, dict[str, Any]]] = {
+    "rate": (429, {"message": "slow down", "type": "requests", "code": "rate_limit_exceeded"}),
+    "quota": (429, {"message": "pay first", "type": "insufficient_quota", "code": "insufficient_quota"}),
+    "error": (503, {"message": "overloaded", "type": "server_error", "code": None}),
+}
+
+
+class OpenAIChat:
+    name = "openai_chat"
+    prefix = "/chat/openai/v1"
+    rates = RATES
+
+    def reply(self, call: Received, answer: Answer) -> Reply:
+        if error := self.error(call, answer):
+            return error
+        texts, images = question(call.body["messages"])
+        text = said(answer, texts)
+        usage = usage_of(texts, images, text)
+        call.bill = usage.cost(*self.rates)
+        return Reply(json.dumps(completion(call, answer, text, usage)).encode())
+
+    def error(self, call: Received, answer: Answer) -> Reply | None:
+        """The 4xx or 5xx of this call, if it is one."""
+        if answer.fault in ERRORS:
+            status, error = ERRORS[answer.fault]
+            return _error(status, error)
+        if not call.headers.get("authorization", "").startswith("Bearer k-"):
+            return _error(401, {"message": "Incorrect API key", "type": "auth", "code": "invalid_api_key"})
+        model = call.body["model"]
+        if "response_format" in call.body and "-no-" in model:
+            return _error(400, {"message": "response_format is unknown", "type": "invalid_request_error"})
+        if "tools" in call.body and "-no-tools" in model:
+            return _error(400, {"message": "tools are unknown", "type": "invalid_request_error"})
+        return None
+
+
+def completion(call: Received, answer: Answer, text: str, usage: Usage) -> dict[str, Any]:
+    """A whole answer, in text or as a call of the tool that was forced."""
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    finish = "stop"
+    if answer.fault == "refuse":
+        message = {"role": "assistant", "content": None, "refusal": "I will not look at this."}
+    elif answer.fault == "empty":
+        message["content"] = ""
+    elif "tools" in call.body and "-deaf" not in call.body["model"]:
+        function = {"name": call.body["tools"][0]["function"]["name"], "arguments": text}
+        message = {"role": "assistant", "content": None}
+        message["tool_calls"] = [{"id": "call-1", "type": "function", "function": function}]
+        finish = "tool_calls"
+    told = {} if "-mute" in call.body["model"] else {"usage": usage.openai()}
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    about = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": call.body["model"]}
+    return {**about, "choices": [choice], **told}
+
+
+def _error(status: int, error: dict[str, Any]) -> Reply:
+    return Reply(json.dumps({"error": error}).encode(), status)
+
+
+vendor = OpenAIChat()
