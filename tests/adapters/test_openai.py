@@ -307,12 +307,13 @@ async def test_a_vendor_that_is_not_there_was_never_called(tmp_path: Path) -> No
     assert ended.value.failure == "outage" and not wire.calls
 
 
-NEXT_MINUTE = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=3600)
+IN_AN_HOUR = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=3600)
 
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7), ("0", 0), ("soon", None), (None, None), (email.utils.format_datetime(NEXT_MINUTE, usegmt=True), 3600)],
+    [("7", 7), ("0", 0), ("soon", None), (None, None), (email.utils.format_datetime(IN_AN_HOUR, usegmt=True), 3600)],
+    ids=["seconds", "none at all", "garbage", "nothing", "a date"],
 )
 async def test_the_wait_that_a_vendor_asks_for_is_told(
     tmp_path: Path, header: str | None, seconds: float | None
