@@ -24,6 +24,7 @@ Unit = Literal[
     "first_megapixel",
     "next_megapixel",
     "input_megapixel",
+    "neuron",
     "text_input",
     "cached_text_input",
     "image_input",
@@ -31,7 +32,8 @@ Unit = Literal[
     "text_output",
     "image_output",
 ]
-"""What vendors count: images, tiles of 512x512 pixels, diffusion steps, megapixels; the last six are tokens."""
+"""What vendors count: images, tiles of 512x512 pixels, diffusion steps, megapixels, Cloudflare's neurons; the last six
+are tokens."""
 TOKENS: frozenset[str] = frozenset(
     {"text_input", "cached_text_input", "image_input", "cached_image_input", "text_output", "image_output"}
 )
@@ -56,6 +58,7 @@ class AnySize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     multiple: int = 1
     shortest: int
     longest: int
+    fewest_pixels: int | None = None
     most_pixels: int | None = None
     widest_ratio: float | None = None
     """The longer side over the shorter one, at most."""
