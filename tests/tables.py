@@ -35,8 +35,16 @@ def _cells(model: ImageModel) -> Iterator[str]:
     yield str(model.references or "–")
     yield "✓" if model.seed else "–"
     yield "✓" if model.negative_prompt else "–"
-    yield ", ".join([*model.sizes, *([_any(model.any_size)] if model.any_size else [])])
+    yield _sizes(model)
     yield model.retires.isoformat() if model.retires else "–"
+
+
+def _sizes(model: ImageModel) -> str:
+    """The default one and how many others; or which others besides."""
+    first, *others = model.sizes
+    if model.any_size:
+        return f"{first}, {_any(model.any_size)}"
+    return f"{first}, {len(others)} others" if len(others) > 3 else ", ".join(model.sizes)
 
 
 def _any(size: AnySize) -> str:

@@ -24,6 +24,7 @@ Unit = Literal[
     "first_megapixel",
     "next_megapixel",
     "input_megapixel",
+    "neuron",
     "text_input",
     "cached_text_input",
     "image_input",
@@ -31,7 +32,8 @@ Unit = Literal[
     "text_output",
     "image_output",
 ]
-"""What vendors count: images, tiles of 512x512 pixels, diffusion steps, megapixels; the last six are tokens."""
+"""What vendors count: images, tiles of 512x512 pixels, diffusion steps, megapixels, Cloudflare's neurons; the last six
+are tokens."""
 TOKENS: frozenset[str] = frozenset(
     {"text_input", "cached_text_input", "image_input", "cached_image_input", "text_output", "image_output"}
 )

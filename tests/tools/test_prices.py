@@ -8,7 +8,6 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localc
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,13 +71,14 @@ def test_a_worked_example(tmp_path: Path) -> None:
     assert charged == prices.Charge(52_835, "usage", "openai/gpt-image-2@2026-04-21")
 
 
-def test_tiles_and_steps_are_added(tmp_path: Path) -> None:
-    """flux-1-schnell, 1024x1024, 4 steps: 57.6 neurons, of which a thousand cost $0.011."""
-    units: Units = {"tile": 4, "step": 4}
-    quoted = prices.quote(env(tmp_path), "workers", "@cf/black-forest-labs/flux-1-schnell", units, units)
-    assert (quoted.low, quoted.high) == (633, 634) and pytest.approx(633.6) == 57.6 * 11
-    charged = prices.charge(env(tmp_path), "workers", "@cf/black-forest-labs/flux-1-schnell", units, quoted)
-    assert (charged.micros, charged.basis) == (634, "usage")
+def test_what_an_answer_of_workers_ai_counts(tmp_path: Path) -> None:
+    """flux-1-schnell, 1024x1024, 4 steps: 172.8 neurons as its answers tell, of which a thousand cost $0.011."""
+    model, units = "@cf/black-forest-labs/flux-1-schnell", cast(Units, {"tile": 4, "tile_step": 16})
+    quoted = prices.quote(env(tmp_path), "workers", model, units, units)
+    assert (quoted.low, quoted.high) == (1900, 1901)
+    for used in (units, cast(Units, {"neuron": 172.8})):
+        charged = prices.charge(env(tmp_path), "workers", model, used, quoted)
+        assert (charged.micros, charged.basis) == (1901, "usage")
 
 
 @given(RATES, st.data())
