@@ -353,6 +353,8 @@ class _Gate:
             self._news.clear()
             try:
                 await self._tell()
+                while self._unsaid:
+                    await self._tell()
                 await self._ask()
                 self._heard = time.monotonic()
             except Unavailable:
@@ -461,7 +463,7 @@ class _Gate:
         rests = [self._renew_at - now] if self._held else []
         if self._waiting:
             wishes, _ = self._chosen(now)
-            poll = min(SHORTEST_POLL * 2.0 ** min(self._misses, 10), LONGEST_POLL) if wishes else LONGEST_POLL
+            poll = min(SHORTEST_POLL * 2.0 ** min(self._misses - 1, 10), LONGEST_POLL) if wishes else LONGEST_POLL
             rests.append(random.uniform(0.5, 1) * poll)
             rests += [place.due - now for place in self._waiting.values() if place.due > now]
         return max(0.0, min(rests)) if rests else None
