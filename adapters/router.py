@@ -23,10 +23,12 @@ from adapters.provider import (
     ProviderResult,
     Providers,
 )
+from tools import prices
 from tools.env import Env
 from tools.errors import Invalid, PicassoError, Uncertain, VendorFailed
 from tools.jobs import Place
-from tools.rows import JobRequest
+from tools.prices import FREE, Quote
+from tools.rows import JobMetadata, JobRequest, Painter
 from tools.sizes import read_size
 from tools.step import step
 
@@ -121,8 +123,65 @@ def spread(env: Env, request: JobRequest, known: Providers | None = None) -> lis
             numbered[adapter.id] = index + 1
             places.append(Place(adapter.id, model, index, base + index))
     if request.strict:
-        check_strict(known, [(place, build_op(request, place.model, place.seed, request.prompt)) for place in places])
+        ops = [(place.provider, build_op(request, place.model, place.seed, request.prompt)) for place in places]
+        check_strict(known, ops)
     return places
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a request comes to: its items, what each may cost (in step with them), and who steps in for whom."""
+
+    places: list[Place]
+    quotes: list[Quote]
+    metadata: JobMetadata
+
+
+def plan(env: Env, request: JobRequest, known: Providers | None = None) -> Plan:
+    """Items, reservations and fallback of a request, before anything is stored or spent.
+
+    An item may cost as much as the dearest of those who may paint it: only one of them is ever paid for it.
+    Fails: Invalid (422) as `spread`, and for a fallback that could not take the request over whole.
+    """
+    known = providers() if known is None else known
+    places, others = spread(env, request, known), stand_ins(env, request, known)
+    quotes = [_most(env, known, request, place, others) for place in places]
+    held = [msgspec.structs.replace(p, reserved_micros=q.high) for p, q in zip(places, quotes, strict=True)]
+    return Plan(held, quotes, JobMetadata(fallback=others))
+
+
+def _most(env: Env, known: Providers, request: JobRequest, place: Place, others: Sequence[Painter]) -> Quote:
+    own, *instead = [
+        quote(env, known[painter.provider], build_op(request, painter.model, place.seed, request.prompt))
+        for painter in (Painter(place.provider, place.model), *others)
+    ]
+    return msgspec.structs.replace(own, high=max(q.high for q in (own, *instead)))
+
+
+def quote(env: Env, adapter: ProviderAdapter, op: ImageOp) -> Quote:
+    """What one call to the provider may cost."""
+    return FREE if adapter.free else prices.quote(env, adapter.id, str(op.model), *adapter.meter(op))
+
+
+def stand_ins(env: Env, request: JobRequest, known: Providers) -> list[Painter]:
+    """Who paints, in turn, when the asked provider is away.
+
+    Fails: Invalid (422) for one that cannot take over all inputs, or under `strict` would change anything.
+    """
+    found: list[Painter] = []
+    for entry in request.fallback:
+        adapter, model = _chosen(env, known, request.kind, entry)
+        room = next(c.max_references for c in adapter.capabilities() if c.kind == request.kind and c.model == model)
+        if len(request.reference_image_urls) > room:
+            raise Invalid(
+                f"the fallback {adapter.id!r} takes at most {room} reference images for {request.kind}",
+                code="fallback_loses_inputs",
+                detail={"provider": adapter.id, "maxReferences": room},
+            )
+        found.append(Painter(adapter.id, model))
+    if request.strict:
+        ops = [(painter.provider, build_op(request, painter.model, request.seed, request.prompt)) for painter in found]
+        check_strict(known, ops)
+    return found
 
 
 def _chosen(env: Env, known: Providers, kind: ImageOpKind, entry: Mapping[str, str]) -> tuple[ProviderAdapter, str]:
@@ -170,15 +229,15 @@ def _check_images(request: JobRequest) -> None:
         raise Invalid("inpaint needs maskImageUrl", code="mask_missing")
 
 
-def check_strict(known: Providers, ops: Sequence[tuple[Place, ImageOp]]) -> None:
-    """Refuse ops that a provider would change.
+def check_strict(known: Providers, ops: Sequence[tuple[str, ImageOp]]) -> None:
+    """Refuse ops that their provider would change.
 
     Fails: Invalid (422, `adjustments_needed`) listing each change by provider.
     """
     changes: dict[str, list[str]] = {}
-    for place, op in ops:
-        if notes := known[place.provider].adjustments(op):
-            changes[place.provider] = list(dict.fromkeys([*changes.get(place.provider, []), *notes]))
+    for provider, op in ops:
+        if notes := known[provider].adjustments(op):
+            changes[provider] = list(dict.fromkeys([*changes.get(provider, []), *notes]))
     if changes:
         said = "; ".join(f"{provider}: {', '.join(notes)}" for provider, notes in changes.items())
         raise Invalid(

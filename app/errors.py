@@ -147,6 +147,7 @@ ANSWERS: dict[type[Exception], Callable[[Any], Answer]] = {
     errors.Gone: _coded(410),
     errors.Invalid: _invalid,
     errors.Forbidden: _coded(403),
+    errors.OverBudget: _coded(402),
     errors.Conflict: _coded(409),
     errors.TooLarge: _coded(413),
     errors.RateLimited: _limited,

@@ -10,6 +10,7 @@ what was done is found in the rows and not done twice.
 import asyncio
 from typing import Any, Literal, TypedDict
 
+import msgspec
 from langgraph.errors import NodeError
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
@@ -69,7 +70,8 @@ async def prepare(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
         return {"open": [], "passes": 0}
     await ledger.start_items(env, run, items, "refine")
     providers = list(dict.fromkeys(item.provider for item in items))
-    await ledger.plan(env, run, await prompts.guide(env, job, providers), inputs)
+    guided = await prompts.guide(env, job, [*providers, *(painter.provider for painter in job.metadata.fallback)])
+    await ledger.plan(env, run, msgspec.structs.replace(guided, fallback=job.metadata.fallback), inputs)
     return {"open": [item.id for item in items], "passes": 0}
 
 
@@ -199,7 +201,7 @@ def progression_of(job: Job, item: Item, attempt: Attempt, progression_id: str, 
         prompt=job.prompt,
         generated_image_url=url,
         original_image_r2_key=str(item.original_r2_key),
-        ai_provider=item.provider,
+        ai_provider=attempt.provider,
         ai_notes=[],
         ai_tags=[],
         judgment=None,
@@ -208,8 +210,8 @@ def progression_of(job: Job, item: Item, attempt: Attempt, progression_id: str, 
         item_id=item.id,
         edge="retry" if job.retry_of else job.kind,
         variant_index=item.variant_index,
-        ai_model=item.model,
-        refined_prompt=job.metadata.refined_prompt.get(item.provider),
+        ai_model=attempt.model,
+        refined_prompt=job.metadata.refined_prompt.get(attempt.provider),
         start_image_r2_key=job.inputs.start.r2_key if job.inputs and job.inputs.start else None,
         judge_status="skipped",
         criteria=[],

@@ -12,9 +12,11 @@ from tests.wire import picture
 from tools import jobs, ledger
 from tools.env import Env, Lane
 from tools.jobs import Place, Submission
-from tools.ledger import Run, Settlement
-from tools.rows import Attempt, Item, Job, JobRequest, Progression, derived_id, now_ms
+from tools.ledger import Planned, Run, Settlement
+from tools.rows import Attempt, Item, Job, JobRequest, Painter, Progression, derived_id, now_ms
 
+TOY = Planned(painter=Painter("toy", "toy-1"), free=False, quote_micros=50_000, price_version="toy/toy-1@2026-01-01")
+"""A call to the toy vendor that may cost five cents."""
 PROJECT = "INSERT INTO projects (id, name, created_at, updated_at) VALUES ('p', 'works', 1, 1)"
 
 
@@ -61,7 +63,7 @@ class Work:
     async def buy(self, n: int, seed: int | None = None) -> Attempt:
         """Bring item `n` to a settled purchase of a small picture; equal seeds are equal pictures."""
         item, data = self.items[n], picture(n if seed is None else seed)
-        attempt = await ledger.intend(self.env, self.run, item, 1, free=False)
+        attempt = await ledger.intend(self.env, self.run, item, 1, TOY)
         assert await ledger.send(self.env, self.run, attempt)
         key = f"project/p/jobs/{self.job.id}/orig/toy-{n}"
         await self.env.BUCKET.put_once(key, data, content_type="image/png")

@@ -5,6 +5,7 @@ PicassoError
 ├── Gone                410  it existed; a cursor or page that has been taken away
 ├── Invalid             400 malformed / 422 well-formed but impossible; names what is allowed
 ├── Forbidden           403  a key was not the question; this caller may not
+├── OverBudget          402  the project's budget does not allow it
 ├── Conflict            409  the state of the thing forbids it
 ├── TooLarge            413  over a named cap
 ├── RateLimited         429  too many; carries retry_after seconds
@@ -61,6 +62,10 @@ class Forbidden(PicassoError):
     code = "forbidden"
 
 
+class OverBudget(PicassoError):
+    code = "budget_exceeded"
+
+
 class Conflict(PicassoError):
     code = "conflict"
 
@@ -105,21 +110,21 @@ class VendorError(PicassoError):
 
 class Refused(VendorError):
     code = "refused"
-    failure = "refused"
+    failure: Failure = "refused"
 
 
 class VendorFailed(VendorError):
     """The vendor answered, but with no usable image (billed) or with a spent quota (not billed)."""
 
     code = "provider_failed"
-    failure = "empty"
+    failure: Failure = "empty"
 
 
 class Unavailable(VendorError):
     """Did not answer or answered "not now", and nothing was done: safe to try again after `retry_after` seconds."""
 
     code = "unavailable"
-    failure = "outage"
+    failure: Failure = "outage"
 
     def __init__(self, message: str, *, retry_after: float | None = None, **signals: Any) -> None:
         super().__init__(message, **signals)

@@ -26,6 +26,14 @@ class Running(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=Tr
     type = "running"
 
 
+class Instead(msgspec.Struct, frozen=True):
+    """Who paints from now on, and why (`outage`, `rate` or `quota`) the one before does not."""
+
+    provider: str
+    model: str
+    because: str
+
+
 class Progress(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """`progress` runs from 0 to 1 and never falls; a step's first one says that it begins."""
 
@@ -33,7 +41,7 @@ class Progress(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=T
     progress: float
     stage: Stage
     preview_url: str | None = None
-    message: str | None = None
+    fallback: Instead | None = None
 
 
 class Retry(msgspec.Struct, frozen=True):

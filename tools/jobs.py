@@ -4,12 +4,13 @@ import hashlib
 
 import msgspec
 
+from tools import money
 from tools.actor_emit import append
 from tools.env import Env, Statements
 from tools.errors import Conflict, NotFound
 from tools.events import Complete, Event, Fail, Queued
 from tools.pages import Cursor, Page, decode, page
-from tools.rows import Attempt, Inputs, Item, ItemError, Job, JobRequest, derived_id, dump, new_id, now_ms
+from tools.rows import Attempt, Inputs, Item, ItemError, Job, JobMetadata, JobRequest, derived_id, dump, new_id, now_ms
 from tools.step import correlation_id, step
 
 JOB = "SELECT * FROM jobs WHERE id = :id"
@@ -22,15 +23,15 @@ ITEMS = "SELECT * FROM job_items WHERE job_id = :job_id ORDER BY position"
 ATTEMPTS = "SELECT * FROM provider_attempts WHERE job_id = :job_id ORDER BY item_id, number"
 PROJECT_EXISTS = "SELECT id FROM projects WHERE id = :id"
 INSERT_JOB = """
-INSERT INTO jobs (id, project_id, session_id, status, prompt, kind, request, inputs, parent_progression_id, retry_of,
-                  idempotency_scope, idempotency_key, body_sha256, correlation_id, created_at)
-VALUES (:id, :project_id, :session_id, 'queued', :prompt, :kind, :request, :inputs, :parent_progression_id, :retry_of,
-        :scope, :key, :body_sha256, :correlation_id, :now)
+INSERT INTO jobs (id, project_id, session_id, status, prompt, kind, request, metadata, inputs, parent_progression_id,
+                  retry_of, idempotency_scope, idempotency_key, body_sha256, correlation_id, created_at)
+VALUES (:id, :project_id, :session_id, 'queued', :prompt, :kind, :request, :metadata, :inputs, :parent_progression_id,
+        :retry_of, :scope, :key, :body_sha256, :correlation_id, :now)
 ON CONFLICT (idempotency_scope, idempotency_key) DO NOTHING
 """
 INSERT_ITEM = """
-INSERT INTO job_items (id, job_id, position, provider, model, variant_index, seed, status, created_at)
-VALUES (:id, :job_id, :position, :provider, :model, :variant_index, :seed, 'queued', :now)
+INSERT INTO job_items (id, job_id, position, provider, model, variant_index, seed, reserved_micros, status, created_at)
+VALUES (:id, :job_id, :position, :provider, :model, :variant_index, :seed, :reserved_micros, 'queued', :now)
 """
 SET_FIRST_SEQ = "UPDATE jobs SET first_seq = :seq WHERE id = :id"
 CANCEL_JOB = """
@@ -65,6 +66,7 @@ class Place(msgspec.Struct, frozen=True):
     model: str
     variant_index: int
     seed: int
+    reserved_micros: int = 0
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +75,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     project_id: str
     request: JobRequest
     places: list[Place]
+    metadata: JobMetadata = JobMetadata()
     inputs: Inputs | None = None
     parent_progression_id: str | None = None
     retry_of: str | None = None
@@ -85,12 +88,14 @@ async def submit(env: Env, submission: Submission) -> tuple[Job, bool]:
     """Claim the key and store job, items and `queued` events in one transaction; `True` says that it was there before.
 
     Effect: rows of jobs, job_items, events; the readers of the session are woken and a worker is asked.
-    Fails: NotFound for an unknown project; Conflict (`idempotency_mismatch`) when the key named another request.
+    Fails: NotFound for an unknown project; Conflict (`idempotency_mismatch`) when the key named another request;
+    OverBudget, with nothing stored, when the project's budget does not allow what its places reserve.
     """
     body = hashlib.sha256(dump([submission.project_id, submission.retry_of, submission.request]).encode()).hexdigest()
     async with env.DB.transaction() as tx:
         job_id, replayed = await _claim_key(tx, submission, body)
         if not replayed:
+            await money.reserve(tx, submission.project_id, sum(place.reserved_micros for place in submission.places))
             await _insert_items(tx, job_id, submission)
         job = await tx.one(JOB, Job, id=job_id)
     assert job is not None
@@ -112,6 +117,7 @@ async def _claim_key(tx: Statements, submission: Submission, body: str) -> tuple
         prompt=request.prompt,
         kind=request.kind,
         request=dump(request),
+        metadata=dump(submission.metadata),
         inputs=dump(submission.inputs) if submission.inputs else None,
         parent_progression_id=submission.parent_progression_id,
         retry_of=submission.retry_of,

@@ -15,8 +15,8 @@ import msgspec
 from tools import db, jobs
 from tools.actor_emit import append
 from tools.env import Env, Statements
-from tools.errors import LeaseLost, VendorError
-from tools.events import Complete, Event, Fail, Judge, Progress, Retry, Running
+from tools.errors import LeaseLost, Unavailable, VendorError
+from tools.events import Complete, Event, Fail, Instead, Judge, Progress, Retry, Running
 from tools.jobs import Identified
 from tools.rows import (
     Attempt,
@@ -26,6 +26,7 @@ from tools.rows import (
     ItemStatus,
     Job,
     JobMetadata,
+    Painter,
     Progression,
     Stage,
     Verdict,
@@ -50,14 +51,17 @@ START_ITEM = """
 UPDATE job_items SET status = 'running', started_at = :now WHERE id = :id AND status = 'queued' RETURNING *
 """
 ADVANCE = """
-UPDATE job_items SET stage = :stage, progress = CASE WHEN progress < :progress THEN :progress ELSE progress END
+UPDATE job_items SET stage = :stage, progress = CASE WHEN progress < :progress THEN :progress ELSE progress END,
+    preview_url = COALESCE(CAST(:preview_url AS TEXT), preview_url)
 WHERE id = :id AND status = 'running' RETURNING *
 """
 ITEM = "SELECT * FROM job_items WHERE id = :id"
 ITEM_ATTEMPTS = "SELECT * FROM provider_attempts WHERE item_id = :item_id ORDER BY number"
 INTEND = """
-INSERT INTO provider_attempts (id, job_id, item_id, number, provider, model, state, free, created_at)
-VALUES (:id, :job_id, :item_id, :number, :provider, :model, 'intent', :free, :now)
+INSERT INTO provider_attempts (id, project_id, job_id, item_id, number, provider, model, state, free,
+                               quote_micros, price_version, created_at)
+VALUES (:id, :project_id, :job_id, :item_id, :number, :provider, :model, 'intent', :free,
+        :quote_micros, :price_version, :now)
 ON CONFLICT (id) DO NOTHING
 """
 SEND = """
@@ -65,21 +69,36 @@ UPDATE provider_attempts SET state = 'sent', sent_at = :now
 WHERE id = :id AND state = 'intent'
   AND EXISTS (SELECT 1 FROM job_items WHERE id = :item_id AND status = 'running')
 """
+ARRIVE = """
+UPDATE provider_attempts SET request_id = :request_id, usage = :usage, result = :result, cost_micros = :cost_micros,
+    cost_basis = :cost_basis, price_version = :price_version
+WHERE id = :id AND state = 'sent' RETURNING *
+"""
 SETTLE = """
 UPDATE provider_attempts SET state = :state, settled_at = :now, billed = CASE WHEN free = 1 THEN 0 ELSE :billed END,
-    failure = :failure, provider_code = :provider_code, provider_status = :provider_status, request_id = :request_id,
-    usage = :usage, result = :result, bytes_sha256 = :bytes_sha256, cost_micros = :cost_micros
+    failure = :failure, provider_code = :provider_code, provider_status = :provider_status,
+    request_id = COALESCE(CAST(:request_id AS TEXT), request_id), bytes_sha256 = :bytes_sha256, retry_at = :retry_at,
+    result = COALESCE(CAST(:result AS TEXT), result),
+    cost_micros = CASE WHEN free = 1 OR :billed = 0 THEN 0 ELSE COALESCE(cost_micros, quote_micros) END,
+    cost_basis = CASE WHEN free = 1 THEN 'free' WHEN :billed = 0 THEN NULL ELSE COALESCE(cost_basis,
+        CASE WHEN price_version IS NULL THEN 'ceiling' ELSE 'estimate' END) END
 WHERE id = :id AND state IN ('intent', 'sent')
 """
 CLOSE_OPEN = """
 UPDATE provider_attempts SET settled_at = :now,
     billed = CASE WHEN state = 'sent' AND free = 0 THEN 1 ELSE 0 END,
+    cost_micros = CASE WHEN state = 'sent' AND free = 0 THEN COALESCE(cost_micros, quote_micros) ELSE 0 END,
+    cost_basis = CASE WHEN free = 1 THEN 'free' WHEN state = 'sent' THEN COALESCE(cost_basis,
+        CASE WHEN price_version IS NULL THEN 'ceiling' ELSE 'estimate' END) END,
     state = CASE WHEN state = 'sent' AND free = 0 THEN 'uncertain' ELSE 'abandoned' END
 WHERE item_id = :item_id AND state IN ('intent', 'sent')
 """
 CLOSE_LOST = """
 UPDATE provider_attempts SET settled_at = :now,
     billed = CASE WHEN state = 'sent' AND free = 0 THEN 1 ELSE 0 END,
+    cost_micros = CASE WHEN state = 'sent' AND free = 0 THEN COALESCE(cost_micros, quote_micros) ELSE 0 END,
+    cost_basis = CASE WHEN free = 1 THEN 'free' WHEN state = 'sent' THEN COALESCE(cost_basis,
+        CASE WHEN price_version IS NULL THEN 'ceiling' ELSE 'estimate' END) END,
     state = CASE WHEN state = 'sent' AND free = 0 THEN 'uncertain' ELSE 'abandoned' END
 WHERE state IN ('intent', 'sent')
   AND job_id IN (SELECT id FROM jobs WHERE ended_at IS NOT NULL AND lease_until <= :now)
@@ -126,6 +145,9 @@ BEGINS: dict[Stage, float] = {
 }
 """How far an item is when a step begins. The end of one step is told as the beginning of the next."""
 
+LONGEST_RETRY_SECONDS = 86_400.0
+"""A vendor that asks for more is understood as "not today"."""
+
 Outcome = Literal["succeeded", "failed", "refused", "uncertain", "abandoned"]
 
 
@@ -146,8 +168,29 @@ class Rival(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """A call about to be made: by whom, and what it may cost at most. `instead` is there when another was asked."""
+
+    painter: Painter
+    free: bool
+    quote_micros: int = 0
+    price_version: str | None = None
+    instead: Instead | None = None
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """What came with the bytes: `result` holds adjustments and the vendor's notes, the cost is in micro-USD."""
+
+    request_id: str | None
+    usage: dict[str, Any]
+    result: dict[str, Any]
+    cost_micros: int
+    cost_basis: str
+    price_version: str | None
+
+
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """How an attempt ended. `cost_micros` in micro-USD; None means unpriced."""
+    """How an attempt ended. A billed one costs what its arrival told, else what it was quoted at most."""
 
     outcome: Outcome
     billed: bool = False
@@ -155,10 +198,9 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     provider_code: str | None = None
     provider_status: int | None = None
     request_id: str | None = None
-    usage: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
     bytes_sha256: str | None = None
-    cost_micros: int | None = None
+    retry_at: int | None = None
 
 
 class Change:
@@ -242,10 +284,12 @@ async def plan(env: Env, run: Run, metadata: JobMetadata, inputs: Inputs) -> Non
         await ledger.tx.run(PLAN, id=run.job_id, metadata=dump(metadata), inputs=dump(inputs))
 
 
-async def advance(env: Env, run: Run, item_id: str, stage: Stage, fraction: float = 0.0) -> None:
+async def advance(
+    env: Env, run: Run, item_id: str, stage: Stage, fraction: float = 0.0, preview_url: str | None = None
+) -> None:
     """Tell that the item is in `stage`, a `fraction` (0 … 1) of it done; nothing happens once it has ended."""
     async with change(env, run) as ledger:
-        await _advance(ledger, item_id, stage, fraction)
+        await _advance(ledger, item_id, stage, fraction, preview_url)
 
 
 async def tick(env: Env, run: Run, item_id: str) -> None:
@@ -253,15 +297,28 @@ async def tick(env: Env, run: Run, item_id: str) -> None:
     async with change(env, run) as ledger:
         item = await ledger.tx.one(ITEM, Item, id=item_id)
         if item and item.status == "running" and item.stage:
-            ledger.tell(Progress(**_about(item), progress=item.progress, stage=item.stage))
+            ledger.tell(_progress(item, item.stage))
 
 
-async def _advance(ledger: Change, item_id: str, stage: Stage, fraction: float = 0.0) -> None:
+async def _advance(
+    ledger: Change,
+    item_id: str,
+    stage: Stage,
+    fraction: float = 0.0,
+    preview_url: str | None = None,
+    instead: Instead | None = None,
+) -> None:
     begin, end = BEGINS[stage], min([at for at in BEGINS.values() if at > BEGINS[stage]], default=1.0)
     progress = begin + (end - begin) * min(max(fraction, 0.0), 1.0)
-    item = await ledger.tx.one(ADVANCE, Item, id=item_id, stage=stage, progress=progress)
+    item = await ledger.tx.one(ADVANCE, Item, id=item_id, stage=stage, progress=progress, preview_url=preview_url)
     if item:
-        ledger.tell(Progress(**_about(item), progress=item.progress, stage=stage))
+        ledger.tell(_progress(item, stage, instead))
+
+
+def _progress(item: Item, stage: Stage, instead: Instead | None = None) -> Progress:
+    """Where the item stands. While it is being made, the latest preview is told each time, for those who join late."""
+    preview = item.preview_url if stage == "generate" else None
+    return Progress(**_about(item), progress=item.progress, stage=stage, preview_url=preview, fallback=instead)
 
 
 async def item(env: Env, item_id: str) -> Item:
@@ -276,22 +333,25 @@ async def attempts(env: Env, item_id: str) -> list[Attempt]:
 
 
 @step("ledger.intend")
-async def intend(env: Env, run: Run, item: Item, number: int, *, free: bool) -> Attempt:
+async def intend(env: Env, run: Run, item: Item, number: int, call: Planned) -> Attempt:
     """Write down the next call before anything else is done for it, and tell that `generate` begins."""
     attempt_id = derived_id(item.id, "attempt", number)
     async with change(env, run) as ledger:
         await ledger.tx.run(
             INTEND,
             id=attempt_id,
+            project_id=ledger.job.project_id,
             job_id=item.job_id,
             item_id=item.id,
             number=number,
-            provider=item.provider,
-            model=item.model,
-            free=int(free),
+            provider=call.painter.provider,
+            model=call.painter.model,
+            free=int(call.free),
+            quote_micros=call.quote_micros,
+            price_version=call.price_version,
             now=now_ms(),
         )
-        await _advance(ledger, item.id, "generate")
+        await _advance(ledger, item.id, "generate", instead=call.instead)
     return (await attempts(env, item.id))[-1]
 
 
@@ -303,6 +363,28 @@ async def send(env: Env, run: Run, attempt: Attempt) -> bool:
         if not sent:
             await _settle(ledger.tx, attempt.id, Settlement(outcome="abandoned"))
     return bool(sent)
+
+
+@step("ledger.arrive")
+async def arrive(env: Env, run: Run, attempt: Attempt, arrival: Arrival) -> Attempt:
+    """Keep what the vendor's answer says beside its bytes, and tell that `store` begins; the row as it now stands.
+
+    A call that somebody settled meanwhile stays as it is.
+    """
+    async with change(env, run) as ledger:
+        kept = await ledger.tx.one(
+            ARRIVE,
+            Attempt,
+            id=attempt.id,
+            request_id=arrival.request_id,
+            usage=dump(arrival.usage),
+            result=dump(arrival.result),
+            cost_micros=arrival.cost_micros,
+            cost_basis=arrival.cost_basis,
+            price_version=arrival.price_version,
+        )
+        await _advance(ledger, attempt.item_id, "store")
+    return kept or attempt
 
 
 @step("ledger.settle")
@@ -327,15 +409,15 @@ async def _settle(tx: Statements, attempt_id: str, settlement: Settlement) -> No
         provider_code=settlement.provider_code,
         provider_status=settlement.provider_status,
         request_id=settlement.request_id,
-        usage=dump(settlement.usage) if settlement.usage else None,
         result=dump(settlement.result) if settlement.result else None,
         bytes_sha256=settlement.bytes_sha256,
-        cost_micros=settlement.cost_micros,
+        retry_at=settlement.retry_at,
     )
 
 
 def settlement_of(error: VendorError, outcome: Outcome, *, billed: bool) -> Settlement:
     """The vendor's own signals, as the ledger keeps them."""
+    wait = error.retry_after if isinstance(error, Unavailable) else None
     return Settlement(
         outcome=outcome,
         billed=billed,
@@ -343,6 +425,7 @@ def settlement_of(error: VendorError, outcome: Outcome, *, billed: bool) -> Sett
         provider_code=error.provider_code,
         provider_status=error.provider_status,
         request_id=error.request_id,
+        retry_at=None if wait is None else now_ms() + int(min(wait, LONGEST_RETRY_SECONDS) * 1000),
     )
 
 

@@ -109,11 +109,19 @@ class Tip(msgspec.Struct, frozen=True):
     tip: str
 
 
+class Painter(msgspec.Struct, frozen=True):
+    """Who may make an image: a provider and one of its models."""
+
+    provider: str
+    model: str
+
+
 class JobMetadata(msgspec.Struct, frozen=True, rename="camel"):
-    """What `prepare` decided, by provider."""
+    """What `prepare` decided, by provider; `fallback` are those who paint, in turn, when a provider is away."""
 
     applied_tips: dict[str, list[Tip]] = {}
     refined_prompt: dict[str, str] = {}
+    fallback: list[Painter] = []
 
 
 class JobRequest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -133,7 +141,7 @@ class JobRequest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     seed: int | None = None
     negative_prompt: str | None = None
     strict: bool = False
-    fallback: list[str] = []
+    fallback: list[dict[str, str]] = []
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -188,10 +196,13 @@ class Item(msgspec.Struct, frozen=True):
     created_at: int
     started_at: int | None
     ended_at: int | None
+    reserved_micros: int
+    """What is held of the project's budget for the item until it ends."""
+    preview_url: str | None
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """A row of the ledger: one call to a vendor."""
+    """A row of the ledger: one call to a vendor. It may cost `quote_micros` at most and did cost `cost_micros`."""
 
     id: str
     job_id: str
@@ -214,6 +225,11 @@ class Attempt(msgspec.Struct, frozen=True):
     created_at: int
     sent_at: int | None
     settled_at: int | None
+    project_id: str | None
+    quote_micros: int
+    cost_basis: str | None
+    retry_at: int | None
+    """UTC milliseconds before which the vendor asked not to be called again."""
 
 
 class Criterion(msgspec.Struct, frozen=True):

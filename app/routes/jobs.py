@@ -6,18 +6,21 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
 from adapters import router
+from adapters.router import Plan
 from app.schemas import LINE, PROSE, Body, Cursor, Limit
 from app.security import limit_jobs
 from app.settings import Settings
 from graphs import prompts
-from tools import db, jobs
+from tools import db, jobs, money
 from tools.env import Env
 from tools.errors import Conflict, Invalid, NotFound
 from tools.jobs import Place, Submission
 from tools.pages import LIMIT, Page
+from tools.prices import Quote
 from tools.rows import Attempt, Item, ItemError, Job, JobRequest, Kind, Progression
 
 MAX_ITEMS = 64
@@ -61,7 +64,7 @@ class SubmitJob(Body, frozen=True):
     negative_prompt: Prompt | None = None
     strict: bool = False
     dry_run: bool = False
-    fallback: Annotated[list[str], msgspec.Meta(max_length=8)] = []
+    fallback: Annotated[list[str | NamedModel], msgspec.Meta(max_length=8)] = []
 
 
 class RetryItem(Body, frozen=True):
@@ -90,8 +93,43 @@ class Accepted(msgspec.Struct, frozen=True, rename="camel"):
     project_id: str
 
 
+class ItemQuote(msgspec.Struct, frozen=True, rename="camel"):
+    """What one item may cost in dollars. `basis` is `free`, `estimate`, or `ceiling` when no price is known."""
+
+    provider: str
+    model: str
+    variant_index: int
+    low: float
+    high: float
+    basis: str
+    price_version: str | None
+    adjustments: list[str]
+
+
+class JobQuote(msgspec.Struct, frozen=True, rename="camel"):
+    """The sums of `items`; `unpriced` of them have no known price and count as UNPRICED_USD per call."""
+
+    currency: str
+    low: float
+    high: float
+    unpriced: int
+    items: list[ItemQuote]
+
+
+class Quoted(msgspec.Struct, frozen=True, rename="camel"):
+    """The answer to `dryRun`: nothing is bought or stored. `fits` says whether the project's budget allows it now."""
+
+    project_id: str
+    quote: JobQuote
+    budget_usd: float | None
+    remaining_usd: float | None
+    fits: bool
+
+
 class AttemptView(msgspec.Struct, frozen=True, rename="camel"):
     number: int
+    provider: str
+    model: str
     state: str
     billed: bool
     failure: str | None
@@ -100,6 +138,8 @@ class AttemptView(msgspec.Struct, frozen=True, rename="camel"):
     request_id: str | None
     usage: dict[str, Any] | None
     cost_usd: float | None
+    cost_basis: str | None
+    price_version: str | None
     created_at: int
     sent_at: int | None
     settled_at: int | None
@@ -114,6 +154,7 @@ class ItemView(msgspec.Struct, frozen=True, rename="camel"):
     status: str
     stage: str | None
     progress: float
+    preview_url: str | None
     progression_id: str | None
     duplicate_of: str | None
     error: ItemError | None
@@ -122,10 +163,12 @@ class ItemView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Cost(msgspec.Struct, frozen=True, rename="camel"):
-    """What the job's calls cost so far, in `currency`; `unpriced` counts billed calls without a known price."""
+    """What the job's calls cost so far, in `currency`. Of its billed calls, `estimated` brought no answer that tells
+    and `unpriced` have no known price: they count as the highest quote and as UNPRICED_USD."""
 
     currency: str
     total: float
+    estimated: int
     unpriced: int
 
 
@@ -147,22 +190,34 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     cost: Cost
 
 
-@post("/api/projects/{project_id:str}/jobs", status_code=202, operation_id="submitJob")
+@post(
+    "/api/projects/{project_id:str}/jobs",
+    status_code=202,
+    operation_id="submitJob",
+    responses={200: ResponseSpec(Quoted, generate_examples=False, description="the quote that dryRun asked for")},
+)
 async def submit_job(
     request: Request[Any, Any, Any],
     project_id: FromPath[str],
     data: JSONBody[SubmitJob],
     env: NamedDependency[Env],
     settings: NamedDependency[Settings],
-) -> Response[Accepted]:
-    """Accept a job: rows and `queued` events are stored before the answer, vendors are called after it."""
+) -> Response[Accepted] | Response[Quoted]:
+    """Accept a job: rows and `queued` events are stored before the answer, vendors are called after it.
+
+    With `dryRun`, tell what it may cost instead; nothing is bought or stored, and a key is not used up.
+    """
     await limit_jobs(request, env, settings)
     key = idempotency_key(request.headers.getall("idempotency-key", []))
     wanted = job_request(data)
+    planned = plan(env, wanted)
+    if data.dry_run:
+        return Response(await _quoted(env, project_id, wanted, planned), status_code=200)
     submission = Submission(
         project_id=project_id,
         request=wanted,
-        places=places(env, wanted),
+        places=planned.places,
+        metadata=planned.metadata,
         parent_progression_id=await _parent(env, project_id, wanted),
         scope=f"project:{project_id}" if key else None,
         key=key,
@@ -216,10 +271,12 @@ async def retry_item(
             "only items without an image or with a failed judgement can be tried again", code="not_retryable"
         )
     wanted = retry_request(job, item, data, progression)
+    planned = plan(env, wanted)
     submission = Submission(
         project_id=job.project_id,
         request=wanted,
-        places=places(env, wanted),
+        places=planned.places,
+        metadata=planned.metadata,
         inputs=job.inputs,
         parent_progression_id=progression.id if progression else job.parent_progression_id,
         retry_of=item.id,
@@ -255,20 +312,15 @@ def job_request(data: SubmitJob) -> JobRequest:
     Fails: Invalid (422) for combinations that no provider could serve.
     """
     kind = data.kind or ("edit" if data.start_image_url else "generate")
-    if data.dry_run:
-        raise Invalid("quotes are not available in this version", code="not_available", detail={"field": "dryRun"})
-    if data.fallback:
-        raise Invalid("fallback is not available in this version", code="not_available", detail={"field": "fallback"})
     if kind != "inpaint" and data.mask_image_url:
         raise Invalid(
             "maskImageUrl goes with kind inpaint",
             code="mask_mismatch",
             detail={"field": "maskImageUrl"},
         )
-    named = [NamedModel(provider=entry) if isinstance(entry, str) else entry for entry in data.providers]
     return JobRequest(
         prompt=data.prompt,
-        providers=[{"provider": entry.provider, **({"model": entry.model} if entry.model else {})} for entry in named],
+        providers=_entries(data.providers),
         session_id=data.session_id,
         variants=data.variants,
         start_image_url=data.start_image_url,
@@ -281,7 +333,13 @@ def job_request(data: SubmitJob) -> JobRequest:
         seed=data.seed,
         negative_prompt=data.negative_prompt,
         strict=data.strict,
+        fallback=_entries(data.fallback),
     )
+
+
+def _entries(named: list[str | NamedModel]) -> list[dict[str, str]]:
+    models = [NamedModel(provider=entry) if isinstance(entry, str) else entry for entry in named]
+    return [{"provider": entry.provider, **({"model": entry.model} if entry.model else {})} for entry in models]
 
 
 def retry_request(job: Job, item: Item, data: RetryItem, progression: Progression | None) -> JobRequest:
@@ -298,15 +356,48 @@ def retry_request(job: Job, item: Item, data: RetryItem, progression: Progressio
     )
 
 
-def places(env: Env, wanted: JobRequest) -> list[Place]:
-    """One place per provider × variant.
+def plan(env: Env, wanted: JobRequest) -> Plan:
+    """One place per provider × variant, with what each may cost.
 
     Fails: Invalid (422) from the router, or when there are more than MAX_ITEMS.
     """
-    found = router.spread(env, wanted)
-    if len(found) > MAX_ITEMS:
+    found = router.plan(env, wanted)
+    if len(found.places) > MAX_ITEMS:
         raise Invalid(f"one job may have at most {MAX_ITEMS} items", code="too_many_items", detail={"max": MAX_ITEMS})
     return found
+
+
+async def _quoted(env: Env, project_id: str, wanted: JobRequest, planned: Plan) -> Quoted:
+    standing = await money.standing(env, project_id)
+    high = sum(quote.high for quote in planned.quotes)
+    left = None if standing.budget is None else standing.budget - standing.spent - standing.held
+    return Quoted(
+        project_id=project_id,
+        quote=JobQuote(
+            currency="USD",
+            low=sum(quote.low for quote in planned.quotes) / 1e6,
+            high=high / 1e6,
+            unpriced=sum(quote.basis == "ceiling" for quote in planned.quotes),
+            items=[item_quote(wanted, *pair) for pair in zip(planned.places, planned.quotes, strict=True)],
+        ),
+        budget_usd=None if standing.budget is None else standing.budget / 1e6,
+        remaining_usd=None if left is None else left / 1e6,
+        fits=left is None or not high or high <= left,
+    )
+
+
+def item_quote(wanted: JobRequest, place: Place, quote: Quote) -> ItemQuote:
+    op = router.build_op(wanted, place.model, place.seed, wanted.prompt)
+    return ItemQuote(
+        provider=place.provider,
+        model=place.model,
+        variant_index=place.variant_index,
+        low=quote.low / 1e6,
+        high=quote.high / 1e6,
+        basis=quote.basis,
+        price_version=quote.version,
+        adjustments=router.providers()[place.provider].adjustments(op),
+    )
 
 
 async def _parent(env: Env, project_id: str, wanted: JobRequest) -> str | None:
@@ -368,6 +459,7 @@ def item_view(item: Item, calls: list[Attempt]) -> ItemView:
         status=item.status,
         stage=item.stage,
         progress=item.progress,
+        preview_url=item.preview_url,
         progression_id=item.progression_id,
         duplicate_of=item.duplicate_of,
         error=item.error,
@@ -379,6 +471,8 @@ def item_view(item: Item, calls: list[Attempt]) -> ItemView:
 def attempt_view(call: Attempt) -> AttemptView:
     return AttemptView(
         number=call.number,
+        provider=call.provider,
+        model=call.model,
         state=call.state,
         billed=bool(call.billed),
         failure=call.failure,
@@ -387,6 +481,8 @@ def attempt_view(call: Attempt) -> AttemptView:
         request_id=call.request_id,
         usage=call.usage,
         cost_usd=None if call.cost_micros is None else call.cost_micros / 1e6,
+        cost_basis=call.cost_basis,
+        price_version=call.price_version,
         created_at=call.created_at,
         sent_at=call.sent_at,
         settled_at=call.settled_at,
@@ -394,11 +490,12 @@ def attempt_view(call: Attempt) -> AttemptView:
 
 
 def cost_of(calls: list[Attempt]) -> Cost:
-    """The sum of the priced calls, and how many billed ones have no price."""
+    """The sum of the billed calls, and how sure it is."""
     return Cost(
         currency="USD",
         total=sum(call.cost_micros or 0 for call in calls) / 1e6,
-        unpriced=sum(bool(call.billed) and call.cost_micros is None for call in calls),
+        estimated=sum(call.cost_basis == "estimate" for call in calls),
+        unpriced=sum(call.cost_basis == "ceiling" for call in calls),
     )
 
 

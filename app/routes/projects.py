@@ -1,15 +1,67 @@
 """Projects: the bodies of work that everything else belongs to."""
 
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 from litestar import get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, UnsetType
 
 from app.schemas import Cursor, Limit, NewProject, ProjectPatch
-from tools import db
+from tools import db, money
 from tools.env import Env
+from tools.money import DayCost, JobCost, Standing
 from tools.pages import LIMIT, Page
 from tools.rows import Project
+
+LATEST_JOBS = 200
+"""How many jobs `costs` lists one by one."""
+
+
+class Spent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """Billed calls in dollars. Of them, `estimated` brought no answer that tells what they used and count as the
+    highest quote, and `unpriced` have no known price and count as UNPRICED_USD."""
+
+    usd: float = 0.0
+    calls: int = 0
+    estimated: int = 0
+    unpriced: int = 0
+
+
+class DaySpent(Spent, frozen=True, rename="camel", kw_only=True):
+    day: str
+    """In UTC, YYYY-MM-DD."""
+
+
+class ProviderSpent(Spent, frozen=True, rename="camel", kw_only=True):
+    provider: str
+
+
+class ModelSpent(Spent, frozen=True, rename="camel", kw_only=True):
+    provider: str
+    model: str
+    purpose: money.Purpose
+
+
+class JobSpent(Spent, frozen=True, rename="camel", kw_only=True):
+    job_id: str
+
+
+class Costs(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What a project has cost. `reservedUsd` is held for items that have not ended; `byJob` lists the latest 200."""
+
+    currency: str
+    total: Spent
+    budget_usd: float | None
+    reserved_usd: float
+    remaining_usd: float | None
+    by_day: list[DaySpent]
+    by_provider: list[ProviderSpent]
+    by_model: list[ModelSpent]
+    by_job: list[JobSpent]
 
 
 @get("/api/projects", opt={"access": "read"}, tags=["projects"])
@@ -37,9 +89,56 @@ async def patch_project(project_id: FromPath[str], data: JSONBody[ProjectPatch],
     return await db.patch_project(env, project_id, changes)
 
 
+@get("/api/projects/{project_id:str}/costs", opt={"access": "read"}, tags=["projects"])
+async def show_costs(project_id: FromPath[str], env: NamedDependency[Env]) -> Costs:
+    """What the project's calls to vendors and models cost, by day, provider, model and job."""
+    standing = await money.standing(env, project_id)
+    return costs_of(standing, *await money.costs(env, project_id, LATEST_JOBS))
+
+
+def costs_of(standing: Standing, days: list[DayCost], jobs: list[JobCost]) -> Costs:
+    """The same calls summed four ways."""
+    left = None if standing.budget is None else (standing.budget - standing.spent - standing.held) / 1e6
+    providers = sorted({row.provider for row in days})
+    models = sorted({(row.provider, row.model, row.purpose) for row in days})
+    return Costs(
+        currency="USD",
+        total=Spent(**_sum(days)),
+        budget_usd=None if standing.budget is None else standing.budget / 1e6,
+        reserved_usd=standing.held / 1e6,
+        remaining_usd=left,
+        by_day=[
+            DaySpent(day=_day(day), **_sum([row for row in days if row.day == day]))
+            for day in sorted({row.day for row in days}, reverse=True)
+        ],
+        by_provider=[ProviderSpent(provider=p, **_sum([row for row in days if row.provider == p])) for p in providers],
+        by_model=[
+            ModelSpent(
+                provider=p, model=m, purpose=why,
+                **_sum([row for row in days if (row.provider, row.model, row.purpose) == (p, m, why)]),
+            )
+            for p, m, why in models
+        ],
+        by_job=[JobSpent(job_id=row.job_id, **_sum([row])) for row in jobs],
+    )  # fmt: skip
+
+
+def _sum(rows: Sequence[DayCost] | Sequence[JobCost]) -> dict[str, Any]:
+    return {
+        "usd": sum(row.micros for row in rows) / 1e6,
+        "calls": sum(row.calls for row in rows),
+        "estimated": sum(row.estimated for row in rows),
+        "unpriced": sum(row.unpriced for row in rows),
+    }
+
+
+def _day(number: int) -> str:
+    return (datetime.date(1970, 1, 1) + datetime.timedelta(days=number)).isoformat()
+
+
 def in_micros(dollars: float | UnsetType | None) -> int | UnsetType | None:
     """Dollars as integer micro-USD; what is unset or null stays so."""
     return dollars if dollars is None or dollars is UNSET else round(dollars * 1_000_000)
 
 
-handlers = [list_projects, create_project, show_project, patch_project]
+handlers = [list_projects, create_project, show_project, patch_project, show_costs]

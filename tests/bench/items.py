@@ -25,8 +25,8 @@ from tests.parts import settings
 from tools import ai, images, jobs, ledger, r2
 from tools.env import Env
 from tools.jobs import Place, Submission
-from tools.ledger import Run, Settlement
-from tools.rows import Count, Item, Job, JobRequest, derived_id
+from tools.ledger import Planned, Run, Settlement
+from tools.rows import Count, Item, Job, JobRequest, Painter, derived_id
 
 JOBS, VARIANTS, ROUNDS = 4, 8, 3
 
@@ -69,7 +69,7 @@ async def bare(env: Env, first: int) -> None:
 
 
 async def item_of(env: Env, run: Run, job: Job, item: Item) -> None:
-    attempt = await ledger.intend(env, run, item, 1, free=False)
+    attempt = await ledger.intend(env, run, item, 1, Planned(painter=Painter(item.provider, item.model), free=False))
     await ledger.send(env, run, attempt)
     await asyncio.sleep(float(os.environ["STILL_SECONDS"]))
     data = painted(item.seed or 0)

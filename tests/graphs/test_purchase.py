@@ -4,21 +4,42 @@ from pathlib import Path
 
 import pytest
 
-from graphs.purchase import MAX_CALLS, MAX_CRASHES, Bought, Call, GiveUp, Move, Recover, next_move, teller, wait_before
-from tests.works import working
+from graphs.purchase import (
+    CIRCUIT_OPEN,
+    MAX_CALLS,
+    MAX_CRASHES,
+    Bought,
+    Call,
+    GiveUp,
+    Move,
+    Recover,
+    next_move,
+    teller,
+    wait_before,
+)
+from tests.works import TOY, working
 from tools import ledger
 from tools.errors import PicassoError
-from tools.rows import Attempt, AttemptState
+from tools.rows import Attempt, AttemptState, Painter
+
+TOY_1 = Painter("toy", "toy-1")
 
 
-def attempt(number: int, state: AttemptState, failure: str | None = None, code: str | None = None) -> Attempt:
+def attempt(
+    number: int,
+    state: AttemptState,
+    failure: str | None = None,
+    code: str | None = None,
+    painter: Painter = TOY_1,
+    retry_at: int | None = None,
+) -> Attempt:
     return Attempt(
         id=f"a{number}",
         job_id="j",
         item_id="i",
         number=number,
-        provider="toy",
-        model="toy-1",
+        provider=painter.provider,
+        model=painter.model,
         state=state,
         free=0,
         billed=0,
@@ -33,28 +54,43 @@ def attempt(number: int, state: AttemptState, failure: str | None = None, code: 
         price_version=None,
         created_at=1,
         sent_at=None,
-        settled_at=None,
+        settled_at=1_000,
+        project_id="p",
+        quote_micros=0,
+        cost_basis=None,
+        retry_at=retry_at,
     )
 
 
 OUTAGES = [attempt(n, "failed", "outage") for n in range(1, MAX_CALLS + 1)]
 CRASHES = [attempt(n, "abandoned") for n in range(1, MAX_CRASHES + 2)]
+OUT = GiveUp("failed", "provider_outage", "the provider did not answer")
 
 
 @pytest.mark.parametrize(
     ("rows", "move"),
     [
-        pytest.param([], Call(1), id="nothing was tried: call"),
-        pytest.param([attempt(1, "intent")], Call(1, attempt(1, "intent")), id="an intent a crash left: send it"),
+        pytest.param([], Call(1, TOY_1), id="nothing was tried: call"),
+        pytest.param(
+            [attempt(1, "intent")], Call(1, TOY_1, attempt(1, "intent")), id="an intent a crash left: send it"
+        ),
         pytest.param(
             [attempt(1, "sent")], Recover(attempt(1, "sent")), id="in flight at a crash: never call again here"
         ),
         pytest.param([attempt(1, "succeeded")], Bought(attempt(1, "succeeded")), id="bought: keep"),
-        pytest.param(OUTAGES[:1], Call(2), id="an outage: call again"),
-        pytest.param([attempt(1, "failed", "rate")], Call(2), id="a rate limit: call again"),
+        pytest.param(OUTAGES[:1], Call(2, TOY_1, tries=1), id="an outage: call again"),
         pytest.param(
-            OUTAGES, GiveUp("failed", "provider_outage", "the provider did not answer"), id="four outages: give up"
+            [attempt(1, "failed", "rate", retry_at=6_000)],
+            Call(2, TOY_1, tries=1, not_before=6_000),
+            id="a rate limit: call again when the vendor said",
         ),
+        pytest.param(
+            [attempt(1, "failed", "rate", retry_at=200_000)],
+            GiveUp("failed", "provider_rate", "the provider's rate limit was reached"),
+            id="a vendor that wants more than two minutes: give up",
+        ),
+        pytest.param([attempt(1, "failed", "outage", CIRCUIT_OPEN)], OUT, id="a closed lane: give up at once"),
+        pytest.param(OUTAGES, OUT, id="four outages: give up"),
         pytest.param(
             [attempt(1, "failed", "quota")],
             GiveUp("failed", "provider_quota", "the provider's quota is used up"),
@@ -75,8 +111,12 @@ CRASHES = [attempt(n, "abandoned") for n in range(1, MAX_CRASHES + 2)]
             GiveUp("uncertain", "uncertain", "the call was sent but its outcome is not known"),
             id="unknown: a person decides",
         ),
-        pytest.param([attempt(1, "abandoned"), *OUTAGES[:1]], Call(2), id="crashes do not count as calls"),
-        pytest.param(CRASHES[:2], Call(3), id="a free call lost in a crash: make it again"),
+        pytest.param(
+            [attempt(1, "abandoned"), attempt(2, "failed", "outage")],
+            Call(3, TOY_1, tries=1),
+            id="crashes do not count as calls",
+        ),
+        pytest.param(CRASHES[:2], Call(3, TOY_1), id="a free call lost in a crash: make it again"),
         pytest.param(
             CRASHES,
             GiveUp("failed", "crash_loop", "the worker died each time this image was being made"),
@@ -86,7 +126,65 @@ CRASHES = [attempt(n, "abandoned") for n in range(1, MAX_CRASHES + 2)]
 )
 def test_the_ledger_alone_decides_the_next_move(rows: list[Attempt], move: Move) -> None:
     """The same rows always lead to the same move, whoever reads them."""
-    assert next_move(rows) == move
+    assert next_move(rows, [TOY_1]) == move
+
+
+SPARE, LAST = Painter("gemini", "g-1"), Painter("workers", "w-1")
+
+
+@pytest.mark.parametrize(
+    ("rows", "move"),
+    [
+        pytest.param(OUTAGES[:2], Call(3, TOY_1, tries=2), id="the one asked is asked again first"),
+        pytest.param(OUTAGES, Call(5, SPARE, because="outage"), id="four outages: the next one"),
+        pytest.param([attempt(1, "failed", "quota")], Call(2, SPARE, because="quota"), id="a spent quota: at once"),
+        pytest.param(
+            [attempt(1, "failed", "outage", CIRCUIT_OPEN)],
+            Call(2, SPARE, because="outage"),
+            id="a closed lane: at once",
+        ),
+        pytest.param(
+            [attempt(1, "failed", "rate", retry_at=200_000)], Call(2, SPARE, because="rate"), id="too long a pause"
+        ),
+        pytest.param(
+            [*OUTAGES, attempt(5, "failed", "outage", painter=SPARE)],
+            Call(6, SPARE, tries=1),
+            id="the next one has its own four calls",
+        ),
+        pytest.param(
+            [*OUTAGES, attempt(5, "failed", "quota", painter=SPARE)],
+            Call(6, LAST, because="quota"),
+            id="and then the one after it",
+        ),
+        pytest.param(
+            [*OUTAGES, attempt(5, "failed", "quota", painter=SPARE), attempt(6, "failed", "quota", painter=LAST)],
+            GiveUp("failed", "provider_quota", "the provider's quota is used up"),
+            id="nobody is asked twice: give up",
+        ),
+        pytest.param(
+            [attempt(1, "refused")],
+            GiveUp("refused", "refused", "the provider refused this request"),
+            id="a no is not carried elsewhere",
+        ),
+        *(
+            pytest.param(
+                [attempt(1, "failed", cause)], GiveUp("failed", f"provider_{cause}", said), id=f"{cause}: it was paid"
+            )
+            for cause, said in (
+                ("invalid", "the provider's answer held no usable image"),
+                ("empty", "the provider answered without an image"),
+            )
+        ),
+        pytest.param(
+            [attempt(1, "uncertain")],
+            GiveUp("uncertain", "uncertain", "the call was sent but its outcome is not known"),
+            id="what may have been bought is not bought elsewhere",
+        ),
+    ],
+)
+def test_another_steps_in_only_where_nothing_was_bought(rows: list[Attempt], move: Move) -> None:
+    """Fallback is by cause: an outage, a rate limit, a spent quota; never after a refusal or a bill."""
+    assert next_move(rows, [TOY_1, SPARE, LAST]) == move
 
 
 async def test_progress_that_cannot_be_told_does_not_break_the_call(tmp_path: Path) -> None:
@@ -96,19 +194,20 @@ async def test_progress_that_cannot_be_told_does_not_break_the_call(tmp_path: Pa
         await ledger.claim(work.env, work.job.id)
         with pytest.raises(PicassoError):
             await ledger.advance(work.env, work.run, work.items[0].id, "generate", 0.5)
-        await teller(work.env, work.run, work.items[0])(0.5)
+        await teller(work.env, work.run, work.items[0], attempt(1, "sent"))(0.5)
 
 
 async def test_an_intent_that_was_committed_is_not_an_error(tmp_path: Path) -> None:
     """A commit whose answer was lost is repeated: the same row stands, once."""
     async with working(tmp_path) as work:
-        first = await ledger.intend(work.env, work.run, work.items[0], 1, free=False)
-        assert await ledger.intend(work.env, work.run, work.items[0], 1, free=False) == first
+        first = await ledger.intend(work.env, work.run, work.items[0], 1, TOY)
+        assert await ledger.intend(work.env, work.run, work.items[0], 1, TOY) == first
 
 
 def test_waits_follow_the_vendor_and_never_pass_the_cap() -> None:
-    """A vendor's Retry-After is never undercut; without one the wait doubles; 120 s is the longest."""
-    assert 7.0 <= wait_before(2, 7.0) <= 8.4
-    assert 1.0 <= wait_before(2, None) <= 1.2
-    assert 4.0 <= wait_before(4, None) <= 4.8
-    assert wait_before(2, 10_000.0) == 120.0
+    """A vendor's Retry-After is never undercut, and no two waits are alike; without one the wait doubles (J6)."""
+    waits = [wait_before(1, 7.0) for _ in range(200)]
+    assert min(waits) >= 7.0 and max(waits) <= 7.0 * 1.3 and max(waits) / min(waits) >= 1.2
+    assert 1.0 <= wait_before(1, None) <= 1.3
+    assert 4.0 <= wait_before(3, None) <= 5.2
+    assert max(wait_before(1, 119.0) for _ in range(200)) <= 120.0 * 1.3

@@ -54,6 +54,8 @@ def _result(answer: httpx.Response) -> ProviderResult:
             raise Unavailable(
                 "too many calls", failure="rate", provider_status=429, retry_after=float(wait) if wait else None
             )
+        case 402:
+            raise VendorFailed("the quota is spent", failure="quota", provider_status=402)
         case 400:
             raise Refused("the toy vendor said no", provider_status=400, provider_code="moderation_blocked")
         case status:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import histories
-from tests.works import working
+from tests.works import TOY, working
 from tools import jobs, ledger
 from tools.errors import LeaseLost
 from tools.rows import now_ms
@@ -24,7 +24,7 @@ async def test_only_one_worker_holds_a_job(tmp_path: Path) -> None:
 async def test_a_lost_lease_writes_nothing(tmp_path: Path) -> None:
     """After another claim every change of the old run is refused and leaves no event (Q6)."""
     async with working(tmp_path) as work:
-        attempt = await ledger.intend(work.env, work.run, work.items[0], 1, free=False)
+        attempt = await ledger.intend(work.env, work.run, work.items[0], 1, TOY)
         await ledger.release(work.env, work.run)
         await ledger.claim(work.env, work.job.id)
         before = histories.read(tmp_path / "picasso.db")
@@ -91,7 +91,7 @@ async def test_a_duplicate_takes_the_place_of_a_kept_image_that_fails(tmp_path: 
 async def test_what_was_bought_is_recorded_after_a_cancel(tmp_path: Path) -> None:
     """Bytes that arrive after the cancel are kept and billed; the item stays cancelled, nothing more is told (J9)."""
     async with working(tmp_path) as work:
-        attempt = await ledger.intend(work.env, work.run, work.items[0], 1, free=False)
+        attempt = await ledger.intend(work.env, work.run, work.items[0], 1, TOY)
         assert await ledger.send(work.env, work.run, attempt)
         assert (await jobs.cancel(work.env, work.job.id)).status == "cancelled"
         told = len(histories.read(tmp_path / "picasso.db").events)
@@ -105,7 +105,7 @@ async def test_what_was_bought_is_recorded_after_a_cancel(tmp_path: Path) -> Non
 async def test_a_cancelled_item_is_never_sent(tmp_path: Path) -> None:
     """`sent` is refused once the item has ended, and the intent is closed (J3)."""
     async with working(tmp_path) as work:
-        attempt = await ledger.intend(work.env, work.run, work.items[0], 1, free=False)
+        attempt = await ledger.intend(work.env, work.run, work.items[0], 1, TOY)
         await jobs.cancel(work.env, work.job.id)
         assert not await ledger.send(work.env, work.run, attempt)
     assert histories.read(tmp_path / "picasso.db").attempts[0]["state"] == "abandoned"
@@ -129,9 +129,9 @@ async def test_only_claims_without_progress_count_against_a_job(tmp_path: Path) 
 async def test_no_call_stays_open_behind_an_ended_item(tmp_path: Path) -> None:
     """An item that is ended with its call in flight leaves it `uncertain`; one only intended is abandoned."""
     async with working(tmp_path, variants=2) as work:
-        sent = await ledger.intend(work.env, work.run, work.items[0], 1, free=False)
+        sent = await ledger.intend(work.env, work.run, work.items[0], 1, TOY)
         assert await ledger.send(work.env, work.run, sent)
-        await ledger.intend(work.env, work.run, work.items[1], 1, free=False)
+        await ledger.intend(work.env, work.run, work.items[1], 1, TOY)
         await ledger.abort_job(work.env, work.run, "crash_loop", "no progress")
     left = histories.read(tmp_path / "picasso.db")
     assert {(a["state"], a["billed"]) for a in left.attempts} == {("uncertain", 1), ("abandoned", 0)}
@@ -141,7 +141,7 @@ async def test_no_call_stays_open_behind_an_ended_item(tmp_path: Path) -> None:
 async def test_a_call_of_a_cancelled_job_is_settled_when_its_worker_died(tmp_path: Path) -> None:
     """Cancelled with a call in flight, then the worker dies: the sweep settles it, not before its lease is over."""
     async with working(tmp_path) as work:
-        attempt = await ledger.intend(work.env, work.run, work.items[0], 1, free=False)
+        attempt = await ledger.intend(work.env, work.run, work.items[0], 1, TOY)
         assert await ledger.send(work.env, work.run, attempt)
         await jobs.cancel(work.env, work.job.id)
         assert await ledger.close_lost(work.env) == 0

@@ -1,0 +1,129 @@
+"""Budgets: what a project has spent, what its open items still hold, and whether one more job fits.
+
+Money is integer micro-USD. A call in flight counts as what it may cost at most; an open item holds what was reserved
+for it less what its calls have cost already, and lets go of the rest by ending.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from tools.env import Env, Statements
+from tools.errors import NotFound, OverBudget
+from tools.step import step
+
+LOCK_BUDGET = "UPDATE projects SET budget_micros = budget_micros WHERE id = :id AND budget_micros IS NOT NULL"
+STANDING = """
+SELECT projects.budget_micros AS budget,
+    (SELECT CAST(COALESCE(SUM(micros), 0) AS BIGINT) FROM (
+        SELECT CASE WHEN state = 'sent' THEN COALESCE(cost_micros, quote_micros) ELSE COALESCE(cost_micros, 0) END AS micros
+        FROM provider_attempts WHERE project_id = :id
+        UNION ALL
+        SELECT CASE WHEN state = 'sent' THEN quote_micros ELSE COALESCE(cost_micros, 0) END AS micros
+        FROM model_calls WHERE project_id = :id
+    ) AS calls) AS spent,
+    (SELECT CAST(COALESCE(SUM(CASE WHEN reserved > used THEN reserved - used ELSE 0 END), 0) AS BIGINT) FROM (
+        SELECT job_items.reserved_micros AS reserved,
+            (SELECT COALESCE(SUM(CASE WHEN state = 'sent' THEN COALESCE(cost_micros, quote_micros)
+                                      ELSE COALESCE(cost_micros, 0) END), 0)
+             FROM provider_attempts WHERE provider_attempts.item_id = job_items.id)
+          + (SELECT COALESCE(SUM(CASE WHEN state = 'sent' THEN quote_micros ELSE COALESCE(cost_micros, 0) END), 0)
+             FROM model_calls WHERE model_calls.item_id = job_items.id) AS used
+        FROM jobs JOIN job_items ON job_items.job_id = jobs.id
+        WHERE jobs.project_id = :id AND jobs.ended_at IS NULL AND job_items.ended_at IS NULL
+    ) AS open_items) AS held
+FROM projects WHERE id = :id
+"""
+CALLS = """
+SELECT project_id, job_id, provider, model, 'image' AS purpose, created_at, billed, cost_micros, cost_basis
+FROM provider_attempts WHERE project_id = :id AND cost_micros IS NOT NULL AND billed = 1
+UNION ALL
+SELECT project_id, job_id, provider, model, purpose, created_at, billed, cost_micros, cost_basis
+FROM model_calls WHERE project_id = :id AND cost_micros IS NOT NULL AND billed = 1
+"""
+BY_DAY = f"""
+SELECT created_at / 86400000 AS day, provider, model, purpose, COUNT(*) AS calls,
+    CAST(SUM(cost_micros) AS BIGINT) AS micros,
+    CAST(SUM(CASE WHEN cost_basis = 'ceiling' THEN 1 ELSE 0 END) AS BIGINT) AS unpriced,
+    CAST(SUM(CASE WHEN cost_basis = 'estimate' THEN 1 ELSE 0 END) AS BIGINT) AS estimated
+FROM ({CALLS}) AS calls GROUP BY created_at / 86400000, provider, model, purpose
+ORDER BY day DESC, provider, model, purpose
+"""  # noqa: S608 (both parts are constants)
+BY_JOB = f"""
+SELECT job_id, COUNT(*) AS calls, CAST(SUM(cost_micros) AS BIGINT) AS micros,
+    CAST(SUM(CASE WHEN cost_basis = 'ceiling' THEN 1 ELSE 0 END) AS BIGINT) AS unpriced,
+    CAST(SUM(CASE WHEN cost_basis = 'estimate' THEN 1 ELSE 0 END) AS BIGINT) AS estimated
+FROM ({CALLS}) AS calls WHERE job_id IS NOT NULL GROUP BY job_id ORDER BY MAX(created_at) DESC, job_id LIMIT :limit
+"""  # noqa: S608
+
+Purpose = Literal["image", "refine", "judge", "workflow", "chat"]
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What a project has of its budget, in micro-USD; `budget` is None when it has none."""
+
+    budget: int | None
+    spent: int
+    held: int
+
+
+class DayCost(msgspec.Struct, frozen=True):
+    """Billed calls of one day (days since 1970, UTC) to one model for one purpose."""
+
+    day: int
+    provider: str
+    model: str
+    purpose: Purpose
+    calls: int
+    micros: int
+    unpriced: int
+    estimated: int
+
+
+class JobCost(msgspec.Struct, frozen=True):
+    job_id: str
+    calls: int
+    micros: int
+    unpriced: int
+    estimated: int
+
+
+async def reserve(tx: Statements, project_id: str, micros: int) -> None:
+    """See that so much more fits into the budget; the caller's items then hold it.
+
+    Effect: until `tx` ends nobody else reserves for this project.
+    Fails: OverBudget (402).
+    """
+    if not micros or not await tx.run(LOCK_BUDGET, id=project_id):
+        return
+    # One statement, so one snapshot: between two, an item could let go of what is not in the books yet.
+    now = await tx.one(STANDING, Standing, id=project_id)
+    assert now is not None
+    if now.budget is not None and now.spent + now.held + micros > now.budget:
+        raise OverBudget(
+            "the project's budget does not allow this job",
+            detail={
+                "budgetUsd": now.budget / 1e6,
+                "spentUsd": now.spent / 1e6,
+                "reservedUsd": now.held / 1e6,
+                "neededUsd": micros / 1e6,
+            },
+        )
+
+
+@step("money.standing")
+async def standing(env: Env, project_id: str) -> Standing:
+    """Budget, spending and reservations of the project; NotFound when there is none."""
+    found = await env.DB.one(STANDING, Standing, id=project_id)
+    if found is None:
+        raise NotFound("there is no such project")
+    return found
+
+
+@step("money.costs")
+async def costs(env: Env, project_id: str, jobs: int) -> tuple[list[DayCost], list[JobCost]]:
+    """All billed calls of the project by day and model, and the latest `jobs` jobs that cost something."""
+    return (
+        await env.DB.all(BY_DAY, DayCost, id=project_id),
+        await env.DB.all(BY_JOB, JobCost, id=project_id, limit=jobs),
+    )
