@@ -7,13 +7,16 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
 from app.bindings.gates import OPENS_AFTER, SPREAD, Gates, Outcome, Times, open_gates
-from app.bindings.redis import find_server, open_client
+from app.bindings.redis import RedisServer, find_server, open_client
+from app.bindings.workflow import open_workflow
 from tests.gates import Vendor, calling
+from tests.parts import settings
 from tests.valkey import Valkey, ask, until, valkey
 from tools.env import Lane
 from tools.errors import Unavailable
@@ -521,6 +524,16 @@ async def test_places_are_given_back_at_the_end(redis_url: str, redis_client: Re
     async with gates_at(redis_url, width=1) as gates:
         await gates.free()
         assert await call(gates, "answered") == "answered"
+
+
+async def test_the_only_process_waits_for_no_dead_one(tmp_path: Path, redis_url: str, redis_client: Redis) -> None:
+    """On SQLite, which serves one process, places that are held at its start are those of one that was killed."""
+    await redis_client.zadd(PLACES, {f"dead{n}": 9e12 for n in range(4)})
+    await redis_client.zadd("gates", {"toy": 1.0})
+    server = RedisServer(redis_url, redis_client)
+    async with open_workflow(settings(tmp_path), server) as workflow, asyncio.timeout(5):
+        async with workflow.turn("toy", LANE) as place:
+            place.report("answered")
 
 
 async def test_a_clock_that_jumps_steals_no_place(redis_url: str, redis_client: Redis) -> None:
