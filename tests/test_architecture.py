@@ -36,6 +36,7 @@ TASK_OWNERS = {
     "app/lifespan.py": "Life.begin, whose task Life.close waits for",
     "app/worker.py": "run and JobRunner._hold, which gather what they started",
     "app/bindings/actor.py": "open_actor and Tail.close, which cancel and gather",
+    "app/bindings/gates.py": "Gates.close, which cancels and gathers",
     "app/bindings/timely.py": "TimelyScript.run, which cancels and gathers",
     "app/routes/stream.py": "_first, which cancels and gathers",
     "app/bindings/redis.py": "_tended, which cancels and gathers",

@@ -33,11 +33,12 @@ class Valkey:
         assert self._process
         return self._process.pid
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         self._process = subprocess.Popen(
             [
                 *(self._binary, "--port", "0", "--unixsocket", self.socket, "--dir", self.directory),
                 *("--appendonly", "yes", "--save", "", "--logfile", self.directory / "valkey.log"),
+                *options,
             ],
             preexec_fn=_end_with_parent,
         )

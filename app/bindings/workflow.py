@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from typing import Literal
 
 from docket import Docket, Worker
 from redis.exceptions import RedisError
 
 from app.bindings.buckets import Buckets
+from app.bindings.gates import Gates, Place, Times, open_gates
 from app.bindings.redis import RedisServer
 from app.settings import Settings
 from tools.env import Lane
@@ -22,19 +23,12 @@ JOBS_AT_ONCE = 32
 logging.getLogger("docket").setLevel(logging.WARNING)
 
 
-class Place:
-    """A place at a vendor."""
-
-    def report(self, outcome: Literal["answered", "outage", "rate"], retry_after: float | None = None) -> None: ...
-
-
 class DocketWorkflow:
     """Enqueues, and in a worker process runs, jobs by their id; the same id twice is one task."""
 
-    def __init__(self, docket: Docket, buckets: Buckets, settings: Settings) -> None:
-        self._docket, self._buckets, self._settings = docket, buckets, settings
+    def __init__(self, docket: Docket, buckets: Buckets, gates: Gates, settings: Settings) -> None:
+        self._docket, self._buckets, self._gates, self._settings = docket, buckets, gates, settings
         self._run: Callable[[str], Awaitable[None]] | None = None
-        self._slots: dict[str, asyncio.Semaphore] = {}
         docket.register(self.run_job)
 
     async def run_job(self, job_id: str) -> None:
@@ -59,16 +53,11 @@ class DocketWorkflow:
         ) as worker:
             await worker.run_forever()
 
-    @contextlib.asynccontextmanager
-    async def turn(self, provider: str, lane: str) -> AsyncIterator[Place]:
-        widths = self._settings.provider_width
-        if provider not in self._slots:
-            self._slots[provider] = asyncio.Semaphore(widths.get(provider, widths["*"]))
-        async with self._slots[provider]:
-            yield Place()
+    def turn(self, provider: str, lane: str) -> AbstractAsyncContextManager[Place]:
+        return self._gates.turn(provider, lane)
 
     async def lanes(self) -> dict[str, list[Lane]]:
-        return {}
+        return await self._gates.lanes()
 
     async def take(self, bucket: str, *, capacity: int, per_minute: int) -> float:
         return await self._buckets.take(bucket, capacity=capacity, per_minute=per_minute)
@@ -76,5 +65,12 @@ class DocketWorkflow:
 
 @contextlib.asynccontextmanager
 async def open_workflow(settings: Settings, server: RedisServer) -> AsyncIterator[DocketWorkflow]:
-    async with Docket(name="picasso-jobs", url=server.url, execution_ttl=timedelta(minutes=1)) as docket:
-        yield DocketWorkflow(docket, Buckets(server.client), settings)
+    times = Times(lease=settings.job_lease_seconds)
+    async with (
+        Docket(name="picasso-jobs", url=server.url, execution_ttl=timedelta(minutes=1)) as docket,
+        open_gates(server.client, settings.provider_width, times) as gates,
+    ):
+        if settings.db.startswith("sqlite:"):
+            # This process is the only one on that database: places that are held are those of one that was killed.
+            await gates.free()
+        yield DocketWorkflow(docket, Buckets(server.client), gates, settings)
