@@ -39,7 +39,7 @@ class Valkey:
                 *(self._binary, "--port", "0", "--unixsocket", self.socket, "--dir", self.directory),
                 *("--appendonly", "yes", "--save", "", "--logfile", self.directory / "valkey.log"),
             ],
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
         deadline = time.monotonic() + 15
         while ask(self.socket, "PING") != "+PONG":
@@ -60,7 +60,7 @@ class Valkey:
         os.kill(self.pid, signal.SIGCONT)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """On Linux, a server does not outlive tests that are killed."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1

