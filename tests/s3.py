@@ -1,5 +1,6 @@
 """Real S3 servers for tests: rclone, which keeps its objects as files, and moto's, which honours `If-None-Match`."""
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -9,9 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 import httpx
 import pytest
@@ -117,10 +120,53 @@ def new_bucket(server: S3Server) -> str:
 
 
 @contextlib.asynccontextmanager
-async def open_s3(server: S3Server, bucket: str = "", url: str = "") -> AsyncIterator["S3"]:
+async def open_s3(server: S3Server, bucket: str = "", url: str = "", **deadlines: float) -> AsyncIterator["S3"]:
     """The binding over a bucket of the server, by way of `url` where one is given."""
     # boto3 is slow to import, and most tests do without.
-    from app.bindings.s3 import S3
+    from app.bindings.s3 import S3, Deadlines
 
-    async with S3.open(server.address(bucket or new_bucket(server), url), KEYS) as opened:
+    async with S3.open(server.address(bucket or new_bucket(server), url), KEYS, Deadlines(**deadlines)) as opened:
         yield opened
+
+
+def refusal(status: int, code: str) -> bytes:
+    """An error as an S3 server says it, also one that comes as 200."""
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>no</Message></Error>'
+    head = f"HTTP/1.1 {status} X\r\ncontent-type: application/xml\r\ncontent-length: {len(body)}\r\n"
+    return f"{head}connection: close\r\n\r\n{body}".encode()
+
+
+class Counter:
+    """Stands before a server: passes requests on and counts them, or answers `script`'s next entry itself."""
+
+    def __init__(self, upstream: int) -> None:
+        self._upstream = upstream
+        self.script: deque[bytes] = deque()
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        """First line and headers of each."""
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+            body = await reader.readexactly(int(headers.get("content-length", "0")))
+            self.requests.append((first, headers))
+            writer.write(self.script.popleft() if self.script else await self._passed_on(head, body))
+            await writer.drain()
+        writer.close()
+
+    async def _passed_on(self, head: bytes, body: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._upstream)
+        writer.write(head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1) + body)
+        answer = await reader.read(-1)
+        writer.close()
+        return answer

@@ -34,10 +34,8 @@ T = TypeVar("T")
 log = logging.getLogger("picasso.bucket")
 
 THREADS = 32
-CONNECT_SECONDS, READ_SECONDS = 3.0, 6.0
-CALL_SECONDS = 25.0
-"""For one read, write or page of a listing, repeats included; a write has one more second per `SLOWEST` bytes."""
 SLOWEST = 512 << 10
+"""A write may last one second longer per so many bytes."""
 TRIES = 3
 BACKOFF_SECONDS = 0.1
 PART = 1 << 20
@@ -54,6 +52,18 @@ REFUSED = frozenset(
 SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
 FAILURES = (BotoCoreError, ClientError, ResponseParserError, OSError, ValueError, LookupError)
 """What boto3 raises when an answer does not come or is none; the last two where a part of it is garbled."""
+
+
+class Deadlines(msgspec.Struct, frozen=True):
+    """Seconds for a connection, for any next byte of an answer, and for one read, write or page of a listing with all
+    its repeats."""
+
+    connect: float = 3.0
+    read: float = 6.0
+    call: float = 25.0
+
+
+DEADLINES = Deadlines()
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -91,14 +101,14 @@ class S3:
     """A bucket. Writers that race for one key are told apart by the server, which must honour `If-None-Match`: of one
     that ignores it (rclone does) only writers at the very same moment can overwrite each other."""
 
-    def __init__(self, client: Any, name: str, threads: ThreadPoolExecutor) -> None:
-        self._client, self._name, self._threads = client, name, threads
+    def __init__(self, client: Any, name: str, threads: ThreadPoolExecutor, seconds: float) -> None:
+        self._client, self._name, self._threads, self._seconds = client, name, threads, seconds
         self._pinging, self._answered = asyncio.Lock(), float("-inf")
         self._told: str | None = None
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, address: str, keys: Mapping[str, str]) -> AsyncIterator["S3"]:
+    async def open(cls, address: str, keys: Mapping[str, str], deadlines: Deadlines = DEADLINES) -> AsyncIterator["S3"]:
         """`keys` by boto3's own names; without any, boto3 looks where it always does (profiles, instance roles).
 
         Fails: SettingError for an address or keys that cannot be used · Unavailable, saying why, when the bucket is
@@ -107,9 +117,9 @@ class S3:
         where = read_address(address)
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bucket")
         try:
-            client = await asyncio.get_running_loop().run_in_executor(threads, _connect, where, keys)
+            client = await asyncio.get_running_loop().run_in_executor(threads, _connect, where, keys, deadlines)
             try:
-                bucket = cls(client, where.name, threads)
+                bucket = cls(client, where.name, threads, deadlines.call)
                 # Not HeadBucket, whose answer has no room for the reason of a refusal.
                 await bucket._ask(client.list_objects_v2, MaxKeys=1)
                 yield bucket
@@ -183,7 +193,7 @@ class S3:
     async def _put(self, key: str, data: bytes, content_type: str, **condition: str) -> None:
         """Fails: Conflict when the condition does not hold."""
         request = {"Key": check_key(key), "ContentType": content_type, **condition}
-        await self._tried(lambda: self._call(_write, self._client, data, **request), CALL_SECONDS + len(data) / SLOWEST)
+        await self._tried(lambda: self._call(_write, self._client, data, **request), len(data) / SLOWEST)
 
     async def _find(self, key: str) -> Found | None:
         """The whole object, found to be intact."""
@@ -202,10 +212,10 @@ class S3:
     async def _ask(self, operation: Callable[..., T], *args: object, **request: object) -> T:
         return await self._tried(lambda: self._call(operation, *args, **request))
 
-    async def _tried(self, call: Callable[[], Awaitable[T]], seconds: float = CALL_SECONDS) -> T:
+    async def _tried(self, call: Callable[[], Awaitable[T]], more_seconds: float = 0.0) -> T:
         """Repeat what was not answered. Fails: Unavailable, after `TRIES` or when the time is over."""
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._seconds + more_seconds):
                 for tries in range(TRIES - 1):
                     try:
                         return await call()
@@ -236,7 +246,7 @@ class S3:
         return error
 
 
-def _connect(where: Address, keys: Mapping[str, str]) -> Any:
+def _connect(where: Address, keys: Mapping[str, str], deadlines: Deadlines) -> Any:
     """The client. Fails: SettingError."""
     if keys and not keys.keys() >= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}:
         raise SettingError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set both, or neither")
@@ -250,7 +260,9 @@ def _connect(where: Address, keys: Mapping[str, str]) -> Any:
     if known is None:
         raise SettingError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set for this BUCKET")
     with _configuring():
-        client: Any = session.client("s3", region_name=region, endpoint_url=where.endpoint, config=_config(where))
+        client: Any = session.client(
+            "s3", region_name=region, endpoint_url=where.endpoint, config=_config(where, deadlines)
+        )
     # R2 does not answer `Expect: 100-continue`, and boto3 would wait a second for it with each write.
     client.meta.events.unregister("before-call.s3", add_expect_header)
     return client
@@ -264,11 +276,11 @@ def _configuring() -> Iterator[None]:
         raise SettingError("BUCKET cannot be used with what boto3 finds in its own settings and profiles") from error
 
 
-def _config(where: Address) -> Config:
+def _config(where: Address, deadlines: Deadlines) -> Config:
     return Config(
         signature_version="s3v4",
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
+        connect_timeout=deadlines.connect,
+        read_timeout=deadlines.read,
         max_pool_connections=THREADS,
         retries={"total_max_attempts": 1, "mode": "standard"},
         proxies={},
@@ -322,8 +334,14 @@ def _read(client: Any, **request: object) -> Found:
     if not (etag := answer.get("ETag")):
         # An error that came as 200 looks like an object's bytes, but has no tag.
         raise _Damaged
-    told = {name.lower(): value for name, value in answer["Metadata"].items()}
-    return Found(data, etag, _size(answer.get("ContentRange"), data), told.get(DIGEST))
+    # A garbled header can take those after it along; only a second answer without a digest means that it has none.
+    digest = _digest(answer) or _digest(client.head_object(Bucket=request["Bucket"], Key=request["Key"]))
+    return Found(data, etag, _size(answer.get("ContentRange"), data), digest)
+
+
+def _digest(answer: dict[str, Any]) -> str | None:
+    """What the writer told of the whole object; None where another tool wrote it."""
+    return next((str(value) for name, value in answer["Metadata"].items() if name.lower() == DIGEST), None)
 
 
 def _size(span: str | None, data: bytes) -> int:
