@@ -246,7 +246,8 @@ def _decoded(content_type: str, raw: bytes) -> tuple[dict[str, Any], list[Part]]
         return json.loads(raw), []
     if mime != "multipart/form-data":
         return {}, []
-    found = MultipartParser(io.BytesIO(raw), options["boundary"], memory_limit=1 << 28)
+    # Parts stay in memory: one that was spooled to a file would have to be closed.
+    found = MultipartParser(io.BytesIO(raw), options["boundary"], memory_limit=1 << 28, spool_limit=1 << 28)
     parts = [Part(part.name, part.raw, part.filename, part.content_type) for part in found]
     return {part.name: part.data.decode() for part in parts if part.filename is None}, parts
 
