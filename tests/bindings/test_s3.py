@@ -479,6 +479,7 @@ async def test_over_tls_no_trailer_is_sent_either() -> None:
     (headers,) = ({name.lower(): value for name, value in each.items()} for each in sent)
     assert not {"x-amz-trailer", "content-encoding", "transfer-encoding", "expect"} & headers.keys()
     assert b"/auto/s3/" in headers["authorization"]
+    assert headers["x-amz-content-sha256"].decode() == hashlib.sha256(PICTURE).hexdigest()
 
 
 async def test_absence_is_told_as_such(watched: S3, counter: Counter) -> None:
