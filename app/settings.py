@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str
     vendor: Mapping[str, str]
     """The vendors' keys and addresses that are set, by environment name."""
+    s3_keys: Mapping[str, str]
+    """The keys of BUCKET on S3 that are set, by boto3's own names."""
     max_body: int
     max_image: int
     jobs_per_minute: int
@@ -71,15 +73,8 @@ VENDOR_NAMES = (
     "CLOUDFLARE_API_TOKEN",
     "CLOUDFLARE_BASE_URL",
 )
-SECRET_NAMES = (
-    "API_KEY",
-    "OPENAI_API_KEY",
-    "GEMINI_API_KEY",
-    "CLOUDFLARE_API_TOKEN",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-)
+S3_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+SECRET_NAMES = ("API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "CLOUDFLARE_API_TOKEN", *S3_NAMES)
 NAMES = (
     "PICASSO_HOME",
     "DB",
@@ -93,6 +88,7 @@ NAMES = (
     "PORT",
     "PUBLIC_URL",
     *VENDOR_NAMES,
+    *S3_NAMES,
     "MAX_BODY",
     "MAX_IMAGE",
     "JOBS_PER_MINUTE",
@@ -154,6 +150,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         port=port,
         public_url=get("PUBLIC_URL", f"http://{_bracketed(host)}:{port}", _url("http", "https")).rstrip("/"),
         vendor={name: values[name] for name in VENDOR_NAMES if name in values},
+        s3_keys={name: values[name] for name in S3_NAMES if name in values},
         max_body=get("MAX_BODY", str(1 << 20), _whole(1024, 1 << 30)),
         max_image=get("MAX_IMAGE", str(25 << 20), _whole(1024, 1 << 30)),
         jobs_per_minute=get("JOBS_PER_MINUTE", "600", _whole(1, 1_000_000)),

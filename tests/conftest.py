@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest_plugins = ["tests.postgres", "tests.valkey"]
+pytest_plugins = ["tests.postgres", "tests.valkey", "tests.s3"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -40,7 +40,7 @@ class Valkey:
                 *("--appendonly", "yes", "--save", "", "--logfile", self.directory / "valkey.log"),
                 *options,
             ],
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
         deadline = time.monotonic() + 15
         while ask(self.socket, "PING") != "+PONG":
@@ -61,7 +61,7 @@ class Valkey:
         os.kill(self.pid, signal.SIGCONT)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """On Linux, a server does not outlive tests that are killed."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1

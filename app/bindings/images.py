@@ -1,4 +1,5 @@
-"""IMAGES: a directory. Delivery images as they were put, and the variants that were asked of them."""
+"""IMAGES: a directory, with delivery images as they were put and the variants that were asked of them; or Cloudflare
+Images (`cloudflare.py`)."""
 
 import asyncio
 import contextlib
@@ -10,8 +11,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+import httpx
 import msgspec
 
+from app.bindings import cloudflare
+from app.bindings.cloudflare import CloudflareImages
 from app.bindings.files import ABSENT, Files, folder_of
 from app.settings import SettingError, Settings
 from tools import pixels
@@ -35,12 +39,31 @@ VARIANT_SECONDS = 30.0
 async def open_images(settings: Settings) -> AsyncIterator[Images]:
     """The delivery images that `IMAGES` names.
 
-    Fails: SettingError for an address that is not `file:///…`.
+    Fails: SettingError for an address that cannot be used.
     """
-    if not settings.images.startswith("file:///"):
-        raise SettingError("IMAGES must be file:///… in this version: cloudflare:// comes with Cloudflare Images")
-    async with LocalImages.open(folder_of(settings.images), settings.public_url) as images:
-        yield images
+    if settings.images.startswith("file:///"):
+        async with LocalImages.open(folder_of(settings.images), settings.public_url) as images:
+            yield images
+    else:
+        async with _cloudflare(settings) as hosted:
+            yield hosted
+
+
+@contextlib.asynccontextmanager
+async def _cloudflare(settings: Settings) -> AsyncIterator[CloudflareImages]:
+    account, account_hash = cloudflare.read_address(settings.images)
+    if (token := settings.vendor.get("CLOUDFLARE_API_TOKEN")) is None:
+        raise SettingError("CLOUDFLARE_API_TOKEN must be set for IMAGES=cloudflare://…")
+    api = settings.vendor.get("CLOUDFLARE_BASE_URL", cloudflare.API).rstrip("/")
+    deadlines = httpx.Timeout(cloudflare.CALL_SECONDS, connect=cloudflare.CONNECT_SECONDS)
+    async with httpx.AsyncClient(
+        base_url=f"{api}/accounts/{account}/images",
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=deadlines,
+        trust_env=False,
+        follow_redirects=False,
+    ) as http:
+        yield CloudflareImages(http, account_hash)
 
 
 class Rendition(msgspec.Struct, frozen=True):

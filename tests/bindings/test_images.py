@@ -139,10 +139,10 @@ async def test_a_deleted_image_is_gone_with_its_variants(local: LocalImages, tmp
 
 
 async def test_settings_choose_the_images(tmp_path: Path) -> None:
-    """`file:///` opens a folder; `cloudflare://` is refused by name."""
+    """`file:///` opens a folder; what is no such address is refused by name."""
     async with open_images(settings(tmp_path, PUBLIC_URL="https://picasso.test/")) as opened:
         assert await opened.put("a", MASTER, mime="image/webp") == "https://picasso.test/images/a/public"
         await opened.ping()
     with pytest.raises(SettingError, match=r"^IMAGES .*cloudflare"):
-        async with open_images(settings(tmp_path, IMAGES="cloudflare://account/hash")):
+        async with open_images(settings(tmp_path, IMAGES="file://host/folder")):
             pass
