@@ -92,7 +92,7 @@ def inspect(data: bytes) -> Facts:
 def delivery(data: bytes) -> bytes:
     """The image as it may be shown to anyone: WebP, upright, sRGB, alpha kept, no metadata, at most
     `DELIVERY_SIDES` long and `DELIVERY_BYTES` large."""
-    image = _clean(data, DELIVERY_SIDES[0])
+    image = clean(data, DELIVERY_SIDES[0])
     for side in DELIVERY_SIDES:
         image.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=2.0)
         encoded = _encoded(image, "webp", DELIVERY_QUALITY)
@@ -103,7 +103,7 @@ def delivery(data: bytes) -> bytes:
 
 def variant(data: bytes, wanted: Variant, encoding: Format) -> bytes:
     """The image scaled and cut as wanted, without metadata. JPEG has no alpha: it is laid on white."""
-    image = _clean(data, None)
+    image = clean(data, None)
     plan = layout(image.size, wanted)
     image = image.resize(plan.size, Resampling.LANCZOS, plan.box, reducing_gap=2.0)
     if plan.canvas is not None:
@@ -116,7 +116,7 @@ def variant(data: bytes, wanted: Variant, encoding: Format) -> bytes:
 
 def phash(data: bytes) -> str:
     """The 64-bit perceptual hash as 16 hex digits."""
-    flat = _on_white(_clean(data, None)).convert("L")
+    flat = _on_white(clean(data, None)).convert("L")
     # Loads numpy and scipy: 40 MiB that only the child shall carry, and not while it decodes.
     import imagehash
 
@@ -167,7 +167,7 @@ def _rejected(what: str) -> Invalid:
     return Invalid(f"the image {what}", code="image_rejected")
 
 
-def _clean(data: bytes, side: int | None) -> Image.Image:
+def clean(data: bytes, side: int | None) -> Image.Image:
     """RGB or RGBA in sRGB, upright, nothing beside the pixels; no longer than `side` when it is given."""
     pixels, _, orientation, profile = _read(data, side)
     if side is not None:
