@@ -180,9 +180,13 @@ def test_every_queue_has_a_bound(path: Path) -> None:
 
 @each_source
 def test_images_and_vendors_are_opened_through_their_doors(path: Path) -> None:
-    """Only tools/fetch.py and the listed clients make an HTTP client, so there is no second way out (F7)."""
+    """Only tools/fetch.py and the listed clients make an HTTP client, so there is no second way out (F7).
+
+    The client in adapters/gemini.py is the SDK's, which sends through `env.AI.http`.
+    """
     makers = {str(path.relative_to(ROOT)) for _ in (*calls(path, "AsyncClient"), *calls(path, "Client"))}
-    assert makers <= {"tools/fetch.py", "app/client.py", "app/bindings/ai.py", "app/bindings/images.py"}
+    doors = {"tools/fetch.py", "app/client.py", "app/bindings/ai.py", "app/bindings/images.py", "adapters/gemini.py"}
+    assert makers <= doors
 
 
 @each_source
