@@ -224,8 +224,6 @@ def _client(env: Env) -> "AsyncOpenAI":
         api_key=keys["OPENAI_API_KEY"],
         base_url=keys.get("OPENAI_BASE_URL", BASE_URL),
         max_retries=0,
-        # A connection that was kept may be dead, and a call over it uncertain for nothing.
-        default_headers={"Connection": "close"},
         # Typed for httpx2 alone, but it takes a client of httpx as well.
         http_client=cast(Any, env.AI.http),
     )

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from adapters.provider import ImageOp, InputImage
-from tools.catalog import AnySize, ImageModel, Unit, Units, image_models
+from tools.catalog import AnySize, ImageModel, Unit, Units, image_models, output_tokens
 from tools.errors import Invalid
 from tools.sizes import read_size
 
@@ -195,7 +195,7 @@ def _left_out(op: ImageOp, model: ImageModel, quality: str) -> Iterator[str]:
 def meter(op: ImageOp) -> tuple[Units, Units]:
     """Both empty when the tokens of the model's pictures are not published."""
     wanted = plan(op)
-    output, pictures = output_tokens(wanted), _picture_count(op, wanted)
+    output, pictures = _output_tokens(wanted), _picture_count(op, wanted)
     if output is None or (pictures and wanted.facts.image_tokens is None):
         return {}, {}
     most: dict[Unit, float] = {
@@ -216,31 +216,28 @@ def _picture_count(op: ImageOp, wanted: Plan) -> int:
     return 1 + references + (op.kind in ("inpaint", "outpaint"))
 
 
-def output_tokens(wanted: Plan) -> tuple[int, int] | None:
-    """The fewest and the most tokens of the picture, before previews.
+def _output_tokens(wanted: Plan) -> tuple[int, int] | None:
+    """The fewest and the most tokens of the picture, before previews; None where they are not published."""
+    if wanted.size is None:
+        return _any_output(wanted.model, wanted.quality)
+    exact = output_tokens(wanted.model, wanted.quality, text(wanted.size))
+    return None if exact is None else (exact, exact)
 
-    The table has them for some sizes. For others: tokens never grow faster than pixels, and a longer shape of as many
-    pixels never has more of them.
+
+def _any_output(model: ImageModel, quality: str) -> tuple[int, int] | None:
+    """The same for a picture that will take its shape from a start image that is not known yet.
+
+    Tokens never grow faster than pixels, and a longer shape of as many pixels never has more of them.
     """
-    tables = wanted.model.output_tokens
-    table = tables.get(wanted.quality, tables.get("any", {}))
-    if not table:
+    listed, free = _listed(model), model.any_size
+    counts = [count for size in listed if (count := output_tokens(model, quality, text(size))) is not None]
+    if len(counts) < len(listed):
         return None
-    if wanted.size and (exact := table.get(text(wanted.size))):
-        return exact, exact
-    known = [(_area(read_size(size)), tokens) for size, tokens in table.items()]
-    fewest, most, narrow = _span(wanted)
-    low = min(tokens * min(1.0, fewest / area) for area, tokens in known) * narrow
-    high = max(tokens * max(1.0, most / area) for area, tokens in known)
-    return math.floor(low), math.ceil(high)
-
-
-def _span(wanted: Plan) -> tuple[float, float, float]:
-    """The fewest and most pixels that may be asked for, and the shorter side over the longer one at least."""
-    if wanted.size:
-        return _area(wanted.size), _area(wanted.size), min(wanted.size) / max(wanted.size)
-    listed, free = _listed(wanted.model), wanted.model.any_size
     if free is None:
-        return min(map(_area, listed)), max(map(_area, listed)), 1.0
+        return min(counts), max(counts)
+    known = list(zip(map(_area, listed), counts, strict=True))
+    fewest, narrowest = free.fewest_pixels or 0, 1 / (free.widest_ratio or math.inf)
     # Sides are rounded: a little more than the largest listed size may come out.
-    return free.fewest_pixels or 0, 1.1 * max(map(_area, listed)), 1 / (free.widest_ratio or math.inf)
+    most = 1.1 * max(map(_area, listed))
+    low = min(count * min(1.0, fewest / area) for area, count in known) * narrowest
+    return math.floor(low), math.ceil(max(count * max(1.0, most / area) for area, count in known))

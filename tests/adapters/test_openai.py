@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from adapters import router
 from adapters.openai_images import adapter
-from adapters.openai_plan import nearest, output_tokens, plan
+from adapters.openai_plan import nearest, plan
 from adapters.provider import ImageOp, InputImage, ProviderResult
 from app.bindings.ai import open_ai
 from tests.adapters.pictures import as_input, mask, opened, plain
@@ -27,7 +27,8 @@ from tests.parts import settings
 from tests.pictures import encoded, textured
 from tests.vendors import openai as played
 from tests.wire import Answer, Fault, Received, Wire, picture
-from tools.catalog import Units, image_models
+from tools import prices
+from tools.catalog import image_models
 from tools.env import Env
 from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorError, VendorFailed
 from tools.rows import Kind
@@ -117,12 +118,6 @@ async def test_a_picture_is_made_from_words(tmp_path: Path) -> None:
     assert (result.request_id, result.adjustments) == (call.id, [])
     assert told.previews == [picture(0, 16), picture(1, 16)]
     assert told.fractions == sorted(told.fractions) and 0 < told.fractions[0] < told.fractions[-1] < 1
-
-
-async def test_no_connection_is_kept(tmp_path: Path) -> None:
-    """A connection that died while idle would make the next call uncertain: each call has its own."""
-    _, call, _ = await bought(tmp_path, asked())
-    assert call.headers["connection"] == "close"
 
 
 async def test_the_vendors_count_is_the_bill(tmp_path: Path) -> None:
@@ -447,60 +442,43 @@ def test_any_size_becomes_one_that_can_be_had(width: int, height: int) -> None:
 
 BILLED: tuple[dict[str, Any], ...] = (
     {"size": "1024x1024"},
-    {"size": "3840x1280", "quality": "high"},
+    {"size": "1920x640", "quality": "high", "prompt": "ø" * 300},
     {"references": (OTHER,) * 3},
 )
 
 
-def counted(op: ImageOp, call: Received) -> Units:
-    """What the vendor counted for a call, in the price table's units."""
-    body = call.body | {"partial_images": 2}
-    usage = played.used(call, body, 2)
-    return {
-        "text_input": usage["input_tokens_details"]["text_tokens"],
-        "image_input": usage["input_tokens_details"]["image_tokens"],
-        "image_output": usage["output_tokens_details"]["image_tokens"],
-        "text_output": usage["output_tokens_details"]["text_tokens"],
-    }
-
-
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_bill_lies_between_its_bounds(tmp_path: Path, kind: Kind) -> None:
-    """No unit is billed above or below what the meter named; without published tokens it names none."""
+    """What is billed lies between the bounds that were quoted, whether the start image was known then or not."""
     async with Wire() as wire, shop(tmp_path, wire.url) as env:
         for model in MODELS:
-            for fields in (
-                {"size": "1024x1024"},
-                {"size": "3840x1280", "quality": "high"},
-                {"references": (OTHER,) * 3},
-            ):
-                op = asked(kind, model=model.id, **fields)  # type: ignore[arg-type]
-                least, most = adapter.meter(op)
-                if not model.output_tokens.get(plan(op).quality):
-                    assert (least, most) == ({}, {})
-                    continue
-                await adapter.run(op, env, Told())
-                for unit, count in counted(op, wire.calls[-1]).items():
-                    assert least.get(unit, 0) <= count <= most.get(unit, 0), (model.id, unit)
+            for fields in BILLED:
+                op = asked(kind, model=model.id, **fields)
+                result = await adapter.run(op, env, Told())
+                bill = wire.calls[-1].bill * 1e6
+                for quoted in (op, msgspec.structs.replace(op, start_image=None, mask=None)):
+                    asking = prices.quote(env, "openai", model.id, *adapter.meter(quoted))
+                    assert asking.basis == "ceiling" or asking.low <= bill, (quoted.kind, model.id, fields)
+                    assert bill <= asking.high, (quoted.kind, model.id, fields)
+                charged = prices.charge(env, "openai", model.id, result.units, asking)
+                assert (charged.basis, charged.micros) == ("usage", pytest.approx(bill, abs=1))
 
 
-@given(st.integers(1, 8000), st.integers(1, 8000), st.sampled_from(["low", "medium", "high"]), st.booleans())
-def test_tokens_of_sizes_that_are_not_in_the_table_are_bounded(
-    width: int, height: int, quality: str, known: bool
-) -> None:
-    """From three published sizes the bounds of any other follow, also while the start image is not known yet."""
-    table = {
-        quality: {size: played.output_tokens("gpt-image-2", quality, size) for size in played.SIZES}
-        for quality in ("low", "medium", "high")
-    }
-    start = InputImage(b"", "image/png", width, height)
-    followed = plan(asked("edit", start_image=start, quality=quality))
-    assert followed.size is not None
-    published = msgspec.structs.replace(followed.model, output_tokens=table)
-    bounds = output_tokens(msgspec.structs.replace(followed, model=published, size=followed.size if known else None))
-    assert bounds is not None
-    made = played.output_tokens("gpt-image-2", quality, f"{followed.size[0]}x{followed.size[1]}")
-    assert bounds[0] <= made <= bounds[1]
+@pytest.mark.parametrize("kind", ["generate", "edit"])
+def test_what_is_not_published_is_not_guessed(kind: Kind) -> None:
+    """A model whose tokens are known is quoted by them; one of an unknown count is as good as unpriced."""
+    assert adapter.meter(asked(kind, model="gpt-image-2.6-flare", quality="low")) == ({}, {})
+    assert (adapter.meter(asked(kind, model="gpt-image-2.5-flare")) == ({}, {})) == (kind == "edit")
+    assert adapter.meter(asked(kind, size="1024x1024"))[0] == {"image_output": 1756}
+
+
+@given(st.integers(1, 8000), st.integers(1, 8000), st.sampled_from(["low", "medium", "high"]))
+def test_the_tokens_of_an_unknown_shape_are_bounded(width: int, height: int, quality: str) -> None:
+    """Before the start image is known, its picture's tokens lie between those of all that it may become."""
+    known = asked("edit", start_image=InputImage(b"", "image/png", width, height), quality=quality)
+    least, most = adapter.meter(msgspec.structs.replace(known, start_image=None))
+    exact, dearer = adapter.meter(known)
+    assert least["image_output"] <= exact["image_output"] < dearer["image_output"] <= most["image_output"]
 
 
 def test_upscaling_is_not_offered() -> None:

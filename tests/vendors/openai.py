@@ -20,11 +20,21 @@ from tests.wire import Answer, Part, Received, Reply, picture
 from tools.catalog import prices
 
 SPECIFICATION = json.loads(Path(__file__).with_name("openai_images.json").read_text(encoding="utf-8"))
-FREE_SIZE = ("gpt-image-2", "gpt-image-2.5-sunburst", "gpt-image-2.5-flare")
-MODELS = (*FREE_SIZE, "gpt-image-2.6-sunburst", "gpt-image-2.6-flare", "gpt-image-1.5", "gpt-image-1-mini")
+FACTORS = {
+    "gpt-image-2": {"low": 16, "medium": 48, "high": 96},
+    "gpt-image-2.5": {"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96},
+    "gpt-image-2.6": {"low": 28, "medium": 45, "high": 48, "xhigh": 64, "max": 96},
+}
+"""Patches along the longer side by quality, of the models that make any size."""
 SIZES = ("1024x1024", "1536x1024", "1024x1536")
-FACTORS = {"low": 16, "medium": 48, "high": 96, "xhigh": 128, "max": 160}
-TABLE = {"low": (272, 400, 408), "medium": (1056, 1568, 1584), "high": (4160, 6208, 6240)}
+TABLES = {
+    "gpt-image-1.5": {"low": (272, 400, 408), "medium": (1056, 1568, 1584), "high": (4160, 6208, 6240)},
+    "gpt-image-1-mini": {"low": (625, 750, 750), "medium": (1375, 1875, 1875), "high": (4500, 6500, 6500)},
+}
+FAMILY = {
+    **{model: model for model in ("gpt-image-2", *TABLES)},
+    **{f"{family}-{name}": family for family in ("gpt-image-2.5", "gpt-image-2.6") for name in ("flare", "sunburst")},
+}
 RATES = {"text_input": 5.0, "image_input": 8.0, "image_output": 30.0, "text_output": 10.0}
 """USD per million tokens, for models that the catalog has no price of."""
 ERRORS = {
@@ -158,11 +168,11 @@ def held_against(schema: str, body: dict[str, Any]) -> None:
 
 def check(body: dict[str, Any]) -> None:
     model, quality, fidelity = body.get("model", ""), body.get("quality", "auto"), body.get("input_fidelity")
-    if model not in MODELS:
+    if model not in FAMILY:
         raise Wrong(f"The model '{model}' does not exist.", "model_not_found")
     if len(body["prompt"]) > 32_000 or not body["prompt"]:
         raise Wrong("Invalid 'prompt'", "string_above_max_length")
-    if quality in ("standard", "hd") or (quality in ("xhigh", "max") and "2.5" not in model):
+    if quality != "auto" and quality not in {**FACTORS, **TABLES}[FAMILY[model]]:
         raise Wrong(f"Invalid value: '{quality}'.", "invalid_value")
     if {"response_format", "style"} & body.keys():
         raise Wrong("Unknown parameter", "unknown_parameter")
@@ -170,7 +180,7 @@ def check(body: dict[str, Any]) -> None:
         message = f"The model '{model}' does not support the 'input_fidelity' parameter."
         raise Wrong(message, "invalid_input_fidelity_model", "image_generation_user_error")
     size = body.get("size", "auto")
-    if size not in SIZES and not (model in FREE_SIZE and possible(size)):
+    if size not in SIZES and not (FAMILY[model] in FACTORS and possible(size)):
         raise Wrong(f"Invalid size '{size}'.", "invalid_value")
 
 
@@ -219,10 +229,10 @@ def used(call: Received, asked: dict[str, Any], partials: int) -> dict[str, Any]
 
 
 def output_tokens(model: str, quality: str, size: str) -> int:
-    if model not in FREE_SIZE:
-        return TABLE[quality][SIZES.index(size)]
+    if model in TABLES:
+        return TABLES[model][quality][SIZES.index(size)]
     width, height = map(int, size.split("x"))
-    factor = FACTORS[quality]
+    factor = FACTORS[FAMILY[model]][quality]
     across = math.floor(factor * min(width, height) / max(width, height) + 0.5)
     return math.ceil(factor * across * (2_000_000 + width * height) / 4_000_000)
 
