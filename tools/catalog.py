@@ -22,6 +22,7 @@ Unit = Literal[
     "first_megapixel",
     "next_megapixel",
     "input_megapixel",
+    "neuron",
     "text_input",
     "cached_text_input",
     "image_input",
