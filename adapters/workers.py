@@ -1,5 +1,6 @@
 """Cloudflare Workers AI over REST: `accounts/{id}/ai/run/{model}`. What it can do stands in `models.toml`."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -56,13 +57,14 @@ class Workers:
         answer = await _ask(env, drawn.model.id, body)
         data, mime = image_of(answer)
         await on_progress(0.95)
-        longest = drawn.facts.longest
+        longest, neurons = drawn.facts.longest, _neurons(answer.headers)
+        counted = units(drawn, [shrunk(image, longest) for image in drawn.images] if longest else [])
         return ProviderResult(
             data=data,
             mime=mime,
             provider_meta={"model": drawn.model.id, "width": drawn.size[0], "height": drawn.size[1]},
-            usage=_usage(answer.headers),
-            units=units(drawn, [shrunk(image, longest) for image in drawn.images] if longest else []),
+            usage={} if neurons is None else {"neurons": neurons},
+            units=counted if neurons is None else {"neuron": neurons},
             adjustments=drawn.notes,
             request_id=request_id(answer.headers),
         )
@@ -84,12 +86,13 @@ def _capability(model: ImageModel, kind: ImageOpKind) -> Capability:
     )
 
 
-def _usage(headers: Mapping[str, str]) -> dict[str, Any]:
-    """The neurons that the answer says it was billed for; some models say nothing."""
+def _neurons(headers: Mapping[str, str]) -> float | None:
+    """What the answer says it is billed for, the pictures that were sent among it; some models say nothing."""
     try:
-        return {"neurons": float(headers["cf-ai-neurons"])}
+        neurons = float(headers["cf-ai-neurons"])
     except (KeyError, ValueError):
-        return {}
+        return None
+    return neurons if 0 <= neurons < math.inf else None
 
 
 async def _body(drawn: Plan) -> dict[str, Any]:

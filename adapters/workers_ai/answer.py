@@ -14,7 +14,7 @@ CAPACITY, MODERATED = 3040, 3030
 TIMEOUTS = {3007, 3008}
 CLOSED = {3023, 3041, 5016, 5018, 5035}
 """The account may not use the model: blocked, private, licence not accepted, closed, not in its plan."""
-NOT_MODERATION = ("input is not valid", "missing required", "unexpected shape")
+NOT_MODERATION = ("input is not valid", "missing required")
 """Words of a 3030 that is about the form of the request: that code serves both."""
 SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 

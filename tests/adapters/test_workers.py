@@ -128,7 +128,7 @@ async def test_an_edit_sends_the_start_image_first_and_then_its_references(tmp_p
         "2 of the reference images not used: the model takes 4 pictures",
         "pictures are sent with at most 511 pixels a side, all that the model takes",
     ]
-    assert result.units["input_tile"] == pytest.approx((511 * 341 + 3 * 64 * 48) / 2**18)
+    assert call.bill == pytest.approx(0.000011 * (1248 * 832 * 26.05 + (511 * 341 + 3 * 64 * 48) * 5.37) / 2**18)
 
 
 @pytest.mark.parametrize("way", ["transparent", "white"])
@@ -156,6 +156,18 @@ async def test_outpainting_keeps_the_start_image_in_the_middle_and_paints_around
     assert sent["mask"].getpixel((100, 200)) == sent["mask"].getpixel((200, 95)) == 255
     assert sent["image"].crop((106, 100, 406, 300)).tobytes() == opened(START.data).convert("RGB").tobytes()
     assert (result.data, result.adjustments) == (call.sent, [])
+
+
+async def test_a_canvas_that_is_too_large_is_scaled_with_the_start_image_in_it(tmp_path: Path) -> None:
+    """The picture keeps its place and its share of the canvas, and both sizes are told."""
+    op = ImageOp(kind="outpaint", prompt=PROMPT, start_image=START, size="1200x800")
+    result, call = await made(tmp_path, op)
+    hole = arrays(call)["mask"].point(lambda value: 255 - value).getbbox()
+    assert hole == (384, 254, 640, 425)
+    assert result.adjustments == [
+        "size 1200x800 became 1024x680",
+        "the start image of 300x200 was scaled to 256x171 within it",
+    ]
 
 
 async def test_a_variation_may_be_asked_of_the_old_model_too(tmp_path: Path) -> None:
@@ -198,6 +210,7 @@ QUICK = {"VENDOR_SECONDS": "0.5"}
         pytest.param(Answer("quota"), VendorFailed, "quota", "provider_failed", id="quota"),
         pytest.param(Answer("error"), Unavailable, "outage", "unavailable", id="error"),
         pytest.param(Answer("error", status=503), Unavailable, "outage", "unavailable", id="503"),
+        pytest.param(Answer(status=502), Unavailable, "outage", "unavailable", id="502 around an image"),
     ],
 )
 async def test_each_misfortune_is_one_call_and_one_known_error(
@@ -221,9 +234,8 @@ async def test_each_misfortune_is_one_call_and_one_known_error(
         pytest.param(200, "3040 No more data centers", Unavailable, "outage", id="3040 as 200"),
         pytest.param(400, "3030 Input prompt contains NSFW content", Refused, "refused", id="3030"),
         pytest.param(200, "3030 Your output has been flagged", Refused, "refused", id="3030 as 200"),
-        pytest.param(
-            400, "3030 Model input is not valid: missing required input", VendorFailed, "invalid", id="3030 input"
-        ),
+        pytest.param(400, "3030 Model input is not valid: no `image`", VendorFailed, "invalid", id="3030 input"),
+        pytest.param(400, "3030 missing required input mask", VendorFailed, "invalid", id="3030 missing"),
         pytest.param(400, "3010 unexpected shape for input", VendorFailed, "invalid", id="3010"),
         pytest.param(400, "5007 No such model", VendorFailed, "invalid", id="5007"),
         pytest.param(400, "5004 Invalid data type", VendorFailed, "invalid", id="5004"),
@@ -237,6 +249,8 @@ async def test_each_misfortune_is_one_call_and_one_known_error(
         pytest.param(401, "10000 Authentication error", VendorFailed, "invalid", id="10000"),
         pytest.param(408, "3007 Request timeout", Uncertain, "outage", id="3007"),
         pytest.param(408, "3008 Request was aborted", Uncertain, "outage", id="3008"),
+        pytest.param(200, "3007 Request timeout", Uncertain, "outage", id="3007 as 200"),
+        pytest.param(408, "1 Request timeout", Uncertain, "outage", id="408"),
         pytest.param(200, "9999 something new", VendorFailed, "invalid", id="unknown as 200"),
     ],
 )
@@ -425,12 +439,25 @@ def test_a_quote_without_images_holds_whatever_they_will_be() -> None:
             assert f"{width}x{height}" in model.sizes
 
 
-async def test_the_units_of_a_result_are_the_vendors_bill(tmp_path: Path) -> None:
-    """What the ledger will charge by agrees with what the vendor counted, pictures sent among it."""
+@pytest.mark.parametrize("model", [model for model in GENERATE if model.wire["billed"] != ["step"]], ids=lambda m: m.id)
+async def test_what_a_result_is_charged_by_is_the_vendors_bill(tmp_path: Path, model: ImageModel) -> None:
+    """The neurons that the answer tells, else what the call asked for; and the meter had said the same before."""
+    op = msgspec.structs.replace(FOX, model=model.id)
+    result, call = await made(tmp_path, op)
+    told = model.id != PHOENIX
+    assert (result.units.keys() == {"neuron"}) is told and (result.usage != {}) is told
+    neurons = result.units["neuron"] if told else cost(result.units, {"tile": 530, "tile_step": 10})
+    assert neurons * 0.000011 == pytest.approx(call.bill, abs=0.000011 * 0.005)
+    assert told or result.units in adapter.meter(op)
+
+
+async def test_pictures_that_were_sent_are_in_the_charge(tmp_path: Path) -> None:
+    """A start image and a reference cost what the vendor counts, between the least and the most of the quote."""
     op = ImageOp(kind="edit", prompt=PROMPT, start_image=START, references=(START,), size="1920x1088")
     result, call = await made(tmp_path, op)
-    assert cost(result.units, {"tile": 0.000287, "input_tile": 0.000059}) == pytest.approx(call.bill)
-    assert result.usage["neurons"] == pytest.approx(call.bill / 0.000011, abs=0.01)
+    [quoted] = {cost(units, {"tile": 26.05, "input_tile": 5.37}) for units in adapter.meter(op)}
+    assert result.units == {"neuron": pytest.approx(quoted, abs=0.005)}
+    assert call.bill == pytest.approx(quoted * 0.000011)
 
 
 def test_every_kind_has_a_default_model_and_every_price_a_rate_for_what_is_metered() -> None:

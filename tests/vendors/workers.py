@@ -17,6 +17,9 @@ from PIL import Image, UnidentifiedImageError
 from tests.wire import Answer, Received, Reply, picture
 
 TILE, MEGAPIXEL = 512 * 512, 1024 * 1024
+NEURON_USD = 0.011 / 1000
+SILENT = "@cf/leonardo/phoenix-1.0"
+"""Its answers do not say how many neurons they are."""
 FAULTS = {
     "refuse": (
         400,
@@ -61,6 +64,7 @@ class Asked:
 
 Range = tuple[int, int]
 Bill = Callable[[Asked], float]
+"""In neurons."""
 
 
 class Text(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -178,23 +182,23 @@ def _tiled(tile: float, step: float) -> Bill:
 SIZED = frozenset({"prompt", "width", "height", "seed", "guidance"})
 MODELS: dict[str, Json | Multipart] = {
     "@cf/black-forest-labs/flux-2-klein-4b": Multipart(
-        4, False, lambda asked: asked.tiles * 0.000287 + asked.input_pixels / TILE * 0.000059
+        4, False, lambda asked: asked.tiles * 26.05 + asked.input_pixels / TILE * 5.37
     ),
     "@cf/black-forest-labs/flux-2-klein-9b": Multipart(
-        4, False, lambda asked: 0.015 + 0.002 * (max(0.0, asked.megapixels - 1) + asked.input_pixels / MEGAPIXEL)
+        4, False, lambda asked: 1363.64 + 181.82 * (max(0.0, asked.megapixels - 1) + asked.input_pixels / MEGAPIXEL)
     ),
     "@cf/black-forest-labs/flux-2-dev": Multipart(
-        50, True, lambda asked: asked.steps * (asked.tiles * 0.00041 + asked.input_pixels / TILE * 0.00021)
+        50, True, lambda asked: asked.steps * (asked.tiles * 37.5 + asked.input_pixels / TILE * 18.75)
     ),
     "@cf/black-forest-labs/flux-1-schnell": Json(
-        frozenset({"prompt", "steps"}), "JPEG", None, 1024, (0, 2048), (4, 8), _tiled(0.0000528, 0.0001056), prompt=2048
+        frozenset({"prompt", "steps"}), "JPEG", None, 1024, (0, 2048), (4, 8), _tiled(4.8, 9.6), prompt=2048
     ),
     "@cf/leonardo/lucid-origin": Json(
-        SIZED | {"steps", "num_steps"}, "JPEG", None, 1120, (0, 2500), (15, 40), _tiled(0.006996, 0.000132)
+        SIZED | {"steps", "num_steps"}, "JPEG", None, 1120, (0, 2500), (15, 40), _tiled(636, 12)
     ),
     "@cf/leonardo/phoenix-1.0": Json(
         SIZED | {"num_steps", "negative_prompt"}, "JPEG", "image/jpeg", 1024, (0, 2048), (25, 50),
-        _tiled(0.00583, 0.00011),
+        _tiled(530, 10),
     ),
     "@cf/stabilityai/stable-diffusion-xl-base-1.0": _diffusion(),
     "@cf/bytedance/stable-diffusion-xl-lightning": _diffusion(format="JPEG"),
@@ -229,10 +233,10 @@ class WorkersAI:
             asked = model.read(call)
         except Wrong as error:
             return Reply(_refusal(error.code, str(error)), 400, headers)
-        call.bill = model.bill(asked)
-        # Of the models that answer with bare bytes, none says its neurons.
-        if model.raw is None:
-            headers["cf-ai-neurons"] = f"{call.bill / 0.000011:.2f}"
+        neurons = model.bill(asked)
+        call.bill = neurons * NEURON_USD
+        if not call.path.endswith(SILENT):
+            headers["cf-ai-neurons"] = f"{neurons:.2f}"
         return _made(call, answer, model, headers)
 
 
