@@ -23,8 +23,11 @@ PRICE = """
 [[model]]
 provider = "{provider}"
 id = "{id}"
-price = [{{ effective = 2026-01-01, checked = 2026-01-01, source = "this test",
-            rates = {{ text_input = {read}, text_output = {written} }} }}]
+[[model.price]]
+effective = 2026-01-01
+checked = 2026-01-01
+source = "this test"
+rates = {{ text_input = {read}, text_output = {written} }}
 """
 JUDGE = Errand(purpose="judge", subject="item-1")
 ROWS = "SELECT * FROM model_calls ORDER BY subject, number"
