@@ -23,7 +23,7 @@ from adapters.provider import (
     ProviderResult,
     Providers,
 )
-from tools import prices
+from tools import ai, prices
 from tools.env import Env
 from tools.errors import Invalid, PicassoError, Uncertain, VendorFailed
 from tools.jobs import Place
@@ -105,7 +105,7 @@ def describe(env: Env) -> list[ProviderInfo]:
 def spread(env: Env, request: JobRequest, known: Providers | None = None) -> list[Place]:
     """Who paints what: `variants` items per entry of `providers`, numbered over the provider, seeded one after another.
 
-    Without a seed one is drawn here, once; the items keep it.
+    Without a seed one is drawn here, once, for the models that take one; the items keep it.
     Fails: Invalid (422) naming what is allowed: unknown or unconfigured provider, kind or model it does not
     serve, images that the kind needs, and under `strict` every adjustment.
     """
@@ -121,7 +121,8 @@ def spread(env: Env, request: JobRequest, known: Providers | None = None) -> lis
         for _ in range(request.variants):
             index = numbered.get(adapter.id, 0)
             numbered[adapter.id] = index + 1
-            places.append(Place(adapter.id, model, index, base + index))
+            seed = base + index if request.seed is not None or takes_seed(adapter, request.kind, model) else None
+            places.append(Place(adapter.id, model, index, seed))
     if request.strict:
         ops = [(place.provider, build_op(request, place.model, place.seed, request.prompt)) for place in places]
         check_strict(known, ops)
@@ -144,14 +145,33 @@ def plan(env: Env, request: JobRequest, known: Providers | None = None) -> Plan:
     """
     known = providers() if known is None else known
     places, others = spread(env, request, known), stand_ins(env, request, known)
-    quotes = [_most(env, known, request, place, others) for place in places]
+    quotes = _with_models(env, request, places, others, [_most(env, known, request, p, others) for p in places])
     held = [msgspec.structs.replace(p, reserved_micros=q.high) for p, q in zip(places, quotes, strict=True)]
     return Plan(held, quotes, JobMetadata(fallback=others))
 
 
+def takes_seed(adapter: ProviderAdapter, kind: ImageOpKind, model: str) -> bool:
+    """Whether the same seed gives the same picture there."""
+    return any(c.seed for c in adapter.capabilities() if c.kind == kind and c.model == model)
+
+
+def _with_models(
+    env: Env, request: JobRequest, places: Sequence[Place], others: Sequence[Painter], images: Sequence[Quote]
+) -> list[Quote]:
+    """The quotes with what models cost: a judge per image, and with the first image of each provider the refinement
+    of its prompt, that of the stand-ins with the very first."""
+    judged, refined = ai.quote(env, "judge", request.prompt), ai.quote(env, "refine", request.prompt)
+    quotes, met = [], set[str]()
+    for place, image in zip(places, images, strict=True):
+        new = {place.provider, *(painter.provider for painter in others)} - met
+        met |= new
+        quotes.append(prices.total([image, judged, *[refined] * len(new)]))
+    return quotes
+
+
 def _most(env: Env, known: Providers, request: JobRequest, place: Place, others: Sequence[Painter]) -> Quote:
     own, *instead = [
-        quote(env, known[painter.provider], build_op(request, painter.model, place.seed, request.prompt))
+        quote(env, known[painter.provider], build_op(request, painter.model, request.seed, request.prompt))
         for painter in (Painter(place.provider, place.model), *others)
     ]
     return msgspec.structs.replace(own, high=max(q.high for q in (own, *instead)))

@@ -8,7 +8,8 @@ import msgspec
 from adapters import router
 from adapters.provider import Capability
 from tools import catalog
-from tools.env import Env
+from tools.env import Env, Lane
+from tools.errors import Unavailable
 from tools.prices import price_of, version
 from tools.rows import Kind
 
@@ -40,7 +41,8 @@ class PricedCapability(Capability, frozen=True, kw_only=True):
 
 
 class Offer(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """A provider of images: `missing` are the variables to set before it can be used."""
+    """A provider of images: `missing` are the variables to set before it can be used. `lanes` say how its latest calls
+    fared by model and kind; those that nobody used of late are not listed, and null means that nobody can tell now."""
 
     id: str
     configured: bool
@@ -48,6 +50,7 @@ class Offer(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     missing: list[str]
     free: bool
     capabilities: list[PricedCapability]
+    lanes: list[Lane] | None
 
 
 class ImageModelCard(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -94,14 +97,18 @@ class ModelFamily(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     chat: list[ChatModelCard]
 
 
-def offers(env: Env) -> list[Offer]:
+async def offers(env: Env) -> list[Offer]:
     """All providers of images, configured or not, by name, with what holds for each of their models today."""
-    return [_offer(env, info) for info in router.describe(env)]
+    try:
+        lanes = await env.PICASSO_WORKFLOW.lanes()
+    except Unavailable:
+        lanes = None
+    return [_offer(env, info, None if lanes is None else lanes.get(info.id, [])) for info in router.describe(env)]
 
 
-def _offer(env: Env, info: router.ProviderInfo) -> Offer:
+def _offer(env: Env, info: router.ProviderInfo, lanes: list[Lane] | None) -> Offer:
     capabilities = [_priced(env, info.id, capability) for capability in info.capabilities]
-    return Offer(**{**msgspec.structs.asdict(info), "capabilities": capabilities})
+    return Offer(**{**msgspec.structs.asdict(info), "capabilities": capabilities, "lanes": lanes})
 
 
 def _priced(env: Env, provider: str, capability: Capability) -> PricedCapability:

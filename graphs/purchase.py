@@ -13,7 +13,7 @@ from typing import Literal
 
 from adapters import router
 from adapters.provider import ImageOp, InputImage, OnProgress, ProviderResult
-from tools import images, ledger, prices, r2
+from tools import catalog, images, ledger, prices, r2
 from tools.env import Env
 from tools.errors import Invalid, NotFound, PicassoError, Refused, TooLarge, Unavailable, Uncertain, VendorError
 from tools.events import Instead
@@ -340,15 +340,24 @@ def teller(env: Env, run: Run, item: Item, attempt: Attempt) -> OnProgress:
 async def _op(env: Env, job: Job, item: Item, painter: Painter) -> ImageOp:
     inputs = job.inputs or Inputs()
     references = [await _input(env, stored) for stored in inputs.references]
+    # A seed that was drawn for one painter is nothing that another could be said to drop.
+    drawn = job.request.seed is None and painter != Painter(item.provider, item.model)
     return router.build_op(
         job.request,
         painter.model,
-        item.seed,
-        job.metadata.refined_prompt.get(painter.provider, job.prompt),
+        None if drawn else item.seed,
+        prompt_for(job, painter),
         start=await _input(env, inputs.start),
         mask=await _input(env, inputs.mask),
         references=[image for image in references if image],
     )
+
+
+def prompt_for(job: Job, painter: Painter) -> str:
+    """The refined prompt; the person's own words alone where the model has no room for the guidance after them."""
+    refined = job.metadata.refined_prompt.get(painter.provider, job.prompt)
+    room = catalog.prompt_room(painter.provider, painter.model)
+    return refined if room is None or len(refined) <= room else job.prompt
 
 
 async def _input(env: Env, stored: StoredImage | None) -> InputImage | None:

@@ -24,6 +24,7 @@ FINAL_STATUS = frozenset({401, 403, 404})
 """Answers that another way of asking will not change: the key or the model is wrong."""
 
 CALLS = "SELECT * FROM model_calls WHERE purpose = :purpose AND subject = :subject ORDER BY number"
+JOB_CALLS = "SELECT * FROM model_calls WHERE job_id = :job_id ORDER BY created_at, purpose, subject, number"
 BEGIN = """
 INSERT INTO model_calls (id, purpose, subject, number, project_id, job_id, item_id, provider, model, state,
                          quote_micros, price_version, created_at)
@@ -189,6 +190,11 @@ def error_of(call: ModelCall) -> VendorError:
 async def made(env: Env, errand: Errand) -> list[ModelCall]:
     """The errand's calls so far, oldest first."""
     return await env.DB.all(CALLS, ModelCall, purpose=errand.purpose, subject=errand.subject)
+
+
+async def of_job(env: Env, job_id: str) -> list[ModelCall]:
+    """All calls that were made for a job, oldest first."""
+    return await env.DB.all(JOB_CALLS, ModelCall, job_id=job_id)
 
 
 @step("calls.begin")

@@ -65,7 +65,7 @@ class Place(msgspec.Struct, frozen=True):
     provider: str
     model: str
     variant_index: int
-    seed: int
+    seed: int | None
     reserved_micros: int = 0
 
 

@@ -7,7 +7,7 @@ costs more or less than that by a float's error. A model without a price is `unp
 
 import datetime
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Literal
 
@@ -82,6 +82,15 @@ def quote(env: Env, provider: str, model: str, least: Units, most: Units) -> Quo
 def rounded(low: Fraction, high: Fraction) -> tuple[int, int]:
     """Whole micro-USD, outwards."""
     return math.floor(low), math.ceil(high)
+
+
+def total(parts: Sequence[Quote]) -> Quote:
+    """Several calls as one quote, labelled by the first; one without a price makes it a `ceiling`."""
+    first, *_ = parts
+    basis: Basis = "ceiling" if any(part.basis == "ceiling" for part in parts) else first.basis
+    if basis == "free" and any(part.high for part in parts):
+        basis = "estimate"
+    return Quote(sum(part.low for part in parts), sum(part.high for part in parts), first.version, basis)
 
 
 def charge(env: Env, provider: str, model: str, used: Units, quoted: Quote) -> Charge:

@@ -99,7 +99,7 @@ async def show_metrics(env: NamedDependency[Env], metrics: NamedDependency[Metri
 @get("/api/providers", opt={"access": "read"}, tags=["service"])
 async def list_providers(env: NamedDependency[Env]) -> Page[Offer]:
     """Every provider: whether it is configured, what each of its models can do, and what that costs today."""
-    return Page(offers(env), None)
+    return Page(await offers(env), None)
 
 
 @get("/api/models", opt={"access": "read"}, tags=["service"])

@@ -1,6 +1,7 @@
 """Jobs: submit, look, cancel, and try one item again."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -15,7 +16,8 @@ from app.schemas import LINE, PROSE, Body, Cursor, Limit
 from app.security import limit_jobs
 from app.settings import Settings
 from graphs import prompts
-from tools import db, jobs, money
+from tools import calls, db, jobs, money
+from tools.calls import ModelCall
 from tools.env import Env
 from tools.errors import Conflict, Invalid, NotFound
 from tools.jobs import Place, Submission
@@ -145,6 +147,28 @@ class AttemptView(msgspec.Struct, frozen=True, rename="camel"):
     settled_at: int | None
 
 
+class ModelCallView(msgspec.Struct, frozen=True, rename="camel"):
+    """A call to a chat or vision model that was made for the job: to refine its prompt or to judge an item's image."""
+
+    purpose: str
+    item_id: str | None
+    number: int
+    provider: str
+    model: str
+    state: str
+    billed: bool
+    failure: str | None
+    provider_code: str | None
+    provider_status: int | None
+    request_id: str | None
+    usage: dict[str, Any] | None
+    cost_usd: float | None
+    cost_basis: str | None
+    price_version: str | None
+    created_at: int
+    settled_at: int | None
+
+
 class ItemView(msgspec.Struct, frozen=True, rename="camel"):
     item_id: str
     provider: str
@@ -187,6 +211,7 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     request: JobRequest
     metadata: Any
     items: list[ItemView]
+    model_calls: list[ModelCallView]
     cost: Cost
 
 
@@ -430,6 +455,7 @@ async def _accept(env: Env, submission: Submission) -> Response[Accepted]:
 
 async def _view(env: Env, job: Job) -> JobView:
     items, ledger = await jobs.items(env.DB, job.id), await jobs.attempts(env, job.id)
+    asked = await calls.of_job(env, job.id)
     return JobView(
         job_id=job.id,
         project_id=job.project_id,
@@ -445,11 +471,12 @@ async def _view(env: Env, job: Job) -> JobView:
         request=job.request,
         metadata=job.metadata,
         items=[item_view(item, [call for call in ledger if call.item_id == item.id]) for item in items],
-        cost=cost_of(ledger),
+        model_calls=[model_call_view(call) for call in asked],
+        cost=cost_of([*ledger, *asked]),
     )
 
 
-def item_view(item: Item, calls: list[Attempt]) -> ItemView:
+def item_view(item: Item, made: list[Attempt]) -> ItemView:
     return ItemView(
         item_id=item.id,
         provider=item.provider,
@@ -464,7 +491,7 @@ def item_view(item: Item, calls: list[Attempt]) -> ItemView:
         duplicate_of=item.duplicate_of,
         error=item.error,
         original_r2_key=item.original_r2_key,
-        attempts=[attempt_view(call) for call in calls],
+        attempts=[attempt_view(call) for call in made],
     )
 
 
@@ -489,13 +516,35 @@ def attempt_view(call: Attempt) -> AttemptView:
     )
 
 
-def cost_of(calls: list[Attempt]) -> Cost:
+def model_call_view(call: ModelCall) -> ModelCallView:
+    return ModelCallView(
+        purpose=call.purpose,
+        item_id=call.item_id,
+        number=call.number,
+        provider=call.provider,
+        model=call.model,
+        state=call.state,
+        billed=bool(call.billed),
+        failure=call.failure,
+        provider_code=call.provider_code,
+        provider_status=call.provider_status,
+        request_id=call.request_id,
+        usage=call.usage,
+        cost_usd=None if call.cost_micros is None else call.cost_micros / 1e6,
+        cost_basis=call.cost_basis,
+        price_version=call.price_version,
+        created_at=call.created_at,
+        settled_at=call.settled_at,
+    )
+
+
+def cost_of(made: Sequence[Attempt | ModelCall]) -> Cost:
     """The sum of the billed calls, and how sure it is."""
     return Cost(
         currency="USD",
-        total=sum(call.cost_micros or 0 for call in calls) / 1e6,
-        estimated=sum(call.cost_basis == "estimate" for call in calls),
-        unpriced=sum(call.cost_basis == "ceiling" for call in calls),
+        total=sum(call.cost_micros or 0 for call in made) / 1e6,
+        estimated=sum(call.cost_basis == "estimate" for call in made),
+        unpriced=sum(call.cost_basis == "ceiling" for call in made),
     )
 
 

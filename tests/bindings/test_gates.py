@@ -531,9 +531,9 @@ async def test_the_only_process_waits_for_no_dead_one(tmp_path: Path, redis_url:
     await redis_client.zadd(PLACES, {f"dead{n}": 9e12 for n in range(4)})
     await redis_client.zadd("gates", {"toy": 1.0})
     server = RedisServer(redis_url, redis_client)
-    async with open_workflow(settings(tmp_path), server) as workflow, asyncio.timeout(5):
-        async with workflow.turn("toy", LANE) as place:
-            place.report("answered")
+    opened = open_workflow(settings(tmp_path), server)
+    async with opened as workflow, asyncio.timeout(5), workflow.turn("toy", LANE) as place:
+        place.report("answered")
 
 
 async def test_a_clock_that_jumps_steals_no_place(redis_url: str, redis_client: Redis) -> None:
