@@ -360,14 +360,12 @@ async def test_a_key_that_is_not_accepted_is_said(tmp_path: Path) -> None:
 
 async def test_a_faulty_request_is_no_refusal(tmp_path: Path) -> None:
     """A 4xx about our request, even of the type that also names refusals, is our fault."""
-    faulty = InputImage(encoded(textured(), "PNG"), "image/png", 96, 64)
+    ended = await failed(tmp_path, Answer("refuse"), vendor=played.OpenAI(refusal="invalid_image_file"))
+    assert (type(ended), ended.failure, ended.provider_code) == (VendorFailed, "invalid", "invalid_image_file")
     async with Wire() as wire, shop(tmp_path, wire.url) as env:
-        wire.scripts["openai"].append(Answer("refuse", status=404))
-        with pytest.raises(Refused):
-            await adapter.run(asked(), env, Told())
-        with pytest.raises(VendorFailed) as ended:
-            await adapter.run(asked("edit", prompt="", start_image=faulty), env, Told())
-    assert (ended.value.failure, ended.value.provider_status) == ("invalid", 400)
+        with pytest.raises(VendorFailed) as refused:
+            await adapter.run(asked(prompt=""), env, Told())
+    assert (refused.value.failure, refused.value.provider_status) == ("invalid", 400)
 
 
 async def test_nothing_is_logged_that_nobody_may_see(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -38,7 +38,6 @@ FAMILY = {
 RATES = {"text_input": 5.0, "image_input": 8.0, "image_output": 30.0, "text_output": 10.0}
 """USD per million tokens, for models that the catalog has no price of."""
 ERRORS = {
-    "refuse": (400, "image_generation_user_error", "moderation_blocked"),
     "rate": (429, "requests", "rate_limit_exceeded"),
     "quota": (429, "insufficient_quota", "insufficient_quota"),
     "error": (500, "server_error", "server_error"),
@@ -56,7 +55,8 @@ class Wrong(Exception):
 @dataclass
 class OpenAI:
     """`streams`: whether it does what `stream` asks. `breaks`: the code of an error after the first preview.
-    `partials`: previews it sends at most. `says`: what its answers claim of the picture, instead of what was asked."""
+    `partials`: previews it sends at most. `says`: what its answers claim of the picture, instead of what was
+    asked. `refusal`: the code of its no."""
 
     name: str = "openai"
     prefix: str = "/openai/v1"
@@ -64,12 +64,17 @@ class OpenAI:
     breaks: str | None = None
     partials: int = 3
     says: dict[str, str] = field(default_factory=dict)
+    refusal: str = "moderation_blocked"
 
     def reply(self, call: Received, answer: Answer) -> Reply:
         if call.headers.get("authorization", "").removeprefix("Bearer ") in ("", "wrong"):
             return error(401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided: wrong.")
         if call.path not in ("/images/generations", "/images/edits"):
             return error(404, "invalid_request_error", None, f"Invalid URL (POST {call.path})")
+        if answer.fault == "refuse":
+            return error(
+                400, "image_generation_user_error", self.refusal, f"{call.body.get('prompt')}: said by the vendor"
+            )
         if answer.fault in ERRORS:
             return error(*ERRORS[answer.fault], f"{call.body.get('prompt')}: said by the vendor")
         try:
