@@ -14,7 +14,7 @@ from langgraph.runtime import RunControl
 from app.settings import Settings
 from graphs import orchestrator
 from graphs.runs import config_for, thread_of
-from tools import actor_emit, jobs, ledger, r2, views
+from tools import actor_emit, calls, jobs, ledger, r2, views
 from tools.env import Env
 from tools.errors import LeaseLost, PicassoError
 from tools.ledger import Run
@@ -161,9 +161,10 @@ async def _end(duties: list[asyncio.Task[None]], runner: JobRunner) -> list[Exce
 async def resubmit(env: Env) -> None:
     """Ask again for every open job that nobody holds: what a crash lost between commit and queue, or Redis forgot.
 
-    Calls of ended jobs that a dead worker left in flight are settled.
+    Calls of ended jobs that a dead worker left in flight are settled, and old ones to models.
     """
     await ledger.close_lost(env)
+    await calls.lose_old(env)
     for job_id in await ledger.open_jobs(env):
         await env.PICASSO_WORKFLOW.enqueue(job_id)
 

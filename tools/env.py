@@ -121,7 +121,11 @@ class AI(Protocol):
         ...
 
     def chat_model(self, name: str) -> "BaseChatModel":
-        """The model `provider:model` behind LangChain's interface; Invalid names what is configured."""
+        """The model `provider:model` behind LangChain's interface; Invalid says what it lacks.
+
+        Its call is one HTTP request and fails as a VendorError. Of an answer, `response_metadata` tells the vendor's
+        `request_id`, and `refused`, why it would not answer, or None.
+        """
         ...
 
 

@@ -10,6 +10,7 @@ import httpx
 
 from app.settings import SettingError, Settings
 from tools.ai import BUILTIN, OUTPUT_TOKENS
+from tools.catalog import catalog
 from tools.errors import Invalid
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "workers": ("CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_API_TOKEN"),
 }
 """What must be set before a vendor's models can be used."""
+BLIND = frozenset(f"{model.provider}:{model.id}" for model in catalog().chat if not model.vision)
+"""Chat models that are known to read nothing but text."""
 OPENAI_URL = "https://api.openai.com/v1"
 GEMINI_URL = "https://generativelanguage.googleapis.com"
 CLOUDFLARE_URL = "https://api.cloudflare.com/client/v4"
@@ -111,7 +114,8 @@ class Models:
 async def open_ai(settings: Settings) -> AsyncIterator[Models]:
     """The models and the vendors' HTTP client, closed at the end. The default models are loaded here.
 
-    Fails: SettingError naming the variable, when a default model is of no known vendor or its key is missing.
+    Fails: SettingError naming the variable, when a default model is of no known vendor, its key is missing, or the
+    judge's is known not to see.
     """
     chosen = {
         "DEFAULT_MODEL_REASONING": settings.default_model_reasoning,
@@ -120,6 +124,8 @@ async def open_ai(settings: Settings) -> AsyncIterator[Models]:
     for setting, name in chosen.items():
         if name != BUILTIN and (reason := unusable(name, settings.vendor)):
             raise SettingError(f"{setting} is {name}: {reason}")
+    if settings.default_model_vision in BLIND:
+        raise SettingError(f"DEFAULT_MODEL_VISION is {settings.default_model_vision}: it cannot be shown images")
     deadlines = httpx.Timeout(settings.vendor_seconds, connect=CONNECT_SECONDS)
     async with contextlib.AsyncExitStack() as stack:
         http = httpx.AsyncClient(timeout=deadlines, limits=LIMITS, trust_env=False, follow_redirects=False)

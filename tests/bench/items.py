@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "guests"))
 
 from app import worker
 from app.bindings import open_env
-from graphs.judge import sight_of
+from graphs.judge import errand_of, sight_of
 from graphs.orchestrator import progression_of
 from tests.guests.still_vendor import painted
 from tests.parts import settings
@@ -96,7 +96,8 @@ async def item_of(env: Env, run: Run, job: Job, item: Item) -> None:
     item, [attempt] = await ledger.item(env, item.id), await ledger.attempts(env, item.id)
     row = progression_of(job, item, attempt, progression_id, url)
     await ledger.deliver(env, run, item, row)
-    await ledger.conclude(env, run, item.id, await ai.see(env, "builtin", sight_of(job, row)), "ok")
+    verdict = await ai.see(env, "builtin", sight_of(job, row), errand_of(run, job, item))
+    await ledger.conclude(env, run, item.id, verdict, "ok")
 
 
 async def measured(env: Env, work: Callable[[Env, int], Awaitable[None]], first: int) -> tuple[float, float]:

@@ -58,6 +58,15 @@ async def test_a_default_model_that_cannot_be_used_stops_the_start(
             raise AssertionError("opened")
 
 
+async def test_a_judge_that_cannot_see_stops_the_start(tmp_path: Path) -> None:
+    """A model that is known to read text alone would fail at each image."""
+    blind = {"DEFAULT_MODEL_VISION": "@cf/meta/llama-3.3-70b-instruct-fp8-fast"}
+    keys = {"CLOUDFLARE_ACCOUNT_ID": "a", "CLOUDFLARE_API_TOKEN": "k"}
+    with pytest.raises(SettingError, match=r"^DEFAULT_MODEL_VISION is \S+: it cannot be shown images$"):
+        async with open_ai(settings(tmp_path, **keys, **blind)):
+            raise AssertionError("opened")
+
+
 @pytest.mark.parametrize("name", ["DEFAULT_MODEL_REASONING", "DEFAULT_MODEL_VISION"])
 def test_a_vendor_that_nobody_knows_is_refused_by_name(tmp_path: Path, name: str) -> None:
     """An unknown word before the colon is no model at all."""

@@ -1,4 +1,4 @@
-"""Prompts by rule."""
+"""Prompts, by rule and with a model's guidance."""
 
 import json
 import re
@@ -6,9 +6,14 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from langchain_core.runnables import RunnableLambda
 
-from graphs.prompts import merge_suggestion, refine
-from tools.rows import Kind, Tip
+from graphs.prompts import guide, is_only_guidance, merge_suggestion, refine
+from graphs.runs import config_for
+from tests.talks import MODELS, VENDORS, rows, working_with
+from tests.wire import Answer, Fault, Wire
+from tests.works import Work
+from tools.rows import JobMetadata, Kind, Tip
 from tools.wording import read_wording
 
 SEED = Path("seed/knowledge_base.sql")
@@ -65,3 +70,86 @@ def test_a_suggestion_is_merged_once() -> None:
     assert merged == "a poster\n\nLet red carry the image."
     assert merge_suggestion(merged, "Let red carry the image.") == merged
     assert merge_suggestion("a poster", "") == "a poster"
+
+
+TIPS = """
+INSERT INTO knowledge_base (key, value)
+VALUES ('openai.light', '{"tip": "Name the light."}'), ('gemini.lens', '{"tip": "Name one 35 mm lens."}')
+"""
+PROMPT = 'exactly 3 red boats, no dogs, with the words "Tide 7"'
+each_family = pytest.mark.parametrize("family", MODELS)
+
+
+async def set_tips(work: Work) -> None:
+    await work.env.DB.run("DELETE FROM knowledge_base")
+    await work.env.DB.run(TIPS)
+
+
+async def guided(work: Work, *providers: str) -> JobMetadata:
+    """What `guide` decides, in a node of a run of the job."""
+
+    async def node(_: str) -> JobMetadata:
+        return await guide(work.env, work.job, providers)
+
+    metadata: JobMetadata = await RunnableLambda(node).ainvoke("", config_for(work.job))
+    return metadata
+
+
+@each_family
+async def test_a_model_guides_each_provider_after_the_users_words(tmp_path: Path, family: str) -> None:
+    """Asked for all providers at once, each with its own tips; the user's words stay verbatim and in front."""
+    environ = {"DEFAULT_MODEL_REASONING": MODELS[family]}
+    async with Wire(delay=0.2) as wire, working_with(tmp_path, wire, PROMPT, **environ) as work:
+        await set_tips(work)
+        metadata = await guided(work, "openai", "gemini")
+        said = f"{PROMPT}\n\nGuidance: Let soft light fall from the side."
+        assert metadata.refined_prompt == {"openai": said, "gemini": said}
+        assert metadata.applied_tips["gemini"] == [Tip("gemini.lens", "Name one 35 mm lens.")]
+        assert wire.most_in_flight[VENDORS[family]] == 2
+        assert sorted("35 mm" in call.raw.decode() for call in wire.calls) == [False, True]
+        assert await guided(work, "openai", "gemini") == metadata
+        ledger = await rows(work.env)
+        assert sorted(row.subject for row in ledger) == [f"{work.job.id}:gemini", f"{work.job.id}:openai"]
+        assert {(row.purpose, row.state, row.job_id) for row in ledger} == {("refine", "succeeded", work.job.id)}
+        assert len(wire.calls) == 2
+
+
+FAULTS: tuple[Fault, ...] = ("hang", "drop", "wrong_mime", "empty", "refuse", "rate", "quota", "error")
+
+
+@each_family
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_without_an_answer_the_rule_refines(tmp_path: Path, family: str, fault: Fault) -> None:
+    """Whatever happens to the model, the prompt is the one that the tips make, and no call is left open (J7, O8)."""
+    environ = {"DEFAULT_MODEL_REASONING": MODELS[family], "VENDOR_SECONDS": "0.4"}
+    async with Wire() as wire, working_with(tmp_path, wire, PROMPT, **environ) as work:
+        await set_tips(work)
+        retry_after = "30" if fault == "rate" else "0"
+        wire.scripts[VENDORS[family]].extend(Answer(fault, retry_after=retry_after) for _ in range(3))
+        metadata = await guided(work, "openai")
+        assert metadata.refined_prompt["openai"] == f"{PROMPT}\n\nGuidance: Name the light."
+        ledger = await rows(work.env)
+        assert len(ledger) == len(wire.calls) <= 2
+        assert all(row.settled_at is not None for row in ledger)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("Let the red hulls glow in evening light.", True),
+        ("Keep the lettering “Tide 7” crisp on all 3 boats.", True),
+        ("Show 4 boats.", False),
+        ("Paint the hulls blue.", False),
+        ('Letter it "Sold".', False),
+        ("Add dogs on deck.", False),
+        ("Soft light. " * 60, False),
+    ],
+)
+async def test_guidance_brings_in_no_constraint_of_its_own(tmp_path: Path, said: str, kept: bool) -> None:
+    """No number, colour or quoted text that nobody asked for, nothing excluded, and not at length: else the rule."""
+    assert is_only_guidance(PROMPT, None, [], " ".join(said.split())) is kept
+    async with Wire() as wire, working_with(tmp_path, wire, PROMPT, DEFAULT_MODEL_REASONING=MODELS["openai"]) as work:
+        await set_tips(work)
+        wire.scripts["openai_chat"].append(Answer(text=said))
+        refined = (await guided(work, "sketch")).refined_prompt["sketch"]
+        assert refined == (f"{PROMPT}\n\nGuidance: {said}" if kept else PROMPT)
