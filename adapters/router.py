@@ -23,7 +23,7 @@ from adapters.provider import (
     ProviderResult,
     Providers,
 )
-from tools import ai, prices
+from tools import ai, catalog, prices
 from tools.env import Env
 from tools.errors import Invalid, PicassoError, Uncertain, VendorFailed
 from tools.jobs import Place
@@ -36,6 +36,10 @@ log = logging.getLogger("picasso.router")
 
 GROUP = "picasso.adapters"
 """Entry points of this group name modules of other packages that hold an `adapter`."""
+GUIDANCE_CHARS = 1500
+"""What refining adds to a person's words at most."""
+UNSEEN = InputImage(b"", "image/png", 1024, 1024)
+"""Stands for an image that is not fetched yet, where they are only counted."""
 SEEDS = 1 << 30
 """Seeds are drawn below this, so that every vendor's 32-bit integer holds them and their variants."""
 
@@ -171,10 +175,26 @@ def _with_models(
 
 def _most(env: Env, known: Providers, request: JobRequest, place: Place, others: Sequence[Painter]) -> Quote:
     own, *instead = [
-        quote(env, known[painter.provider], build_op(request, painter.model, request.seed, request.prompt))
+        quote(env, known[painter.provider], expected_op(request, painter))
         for painter in (Painter(place.provider, place.model), *others)
     ]
     return msgspec.structs.replace(own, high=max(q.high for q in (own, *instead)))
+
+
+def expected_op(request: JobRequest, painter: Painter) -> ImageOp:
+    """The op as far as money is concerned, before anything is fetched: as many images and, at most, as many words."""
+    words = f"{request.prompt}\n\n{request.negative_prompt or ''}"
+    room = catalog.prompt_room(painter.provider, painter.model)
+    guided = words.ljust(len(words) + GUIDANCE_CHARS, "x")[:room] if room is None or len(words) <= room else words
+    return build_op(
+        request,
+        painter.model,
+        request.seed,
+        guided,
+        start=UNSEEN if request.start_image_url else None,
+        mask=UNSEEN if request.mask_image_url else None,
+        references=[UNSEEN for _ in request.reference_image_urls],
+    )
 
 
 def quote(env: Env, adapter: ProviderAdapter, op: ImageOp) -> Quote:

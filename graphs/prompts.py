@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 
+from adapters.router import GUIDANCE_CHARS
 from graphs.runs import run_of
 from tools import ai, db
 from tools.ai import BUILTIN, REFINE_SECONDS
@@ -29,6 +30,8 @@ all what it excludes.
 
 Answer with these sentences alone, in the language of the request."""
 MOST_GUIDANCE = 600
+RULE_CHARS = 100
+"""Of GUIDANCE_CHARS, what the words around the tips take at most."""
 QUOTED = re.compile(r"[\"“”„«»]([^\"“”„«»]{1,200})[\"“”„«»]")
 NUMBER = re.compile(r"\d+")
 
@@ -44,13 +47,24 @@ _KIND_RULES: dict[Kind, str] = {
 
 async def guide(env: Env, job: Job, providers: Sequence[str]) -> JobMetadata:
     """The tips and the refined prompt of each provider that may paint for the job."""
-    tips = {provider: await db.get_tips(env, provider, job.kind) for provider in providers}
+    tips = {provider: fitting(await db.get_tips(env, provider, job.kind)) for provider in providers}
     try:
         async with asyncio.TaskGroup() as group:
             refined = {name: group.create_task(_refined(env, job, name, known)) for name, known in tips.items()}
     except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None
     return JobMetadata(applied_tips=tips, refined_prompt={name: task.result() for name, task in refined.items()})
+
+
+def fitting(tips: Sequence[Tip]) -> list[Tip]:
+    """The first tips that together leave room for the rest of what refining adds: quotes count on it."""
+    room, kept = GUIDANCE_CHARS - RULE_CHARS, list[Tip]()
+    for tip in tips:
+        room -= len(tip.tip) + 1
+        if room < 0:
+            break
+        kept.append(tip)
+    return kept
 
 
 async def _refined(env: Env, job: Job, provider: str, tips: Sequence[Tip]) -> str:

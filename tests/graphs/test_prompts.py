@@ -4,11 +4,13 @@ import json
 import re
 import sqlite3
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from langchain_core.runnables import RunnableLambda
 
-from graphs.prompts import guide, is_only_guidance, merge_suggestion, refine
+from adapters.router import GUIDANCE_CHARS
+from graphs.prompts import fitting, guide, is_only_guidance, merge_suggestion, refine
 from graphs.runs import config_for
 from tests.talks import MODELS, VENDORS, rows, working_with
 from tests.wire import Answer, Fault, Wire
@@ -153,3 +155,12 @@ async def test_guidance_brings_in_no_constraint_of_its_own(tmp_path: Path, said:
         wire.scripts["openai_chat"].append(Answer(text=said))
         refined = (await guided(work, "sketch")).refined_prompt["sketch"]
         assert refined == (f"{PROMPT}\n\nGuidance: {said}" if kept else PROMPT)
+
+
+def test_refining_adds_no_more_than_quotes_count_on() -> None:
+    """However long the tips: the prompt grows by GUIDANCE_CHARS at most, and what does not fit is not said applied."""
+    for kind in get_args(Kind):
+        tips = fitting([Tip(f"toy.{n}", "x" * 333) for n in range(9)])
+        assert 3 <= len(tips) < 9
+        grown = len(refine("a cat", tips, kind, "dogs")) - len("a cat" + "\n\n" + "dogs")
+        assert grown <= GUIDANCE_CHARS
