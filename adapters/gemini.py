@@ -4,7 +4,6 @@ Gemini draws from words and pictures in one prompt; it knows no mask, no strengt
 """
 
 import asyncio
-import importlib
 import math
 import ssl
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from tools.framing import extend, shrink
 
 if TYPE_CHECKING:
     from google.genai import Client
-    from google.genai.types import GenerateContentConfig
+    from google.genai.types import Content, GenerateContentConfig
 
 BASE_URL = "https://generativelanguage.googleapis.com"
 IMAGE_BYTES, REQUEST_BYTES = 7_000_000, 14_000_000
@@ -50,6 +49,14 @@ class Shown(NamedTuple):
 
     data: bytes
     mime: str
+
+
+class Request(NamedTuple):
+    """A call in the SDK's terms."""
+
+    client: "Client"
+    contents: "Content"
+    config: "GenerateContentConfig"
 
 
 class Gemini:
@@ -190,17 +197,13 @@ async def _ask(env: Env, model: ImageModel, shape: Shape, words: str, pictures: 
 
     Fails: what `failure_of` and `lost` say, and VendorFailed when the answer is none of Gemini's.
     """
-    # It takes half a second, the first time.
-    await asyncio.to_thread(importlib.import_module, "google.genai")
+    # The first time it loads the SDK, which takes a second.
+    request = await asyncio.to_thread(_request, env, model, shape, words, pictures)
     from google.genai.errors import APIError
-    from google.genai.types import Content, Part
 
-    client = _client(env)
-    parts = [Part.from_text(text=words), *(Part.from_bytes(data=p.data, mime_type=p.mime) for p in pictures)]
-    contents = Content(role="user", parts=parts)
     try:
-        answer = await client.aio.models.generate_content(
-            model=model.id, contents=contents, config=_config(model, shape)
+        answer = await request.client.aio.models.generate_content(
+            model=model.id, contents=request.contents, config=request.config
         )
     except APIError as error:
         raise failure_of(error) from error
@@ -210,9 +213,16 @@ async def _ask(env: Env, model: ImageModel, shape: Shape, words: str, pictures: 
     except httpx.HTTPError as error:
         raise lost(error, "Gemini") from error
     finally:
-        client.close()
+        request.client.close()
     http = answer.sdk_http_response
     return read_answer((http and http.body) or "", (http and http.headers) or {})
+
+
+def _request(env: Env, model: ImageModel, shape: Shape, words: str, pictures: Sequence[Shown]) -> Request:
+    from google.genai.types import Content, Part
+
+    parts = [Part.from_text(text=words), *(Part.from_bytes(data=p.data, mime_type=p.mime) for p in pictures)]
+    return Request(_client(env), Content(role="user", parts=parts), _config(model, shape))
 
 
 def _client(env: Env) -> "Client":
@@ -228,7 +238,7 @@ def _client(env: Env) -> "Client":
         # connection that was never made is told from an answer that never came.
         timeout=math.ceil(env.settings.vendor_seconds * 990),
         httpx_async_client=env.AI.http,
-        client_args={"verify": nobody},
+        client_args={"verify": nobody, "trust_env": False},
         async_client_args={"ssl": nobody},
     )
     return Client(vertexai=False, api_key=env.AI.keys["GEMINI_API_KEY"], http_options=options)

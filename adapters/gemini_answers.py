@@ -142,7 +142,7 @@ def picture_of(answer: Answer) -> Picture:
     signals: dict[str, Any] = {"provider_status": 200, "request_id": answer.response_id}
     try:
         # Both alphabets of base64 are in use on this API.
-        data = base64.b64decode(found[-1].translate({ord("-"): "+", ord("_"): "/"}), validate=True)
+        data = base64.b64decode(found[-1].replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError) as error:
         raise VendorFailed("Gemini's picture could not be read", failure="invalid", **signals) from error
     mime = next((mime for mime, magic in MAGIC.items() if magic.match(data)), None)
