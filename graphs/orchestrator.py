@@ -9,6 +9,7 @@ subgraph starts over and passes by what its rows say is done, which costs a few 
 """
 
 import asyncio
+import contextlib
 from typing import Any, Literal, TypedDict
 
 import msgspec
@@ -71,7 +72,11 @@ async def prepare(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
         return {"open": [], "passes": 0}
     await ledger.start_items(env, run, items, "refine")
     providers = list(dict.fromkeys(item.provider for item in items))
-    guided = await prompts.guide(env, job, [*providers, *(painter.provider for painter in job.metadata.fallback)])
+    async with contextlib.AsyncExitStack() as stack:
+        for item in items:
+            await stack.enter_async_context(ticking(env, run, item.id))
+        others = [painter.provider for painter in job.metadata.fallback]
+        guided = await prompts.guide(env, job, list(dict.fromkeys([*providers, *others])))
     await ledger.plan(env, run, msgspec.structs.replace(guided, fallback=job.metadata.fallback), inputs)
     return {"open": [item.id for item in items], "passes": 0}
 

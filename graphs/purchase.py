@@ -20,12 +20,14 @@ from tools.events import Instead
 from tools.ledger import Arrival, Planned, Run, Settlement
 from tools.prices import Quote
 from tools.rows import Attempt, Inputs, Item, ItemStatus, Job, Painter, StoredImage, derived_id, now_ms
-from tools.step import patiently
+from tools.step import bound, patiently
 
 MAX_CALLS = 4
 """Calls to one painter for one item."""
 MAX_CRASHES = 20
 FIRST_BACKOFF_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 120.0
+MOST_BYTES = 100 << 20
+"""MAX_IMAGE is for what people send; what was bought is taken even where a vendor's PNG is larger."""
 PREVIEW_SECONDS = 1.0
 """A preview is shown when this long has passed since the call began or the one before: quick pictures need none."""
 AGAIN = frozenset({"outage", "rate"})
@@ -161,7 +163,8 @@ async def buy(env: Env, run: Run, job: Job, item_id: str) -> Attempt | None:
                 await ledger.fail_item(env, run, item_id, status, code, message, provider_status)
             case Call() as call:
                 await _wait(call)
-                await _call(env, run, job, item, call)
+                with bound(provider=call.painter.provider, model=call.painter.model):
+                    await _call(env, run, job, item, call)
     return None
 
 
@@ -301,7 +304,7 @@ def _failure(error: VendorError) -> Settlement:
 async def _take_in(env: Env, run: Run, attempt: Attempt, key: str, data: bytes) -> None:
     """Look at bytes that are already kept, and settle the attempt by whether they are an image."""
     try:
-        seen = await images.inspect(env, data)
+        seen = await images.inspect(env, data, most=max(MOST_BYTES, env.settings.max_image))
     except (Invalid, TooLarge, Unavailable) as error:
         if isinstance(error, Unavailable) and error.code != "image_child":
             raise

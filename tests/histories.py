@@ -68,6 +68,11 @@ async def read_postgres(url: str) -> Left:
     return left
 
 
+def log_lines(log: Path) -> list[dict[str, Any]]:
+    """The JSON lines that a server wrote."""
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+
+
 def violations(left: Left) -> list[str]:
     """Everything that must hold of ended jobs, whatever was killed on the way."""
     return [*one_terminal(left), *gapless(left), *monotone(left), *rows_match(left), *ledger_sane(left)]

@@ -47,7 +47,7 @@ def talkative(home: Path, wire: Wire, **environ: str) -> Settings:
     )
     given = {
         "OPENAI_API_KEY": "k-openai",
-        "OPENAI_BASE_URL": f"{wire.url}/chat/openai/v1",
+        "OPENAI_BASE_URL": f"{wire.url}/openai/v1",
         "GEMINI_API_KEY": "k-gemini",
         "GOOGLE_GEMINI_BASE_URL": f"{wire.url}/chat/gemini",
         "CLOUDFLARE_ACCOUNT_ID": "ACCOUNT",

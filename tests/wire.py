@@ -182,7 +182,11 @@ class Wire:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         raw = await _read_body(reader, headers)
         url = urlsplit(target)
-        vendor = next((v for v in self._vendors.values() if url.path.startswith(v.prefix)), None)
+        vendor = max(
+            (v for v in self._vendors.values() if url.path.startswith(v.prefix)),
+            key=lambda v: len(v.prefix),
+            default=None,
+        )
         if vendor is None:
             await _write(writer, Reply(b"nobody lives here", 404, mime="text/plain"), "none")
             return

@@ -15,13 +15,15 @@ DELIVERY_SECONDS = 60.0
 
 
 @step("images.inspect")
-async def inspect(env: Env, data: bytes) -> Facts:
+async def inspect(env: Env, data: bytes, *, most: int | None = None) -> Facts:
     """Decode the image and tell its SHA-256, media type, upright width and height, and size.
 
+    `most` is its largest size in bytes, MAX_IMAGE unless told.
     Fails: TooLarge (`image_too_large`) · Invalid (`image_rejected`) naming what is wrong with it.
     """
-    if len(data) > env.settings.max_image:
-        raise TooLarge(f"an image may have at most {env.settings.max_image:,} bytes", code="image_too_large")
+    cap = most or env.settings.max_image
+    if len(data) > cap:
+        raise TooLarge(f"an image may have at most {cap:,} bytes", code="image_too_large")
     return await _work(pixels.inspect, data)
 
 

@@ -128,12 +128,23 @@ async def open_ai(settings: Settings) -> AsyncIterator[Models]:
         raise SettingError(f"DEFAULT_MODEL_VISION is {settings.default_model_vision}: it cannot be shown images")
     deadlines = httpx.Timeout(settings.vendor_seconds, connect=CONNECT_SECONDS)
     async with contextlib.AsyncExitStack() as stack:
-        http = httpx.AsyncClient(timeout=deadlines, limits=LIMITS, trust_env=False, follow_redirects=False)
+        http = httpx.AsyncClient(
+            timeout=deadlines,
+            limits=LIMITS,
+            trust_env=False,
+            follow_redirects=False,
+            event_hooks={"request": [_connect_soon]},
+        )
         models = Models(settings, await stack.enter_async_context(http), stack)
         for name in {*chosen.values()} - {BUILTIN}:
             # Seconds of imports, in which the loop goes on.
             await asyncio.to_thread(models.chat_model, name)
         yield models
+
+
+async def _connect_soon(request: httpx.Request) -> None:
+    """An SDK's own deadline for the whole call is no reason to wait as long for a connection."""
+    request.extensions["timeout"]["connect"] = CONNECT_SECONDS
 
 
 def thinks_less(model: "BaseChatModel") -> bool:

@@ -21,7 +21,7 @@ ERRORS: dict[str, tuple[int, dict[str, Any]]] = {
 
 class OpenAIChat:
     name = "openai_chat"
-    prefix = "/chat/openai/v1"
+    prefix = "/openai/v1/chat"
     rates = RATES
 
     def reply(self, call: Received, answer: Answer) -> Reply:
