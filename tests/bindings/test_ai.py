@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -153,6 +154,33 @@ async def test_a_key_that_is_not_accepted_is_said_so(tmp_path: Path) -> None:
         with pytest.raises(VendorFailed, match="did not accept our key") as raised:
             await models.chat_model(MODELS["openai"]).ainvoke("Which light?")
         assert (raised.value.provider_status, raised.value.provider_code) == (401, "invalid_api_key")
+
+
+OPENAI_SAYS = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Yes."}, "finish_reason": "stop"}]}
+GEMINI_SAYS = {"candidates": [{"content": {"role": "model", "parts": [{"text": "Yes."}]}, "finishReason": "STOP"}]}
+
+
+@pytest.mark.parametrize(("family", "says"), [("openai", OPENAI_SAYS), ("gemini", GEMINI_SAYS)])
+async def test_no_connection_is_used_twice(tmp_path: Path, family: str, says: dict[str, object]) -> None:
+    """A server that would keep it open gets a new one for each call: none can have died of age."""
+    body, opened = json.dumps(says).encode(), 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]))
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
+                writer.write(b"content-length: %d\r\n\r\n%s" % (len(body), body))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        names = {"OPENAI_BASE_URL": url, "GOOGLE_GEMINI_BASE_URL": url}
+        async with played(tmp_path, **names) as (_, models):
+            for _ in range(3):
+                assert (await models.chat_model(MODELS[family]).ainvoke("Light?")).text == "Yes."
+        assert opened == 3
 
 
 REDIRECTED = """

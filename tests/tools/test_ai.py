@@ -22,6 +22,7 @@ from tools.env import Env
 from tools.errors import Invalid, NotFound, Refused, Unavailable, Uncertain, VendorError, VendorFailed
 from tools.prices import FREE
 from tools.rows import Verdict
+from tools.verdicts import SCHEMA
 
 each_family = pytest.mark.parametrize("family", MODELS)
 SIGHT = Sight(prompt="a red boat", kind="generate", image_key="image")
@@ -126,6 +127,8 @@ async def test_a_server_is_asked_as_it_can_be(tmp_path: Path, family: str, suffi
         assert [row.state for row in ledger] == ["failed"] * (len(asked) - 1) + ["succeeded"]
         assert [(row.cost_micros, row.billed) for row in ledger[:-1]] == [(0, 0)] * (len(asked) - 1)
         assert {row.provider_status for row in ledger[:-1]} == {400}
+        # LangChain writes into a schema that it turns into a tool; the next question's must not show it.
+        assert set(SCHEMA) == {"title", "description", "type", "properties", "required", "additionalProperties"}
 
 
 async def test_a_server_that_ignores_the_schema_is_understood(tmp_path: Path) -> None:
