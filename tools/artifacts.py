@@ -251,3 +251,8 @@ def _published(env: Env, artifact: ArtifactRow) -> ArtifactEvent:
 def public_url(env: Env, artifact: ArtifactRow) -> str:
     """The public link of an artifact; it answers once a version is published."""
     return f"{env.settings.public_url}/public/artifact/{artifact.public_slug}"
+
+
+def file_url(env: Env, artifact: ArtifactRow, name: str) -> str:
+    """The public link of a file beside the index of the published version."""
+    return f"{public_url(env, artifact)}/files/{name}"
