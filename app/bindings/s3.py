@@ -50,8 +50,9 @@ REFUSED = frozenset(
     {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "Unauthorized"}
 )
 SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
-FAILURES = (BotoCoreError, ClientError, ResponseParserError, OSError, ValueError, LookupError)
-"""What boto3 raises when an answer does not come or is none; the last two where a part of it is garbled."""
+GARBLED = (ResponseParserError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+FAILURES = (BotoCoreError, ClientError, OSError, *GARBLED)
+"""What boto3 raises when an answer does not come, or stumbles over when a part of it is garbled."""
 
 
 class Deadlines(msgspec.Struct, frozen=True):
@@ -287,7 +288,7 @@ def _config(where: Address, deadlines: Deadlines) -> Config:
         # R2 refuses the checksum trailers that are the default. The signature holds the SHA-256 of what is written.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": "path" if where.endpoint else "auto", "payload_signing_enabled": True},
+        s3={"addressing_style": "path" if where.endpoint else "auto"},
     )
 
 
