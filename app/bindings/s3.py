@@ -49,6 +49,8 @@ REPEATABLE = frozenset({"bucket_unavailable", "bucket_damaged"})
 REFUSED = frozenset(
     {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "Unauthorized"}
 )
+PASSING = frozenset({"400", "BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown", "XAmzContentSHA256Mismatch"})
+"""What is said of a request under a status that blames it, though the next one may go well. Of HEAD only `400` comes."""
 SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
 GARBLED = (ResponseParserError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 FAILURES = (BotoCoreError, ClientError, OSError, *GARBLED)
@@ -387,6 +389,8 @@ def _answered(code: str, status: int) -> PicassoError:
         return Unavailable("the bucket does not accept our key", code="bucket_refused", failure="invalid", **told)
     if status == 507:
         return Unavailable("the bucket is full", code="bucket_full", **told)
+    if code == "NotImplemented" or (400 <= status < 500 and status not in (408, 416, 429) and code not in PASSING):
+        return Unavailable("the bucket rejects our requests; the log says why", code="bucket_rejected", **told)
     return Unavailable("the bucket did not take the request", code="bucket_unavailable", **told)
 
 
