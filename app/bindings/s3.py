@@ -49,9 +49,12 @@ REPEATABLE = frozenset({"bucket_unavailable", "bucket_damaged"})
 REFUSED = frozenset(
     {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "Unauthorized"}
 )
+PASSING = frozenset({"400", "BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown", "XAmzContentSHA256Mismatch"})
+"""What is said of a request under a status that blames it, though the next one may go well. Of HEAD only `400` comes."""
 SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
-FAILURES = (BotoCoreError, ClientError, ResponseParserError, OSError, ValueError, LookupError)
-"""What boto3 raises when an answer does not come or is none; the last two where a part of it is garbled."""
+GARBLED = (ResponseParserError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+FAILURES = (BotoCoreError, ClientError, OSError, *GARBLED)
+"""What boto3 raises when an answer does not come, or stumbles over when a part of it is garbled."""
 
 
 class Deadlines(msgspec.Struct, frozen=True):
@@ -287,7 +290,7 @@ def _config(where: Address, deadlines: Deadlines) -> Config:
         # R2 refuses the checksum trailers that are the default. The signature holds the SHA-256 of what is written.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": "path" if where.endpoint else "auto", "payload_signing_enabled": True},
+        s3={"addressing_style": "path" if where.endpoint else "auto"},
     )
 
 
@@ -386,6 +389,8 @@ def _answered(code: str, status: int) -> PicassoError:
         return Unavailable("the bucket does not accept our key", code="bucket_refused", failure="invalid", **told)
     if status == 507:
         return Unavailable("the bucket is full", code="bucket_full", **told)
+    if code == "NotImplemented" or (400 <= status < 500 and status not in (408, 416, 429) and code not in PASSING):
+        return Unavailable("the bucket rejects our requests; the log says why", code="bucket_rejected", **told)
     return Unavailable("the bucket did not take the request", code="bucket_unavailable", **told)
 
 

@@ -2,6 +2,7 @@
 `test_bucket.py`, for every implementation alike."""
 
 import asyncio
+import gc
 import hashlib
 import logging
 import os
@@ -114,6 +115,10 @@ def stored_files(server: S3Server, name: str) -> list[bytes]:
     return [path.read_bytes() for path in (server.folder / name).rglob("*") if path.is_file()]
 
 
+leaky = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+"""boto3 leaves an answer whose head it cannot read to the garbage collection, which closes it."""
+
+
 def damage(file: Path, data: bytes) -> None:
     """As a bad disk would: not a new version of the object, which rclone would take its time for."""
     written = file.stat()
@@ -121,27 +126,34 @@ def damage(file: Path, data: bytes) -> None:
     os.utime(file, ns=(written.st_atime_ns, written.st_mtime_ns))
 
 
+async def ends_of(*calls: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Their answers, and the types of their errors."""
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    return [type(end) if isinstance(end, BaseException) else end for end in ends]
+
+
+@leaky
 async def test_a_flipped_bit_is_noticed(far: S3, proxy: FaultProxy, rounds: int) -> None:
     """However answers are garbled, what is handed on is what was stored, or nothing is (S2)."""
     data = PICTURE[:20_000]
     await put(far, data=data)
     proxy.be(Faults(flip=0.6))
-    ends: list[object] = []
-    for _ in range(rounds * 10):
-        reads = [read(far) for _ in range(5) for read in (CALLS["get"], streamed)]
-        ends += await asyncio.gather(*reads, return_exceptions=True)
-    assert {type(end) for end in ends} == {bytes, Unavailable}
-    assert {end for end in ends if isinstance(end, bytes)} == {data}
+    ends = set[Any]()
+    for _ in range(rounds * 6):
+        ends |= set(await ends_of(*(read(far) for _ in range(5) for read in (CALLS["get"], streamed))))
+    assert ends == {data, Unavailable}
+    gc.collect()
 
 
+@leaky
 async def test_garbled_answers_are_trouble_and_nothing_else(far: S3, proxy: FaultProxy, rounds: int) -> None:
     """Whatever bit of whatever answer flips, a call ends well or with an error of ours (S2)."""
     await put(far, data=b"small")
     proxy.be(Faults(flip=1.0))
-    for _ in range(rounds * 5):
-        calls = [call(far) for call in (*CALLS.values(), lambda bucket: bucket.ping())]
-        for end in await asyncio.gather(*calls, return_exceptions=True):
-            assert not isinstance(end, BaseException) or isinstance(end, PicassoError), repr(end)
+    for _ in range(rounds * 3):
+        ends = await ends_of(*(call(far) for call in CALLS.values()), far.ping())
+        assert all(issubclass(end, PicassoError) for end in ends if isinstance(end, type)), ends
+    gc.collect()
 
 
 async def test_an_answer_that_is_cut_off_is_never_an_object(far: S3, proxy: FaultProxy) -> None:
@@ -259,6 +271,8 @@ async def test_trouble_that_stays_is_told_after_a_few_tries(watched: S3, counter
         (403, "RequestTimeTooSkewed", "bucket_clock"),
         (404, "NoSuchBucket", "bucket_missing"),
         (507, "InsufficientStorage", "bucket_full"),
+        (400, "AuthorizationHeaderMalformed", "bucket_rejected"),
+        (501, "NotImplemented", "bucket_rejected"),
     ],
 )
 async def test_what_an_operator_must_mend_is_said_once(
