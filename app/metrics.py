@@ -64,9 +64,8 @@ class Metrics(logging.Handler):
         """
         found = await census.count(env)
         self._rows.clear()
-        for table, groups in (("jobs", found.jobs), ("items", found.items), ("attempts", found.attempts)):
-            for status, n in groups.items():
-                self._rows.labels(table, status).set(n)
+        for group in found.rows:
+            self._rows.labels(group.kind, group.name).set(group.n)
         self._silence.set(found.silence_ms / 1000)
         self._queued.set(await env.PICASSO_QUEUE.depth())
         self._dead.set(await env.PICASSO_QUEUE.dead_depth())

@@ -1,14 +1,19 @@
 """How much of everything there is, for the metrics page."""
 
+from typing import Literal
+
 import msgspec
 
 from tools.env import Env
 from tools.rows import now_ms
 from tools.step import step
 
-JOBS = "SELECT status AS name, COUNT(*) AS n FROM jobs GROUP BY status"
-ITEMS = "SELECT status AS name, COUNT(*) AS n FROM job_items GROUP BY status"
-ATTEMPTS = "SELECT state AS name, COUNT(*) AS n FROM provider_attempts GROUP BY state"
+ROWS = """
+SELECT 'jobs' AS kind, status AS name, COUNT(*) AS n FROM jobs GROUP BY status
+UNION ALL SELECT 'items', status, COUNT(*) FROM job_items GROUP BY status
+UNION ALL SELECT 'attempts', state, COUNT(*) FROM provider_attempts GROUP BY state
+UNION ALL SELECT 'model_calls', state, COUNT(*) FROM model_calls GROUP BY state
+"""
 SILENCE = """
 SELECT COALESCE(MAX(CAST(:now AS BIGINT) - quiet.last), 0) AS n FROM (
     SELECT MAX(events.ts) AS last FROM jobs JOIN events ON events.job_id = jobs.id
@@ -17,7 +22,11 @@ SELECT COALESCE(MAX(CAST(:now AS BIGINT) - quiet.last), 0) AS n FROM (
 """
 
 
+Table = Literal["jobs", "items", "attempts", "model_calls"]
+
+
 class Group(msgspec.Struct, frozen=True):
+    kind: Table
     name: str
     n: int
 
@@ -27,21 +36,20 @@ class Longest(msgspec.Struct, frozen=True):
 
 
 class Census(msgspec.Struct, frozen=True):
-    """Rows by status, and the longest time in milliseconds since an open job last said anything."""
+    """Rows by table and status, all of one moment, and the longest time in milliseconds since an open job last said
+    anything."""
 
-    jobs: dict[str, int]
-    items: dict[str, int]
-    attempts: dict[str, int]
+    rows: list[Group]
     silence_ms: int
 
 
 @step("census.count")
 async def count(env: Env) -> Census:
-    """Count jobs, items and attempts.
+    """Count what there is.
 
     Fails: Unavailable when DB does not answer.
     """
-    groups = [await env.DB.all(sql, Group) for sql in (JOBS, ITEMS, ATTEMPTS)]
+    # One statement, so one snapshot: the books must balance whenever somebody looks.
+    rows = await env.DB.all(ROWS, Group)
     longest = await env.DB.one(SILENCE, Longest, now=now_ms())
-    jobs, items, attempts = ({group.name: group.n for group in found} for found in groups)
-    return Census(jobs, items, attempts, max(0, longest.n) if longest else 0)
+    return Census(rows, max(0, longest.n) if longest else 0)
