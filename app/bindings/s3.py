@@ -50,7 +50,7 @@ REFUSED = frozenset(
     {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "Unauthorized"}
 )
 PASSING = frozenset({"400", "BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown", "XAmzContentSHA256Mismatch"})
-"""What is said of a request under a status that blames it, though the next may go well. HEAD says no more than `400`."""
+"""What is said of a request under a status that blames it, though the next may go well. HEAD says only `400`."""
 SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
 GARBLED = (ResponseParserError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 FAILURES = (BotoCoreError, ClientError, OSError, *GARBLED)
