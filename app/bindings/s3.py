@@ -50,7 +50,7 @@ REFUSED = frozenset(
     {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "Unauthorized"}
 )
 PASSING = frozenset({"400", "BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown", "XAmzContentSHA256Mismatch"})
-"""What is said of a request under a status that blames it, though the next one may go well. Of HEAD only `400` comes."""
+"""What is said of a request under a status that blames it, though the next may go well. HEAD says only `400`."""
 SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
 GARBLED = (ResponseParserError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 FAILURES = (BotoCoreError, ClientError, OSError, *GARBLED)
@@ -88,16 +88,16 @@ class Found(msgspec.Struct, frozen=True):
 
 def read_address(address: str) -> Address:
     """Fails: SettingError."""
-    parts = urlsplit(address)
     try:
+        parts = urlsplit(address)
         given = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
         endpoint = urlsplit(given.get("endpoint", "https://aws"))
         is_fine = endpoint.scheme in ("http", "https") and endpoint.hostname and not endpoint.username
+        if is_fine and NAME.fullmatch(parts.netloc) and not parts.path and given.keys() <= {"endpoint", "region"}:
+            return Address(parts.netloc, given.get("endpoint"), given.get("region"))
     except ValueError:
-        is_fine = False
-    if not is_fine or not NAME.fullmatch(parts.netloc) or parts.path or not given.keys() <= {"endpoint", "region"}:
-        raise SettingError("BUCKET must be s3://NAME?endpoint=https://…&region=…, without a path, without keys")
-    return Address(parts.netloc, given.get("endpoint"), given.get("region"))
+        pass
+    raise SettingError("BUCKET must be s3://NAME?endpoint=https://…&region=…, without a path, without keys")
 
 
 class S3:
@@ -138,7 +138,12 @@ class S3:
     async def put_once(self, key: str, data: bytes, *, content_type: str) -> None:
         for _ in range(TRIES):
             # Asked first, for servers that ignore the condition. Equal bytes are written again, and so count as new.
-            found = await self._find(key)
+            try:
+                found = await self._find(key)
+            except Unavailable as error:
+                if error.code != "bucket_damaged" or not await self._was(key, data):
+                    raise
+                return await self._put(key, data, content_type)
             if found is not None and found.data != data:
                 raise Conflict("other bytes are already stored under this key", code="write_once")
             condition = {"IfMatch": found.etag} if found else {"IfNoneMatch": "*"}
@@ -188,7 +193,7 @@ class S3:
             if time.monotonic() - self._answered < PING_SECONDS:
                 return
             try:
-                await self._call(self._client.head_bucket)
+                await self._ask(self._client.head_bucket)
             except NotFound:
                 raise self._noted(_missing()) from None
             self._answered = time.monotonic()
@@ -204,6 +209,11 @@ class S3:
             return await self._ask(_read_whole, self._client, Key=check_key(key))
         except NotFound:
             return None
+
+    async def _was(self, key: str, data: bytes) -> bool:
+        """Whether these bytes are what was once written there, whatever became of them."""
+        told = await self._ask(self._client.head_object, Key=check_key(key))
+        return _digest(told) == hashlib.sha256(data).hexdigest()
 
     async def _part(self, key: str, start: int, **condition: str) -> Found:
         span = f"bytes={start}-{start + PART - 1}"

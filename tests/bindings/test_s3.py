@@ -313,7 +313,7 @@ async def test_a_wrong_key_or_bucket_is_told_when_it_is_opened(rclone: S3Server)
             "s3://name?endpoint=ftp://a",
             "s3://name?endpoint=https://k:s@example.test",
         ),
-        *("s3://name?endpoint=https://", "s3://../x", "s3://name?endpoint=http://[::1"),
+        *("s3://name?endpoint=https://", "s3://../x", "s3://[name", "s3://name?endpoint=http://[::1"),
     ),
 )
 async def test_an_address_that_says_too_little_or_too_much_is_refused(tmp_path: Path, address: str) -> None:
@@ -389,6 +389,16 @@ async def test_damage_at_rest_is_noticed(watched: S3, rclone: S3Server, name: st
         with pytest.raises(Unavailable) as caught:
             await read(watched)
         assert caught.value.code == "bucket_damaged"
+
+
+async def test_damage_at_rest_is_mended_by_the_same_bytes(watched: S3, rclone: S3Server, name: str) -> None:
+    """Who still has the bytes that belong there puts them right; other bytes are not let in (S1 S2)."""
+    await once(watched)
+    damage(rclone.folder / name / KEY, b"x" + PICTURE[1:])
+    with pytest.raises(Unavailable):
+        await once(watched, data=b"other")
+    await once(watched)
+    assert await watched.get(KEY) == PICTURE
 
 
 async def test_objects_that_others_put_are_readable(watched: S3, rclone: S3Server, name: str) -> None:
