@@ -13,7 +13,7 @@ import contextlib
 from typing import Any, Literal, TypedDict
 
 import msgspec
-from langgraph.errors import NodeError
+from langgraph.errors import NodeError, NodeTimeoutError
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
@@ -144,11 +144,13 @@ async def deliver(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
 
 @of_item
 async def isolate(state: ItemState, error: NodeError, runtime: Runtime[Env]) -> Command[Literal["finish"]]:
-    """One item's trouble stays its own. What did not answer is tried again by `finish`; the rest ends the item."""
+    """One item's trouble stays its own. What did not answer, or not in a step's time, is tried again by `finish`; the
+    rest ends the item.
+    """
     env, run, cause = runtime.context, run_of(), error.error
     if isinstance(cause, LeaseLost):
         raise cause
-    if not isinstance(cause, Unavailable):
+    if not isinstance(cause, Unavailable | NodeTimeoutError):
         item = await ledger.item(env, state["item_id"])
         if item.progression_id:
             await ledger.conclude(env, run, item.id, None, "error")

@@ -126,6 +126,19 @@ async def test_each_fault_of_each_vendor(client: httpx.AsyncClient, server: Serv
     assert histories.violations(histories.read(server.home / "picasso.db")) == []
 
 
+async def test_a_slow_picture_is_shown_while_it_is_made(client: httpx.AsyncClient, wire: Wire) -> None:
+    """Partial images are stored and told as `previewUrl`, also to who joins late or only asks for the job."""
+    wire.delay = 1.2
+    project = await new_project(client)
+    job = await ended(client, (await submit(client, project, providers=["openai"], sessionId="slow"))["jobId"])
+    told = [e["data"] for e in await events(client, "slow") if e["type"] == "progress"]
+    urls = [data["previewUrl"] for data in told if "previewUrl" in data]
+    assert job["status"] == "complete" and urls and job["items"][0]["previewUrl"] == urls[-1]
+    preview = await client.get(urls[0])
+    assert preview.status_code == 200 and preview.headers["content-type"].startswith("image/")
+    assert all(data["stage"] == "generate" for data in told if "previewUrl" in data)
+
+
 async def test_every_failure_can_be_found(client: httpx.AsyncClient, server: Server, wire: Wire) -> None:
     """The correlation id of a `fail` event is in the log, with job, session, provider, step and time (P3)."""
     for vendor in VENDORS:
