@@ -46,7 +46,8 @@ DAY_MS = 86_400_000
 # What a provider's keys must say before anything is asked of them.
 #
 # Holders renew their places three times per lease. Where nobody was heard for longer, Redis was away or its clock has
-# jumped: then those who live get half a lease to say so, before their places go to others.
+# jumped: then those who live get half a lease to say so, before their places go to others. They get it once: half a
+# millisecond marks the end of a place that nobody has renewed since.
 TEND = """
 local places, line, state, lanes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local lease = tonumber(ARGV[1])
@@ -62,11 +63,13 @@ if now < seen then
     end
 end
 if now < seen or now - seen > lease * 2 / 3 then
-    local grace = now + math.floor(lease / 2)
+    local grace = now + math.floor(lease / 2) + 0.5
     local held = redis.call('ZRANGE', places, 0, -1, 'WITHSCORES')
     for i = 1, #held, 2 do
         local ends = tonumber(held[i + 1])
-        if ends < grace or ends > now + lease then redis.call('ZADD', places, grace, held[i]) end
+        if ends > now + lease or ends < grace and ends % 1 == 0 then
+            redis.call('ZADD', places, string.format('%.1f', grace), held[i])
+        end
     end
 end
 redis.call('ZREMRANGEBYSCORE', places, '-inf', now)

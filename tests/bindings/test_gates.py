@@ -185,10 +185,11 @@ async def test_a_frozen_holder_gives_back_nobody_elses_place(redis_url: str, red
             heirs.join(one, 1)
             await heirs.has_begun(1)
             line.join(two, 1)
+            held = await redis_client.zrange(PLACES, 0, -1)
             caller.process.send_signal(signal.SIGCONT)
             vendor.end_all()
             assert await asyncio.to_thread(caller.ends) == ["answered"]
-            assert await redis_client.zcard(PLACES) == 1
+            assert await redis_client.zrange(PLACES, 0, -1) == held
             assert line.begun == []
             await heirs.end()
             await line.has_begun(1)
@@ -196,23 +197,32 @@ async def test_a_frozen_holder_gives_back_nobody_elses_place(redis_url: str, red
     await empty(redis_client)
 
 
-async def test_a_place_that_came_too_late_is_not_used(redis_url: str, redis_client: Redis) -> None:
-    """A process that is frozen between the question and the answer begins no call on a lease that has ended."""
-    lease = 0.2
-    for turns in range(24):
+async def test_a_place_that_came_too_late_is_not_used(
+    redis_url: str, redis_client: Redis, valkey_session: Valkey
+) -> None:
+    """A process that is frozen between the question and the answer begins no call on a lease that has ended, and which
+    another process has by then."""
+    lease = 0.1
+
+    def freeze() -> None:
+        """What passes while this process stands still: its lease ends, another process gets the place."""
+        time.sleep(lease * 1.1)
+        now = round(time.time() * 1000)
+        ask(valkey_session.socket, f"ZREMRANGEBYSCORE {PLACES} -inf {now}")
+        ask(valkey_session.socket, f"ZADD {PLACES} {now + lease * 1000} another")
+
+    async def hold(gates: Gates) -> bool:
+        async with gates.turn("toy", LANE) as place:
+            return [place.token.encode()] == await redis_client.zrange(PLACES, 0, -1)
+
+    for turns in range(12, 42, 2):
         async with gates_at(redis_url, width=1, lease=lease) as gates:
             await call(gates, "answered")
-
-            async def hold(gates: Gates = gates) -> bool:
-                async with gates.turn("toy", LANE):
-                    seconds, micros = await redis_client.time()
-                    held = await redis_client.zrange(PLACES, 0, -1, withscores=True)
-                    return [ends > seconds * 1000 + micros / 1000 for _, ends in held] == [True]
-
-            holding = asyncio.create_task(hold())
+            holding = asyncio.create_task(hold(gates))
             for _ in range(turns):
                 await asyncio.sleep(0)
-            time.sleep(lease * 1.1)
+            if not holding.done():
+                freeze()
             assert await holding, turns
 
 
@@ -440,6 +450,26 @@ async def test_redis_may_die_and_come_back(own_valkey: Valkey) -> None:
                 await line.end()
 
 
+async def test_a_redis_that_forgot_all_is_told_again(redis_url: str, redis_client: Redis) -> None:
+    """FLUSHALL while all places are held: their process calls no more than before, and soon no other does."""
+    async with gates_at(redis_url) as one, gates_at(redis_url) as two:
+        holders, line = Line(), Line()
+        holders.join(one, 2)
+        await holders.has_begun(2)
+        await redis_client.flushall()
+        line.join(one, 1)
+        async with asyncio.timeout(LEASE):
+            while await redis_client.zcard(PLACES) < 2:
+                assert line.begun == []
+                await asyncio.sleep(0.005)
+        line.join(two, 1)
+        with pytest.raises(TimeoutError):
+            await line.has_begun(1, seconds=0.6)
+        await holders.end()
+        await line.has_begun(2)
+        await line.end()
+
+
 async def test_a_redis_that_stays_away_is_told_of(own_valkey: Valkey) -> None:
     """Who waits in line is told after a while, who holds a place can leave it, and all is well when Redis is back."""
     async with gates_at(own_valkey.url, width=1, away=0.6) as gates:
@@ -451,12 +481,12 @@ async def test_a_redis_that_stays_away_is_told_of(own_valkey: Valkey) -> None:
             await until(lambda: len(line.codes) == 3)
             assert line.codes == ["redis_unavailable"] * 3
             assert 0.6 <= time.monotonic() - started < 3
-            place.report("answered")
+            place.report("outage")
         with pytest.raises(Unavailable):
             await gates.lanes()
         own_valkey.start()
-        assert await call(gates, "answered") == "answered"
-        assert (await lane_is(gates, "closed")).failures == 0
+        async with gates.turn("toy", LANE):
+            assert (await lane_is(gates, "closed")).failures == 1
 
 
 async def test_a_hanging_redis_is_told_of(own_valkey: Valkey) -> None:
@@ -531,16 +561,18 @@ async def test_the_only_process_waits_for_no_dead_one(tmp_path: Path, redis_url:
     await redis_client.zadd(PLACES, {f"dead{n}": 9e12 for n in range(4)})
     await redis_client.zadd("gates", {"toy": 1.0})
     server = RedisServer(redis_url, redis_client)
-    opened = open_workflow(settings(tmp_path), server)
-    async with opened as workflow, asyncio.timeout(5), workflow.turn("toy", LANE) as place:
-        place.report("answered")
+    async with open_workflow(settings(tmp_path), server) as workflow:
+        visit = workflow.turn("toy", LANE)
+        await asyncio.wait_for(visit.__aenter__(), 5)
+        await visit.__aexit__(None, None, None)
 
 
 async def test_a_clock_that_jumps_steals_no_place(redis_url: str, redis_client: Redis) -> None:
     """Redis's clock an hour on: who lives keeps the place. An hour back: what a dead process held is free after half a
-    lease, and nobody waits for the hour (J10)."""
+    lease, and nobody waits for the hour, in a pause or before a lane that is open (J10)."""
     hour = 3_600_000
-    async with gates_at(redis_url, width=1, lease=2) as one, gates_at(redis_url, width=1, lease=2) as two:
+    times = {"lease": 2, "open": 0.5}
+    async with gates_at(redis_url, width=1, **times) as one, gates_at(redis_url, width=1, **times) as two:
         holders, line = Line(), Line()
         holders.join(one, 1)
         await holders.has_begun(1)
@@ -557,12 +589,20 @@ async def test_a_clock_that_jumps_steals_no_place(redis_url: str, redis_client: 
         await until_paused(redis_client)
         await shift(redis_client, hour)
         assert await asyncio.wait_for(call(two, "answered"), 3) == "answered"
+        await fail(one)
+        await lane_is(one, "open")
+        await shift(redis_client, hour)
+        async with asyncio.timeout(5):
+            await until_probe(two, "answered")
 
 
 async def shift(client: Redis, by: int) -> None:
     """What is stored becomes so many milliseconds later, as if the clock had been set back by so much."""
     for token, ends in await client.zrange(PLACES, 0, -1, withscores=True):
         await client.zadd(PLACES, {token: ends + by})
+    for name, lane in (await client.hgetall(LANES)).items():
+        known = json.loads(lane)
+        await client.hset(LANES, name, json.dumps({**known, "shut": known["shut"] and known["shut"] + by}))
     for name in (b"seen", b"pause"):
         if (at := await client.hget(STATE, name)) and float(at):
             await client.hset(STATE, name, float(at) + by)
