@@ -281,6 +281,7 @@ async def test_a_page_never_waits_for_the_log(tmp_path: Path, caplog: pytest.Log
         path = f"/public/artifact/{await made(env, client)}"
         usual = await timed(client, path, 20)
         pid = (await server.client.info())["process_id"]
+        caplog.clear()
         os.kill(pid, signal.SIGSTOP)
         try:
             stopped = await timed(client, path, 20 * rounds)
