@@ -1,7 +1,6 @@
 """Jobs: submit, look, cancel, and try one item again."""
 
 import re
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -12,18 +11,17 @@ from litestar.params import FromPath, JSONBody
 
 from adapters import router
 from adapters.router import Plan
+from app.answers import Accepted, JobView, QueuedItem, Quoted, job_view, quoted
 from app.schemas import LINE, PROSE, Body, Cursor, Limit
 from app.security import limit_jobs
 from app.settings import Settings
 from graphs import prompts
-from tools import calls, db, jobs, money
-from tools.calls import ModelCall
+from tools import db, jobs
 from tools.env import Env
 from tools.errors import Conflict, Invalid, NotFound
-from tools.jobs import Place, Submission
+from tools.jobs import Submission
 from tools.pages import LIMIT, Page
-from tools.prices import Quote
-from tools.rows import Attempt, Item, ItemError, Job, JobRequest, Kind, Progression
+from tools.rows import Item, Job, JobRequest, Kind, Progression
 
 MAX_ITEMS = 64
 TOKEN_KEY = re.compile(r"(?![+-]?\d+(\.\d*)?$)[A-Za-z0-9_.+/~-][A-Za-z0-9_.+/~:-]{0,254}")
@@ -77,144 +75,6 @@ class RetryItem(Body, frozen=True):
     prompt: Prompt | None = None
 
 
-class QueuedItem(msgspec.Struct, frozen=True, rename="camel"):
-    item_id: str
-    provider: str
-    variant_index: int
-    status: str
-
-
-class Accepted(msgspec.Struct, frozen=True, rename="camel"):
-    """The 202. `stream` is where to follow the job from its first event."""
-
-    job_id: str
-    session_id: str
-    status: str
-    items: list[QueuedItem]
-    stream: str
-    project_id: str
-
-
-class ItemQuote(msgspec.Struct, frozen=True, rename="camel"):
-    """What one item may cost in dollars. `basis` is `free`, `estimate`, or `ceiling` when no price is known."""
-
-    provider: str
-    model: str
-    variant_index: int
-    low: float
-    high: float
-    basis: str
-    price_version: str | None
-    adjustments: list[str]
-
-
-class JobQuote(msgspec.Struct, frozen=True, rename="camel"):
-    """The sums of `items`; `unpriced` of them have no known price and count as UNPRICED_USD per call."""
-
-    currency: str
-    low: float
-    high: float
-    unpriced: int
-    items: list[ItemQuote]
-
-
-class Quoted(msgspec.Struct, frozen=True, rename="camel"):
-    """The answer to `dryRun`: nothing is bought or stored. `fits` says whether the project's budget allows it now."""
-
-    project_id: str
-    quote: JobQuote
-    budget_usd: float | None
-    remaining_usd: float | None
-    fits: bool
-
-
-class AttemptView(msgspec.Struct, frozen=True, rename="camel"):
-    number: int
-    provider: str
-    model: str
-    state: str
-    billed: bool
-    failure: str | None
-    provider_code: str | None
-    provider_status: int | None
-    request_id: str | None
-    usage: dict[str, Any] | None
-    cost_usd: float | None
-    cost_basis: str | None
-    price_version: str | None
-    created_at: int
-    sent_at: int | None
-    settled_at: int | None
-
-
-class ModelCallView(msgspec.Struct, frozen=True, rename="camel"):
-    """A call to a chat or vision model that was made for the job: to refine its prompt or to judge an item's image."""
-
-    purpose: str
-    item_id: str | None
-    number: int
-    provider: str
-    model: str
-    state: str
-    billed: bool
-    failure: str | None
-    provider_code: str | None
-    provider_status: int | None
-    request_id: str | None
-    usage: dict[str, Any] | None
-    cost_usd: float | None
-    cost_basis: str | None
-    price_version: str | None
-    created_at: int
-    settled_at: int | None
-
-
-class ItemView(msgspec.Struct, frozen=True, rename="camel"):
-    item_id: str
-    provider: str
-    model: str
-    variant_index: int
-    seed: int | None
-    status: str
-    stage: str | None
-    progress: float
-    preview_url: str | None
-    progression_id: str | None
-    duplicate_of: str | None
-    error: ItemError | None
-    original_r2_key: str | None
-    attempts: list[AttemptView]
-
-
-class Cost(msgspec.Struct, frozen=True, rename="camel"):
-    """What the job's calls cost so far, in `currency`. Of its billed calls, `estimated` brought no answer that tells
-    and `unpriced` have no known price: they count as the highest quote and as UNPRICED_USD."""
-
-    currency: str
-    total: float
-    estimated: int
-    unpriced: int
-
-
-class JobView(msgspec.Struct, frozen=True, rename="camel"):
-    job_id: str
-    project_id: str
-    session_id: str
-    status: str
-    prompt: str
-    kind: str
-    created_at: int
-    started_at: int | None
-    ended_at: int | None
-    retry_of: str | None
-    parent_progression_id: str | None
-    request: JobRequest
-    metadata: Any
-    items: list[ItemView]
-    model_calls: list[ModelCallView]
-    cost: Cost
-
-
 @post(
     "/api/projects/{project_id:str}/jobs",
     status_code=202,
@@ -237,7 +97,7 @@ async def submit_job(
     wanted = job_request(data)
     planned = plan(env, wanted)
     if data.dry_run:
-        return Response(await _quoted(env, project_id, wanted, planned), status_code=200)
+        return Response(await quoted(env, project_id, wanted, planned), status_code=200)
     submission = Submission(
         project_id=project_id,
         request=wanted,
@@ -259,19 +119,19 @@ async def list_jobs(
 ) -> Page[JobView]:
     """The project's jobs, newest first."""
     found = await jobs.of_project(env, project_id, cursor, limit)
-    return Page([await _view(env, job) for job in found.items], found.next_cursor)
+    return Page([await job_view(env, job) for job in found.items], found.next_cursor)
 
 
 @get("/api/jobs/{job_id:str}", operation_id="getJob", opt={"access": "read"})
 async def get_job(job_id: FromPath[str], env: NamedDependency[Env]) -> JobView:
     """The job with its items in request order and every call that was made for them."""
-    return await _view(env, await jobs.get(env, job_id))
+    return await job_view(env, await jobs.get(env, job_id))
 
 
 @post("/api/jobs/{job_id:str}/cancel", status_code=200, operation_id="cancelJob")
 async def cancel_job(job_id: FromPath[str], env: NamedDependency[Env]) -> JobView:
     """End the job now. Repeating it, or cancelling an ended job, changes nothing."""
-    return await _view(env, await jobs.cancel(env, job_id))
+    return await job_view(env, await jobs.cancel(env, job_id))
 
 
 @post("/api/jobs/{job_id:str}/items/{item_id:str}/retry", status_code=202, operation_id="retryItem")
@@ -392,39 +252,6 @@ def plan(env: Env, wanted: JobRequest) -> Plan:
     return found
 
 
-async def _quoted(env: Env, project_id: str, wanted: JobRequest, planned: Plan) -> Quoted:
-    standing = await money.standing(env, project_id)
-    high = sum(quote.high for quote in planned.quotes)
-    left = None if standing.budget is None else standing.budget - standing.spent - standing.held
-    return Quoted(
-        project_id=project_id,
-        quote=JobQuote(
-            currency="USD",
-            low=sum(quote.low for quote in planned.quotes) / 1e6,
-            high=high / 1e6,
-            unpriced=sum(quote.basis == "ceiling" for quote in planned.quotes),
-            items=[item_quote(wanted, *pair) for pair in zip(planned.places, planned.quotes, strict=True)],
-        ),
-        budget_usd=None if standing.budget is None else standing.budget / 1e6,
-        remaining_usd=None if left is None else left / 1e6,
-        fits=left is None or not high or high <= left,
-    )
-
-
-def item_quote(wanted: JobRequest, place: Place, quote: Quote) -> ItemQuote:
-    op = router.build_op(wanted, place.model, place.seed, wanted.prompt)
-    return ItemQuote(
-        provider=place.provider,
-        model=place.model,
-        variant_index=place.variant_index,
-        low=quote.low / 1e6,
-        high=quote.high / 1e6,
-        basis=quote.basis,
-        price_version=quote.version,
-        adjustments=router.providers()[place.provider].adjustments(op),
-    )
-
-
 async def _parent(env: Env, project_id: str, wanted: JobRequest) -> str | None:
     """The progression this job builds on, named or given as its start image; both must be of this project."""
     start = wanted.start_image_url or ""
@@ -451,101 +278,6 @@ async def _accept(env: Env, submission: Submission) -> Response[Accepted]:
     stream = f"/api/stream/{job.session_id}?since={job.first_seq - 1}"
     body = Accepted(job.id, job.session_id, "queued", items, stream, job.project_id)
     return Response(body, status_code=202, headers={"Idempotency-Replayed": "true"} if replayed else {})
-
-
-async def _view(env: Env, job: Job) -> JobView:
-    items, ledger = await jobs.items(env.DB, job.id), await jobs.attempts(env, job.id)
-    asked = await calls.of_job(env, job.id)
-    return JobView(
-        job_id=job.id,
-        project_id=job.project_id,
-        session_id=job.session_id,
-        status=job.status,
-        prompt=job.prompt,
-        kind=job.kind,
-        created_at=job.created_at,
-        started_at=job.started_at,
-        ended_at=job.ended_at,
-        retry_of=job.retry_of,
-        parent_progression_id=job.parent_progression_id,
-        request=job.request,
-        metadata=job.metadata,
-        items=[item_view(item, [call for call in ledger if call.item_id == item.id]) for item in items],
-        model_calls=[model_call_view(call) for call in asked],
-        cost=cost_of([*ledger, *asked]),
-    )
-
-
-def item_view(item: Item, made: list[Attempt]) -> ItemView:
-    return ItemView(
-        item_id=item.id,
-        provider=item.provider,
-        model=item.model,
-        variant_index=item.variant_index,
-        seed=item.seed,
-        status=item.status,
-        stage=item.stage,
-        progress=item.progress,
-        preview_url=item.preview_url,
-        progression_id=item.progression_id,
-        duplicate_of=item.duplicate_of,
-        error=item.error,
-        original_r2_key=item.original_r2_key,
-        attempts=[attempt_view(call) for call in made],
-    )
-
-
-def attempt_view(call: Attempt) -> AttemptView:
-    return AttemptView(
-        number=call.number,
-        provider=call.provider,
-        model=call.model,
-        state=call.state,
-        billed=bool(call.billed),
-        failure=call.failure,
-        provider_code=call.provider_code,
-        provider_status=call.provider_status,
-        request_id=call.request_id,
-        usage=call.usage,
-        cost_usd=None if call.cost_micros is None else call.cost_micros / 1e6,
-        cost_basis=call.cost_basis,
-        price_version=call.price_version,
-        created_at=call.created_at,
-        sent_at=call.sent_at,
-        settled_at=call.settled_at,
-    )
-
-
-def model_call_view(call: ModelCall) -> ModelCallView:
-    return ModelCallView(
-        purpose=call.purpose,
-        item_id=call.item_id,
-        number=call.number,
-        provider=call.provider,
-        model=call.model,
-        state=call.state,
-        billed=bool(call.billed),
-        failure=call.failure,
-        provider_code=call.provider_code,
-        provider_status=call.provider_status,
-        request_id=call.request_id,
-        usage=call.usage,
-        cost_usd=None if call.cost_micros is None else call.cost_micros / 1e6,
-        cost_basis=call.cost_basis,
-        price_version=call.price_version,
-        created_at=call.created_at,
-        settled_at=call.settled_at,
-    )
-
-
-def cost_of(made: Sequence[Attempt | ModelCall]) -> Cost:
-    """The sum of the billed calls, and how sure it is."""
-    return Cost(
-        currency="USD",
-        total=sum(call.cost_micros or 0 for call in made) / 1e6,
-        estimated=sum(call.cost_basis == "estimate" for call in made),
-        unpriced=sum(call.cost_basis == "ceiling" for call in made),
-    )
 
 
 handlers = [submit_job, list_jobs, get_job, cancel_job, retry_item]
