@@ -88,9 +88,7 @@ async def test_nobody_calls_before_the_vendor_said(tmp_path: Path, shared: dict[
             assert (await ended(client, job["jobId"]))["status"] == "complete"
     first, *others = wire.of("toy")
     # What was on its way when the vendor said so could not know.
-    later = [call.at - first.at for call in others if call.at - first.at > 0.3]
-    assert len(others) - len(later) <= WIDTH
-    assert min(later) >= 2
+    assert sum(call.at - first.at < 2 for call in others) <= WIDTH
     assert wire.most_in_flight["toy"] <= WIDTH
 
 
@@ -121,10 +119,10 @@ async def test_a_dead_vendor_slows_nobody_else(
     async with two_workers(tmp_path, **settings) as client:
         project = await new_project(client)
         await seconds_of(client, project, 1)
-        alone = await seconds_of(client, project, 6)
-        dead = [await submit(client, project, providers=["toy"], variants=4, sessionId=f"t{n}") for n in range(4)]
+        alone = await seconds_of(client, project, 5)
+        dead = [await submit(client, project, providers=["toy"], variants=4, sessionId=f"t{n}") for n in range(2)]
         await wire.received(1)
-        beside = await seconds_of(client, project, 6)
+        beside = await seconds_of(client, project, 5)
         print(f"alone {alone}, beside {beside}")
         assert statistics.median(beside) <= 1.2 * statistics.median(alone)
         assert max(beside) <= 1.5 * max(alone)
@@ -135,4 +133,4 @@ async def test_a_dead_vendor_slows_nobody_else(
     ends = Counter(item["status"] for job in left for item in job["items"])
     calls = len(wire.of("toy"))
     assert OPENS_AFTER <= calls <= OPENS_AFTER + WIDTH - 1
-    assert ends == {"uncertain": calls, "failed": 16 - calls}
+    assert ends == {"uncertain": calls, "failed": 8 - calls}
