@@ -36,6 +36,10 @@ TURN_SECONDS = 5.0
 POOL_SECONDS = 1.0
 IDLE_MS = 2000
 """A process that is frozen inside a transaction loses it, and with it the rows that it had locked."""
+TRANSACTION_SHARE = 0.6
+"""After this share of a statement's time a transaction is ended whole, from PostgreSQL 17 on. Its sender may have
+frozen between the parts of a statement, which the server takes for work, not for idleness. Before 17 there is no
+remedy: the locks last until the connection ends."""
 POOL_SIZE = 16
 
 
@@ -465,6 +469,7 @@ async def _create_pool(url: str, seconds: float) -> "asyncpg.Pool[Any]":
         asyncpg.create_pool,
         min_size=1,
         max_size=POOL_SIZE,
+        init=functools.partial(_bound_transactions, seconds * TRANSACTION_SHARE),
         reset=_keep,
         server_settings={"idle_in_transaction_session_timeout": str(IDLE_MS)},
     )
@@ -476,6 +481,11 @@ async def _create_pool(url: str, seconds: float) -> "asyncpg.Pool[Any]":
         raise
     except ValueError:
         raise SettingError("DB is not an address that PostgreSQL's driver understands") from None
+
+
+async def _bound_transactions(seconds: float, connection: Any) -> None:
+    if connection.get_server_version() >= (17,):
+        await connection.execute(f"SET transaction_timeout = {int(seconds * 1000)}")
 
 
 async def _keep(connection: Any) -> None:

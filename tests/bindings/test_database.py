@@ -1,6 +1,7 @@
 """The promises of DB, kept by SQLite and by PostgreSQL alike; then what only one of them must promise."""
 
 import asyncio
+import contextlib
 import random
 import signal
 import sqlite3
@@ -544,3 +545,26 @@ def test_named_parameters_become_numbers() -> None:
         ("x", "y"),
     )
     assert numbered("a::text = 'upload:x'") == ("a::text = 'upload:x'", ())
+
+
+async def patient(db: Database) -> int:
+    while True:
+        with contextlib.suppress(Unavailable):
+            return await db.run("UPDATE notes SET n = 3 WHERE id = :id", id="a")
+
+
+async def test_a_statement_frozen_between_its_parts_keeps_no_lock(postgres_url: str) -> None:
+    """A client that stops after Parse and before Bind is neither idle nor at work for the server: what it had locked
+    is free again all the same, before others give up (Q6)."""
+    async with Postgres.open(postgres_url, seconds=3.0) as db:
+        await make_tables(db)
+        await db.run(PUT, id="a", n=1, word="w")
+        with pytest.raises(Unavailable):
+            async with db.transaction() as tx:
+                await tx.run("UPDATE notes SET n = 2 WHERE id = :id", id="a")
+                await tx._connection.prepare("SELECT COUNT(*) FROM notes")  # type: ignore[attr-defined]
+                rival = asyncio.create_task(patient(db))
+                async with asyncio.timeout(10):
+                    assert await rival == 1
+                await tx.run("UPDATE notes SET n = 4 WHERE id = :id", id="a")
+        assert await db.all("SELECT * FROM notes", Note) == [Note("a", 3, "w")]
