@@ -6,8 +6,8 @@ from tools.wording import read_wording
 
 OPENING = """\
 Brief by the built-in rule. DEFAULT_MODEL_REASONING names no model, so nothing was thought up here: below are the task \
-and the words in it that the rule knows."""
-NUMBER = re.compile(r"(?<![\w.])\d+(?:[.,:/x×]\d+)*\s?(?:%|[a-zA-Z]{1,12}\b)?")
+and what the rule reads in it, by tables."""
+NUMBER = re.compile(r"(?<![\w.])\d+(?:(?:[.,:/]|\s?[x×]\s?)\d+)*(?:\s?(?:%|[a-zA-Z]{1,12}\b))?")
 CONSTRAINT = re.compile(
     r"\b(must|only|exactly|at least|at most|no more than|no less than|up to|never|not|no|without|avoid|except|"
     r"always|deadline)\b",
@@ -19,22 +19,17 @@ MOST = 20
 
 
 def brief(task: str) -> str:
-    """The task restated, then its colours, moods, numbers and constraints; the same task gives the same brief."""
+    """The task restated, then its colours, mood, numbers and constraints; the same task gives the same brief."""
     wording = read_wording(task)
     found = {
         "Colours": wording.colours,
-        "Subjects": (*wording.subject, *wording.part),
         "Mood": wording.mood,
-        "Tone": wording.tone,
-        "Time and weather": (*wording.time, *wording.season, *wording.weather),
-        "Composition": wording.layout,
-        "Medium": wording.medium,
         "Not wanted": tuple(sorted(wording.excluded)),
         "Numbers": numbers(task),
         "Constraints": constraints(task),
     }
     lines = [f"- {title}: {_listed(words)}" for title, words in found.items() if words]
-    return "\n".join([OPENING, "", f"Task: {task}", "", *(lines or ["- The rule knows none of its words."])])
+    return "\n".join([OPENING, "", f"Task: {task}", "", *(lines or ["- The rule reads nothing in it."])])
 
 
 def numbers(task: str) -> tuple[str, ...]:

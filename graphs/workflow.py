@@ -4,6 +4,7 @@ What was done stands in the rows: any node may run again after a crash and does 
 through `ai.chat`, whose ledger never makes a call again that was left in flight; such a workflow ends `uncertain`.
 """
 
+import asyncio
 import functools
 import re
 from typing import Any, Literal, TypedDict
@@ -80,7 +81,7 @@ async def process_ai(state: WorkflowState, runtime: Runtime[Env]) -> dict[str, A
 
 async def _answer(env: Env, hold: Hold, row: WorkflowRow) -> str:
     if env.DEFAULT_MODEL_REASONING == BUILTIN:
-        return brief(row.task)
+        return await asyncio.to_thread(brief, row.task)
     messages: list[tuple[Literal["system", "user", "assistant"], str]] = [("system", WORK), ("user", row.task)]
     return await ai.chat(env, env.DEFAULT_MODEL_REASONING, messages, errand_of(hold))
 
