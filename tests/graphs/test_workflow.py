@@ -19,7 +19,7 @@ from tests.wire import Answer, Wire
 from tests.works import Nobody
 from tools import calls, prices, workflows
 from tools.env import Env, Message
-from tools.errors import LeaseLost
+from tools.errors import LeaseLost, Unavailable
 from tools.rows import Count
 from tools.workflows import Completed, Hold, WorkflowResult, WorkflowRow
 
@@ -64,6 +64,11 @@ async def results(env: Env) -> list[WorkflowResult]:
     return await env.DB.all("SELECT * FROM workflow_results", WorkflowResult)
 
 
+def enqueued(env: Env) -> list[str]:
+    nobody: Any = env.PICASSO_WORKFLOW
+    return list(nobody.enqueued)
+
+
 def sent(env: Env) -> list[Message]:
     queue: Any = env.PICASSO_QUEUE
     return list(queue.messages)
@@ -75,6 +80,7 @@ async def test_a_task_becomes_a_stored_and_announced_result(tmp_path: Path, wire
     async with thinking(tmp_path, wire, database_url) as env:
         done = await run(env, await claimed(env, await submitted(env)))
         assert (done.status, done.steps_done, done.error) == ("complete", 4, None)
+        assert enqueued(env) == [done.id]
         [stored], [call], [message] = await results(env), await rows(env), sent(env)
         assert (stored.id, stored.user_id, stored.task, stored.result) == (done.result_id, "ada", TASK, SAID)
         assert (call.purpose, call.subject, call.state, call.project_id) == ("workflow", done.id, "succeeded", None)
@@ -104,10 +110,38 @@ async def test_a_run_that_is_repeated_does_nothing_twice(tmp_path: Path, wire: W
         assert (await workflows.get(env, row.id)).status == "running"
         before = await results(env)
         await workflows.release(env, Hold(row.id, row.fence))
-        assert (await run(env, await claimed(env, row.id))).status == "complete"
+        done = await run(env, await claimed(env, row.id))
+        assert (done.status, done.started_at) == ("complete", row.started_at)
         assert await results(env) == before and len(before) == 1
         assert [message.id for message in sent(env)] == [sent(env)[0].id] * 2
     assert len(wire.calls) == 1
+
+
+async def test_a_stored_result_needs_no_model(tmp_path: Path, wire: Wire) -> None:
+    """The rule answered, the worker died while it announced, and the next one has a model: it is not asked."""
+    queue = Fatal()
+    async with thinking(tmp_path, wire, queue=queue) as env:
+        row = await claimed(env, await submitted(env))
+        with pytest.raises(RuntimeError):
+            await run(dataclasses.replace(env, DEFAULT_MODEL_REASONING="builtin"), row)
+        await workflows.release(env, Hold(row.id, row.fence))
+        done = await run(env, await claimed(env, row.id))
+        assert done.status == "complete" and "built-in" in str(await workflows.result(env, done))
+    assert wire.calls == []
+
+
+async def test_a_vendor_that_says_much_later_is_asked_by_a_later_claim(tmp_path: Path, wire: Wire) -> None:
+    """The wait is longer than a call may take: the workflow stays open, and the next claim makes the last call."""
+    wire.scripts["openai_chat"].extend([Answer("rate", retry_after="120"), Answer(text=SAID)])
+    async with thinking(tmp_path, wire) as env:
+        row = await claimed(env, await submitted(env))
+        with pytest.raises(Unavailable):
+            await run(env, row)
+        assert (await workflows.get(env, row.id)).status == "running"
+        await workflows.release(env, Hold(row.id, row.fence))
+        assert (await run(env, await claimed(env, row.id))).status == "complete"
+        assert [call.state for call in await rows(env)] == ["failed", "succeeded"]
+    assert len(wire.calls) == 2
 
 
 async def test_an_answer_that_was_paid_for_is_taken_up(tmp_path: Path, wire: Wire) -> None:
