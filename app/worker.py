@@ -1,45 +1,55 @@
-"""What a worker does: runs jobs, writes views, sweeps. It drains when asked to and can be killed at any moment."""
+"""What a worker does: runs jobs and workflows, writes views, sweeps. It drains when asked to and can be killed at any
+moment."""
 
 import asyncio
 import contextlib
 import functools
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
+from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import RunControl
 
 from app.settings import Settings
-from graphs import orchestrator
-from graphs.runs import config_for, thread_of
-from tools import actor_emit, calls, jobs, ledger, r2, views
+from graphs import orchestrator, workflow
+from graphs.runs import config_for
+from tools import actor_emit, calls, jobs, ledger, r2, views, workflows
 from tools.env import Env
 from tools.errors import LeaseLost, PicassoError
 from tools.ledger import Run
 from tools.rows import Job, now_ms
 from tools.step import bound
+from tools.workflows import Hold, WorkflowRow
+
+Claimed = TypeVar("Claimed", Job, WorkflowRow)
+Held = TypeVar("Held", Run, Hold)
 
 log = logging.getLogger("picasso.worker")
 
 MAX_IDLE_CLAIMS = 5
+CRASH_LOOP = PicassoError("no progress was made in several tries", code="crash_loop")
 SWEEP_SECONDS = 15.0
 CLEAN_SECONDS = 3600.0
 DRAIN_SECONDS = 20.0
 EVENT_DAYS = 90
 
 
-class JobRunner:
-    """Runs claimed jobs through the orchestrator graph and knows which are running here."""
+class Runner:
+    """Brings claimed jobs and workflows through their graphs, and knows which are running here."""
 
     def __init__(self, env: Env) -> None:
         self._env = env
-        self._graph = orchestrator.builder.compile(cast(BaseCheckpointSaver[str], env.AGENTIC_MEMORIES))
+        memories = cast(BaseCheckpointSaver[str], env.AGENTIC_MEMORIES)
+        self._orchestrator = orchestrator.builder.compile(memories)
+        self._workflow = workflow.builder.compile(memories)
         self._controls: set[RunControl] = set()
         self._draining = False
         self.idle = asyncio.Event()
-        """Set while no job is being run here."""
+        """Set while nothing is being run here."""
         self.idle.set()
 
     def drain(self) -> None:
@@ -48,78 +58,116 @@ class JobRunner:
         for control in self._controls:
             control.request_drain()
 
-    async def run(self, job_id: str) -> None:
-        """Claim the job and bring it to its end, or return because another worker has it or the drain began."""
-        if self._draining or not (job := await self._claim(job_id)):
+    async def run(self, id: str) -> None:
+        """Claim the job or workflow and bring it to its end, or return because another worker has it or the drain
+        began."""
+        if self._draining:
+            return
+        if id.startswith(workflows.PREFIX):
+            await self._run_workflow(id)
+        else:
+            await self._run_job(id)
+
+    async def _run_job(self, job_id: str) -> None:
+        if not (job := await self._claim(job_id, ledger.claim, jobs.get)):
             return
         run = Run(job.id, job.session_id, job.fence)
         with bound(jobId=job.id, sessionId=job.session_id, correlationId=job.correlation_id):
             if job.idle_claims > MAX_IDLE_CLAIMS:
-                await ledger.abort_job(self._env, run, "crash_loop", "the job made no progress in several tries")
+                await ledger.abort_job(self._env, run, CRASH_LOOP.code, CRASH_LOOP.message)
                 return
-            await self._hold(run, self._advance(job))
+            start = {"job_id": job.id, "open": [], "passes": 0}
+            work = self._advance(self._orchestrator, config_for(job), start)
+            await self._hold(run, ledger.renew, ledger.release, work)
 
-    async def _claim(self, job_id: str) -> Job | None:
+    async def _run_workflow(self, workflow_id: str) -> None:
+        if not (row := await self._claim(workflow_id, workflows.claim, workflows.get)):
+            return
+        hold = Hold(row.id, row.fence)
+        with bound(workflowId=row.id, correlationId=row.correlation_id):
+            if row.idle_claims > MAX_IDLE_CLAIMS:
+                await workflows.fail(self._env, hold, "failed", CRASH_LOOP)
+                return
+            start = {"workflow_id": row.id, "alive": True, "answer": ""}
+            work = self._advance(self._workflow, workflow.config_for(row), start)
+            await self._hold(hold, workflows.renew, workflows.release, work)
+
+    async def _claim(
+        self,
+        id: str,
+        claim: Callable[[Env, str], Awaitable[Claimed | None]],
+        get: Callable[[Env, str], Awaitable[Claimed]],
+    ) -> Claimed | None:
         # A redelivery may come a moment before the dead worker's lease ends: wait that out once.
-        job = await ledger.claim(self._env, job_id)
-        if job is None and (current := await jobs.get(self._env, job_id)).ended_at is None:
+        claimed = await claim(self._env, id)
+        if claimed is None and (current := await get(self._env, id)).ended_at is None:
             await asyncio.sleep(max(0, current.lease_until - now_ms()) / 1000 + 0.05)
-            job = await ledger.claim(self._env, job_id)
-        return job
+            claimed = await claim(self._env, id)
+        return claimed
 
-    async def _hold(self, run: Run, work: Awaitable[None]) -> None:
+    async def _hold(
+        self,
+        hold: Held,
+        renew: Callable[[Env, Held], Awaitable[bool]],
+        release: Callable[[Env, Held], Awaitable[None]],
+        work: Awaitable[None],
+    ) -> None:
         """Keep the lease while `work` goes on; stop it when the lease is lost, release it at the end."""
         working = asyncio.ensure_future(work)
-        holding = asyncio.ensure_future(self._renew(run))
+        holding = asyncio.ensure_future(self._renew(hold, renew))
         try:
             await asyncio.wait({working, holding}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
-                log.warning("the job's lease was lost; its work stops here")
+                log.warning("the lease was lost; the work under it stops here")
         finally:
             for task in (working, holding):
                 task.cancel()
             await asyncio.gather(working, holding, return_exceptions=True)
             with contextlib.suppress(PicassoError):
-                await ledger.release(self._env, run)
+                await release(self._env, hold)
         if not working.cancelled() and (error := working.exception()) and not isinstance(error, LeaseLost):
             raise error
 
-    async def _renew(self, run: Run) -> None:
+    async def _renew(self, hold: Held, renew: Callable[[Env, Held], Awaitable[bool]]) -> None:
         while True:
             await asyncio.sleep(self._env.settings.job_lease_seconds / 3)
             with contextlib.suppress(PicassoError):
-                if not await ledger.renew(self._env, run):
+                if not await renew(self._env, hold):
                     return
 
-    async def _advance(self, job: Job) -> None:
+    async def _advance(
+        self, graph: CompiledStateGraph[Any, Env, Any, Any], config: RunnableConfig, start: dict[str, Any]
+    ) -> None:
         """Run the graph from where its checkpoints left it, or from the start."""
-        config, control = config_for(job), RunControl()
+        control, thread = RunControl(), config["configurable"]["thread_id"]
         self._controls.add(control)
         self.idle.clear()
         try:
-            begun = (await self._graph.aget_state(config)).next
-            start: Any = None if begun else {"job_id": job.id, "open": [], "passes": 0}
+            begun = (await graph.aget_state(config)).next
             # Nothing hangs on the last checkpoint (the rows tell), and under "sync" LangGraph 1.2 fails in subgraphs
             # that keep none.
-            await self._graph.ainvoke(start, config, context=self._env, durability="async", control=control)
+            await graph.ainvoke(
+                None if begun else start, config, context=self._env, durability="async", control=control
+            )
         except GraphDrained:
             return
         except PicassoError:
             # The rows are the truth: the next claim starts from them, not from a half-failed graph.
-            await self._env.AGENTIC_MEMORIES.adelete_thread(thread_of(job.id))
+            await self._env.AGENTIC_MEMORIES.adelete_thread(thread)
             raise
         finally:
             self._controls.discard(control)
             if not self._controls:
                 self.idle.set()
-        await self._env.AGENTIC_MEMORIES.adelete_thread(thread_of(job.id))
+        await self._env.AGENTIC_MEMORIES.adelete_thread(thread)
 
 
 async def run(env: Env, settings: Settings, draining: asyncio.Event) -> None:
     """Work until `draining` is set, then let running steps end for at most DRAIN_SECONDS."""
-    runner = JobRunner(env)
+    runner = Runner(env)
     if env.DB.dialect == "sqlite":
         await ledger.release_all(env)
+        await workflows.release_all(env)
     duties = [
         asyncio.create_task(duty, name=name)
         for name, duty in {
@@ -139,7 +187,7 @@ async def run(env: Env, settings: Settings, draining: asyncio.Event) -> None:
         raise failure
 
 
-async def _end(duties: list[asyncio.Task[None]], runner: JobRunner) -> list[Exception]:
+async def _end(duties: list[asyncio.Task[None]], runner: Runner) -> list[Exception]:
     """Let running graphs stop at their next step, for at most DRAIN_SECONDS; then end every duty.
 
     A cancellation can get lost in a client's own `wait_for` (Python 3.11), so it is said until it is heard.
@@ -159,14 +207,15 @@ async def _end(duties: list[asyncio.Task[None]], runner: JobRunner) -> list[Exce
 
 
 async def resubmit(env: Env) -> None:
-    """Ask again for every open job that nobody holds: what a crash lost between commit and queue, or Redis forgot.
+    """Ask again for every open job and workflow that nobody holds: what a crash lost between commit and queue, or Redis
+    forgot.
 
     Calls of ended jobs that a dead worker left in flight are settled, and old ones to models.
     """
     await ledger.close_lost(env)
     await calls.lose_old(env)
-    for job_id in await ledger.open_jobs(env):
-        await env.PICASSO_WORKFLOW.enqueue(job_id)
+    for id in [*await ledger.open_jobs(env), *await workflows.open_workflows(env)]:
+        await env.PICASSO_WORKFLOW.enqueue(id)
 
 
 async def clean(env: Env) -> None:

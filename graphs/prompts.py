@@ -29,6 +29,10 @@ thing, number, colour or text to the picture that the request does not name, and
 all what it excludes.
 
 Answer with these sentences alone, in the language of the request."""
+WORK = """\
+You carry out a task for a team that makes images. Answer with its result alone, in the language of the task, without \
+an introduction and without asking anything back. You have no tools: do not say that you looked something up, made a \
+file or an image, or sent anything. Where the task lacks something that it cannot do without, say what is missing."""
 MOST_GUIDANCE = 600
 RULE_CHARS = 100
 """Of GUIDANCE_CHARS, what the words around the tips take at most."""

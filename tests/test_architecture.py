@@ -34,7 +34,7 @@ THIRD_PARTY = {
 
 TASK_OWNERS = {
     "app/lifespan.py": "Life.begin, whose task Life.close waits for",
-    "app/worker.py": "run and JobRunner._hold, which gather what they started",
+    "app/worker.py": "run and Runner._hold, which gather what they started",
     "app/bindings/actor.py": "open_actor and Tail.close, which cancel and gather",
     "app/bindings/gates.py": "Gates.close, which cancels and gathers",
     "app/bindings/timely.py": "TimelyScript.run, which cancels and gathers",

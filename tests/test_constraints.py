@@ -112,11 +112,38 @@ ROWS: dict[str, tuple[str, dict[str, Value]]] = {
     "link": ("project_artifacts", {"project_id": "p", "artifact_id": "t"}),
     "configuration": ("artifact_configurations", {"artifact_id": "t", "config_key": "TITLE", "config_value": "v"}),
     "view": ("artifact_views", {"id": "v", "artifact_id": "t", "timestamp": 5}),
+    "result": ("workflow_results", {"id": "r", "user_id": "u", "task": "x", "result": "y", "created_at": 5}),
+    "workflow": (
+        "workflows",
+        {
+            "id": "w",
+            "user_id": "u",
+            "task": "x",
+            "status": "running",
+            "steps_done": 3,
+            "result_id": "r",
+            "body_sha256": SHA,
+            "correlation_id": "c",
+            "created_at": 5,
+            "started_at": 5,
+            "idempotency_key": "k",
+        },
+    ),
 }
 """A possible state: one row of each kind, in the order of their references."""
 
-NEW = {"project": "p2", "job": "j2", "item": "i2", "attempt": "a2", "progression": "g2", "artifact": "t2", "view": "v2"}
+NEW = {
+    "project": "p2",
+    "job": "j2",
+    "item": "i2",
+    "attempt": "a2",
+    "progression": "g2",
+    "artifact": "t2",
+    "view": "v2",
+    "workflow": "w2",
+}
 ENDED = {"status": "complete", "progression_id": "g2", "ended_at": 6}
+BEGUN = {"idempotency_key": "k2", "steps_done": 1, "result_id": None}
 
 IMPOSSIBLE_ROWS: list[tuple[str, dict[str, Value]]] = [
     ("project", {"name": ""}),
@@ -194,6 +221,26 @@ IMPOSSIBLE_ROWS: list[tuple[str, dict[str, Value]]] = [
     ("configuration", {"artifact_id": "nobody"}),
     ("view", {"artifact_id": "nobody"}),
     ("view", {"user_agent": "u" * 257}),
+    ("result", {}),
+    ("workflow", {**BEGUN, "idempotency_key": "k"}),
+    ("workflow", {**BEGUN, "task": ""}),
+    ("workflow", {**BEGUN, "task": "x" * 8001}),
+    ("workflow", {**BEGUN, "user_id": ""}),
+    ("workflow", {**BEGUN, "status": "paused"}),
+    ("workflow", {**BEGUN, "status": "queued"}),
+    ("workflow", {**BEGUN, "status": "queued", "started_at": None}),
+    ("workflow", {**BEGUN, "started_at": None}),
+    ("workflow", {**BEGUN, "ended_at": 6}),
+    ("workflow", {**BEGUN, "error": "{}"}),
+    ("workflow", {**BEGUN, "steps_done": 3}),
+    ("workflow", {**BEGUN, "steps_done": 5}),
+    ("workflow", {**BEGUN, "result_id": "nobody", "steps_done": 3}),
+    ("workflow", {"idempotency_key": "k2"}),
+    ("workflow", {**BEGUN, "notified_at": 6}),
+    ("workflow", {**BEGUN, "status": "complete", "ended_at": 6}),
+    ("workflow", {**BEGUN, "status": "failed", "ended_at": 6}),
+    ("workflow", {**BEGUN, "status": "failed", "error": "{}"}),
+    ("workflow", {**BEGUN, "status": "uncertain", "error": "{}", "ended_at": 6, "steps_done": 2}),
 ]
 IMPOSSIBLE_CHANGES = [
     "UPDATE jobs SET status = 'running' WHERE id = 'done'",
@@ -216,6 +263,16 @@ IMPOSSIBLE_CHANGES = [
     "UPDATE projects SET updated_at = 1 WHERE id = 'p'",
     "DELETE FROM projects WHERE id = 'p'",
     "DELETE FROM sessions WHERE id = 's'",
+    "UPDATE workflows SET status = 'running', error = NULL, ended_at = NULL WHERE id = 'done'",
+    "UPDATE workflows SET status = 'failed' WHERE id = 'done'",
+    "UPDATE workflows SET ended_at = 9 WHERE id = 'done'",
+    "UPDATE workflows SET error = '{\"a\": 1}' WHERE id = 'done'",
+    "UPDATE workflows SET task = 'other' WHERE id = 'w'",
+    "UPDATE workflows SET user_id = 'other' WHERE id = 'w'",
+    "UPDATE workflows SET steps_done = 2, result_id = NULL WHERE id = 'w'",
+    "UPDATE workflows SET status = 'complete', ended_at = 6 WHERE id = 'w'",
+    "UPDATE workflow_results SET result = 'other' WHERE id = 'r'",
+    "DELETE FROM workflow_results WHERE id = 'r'",
 ]
 POSSIBLE_CHANGES = [
     "UPDATE jobs SET metadata = '{\"a\": 1}', fence = fence + 1 WHERE id = 'done'",
@@ -223,6 +280,9 @@ POSSIBLE_CHANGES = [
     "UPDATE provider_attempts SET billed = 1 WHERE id = 'done'",
     "UPDATE image_progressions SET judge_status = 'ok', judgment = 'pass' WHERE id = 'g'",
     "DELETE FROM events WHERE seq = 1",
+    "UPDATE workflows SET fence = fence + 1, lease_until = 9 WHERE id = 'done'",
+    "UPDATE workflows SET notified_at = 6 WHERE id = 'w'",
+    "UPDATE workflows SET status = 'complete', steps_done = 4, ended_at = 6 WHERE id = 'w'",
 ]
 
 
@@ -239,6 +299,7 @@ async def fill(tx: Statements) -> None:
         "job": {"idempotency_key": "done", "status": "complete", "started_at": 5, "ended_at": 6},
         "item": {"position": 8, "variant_index": 8, **ENDED, "progression_id": "gone"},
         "attempt": {"number": 8, "state": "succeeded", "sent_at": 5, "settled_at": 6, "bytes_sha256": SHA},
+        "workflow": {**BEGUN, "idempotency_key": "done", "status": "uncertain", "error": "{}", "ended_at": 6},
     }
     for kind, changes in given.items():
         table, row = ROWS[kind]
@@ -282,6 +343,7 @@ async def test_the_possible_state_is_accepted(tmp_path: Path, kind: str) -> None
         "item": {"position": 1, "variant_index": 1},
         "attempt": {"number": 2, "state": "failed", "settled_at": 6},
         "artifact": {"public_slug": "t" * 22},
+        "workflow": BEGUN,
     }
     async with bare_env(tmp_path) as env, env.DB.transaction() as tx:
         await fill(tx)

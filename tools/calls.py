@@ -33,6 +33,7 @@ SELECT :id, :purpose, :subject, CAST(:number AS BIGINT), CAST(:project_id AS TEX
        CAST(:now AS BIGINT)
 WHERE CAST(:fence AS BIGINT) IS NULL
    OR EXISTS (SELECT 1 FROM jobs WHERE id = CAST(:job_id AS TEXT) AND fence = CAST(:fence AS BIGINT))
+   OR EXISTS (SELECT 1 FROM workflows WHERE id = :subject AND :purpose = 'workflow' AND fence = CAST(:fence AS BIGINT))
 ON CONFLICT DO NOTHING
 """
 SETTLE = """
@@ -59,7 +60,7 @@ WHERE state = 'sent' AND created_at < :before
 class Errand(msgspec.Struct, frozen=True, kw_only=True):
     """What calls are about. Purpose and subject name it: the same errand again finds its calls and their answers.
 
-    With a `fence`, only the worker that holds the job under it may call.
+    With a `fence`, only the worker that holds the job, or the workflow that is the subject, under it may call.
     """
 
     purpose: Purpose

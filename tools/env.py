@@ -215,10 +215,10 @@ class Lane(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Workflow(Protocol):
-    """PICASSO_WORKFLOW: durable running of jobs over worker processes. The `jobs` rows are the truth."""
+    """PICASSO_WORKFLOW: durable running of jobs and workflows over worker processes. Their rows are the truth."""
 
     async def enqueue(self, job_id: str) -> None:
-        """Ask some worker to run the job; asking again while it is known is harmless."""
+        """Ask some worker to run the job or workflow; asking again while it is known is harmless."""
         ...
 
     async def work(self, run: Callable[[str], Awaitable[None]]) -> None:

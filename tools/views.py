@@ -14,10 +14,12 @@ from typing import Literal
 
 import msgspec
 
+from tools import workflows
 from tools.env import Env, Message, Statements
 from tools.errors import Invalid, PicassoError, Uncertain
 from tools.rows import Count, new_id, now_ms
 from tools.step import bound_fields, step
+from tools.workflows import Noted
 
 log = logging.getLogger("picasso.queue")
 Keeping = Literal["truncated", "full", "hashed", "none"]
@@ -118,21 +120,33 @@ async def enqueue(env: Env, view: Message) -> None:
 async def write_views(env: Env, messages: Sequence[Message]) -> None:
     """Handle a batch of queue messages: readings become rows, `log` and `workflow-complete` one log line each.
 
-    Effect: one transaction with a row per `artifact-view`; a message that was written before changes nothing.
-    Fails: Invalid naming the messages that can never be handled; the readings beside them are written all the same.
+    Effect: one transaction with a row per `artifact-view` and a mark per workflow; a message that was written before
+    changes nothing, and a workflow that is marked has no second line.
+    Fails: Invalid naming the messages that can never be handled; what stands beside them is written all the same.
     """
     bad: list[str] = []
+    news: list[Message] = []
     async with env.DB.transaction() as tx:
         for message in messages:
-            if message.type == "artifact-view" and not await _write(tx, message):
-                bad.append(message.id)
-    if bad:
-        raise Invalid("these messages tell of no artifact", code="bad_message", detail={"messages": bad})
+            match message.type, await _write(tx, message):
+                case _, "unknown":
+                    bad.append(message.id)
+                case "workflow-complete", "first":
+                    news.append(message)
     # After the rows, because what raised is handed in again, and a line cannot be unwritten.
+    for message in news:
+        _tell(message)
+    if bad:
+        detail = {"messages": bad}
+        raise Invalid("these messages tell of no artifact and of no result", code="bad_message", detail=detail)
     for message in messages:
-        if message.type != "artifact-view":
-            named = {"step": f"queue.{message.type}", "messageId": message.id, "payload": message.payload}
-            log.info("queue.%s", message.type, extra={"fields": {**bound_fields(), **named}})
+        if message.type == "log":
+            _tell(message)
+
+
+def _tell(message: Message) -> None:
+    named = {"step": f"queue.{message.type}", "messageId": message.id, "payload": message.payload}
+    log.info("queue.%s", message.type, extra={"fields": {**bound_fields(), **named}})
 
 
 async def summary(env: Env, artifact_id: str) -> Summary:
@@ -145,12 +159,21 @@ async def summary(env: Env, artifact_id: str) -> Summary:
     )
 
 
-async def _write(tx: Statements, message: Message) -> bool:
-    """Whether the reading is a row now; false when its payload or its artifact is none."""
+async def _write(tx: Statements, message: Message) -> Noted:
+    match message.type:
+        case "artifact-view":
+            return await _write_view(tx, message)
+        case "workflow-complete":
+            return await workflows.note(tx, message)
+        case "log":
+            return "first"
+
+
+async def _write_view(tx: Statements, message: Message) -> Noted:
     try:
         view = msgspec.convert(message.payload, View, strict=True)
     except msgspec.ValidationError:
-        return False
+        return "unknown"
     written = await tx.run(
         INSERT,
         id=message.id,
@@ -161,7 +184,9 @@ async def _write(tx: Statements, message: Message) -> bool:
         city=view.city,
         user_agent=view.user_agent,
     )
-    return written == 1 or await tx.one(WRITTEN, Count, id=message.id) == Count(1)
+    if written:
+        return "first"
+    return "again" if await tx.one(WRITTEN, Count, id=message.id) == Count(1) else "unknown"
 
 
 def _day_key(secret: str, at_ms: int) -> bytes:

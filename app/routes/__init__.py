@@ -2,13 +2,14 @@
 
 from litestar.types import ControllerRouterHandler
 
-from app.routes import admin, artifacts, images, jobs, progressions, projects, public, stream, uploads
+from app.routes import admin, artifacts, images, jobs, progressions, projects, public, stream, uploads, workflows
 
 handlers: list[ControllerRouterHandler] = [
     *projects.handlers,
     *progressions.handlers,
     *uploads.handlers,
     *jobs.handlers,
+    *workflows.handlers,
     *stream.handlers,
     *artifacts.handlers,
     *public.handlers,

@@ -13,6 +13,12 @@ from tools.rows import ArtifactRow, ArtifactView, Count
 
 DAY = 86_400_000
 NOON = 20_000 * DAY + DAY // 2
+RESULT = "INSERT INTO workflow_results (id, user_id, task, result, created_at) VALUES ('r', 'ada', 'x', 'y', 1)"
+WORKFLOW = f"""
+INSERT INTO workflows (id, user_id, task, status, steps_done, result_id, body_sha256, correlation_id, created_at,
+                       started_at)
+VALUES ('wf-1', 'ada', 'x', 'running', 3, 'r', '{"a" * 64}', 'c', 1, 1)
+"""
 
 
 async def made(env: Env) -> ArtifactRow:
@@ -90,22 +96,25 @@ async def test_a_message_of_no_artifact_fails_alone(tmp_path: Path, database_url
 
 
 async def test_other_messages_are_one_line_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A `log` and a `workflow-complete` say their payload once, also when a bad message stood beside them at first."""
+    """A `log` and a `workflow-complete` say their payload once, also when a bad message stood beside them at first;
+    a `workflow-complete` that comes again is passed by, one of no workflow is bad itself."""
     async with bare_env(tmp_path) as env:
-        said = [
-            Message("a", "log", NOON, {"text": "hello"}),
-            Message("b", "workflow-complete", NOON, {"workflowId": "w"}),
-        ]
+        await env.DB.run(RESULT)
+        await env.DB.run(WORKFLOW)
+        told = {"workflowId": "wf-1", "userId": "ada"}
+        said = [Message("a", "log", NOON, {"text": "hello"}), Message("b", "workflow-complete", NOON, told)]
+        nobodys = Message("c", "workflow-complete", NOON, {"workflowId": "wf-2", "userId": "ada"})
         with caplog.at_level(logging.INFO, "picasso.queue"):
-            with pytest.raises(Invalid):
-                await views.write_views(env, [*said, message("lost", "nowhere")])
+            with pytest.raises(Invalid) as caught:
+                await views.write_views(env, [*said, message("lost", "nowhere"), nobodys])
+            assert caught.value.detail == {"messages": ["lost", "c"]}
             await views.write_views(env, said)
+            await views.write_views(env, said[1:])
         lines = [record.__dict__["fields"] for record in caplog.records if record.name == "picasso.queue"]
-        assert [(line["step"], line["messageId"]) for line in lines] == [
-            ("queue.log", "a"),
-            ("queue.workflow-complete", "b"),
+        assert [(line["step"], line["messageId"], line["payload"]) for line in lines] == [
+            ("queue.workflow-complete", "b", told),
+            ("queue.log", "a", {"text": "hello"}),
         ]
-        assert (lines[0]["payload"], lines[1]["payload"]) == ({"text": "hello"}, {"workflowId": "w"})
 
 
 async def test_the_summary_counts_by_utc_day_and_by_country(tmp_path: Path, database_url: str) -> None:
