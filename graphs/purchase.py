@@ -216,7 +216,8 @@ async def _call(env: Env, run: Run, job: Job, item: Item, call: Call) -> None:
             await ledger.fail_item(env, run, item.id, "failed", error.code, error.message)
             return
         except VendorError as error:
-            turn.report(*_health(error))
+            if error.code != "adapter_failed":  # our fault says nothing about the vendor
+                turn.report(*_health(error))
             settlement = _failure(error)
             await patiently(lambda: ledger.settle(env, run, attempt, settlement))
             return

@@ -13,6 +13,7 @@ SELECT 'jobs' AS kind, status AS name, COUNT(*) AS n FROM jobs GROUP BY status
 UNION ALL SELECT 'items', status, COUNT(*) FROM job_items GROUP BY status
 UNION ALL SELECT 'attempts', state, COUNT(*) FROM provider_attempts GROUP BY state
 UNION ALL SELECT 'model_calls', state, COUNT(*) FROM model_calls GROUP BY state
+UNION ALL SELECT 'workflows', status, COUNT(*) FROM workflows GROUP BY status
 """
 SILENCE = """
 SELECT COALESCE(MAX(CAST(:now AS BIGINT) - quiet.last), 0) AS n FROM (
@@ -22,7 +23,7 @@ SELECT COALESCE(MAX(CAST(:now AS BIGINT) - quiet.last), 0) AS n FROM (
 """
 
 
-Table = Literal["jobs", "items", "attempts", "model_calls"]
+Table = Literal["jobs", "items", "attempts", "model_calls", "workflows"]
 
 
 class Group(msgspec.Struct, frozen=True):
