@@ -122,6 +122,7 @@ async def _work(settings: Settings) -> int:
     from app.lifespan import Life
     from app.logs import logging_to
     from app.server import DRAIN_SECONDS
+    from app.traces import Traces
 
     life, loop = Life(), asyncio.get_running_loop()
 
@@ -132,10 +133,11 @@ async def _work(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain)
     with logging_to(sys.stderr, settings.secrets):
-        life.begin(settings, open_env, True)
-        while not life.drained and life.exit_code is None:  # noqa: ASYNC110 - Life tells it in properties
-            await asyncio.sleep(0.05)
-        await life.close()
+        async with Traces().sending(settings):
+            life.begin(settings, open_env, True)
+            while not life.drained and life.exit_code is None:  # noqa: ASYNC110 - Life tells it in properties
+                await asyncio.sleep(0.05)
+            await life.close()
     return life.exit_code or 0
 
 

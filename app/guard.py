@@ -16,6 +16,7 @@ from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPResponseStartEvent, 
 from app.errors import Answer, ClientGone, HeadersTooLarge, PathTooLong, SlowBody, WrongMedia, answer_to, log_unexpected
 from app.security import header_values
 from app.settings import Settings
+from app.traces import Traces
 from tools.errors import Invalid, NotFound, PicassoError, TooLarge
 from tools.step import bound, correlation_id
 
@@ -50,14 +51,19 @@ EXPOSED = b"ETag, Idempotency-Replayed, Retry-After, X-Correlation-Id"
 class Guard:
     """An ASGI application around another. `image_paths` are the routes that take a body of MAX_IMAGE."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, image_paths: Sequence[re.Pattern[str]]) -> None:
-        self._app, self._settings, self._image_paths = app, settings, image_paths
+    def __init__(
+        self, app: ASGIApp, settings: Settings, image_paths: Sequence[re.Pattern[str]], traces: Traces
+    ) -> None:
+        self._app, self._settings, self._image_paths, self._traces = app, settings, image_paths, traces
         self._headers = dict(DEFAULT_HEADERS)
         if settings.public_url.startswith("https://"):
             self._headers[b"strict-transport-security"] = b"max-age=31536000"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with bound(correlationId=uuid.uuid4().hex):
+        with bound(correlationId=uuid.uuid4().hex), self._traces.watching(), self._traces.span("http") as tell:
+            # Only what kind of thing was asked for: a page's link is its password.
+            kind = "/".join(scope["path"].split("/", 3)[:3])
+            tell({"http.request.method": scope.get("method", "GET"), "url.path": kind})
             if scope["type"] == ScopeType.WEBSOCKET:
                 await self._socket(scope, receive, send)
             else:

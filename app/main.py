@@ -21,6 +21,7 @@ from app.routes import handlers
 from app.schemas import JsonRequest
 from app.security import check_access, reads_image
 from app.settings import Settings
+from app.traces import Traces
 from tools.env import Env
 from tools.errors import Unavailable
 
@@ -49,7 +50,7 @@ def create_app(
     more_handlers: Sequence[ControllerRouterHandler] = (),
 ) -> Application:
     """The whole HTTP application. With `jobs` its process also runs jobs; `bindings` opens what it works on."""
-    life, metrics = Life(), Metrics()
+    life, metrics, traces = Life(), Metrics(), Traces()
     app = Application(
         [*handlers, *more_handlers],
         debug=False,
@@ -57,7 +58,7 @@ def create_app(
         dependencies=_dependencies(settings, life, metrics),
         exception_handlers={Exception: respond},
         after_exception=[_note],
-        lifespan=[_lifespan(settings, bindings, jobs, life, metrics)],
+        lifespan=[_lifespan(settings, bindings, jobs, life, metrics, traces)],
         logging_config=None,
         openapi_config=openapi_config(),
         request_class=JsonRequest,
@@ -65,7 +66,7 @@ def create_app(
         state=State({"settings": settings}),
     )
     app.life = life
-    app.guard = Guard(app.route, settings, image_paths(app))
+    app.guard = Guard(app.route, settings, image_paths(app), traces)
     return app
 
 
@@ -98,15 +99,16 @@ async def _note(error: Exception, scope: Scope) -> None:
     note_error(error, scope)
 
 
-def _lifespan(settings: Settings, bindings: Bindings, jobs: bool, life: Life, metrics: Metrics) -> Any:
+def _lifespan(settings: Settings, bindings: Bindings, jobs: bool, life: Life, metrics: Metrics, traces: Traces) -> Any:
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         with metrics.watching():
-            life.begin(settings, bindings, jobs)
-            try:
-                yield
-            finally:
-                await life.close()
+            async with traces.sending(settings):
+                life.begin(settings, bindings, jobs)
+                try:
+                    yield
+                finally:
+                    await life.close()
 
     return lifespan
 

@@ -56,6 +56,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sketch_seconds: float
     fetch_allow: frozenset[str]
     """`host:port` pairs that the fetch guard lets through although they are not public."""
+    otlp_endpoint: str | None
+    """Where OpenTelemetry spans go."""
     secrets: frozenset[str]
     """Every configured value that must never be shown."""
 
@@ -104,6 +106,7 @@ NAMES = (
     "VIEW_IP",
     "SKETCH_SECONDS",
     "FETCH_ALLOW",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
 )
 
 
@@ -166,6 +169,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         view_ip=get("VIEW_IP", "truncated", _one_of("truncated", "full", "hashed", "none")),
         sketch_seconds=get("SKETCH_SECONDS", "0.5", _seconds(0, 600)),
         fetch_allow=get("FETCH_ALLOW", "", _hosts),
+        otlp_endpoint=get("OTEL_EXPORTER_OTLP_ENDPOINT", "", _url("http", "https")).rstrip("/")
+        if "OTEL_EXPORTER_OTLP_ENDPOINT" in values
+        else None,
         secrets=frozenset(_secrets(environ)),
     )
 

@@ -25,6 +25,7 @@ from app.routes import artifacts, public
 from app.schemas import JsonRequest
 from app.security import check_access
 from app.settings import Settings
+from app.traces import Traces
 from tests.parts import bare_env, settings
 from tools.db import insert_progression
 from tools.env import Env, Message
@@ -135,7 +136,7 @@ def small_app(env: Env) -> ASGIApp:
         openapi_config=None,
         state=State({"settings": chosen}),
     )
-    return Guard(app, chosen, [])
+    return Guard(app, chosen, [], Traces())
 
 
 def client_of(app: ASGIApp, base_url: str = HERE, peer: str = "203.0.113.77") -> httpx.AsyncClient:

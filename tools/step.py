@@ -10,8 +10,8 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 log = logging.getLogger("picasso.step")
 _fields: ContextVar[dict[str, Any]] = ContextVar("picasso_log_fields")
+Spans = Callable[[str], AbstractContextManager[Callable[[Mapping[str, Any]], None]]]
+"""Opens the span of that name; what it is told becomes the span's attributes."""
+_spans: ContextVar[Spans] = ContextVar("picasso_spans")
 
 TRIES = 3
 BACKOFF_SECONDS = 0.1
@@ -35,6 +38,16 @@ def bound(**fields: Any) -> Iterator[None]:
         yield
     finally:
         _fields.reset(token)
+
+
+@contextmanager
+def traced_by(spans: Spans) -> Iterator[None]:
+    """Give every step inside the block (also in tasks started there) a span of its name."""
+    token = _spans.set(spans)
+    try:
+        yield
+    finally:
+        _spans.reset(token)
 
 
 def bound_fields() -> dict[str, Any]:
@@ -57,18 +70,13 @@ def step(name: str, *, retry: bool = True) -> Callable[[Callable[P, Awaitable[T]
         @functools.wraps(effect)
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
             for left in reversed(range(TRIES if retry else 1)):
-                started = time.monotonic()
                 try:
-                    result = await effect(*args, **kwargs)
-                except BaseException as error:
-                    _line(name, started, error)
-                    if left == 0 or not isinstance(error, Unavailable):
+                    return await _observed(name, effect(*args, **kwargs))
+                except Unavailable as error:
+                    if left == 0:
                         raise
                     backoff = BACKOFF_SECONDS * 4 ** (TRIES - 1 - left) * random.uniform(0.8, 1.2)
                     await asyncio.sleep(min(error.retry_after or backoff, 2.0))
-                else:
-                    _line(name, started, None)
-                    return result
             raise AssertionError("unreachable")
 
         return call
@@ -92,7 +100,25 @@ async def patiently(effect: Callable[[], Awaitable[T]], seconds: float = 600.0) 
             pause = min(pause * 2, 5.0)
 
 
-def _line(name: str, started: float, error: BaseException | None) -> None:
+async def _observed(name: str, effect: Awaitable[T]) -> T:
+    """One try, with its span and its line."""
+    started = time.monotonic()
+    with _spans.get(_no_spans)(name) as tell:
+        try:
+            result = await effect
+        except BaseException as error:
+            tell(_line(name, started, error, getattr(error, "request_id", None)))
+            raise
+        tell(_line(name, started, None, getattr(result, "request_id", None)))
+        return result
+
+
+def _no_spans(name: str) -> AbstractContextManager[Callable[[Mapping[str, Any]], None]]:
+    return nullcontext(lambda fields: None)
+
+
+def _line(name: str, started: float, error: BaseException | None, request_id: str | None) -> dict[str, Any]:
+    """Write the line of a try; its fields. `request_id` is the vendor's, where one answered."""
     fields: dict[str, Any] = {
         **bound_fields(),
         "step": name,
@@ -101,6 +127,8 @@ def _line(name: str, started: float, error: BaseException | None) -> None:
     }
     if isinstance(error, VendorError):
         fields |= {"providerCode": error.provider_code, "providerStatus": error.provider_status}
+    if request_id is not None:
+        fields["requestId"] = request_id
     expected = error is None or isinstance(error, PicassoError | asyncio.CancelledError)
     log.log(
         logging.INFO if expected else logging.ERROR,
@@ -108,3 +136,4 @@ def _line(name: str, started: float, error: BaseException | None) -> None:
         extra={"fields": fields},
         exc_info=None if expected else error,
     )
+    return fields

@@ -158,7 +158,7 @@ async def test_every_failure_can_be_found(client: httpx.AsyncClient, server: Ser
 
 async def test_kills_with_calls_in_flight_buy_nothing_again(tmp_path: Path, rounds: int) -> None:
     """SIGKILL while all three vendors work: every call is a row, none is made again, the items say `uncertain` (J3)."""
-    async with Wire(delay=1.5) as wire:
+    async with Wire(delay=20) as wire:
         jobs, project = list[str](), ""
         for n in range(4 * rounds):
             async with running(tmp_path, **three(wire)) as server, calling(server) as client:
