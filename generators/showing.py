@@ -80,6 +80,18 @@ class Fact(msgspec.Struct, frozen=True):
     count: int
 
 
+class Score(msgspec.Struct, frozen=True, kw_only=True):
+    """How the images of one maker fared; `rate` is passed of judged in per cent, None when none was judged."""
+
+    maker: str
+    images: int
+    passed: int
+    failed: int
+    unjudged: int
+    rate: int | None
+    cost: str
+
+
 async def collect(env: Env, projects: Sequence[Project], selection: Selection) -> list[Shown]:
     """What the options ask for, project by project.
 
@@ -181,6 +193,24 @@ def cut(text: str, at: int) -> tuple[str, str]:
 
 def maker(row: Progression) -> str:
     return f"{row.ai_provider} · {row.ai_model}" if row.ai_model else row.ai_provider
+
+
+def scores(rows: Sequence[Progression]) -> list[Score]:
+    """One for each maker, in the order of their names."""
+    return [_score(name, [row for row in rows if maker(row) == name]) for name in sorted({maker(row) for row in rows})]
+
+
+def _score(name: str, rows: Sequence[Progression]) -> Score:
+    passed, failed = (sum(row.judgment == judgment for row in rows) for judgment in ("pass", "fail"))
+    return Score(
+        maker=name,
+        images=len(rows),
+        passed=passed,
+        failed=failed,
+        unjudged=len(rows) - passed - failed,
+        rate=round(100 * passed / (passed + failed)) if passed + failed else None,
+        cost=dollars(sum(row.cost_usd for row in rows)),
+    )
 
 
 def colophon(rows: Sequence[Progression]) -> str:

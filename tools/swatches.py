@@ -66,8 +66,10 @@ def merged(swatches: Iterable[Swatch], most: int) -> list[Swatch]:
 
 
 def word_for(rgb: Rgb) -> str:
-    """The colour word that looks most like it."""
-    return min(COLOURS.values(), key=lambda colour: _distance(colour.rgb, rgb)).word
+    """The colour word that looks most like it; hue and strength name a colour more than its lightness does."""
+    lightness, *ab = _lab(rgb)
+    points = {word: _lab(colour.rgb) for word, colour in COLOURS.items()}
+    return min(points, key=lambda word: math.dist((lightness / 2, *ab), (points[word][0] / 2, *points[word][1:])))
 
 
 def _weight(swatch: Swatch) -> float:
