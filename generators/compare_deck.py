@@ -127,7 +127,7 @@ def contenders(rows: Sequence[Progression]) -> list[tuple[str, Progression, int]
     by_maker: dict[str, list[Progression]] = {}
     for row in rows:
         by_maker.setdefault(showing.maker(row), []).append(row)
-    if len(by_maker) == 1:
+    if len(by_maker) == 1 and len(rows) > 1:
         return [(f"{showing.maker(row)} · {n}", row, 0) for n, row in enumerate(rows, 1)]
     return [(name, _best(own), len(own) - 1) for name, own in sorted(by_maker.items())]
 
