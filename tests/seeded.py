@@ -1,4 +1,4 @@
-"""A project as work leaves it: jobs of three providers with their ledger, a lineage, verdicts, and originals in BUCKET."""
+"""A project as work leaves it: jobs of three providers with their ledger, a lineage, verdicts, originals in BUCKET."""
 
 import hashlib
 import itertools
