@@ -30,7 +30,7 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 
-KEYS = {"Tab": 9, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}
+KEYS = {"Tab": 9, "Enter": 13, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}
 
 
 class Tab:
@@ -66,7 +66,9 @@ class Tab:
         """A key by its name, such as `Tab` or `ArrowRight`."""
         code = KEYS[key]
         for kind in ("rawKeyDown", "keyUp"):
-            await self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+            text = {"text": "\r"} if (kind, key) == ("rawKeyDown", "Enter") else {}
+            kind = "keyDown" if text else kind
+            await self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
 
     async def html(self) -> str:
         """The document as the browser understood it."""
