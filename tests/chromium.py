@@ -30,6 +30,8 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 
+KEYS = {"Tab": 9, "Enter": 13, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}
+
 
 class Tab:
     """One tab. `requests` are the URLs it asked for, `dialogs` the messages of alerts, `complaints` the console's."""
@@ -59,6 +61,14 @@ class Tab:
         await self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=True
         )
+
+    async def press(self, key: str) -> None:
+        """A key by its name, such as `Tab` or `ArrowRight`."""
+        code = KEYS[key]
+        for kind in ("rawKeyDown", "keyUp"):
+            text = {"text": "\r"} if (kind, key) == ("rawKeyDown", "Enter") else {}
+            kind = "keyDown" if text else kind
+            await self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
 
     async def html(self) -> str:
         """The document as the browser understood it."""
@@ -97,6 +107,10 @@ class Tab:
             )
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.complaints.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
+        elif method == "Runtime.exceptionThrown":
+            self.complaints.append(str(params["exceptionDetails"]))
+        elif method == "Runtime.consoleAPICalled" and params["type"] in ("error", "assert"):
+            self.complaints.append(str(params["args"]))
 
 
 @contextlib.asynccontextmanager

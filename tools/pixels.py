@@ -109,14 +109,14 @@ def variant(data: bytes, wanted: Variant, encoding: Format) -> bytes:
     if plan.canvas is not None:
         left, top = (plan.canvas[0] - image.width) // 2, (plan.canvas[1] - image.height) // 2
         page = Image.new("RGB", plan.canvas, "white")
-        page.paste(_on_white(image), (left, top))
+        page.paste(on_white(image), (left, top))
         image = page
-    return _encoded(image if encoding != "jpeg" else _on_white(image), encoding, None)
+    return _encoded(image if encoding != "jpeg" else on_white(image), encoding, None)
 
 
 def phash(data: bytes) -> str:
     """The 64-bit perceptual hash as 16 hex digits."""
-    flat = _on_white(clean(data, None)).convert("L")
+    flat = on_white(clean(data, None)).convert("L")
     # Loads numpy and scipy: 40 MiB that only the child shall carry, and not while it decodes.
     import imagehash
 
@@ -224,7 +224,8 @@ def _converted(image: Image.Image, profile: bytes) -> Image.Image:
     return image.convert("RGB")
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def on_white(image: Image.Image) -> Image.Image:
+    """RGB; what shows through is white."""
     if image.mode == "RGB":
         return image
     page = Image.new("RGB", image.size, "white")
