@@ -90,7 +90,7 @@ async def test_the_page_draws_and_says_the_same_numbers(tmp_path: Path) -> None:
         assert f"workers · {FLUX}: no known price." in said["cost-per-image"]
         assert "sketch · sketch-1: 0.2 s · 0.3 s" in said["latency"]
         assert said["failures-1"].startswith("No answer: 1. Rate limit: 0.")
-        bars = [float(str(rect["width"]).rstrip("%")) for rect in page.all("rect") if rect.get("height") == "14"]
+        bars = [float(str(rect["width"]).rstrip("%")) for rect in page.all("rect") if rect.get("height") == "12"]
         assert bars[:2] == [100.0, 50.0]
         assert f"No price is known for some calls of workers · {FLUX}" in page.text
 
