@@ -15,6 +15,7 @@ from tools.step import step
 
 BLOCK = 1 << 20
 """Bytes that are hashed in one go, in a thread."""
+VERSIONS = "image_progressions"
 
 BOUGHT = """
 SELECT i.id, i.original_r2_key AS r2_key, a.bytes_sha256 AS sha256, a.result
@@ -106,9 +107,9 @@ def _of_input(job_id: str, image: StoredImage) -> Claim:
 
 
 def _of_version(row: _Shown) -> Iterator[Claim]:
-    yield Claim(row.r2_key, f"image_progressions/{row.id}", row.sha256)
+    yield Claim(row.r2_key, f"{VERSIONS}/{row.id}", row.sha256)
     if row.start_image_r2_key:
-        yield Claim(row.start_image_r2_key, f"image_progressions/{row.id}")
+        yield Claim(row.start_image_r2_key, f"{VERSIONS}/{row.id}")
 
 
 @step("archive.published")

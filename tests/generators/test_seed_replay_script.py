@@ -90,7 +90,7 @@ async def test_jobs_without_an_image_can_be_left_out(tmp_path: Path) -> None:
 
 @dataclass
 class Recorded:
-    """A server with a project of six images, and the files of its replay in `folder`."""
+    """A server with a project of five images, and the files of its replay in `folder`."""
 
     server: Server
     project: str
