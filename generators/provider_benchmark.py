@@ -52,14 +52,11 @@ class ProviderBenchmark:
         key, template = await load_template(env, "provider-benchmark.html")
         names = [project.name for project in projects]
         measured = [image for image in images if not options.providers or image.provider in options.providers]
+        written = write(template, artifact.title, names, painted, measured)
+        companion = File("index.html", written, "text/html; charset=utf-8", page.policy(template, []))
         return Output(
             index=File("index.csv", sheet.write([name for name, _ in COLUMNS], table(painted)), sheet.CONTENT_TYPE),
-            beside=(
-                File(
-                    "index.html", write(template, artifact.title, names, painted, measured), "text/html; charset=utf-8"
-                ),
-            ),
-            policy=page.policy(template, []),
+            beside=(companion,),
             progression_ids=tuple(image.id for image in measured),
             template=key,
         )

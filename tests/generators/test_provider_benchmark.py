@@ -81,7 +81,7 @@ async def test_the_page_draws_and_says_the_same_numbers(tmp_path: Path) -> None:
         pictures = [svg for svg in page.all("svg") if svg.get("role") == "img"]
         ids = {element["id"] for _, element in page.elements if "id" in element}
         assert len(pictures) == 5 + 3  # five metrics, and the three who had failures
-        assert all(set(str(svg["aria-labelledby"]).split()) <= ids for svg in pictures)
+        assert all(svg["aria-label"] and svg["aria-describedby"] in ids for svg in pictures)
         said = dict(re.findall(r'<desc id="(.+?)-said">(.*?)</desc>', html))
         assert said["pass-rate"] == (
             "gemini · g-1: not judged. openai · gpt-x: 100.0 % · 1 of 1. sketch · sketch-1: 50.0 % · 1 of 2. "
@@ -108,11 +108,13 @@ async def test_providers_can_be_chosen(tmp_path: Path) -> None:
 
 
 async def test_the_page_is_served_under_its_own_style_and_loads_nothing(tmp_path: Path) -> None:
-    """(T4) The output's policy is that of the page beside the table."""
+    """(T4) The policy of the page names its own style and nothing else; the table has none to need."""
     async with pages_env(tmp_path) as env:
         await add_project(env, "p")
         output = await make(env)
-        assert output.policy is not None and "img-src 'none'; style-src 'sha256-" in output.policy
+        policy = output.beside[0].policy
+        assert policy is not None and "img-src 'none'; style-src 'sha256-" in policy
+        assert "script-src" not in policy and output.policy is None
         page = page_of(output)
         assert "no images yet" in page.text and table(output) == {}
         assert not page.all("script") and not any("style" in found for _, found in page.elements)
