@@ -45,11 +45,15 @@ ORDER BY created_at DESC, id DESC LIMIT :limit
 
 
 class File(msgspec.Struct, frozen=True):
-    """One file of an output, under a name of `[A-Za-z0-9._-]`."""
+    """One file of an output, under a name of `[A-Za-z0-9._-]`.
+
+    `policy` is the Content-Security-Policy of a file beside the index; None lets nothing load, not even its own style.
+    """
 
     name: str
     data: bytes
     content_type: str
+    policy: str | None = None
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):

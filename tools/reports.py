@@ -1,0 +1,145 @@
+"""What reports are made of: a project's calls, images, jobs, items and versions, as narrow rows in a fixed order.
+
+Reading is all that happens here. Money is integer micro-USD, times are UTC milliseconds.
+"""
+
+import msgspec
+
+from tools import db
+from tools.db import Knowledge
+from tools.env import Env
+from tools.rows import AttemptState, Edge, ItemStatus, Job, JobMetadata, Judgment, Kind
+from tools.step import step
+
+CALLS = """
+SELECT a.provider, a.model, a.state, a.failure, a.provider_code, a.billed, a.cost_micros, a.cost_basis, a.sent_at,
+    a.settled_at, i.provider AS asked_provider, i.model AS asked_model, i.status AS item_status
+FROM provider_attempts AS a JOIN job_items AS i ON i.id = a.item_id
+WHERE a.project_id = :project_id ORDER BY a.created_at, a.id
+"""
+IMAGES = """
+SELECT p.id, p.ai_provider AS provider, p.ai_model AS model, p.judgment, p.created_at, p.job_id, j.kind
+FROM image_progressions AS p LEFT JOIN jobs AS j ON j.id = p.job_id
+WHERE p.project_id = :project_id AND p.edge <> 'rollback' ORDER BY p.created_at, p.id
+"""
+PLANS = "SELECT id, kind, metadata FROM jobs WHERE project_id = :project_id ORDER BY created_at, id"
+JOBS = "SELECT * FROM jobs WHERE project_id = :project_id ORDER BY created_at, id"
+PLACES = """
+SELECT i.job_id, i.provider, i.model, i.variant_index, i.seed, i.status, i.progression_id, p.ai_provider AS painter,
+    p.ai_model AS painter_model, p.sha256, p.judgment
+FROM jobs AS j JOIN job_items AS i ON i.job_id = j.id LEFT JOIN image_progressions AS p ON p.id = i.progression_id
+WHERE j.project_id = :project_id ORDER BY j.created_at, j.id, i.position
+"""
+VERSIONS = """
+SELECT id, parent_progression_id, original_image_r2_key, sha256, edge FROM image_progressions
+WHERE project_id = :project_id ORDER BY created_at, id
+"""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A row of the ledger with who was asked for its item, which differs where another stepped in."""
+
+    provider: str
+    model: str
+    state: AttemptState
+    failure: str | None
+    provider_code: str | None
+    billed: int
+    cost_micros: int | None
+    cost_basis: str | None
+    sent_at: int | None
+    settled_at: int | None
+    asked_provider: str
+    asked_model: str
+    item_status: ItemStatus
+
+
+class Image(msgspec.Struct, frozen=True):
+    """An image version under the name of who painted it; steps back to an earlier one are none of their own."""
+
+    id: str
+    provider: str
+    model: str | None
+    judgment: Judgment | None
+    created_at: int
+    job_id: str | None
+    kind: Kind | None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a job applied to the prompts of its providers."""
+
+    id: str
+    kind: Kind
+    metadata: JobMetadata
+
+
+class Place(msgspec.Struct, frozen=True):
+    """An item of a job and what it came to; `painter` made the image, if there is one."""
+
+    job_id: str
+    provider: str
+    model: str
+    variant_index: int
+    seed: int | None
+    status: ItemStatus
+    progression_id: str | None
+    painter: str | None
+    painter_model: str | None
+    sha256: str | None
+    judgment: Judgment | None
+
+
+class Version(msgspec.Struct, frozen=True):
+    """A node of the lineage graph, as far as its bytes are concerned."""
+
+    id: str
+    parent_progression_id: str | None
+    original_image_r2_key: str
+    sha256: str
+    edge: Edge
+
+
+@step("reports.calls")
+async def calls(env: Env, project_id: str) -> list[Call]:
+    """The project's whole ledger of images, the oldest call first."""
+    return await env.DB.all(CALLS, Call, project_id=project_id)
+
+
+@step("reports.images")
+async def images(env: Env, project_id: str) -> list[Image]:
+    """The project's image versions but for steps back, the oldest first."""
+    return await env.DB.all(IMAGES, Image, project_id=project_id)
+
+
+@step("reports.plans")
+async def plans(env: Env, project_id: str) -> list[Plan]:
+    return await env.DB.all(PLANS, Plan, project_id=project_id)
+
+
+@step("reports.jobs")
+async def jobs(env: Env, project_id: str) -> list[Job]:
+    """The project's jobs, the oldest first."""
+    return await env.DB.all(JOBS, Job, project_id=project_id)
+
+
+@step("reports.places")
+async def places(env: Env, project_id: str) -> list[Place]:
+    """The items of the project's jobs, job by job in the order of `jobs`, each in request order."""
+    return await env.DB.all(PLACES, Place, project_id=project_id)
+
+
+@step("reports.versions")
+async def versions(env: Env, project_id: str) -> list[Version]:
+    """All image versions of the project, the oldest first."""
+    return await env.DB.all(VERSIONS, Version, project_id=project_id)
+
+
+async def knowledge(env: Env) -> list[Knowledge]:
+    """All tips there are, by their keys."""
+    found, cursor = list[Knowledge](), None
+    while True:
+        page = await db.list_knowledge(env, cursor, 200)
+        found += page.items
+        if (cursor := page.next_cursor) is None:
+            return found
