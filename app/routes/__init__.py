@@ -2,7 +2,7 @@
 
 from litestar.types import ControllerRouterHandler
 
-from app.routes import admin, artifacts, images, jobs, progressions, projects, public, stream, uploads
+from app.routes import admin, artifacts, boards, images, jobs, progressions, projects, public, stream, uploads
 
 handlers: list[ControllerRouterHandler] = [
     *projects.handlers,
@@ -12,6 +12,7 @@ handlers: list[ControllerRouterHandler] = [
     *stream.handlers,
     *artifacts.handlers,
     *public.handlers,
+    *boards.handlers,
     *images.handlers,
     *admin.handlers,
 ]
