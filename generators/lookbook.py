@@ -1,6 +1,5 @@
 """A lookbook: the images of one or more projects as a page for a client, with prompts, verdicts, notes and tags."""
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
@@ -8,12 +7,11 @@ import msgspec
 from msgspec import Meta
 
 from generators import page, showing
-from generators.generator import File, Output
+from generators.generator import Output
 from generators.palette import Colour, colour, palette
 from generators.showing import RATIOS, STEPS, STEPS_ALONE, VERDICTS, Selection, Shown
 from tools.env import Env
 from tools.rows import ArtifactRow, Progression, Project
-from tools.templates import load_template
 
 PROMPT_SHOWN = 360
 FEW = 2
@@ -64,15 +62,11 @@ class Lookbook:
         self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: LookbookOptions
     ) -> Output:
         shown = await showing.collect(env, projects, options)
-        key, template = await load_template(env, "lookbook.html")
-        html = await asyncio.to_thread(write, template, artifact.title, shown, options, env.settings.public_url)
-        rows = showing.all_rows(shown)
-        return Output(
-            index=File("index.html", html, "text/html; charset=utf-8"),
-            policy=page.policy(template, [row.generated_image_url for row in rows]),
-            progression_ids=tuple(row.id for row in rows),
-            template=key,
-        )
+
+        def written(template: bytes) -> bytes:
+            return write(template, artifact.title, shown, options, env.settings.public_url)
+
+        return await showing.web_page(env, "lookbook.html", showing.all_rows(shown), written)
 
 
 generator = Lookbook()

@@ -1,6 +1,7 @@
 """Our own templates become pages: Jinja2 with autoescape, and a policy that lets nothing else in.
 
-A template carries its style in `<style>` blocks without placeholders; it has no script and no style attribute.
+A template carries its style in `<style>` blocks, and its script, if the kind needs one, in `<script>` blocks, both
+without placeholders; it has no style attribute and no handler attribute.
 """
 
 import base64
@@ -18,6 +19,7 @@ PUBLIC_SIDE = 2048
 """The longer side of the variant `public`, in pixels, where the image is larger."""
 WIDTHS = (480, 960, 1440)
 STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
+SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?")
 
 
@@ -48,14 +50,30 @@ def render(template: bytes, context: Mapping[str, Any]) -> bytes:
     return _compiled(template).render(context).encode()
 
 
-def policy(template: bytes, images: Iterable[str]) -> str:
-    """The Content-Security-Policy of a page of this template that shows these image URLs."""
-    origins = " ".join(sorted({_origin(url) for url in images})) or "'none'"
-    styles = " ".join(_hash(block) for block in STYLE.findall(template.decode())) or "'none'"
-    return (
-        f"default-src 'none'; img-src {origins}; style-src {styles}; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
-    )
+def policy(template: bytes, images: Iterable[str], *, live: bool = False) -> str:
+    """The Content-Security-Policy of a page of this template that shows these image URLs.
+
+    Its own styles and scripts are let in by their hashes. A `live` page may speak with the server it came from,
+    so it has no sandbox.
+    """
+    text = template.decode()
+    scripts = " ".join(map(_hash, SCRIPT.findall(text)))
+    allowed = [
+        "default-src 'none'",
+        f"img-src {_joined(sorted({_origin(url) for url in images}))}",
+        f"style-src {_joined(map(_hash, STYLE.findall(text)))}",
+        *([f"script-src {scripts}"] if scripts else []),
+        *(["connect-src 'self'"] if live else []),
+        "base-uri 'none'",
+        "form-action 'self'" if live else "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+    sandbox = [] if live else ["sandbox allow-scripts" if scripts else "sandbox"]
+    return "; ".join([*allowed, *sandbox])
+
+
+def _joined(sources: Iterable[str]) -> str:
+    return " ".join(sources) or "'none'"
 
 
 @functools.lru_cache(maxsize=32)

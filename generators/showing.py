@@ -1,7 +1,8 @@
 """What the kinds that show images have in common: which images, in which order, and the words about them."""
 
+import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -9,10 +10,12 @@ import msgspec
 from msgspec import Meta
 
 from generators import page
+from generators.generator import File, Output
 from tools.db import get_progression, list_progressions
 from tools.env import Env
 from tools.errors import Invalid
 from tools.rows import Judgment, Progression, Project
+from tools.templates import load_template
 
 MOST = 500
 ALT_SHOWN = 180
@@ -47,14 +50,20 @@ STEPS_ALONE = {
     "retry": "New try",
     "rollback": "Earlier step",
 }
+JUDGMENTS: dict[str, Judgment | None] = {"all": None, "passed": "pass", "failed": "fail"}
 VERDICTS = {"pass": "Pass", "fail": "Fail", None: "Not judged"}
+EMPTY = {
+    "all": "This project has no images yet.",
+    "passed": "No image of this project has passed yet.",
+    "failed": "No image of this project has failed.",
+}
 
 
 class Selection(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """`progressionIds` picks the images and their order; with none, the newest 500 of each project are shown from the
     oldest, all or those that `only` names."""
 
-    only: Literal["all", "passed"] = "all"
+    only: Literal["all", "passed", "failed"] = "all"
     progression_ids: Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=MOST)] = []
 
 
@@ -77,8 +86,8 @@ async def collect(env: Env, projects: Sequence[Project], selection: Selection) -
     Fails: Invalid naming the first image that belongs to none of the projects.
     """
     if not selection.progression_ids:
-        passed: Judgment | None = "pass" if selection.only == "passed" else None
-        return [_newest(project, await _images(env, project, passed)) for project in projects]
+        judgment = JUDGMENTS[selection.only]
+        return [_newest(project, await _images(env, project, judgment)) for project in projects]
     picked = [await get_progression(env, id) for id in dict.fromkeys(selection.progression_ids)]
     of = {project.id: [row for row in picked if row.project_id == project.id] for project in projects}
     for row in picked:
@@ -108,9 +117,7 @@ def note(part: Shown, selection: Selection) -> str | None:
         return None
     if selection.progression_ids:
         return "No image of this project was chosen."
-    return (
-        "No image of this project has passed yet." if selection.only == "passed" else "This project has no images yet."
-    )
+    return EMPTY[selection.only]
 
 
 def facts(rows: Sequence[Progression]) -> list[Fact]:
@@ -122,6 +129,20 @@ def facts(rows: Sequence[Progression]) -> list[Fact]:
         Fact("Not judged", sum(row.judgment is None for row in rows)),
     ]
     return [fact for fact in counted if fact.count or fact is counted[0]]
+
+
+async def web_page(env: Env, name: str, rows: Sequence[Progression], write: Callable[[bytes], bytes]) -> Output:
+    """A page of the template `name` that shows these images; `write` makes it of the template's bytes in a thread.
+
+    Fails: NotFound when this release's template is not in BUCKET.
+    """
+    key, template = await load_template(env, name)
+    return Output(
+        index=File("index.html", await asyncio.to_thread(write, template), "text/html; charset=utf-8"),
+        policy=page.policy(template, [row.generated_image_url for row in rows]),
+        progression_ids=tuple(row.id for row in rows),
+        template=key,
+    )
 
 
 def cover(rows: Sequence[Progression]) -> Progression | None:
@@ -166,6 +187,12 @@ def colophon(rows: Sequence[Progression]) -> str:
     """One sentence with everyone who made the images; empty without images."""
     makers = sorted({f"{row.ai_provider} ({row.ai_model})" if row.ai_model else row.ai_provider for row in rows})
     return f"Images made with {', '.join(makers)}." if makers else ""
+
+
+def dollars(micros: int) -> str:
+    """Micro-USD as `$0.04`, with as many further places as it needs."""
+    whole, places = f"{micros / 1e6:.6f}".split(".")
+    return f"${whole}.{places.rstrip('0'):0<2}"
 
 
 def period(rows: Sequence[Progression]) -> str:
