@@ -63,8 +63,8 @@ WITHDRAW_VOTE = """
 DELETE FROM board_votes WHERE artifact_id = :artifact_id AND progression_id = :progression_id AND guest = :guest
 """
 TALLY = """
-SELECT CAST(:progression_id AS TEXT) AS progression_id, COUNT(*) FILTER (WHERE choice = 'yes') AS yes,
-    COUNT(*) FILTER (WHERE choice = 'maybe') AS maybe, COUNT(*) FILTER (WHERE choice = 'no') AS no
+SELECT COUNT(*) FILTER (WHERE choice = 'yes') AS yes, COUNT(*) FILTER (WHERE choice = 'maybe') AS maybe,
+    COUNT(*) FILTER (WHERE choice = 'no') AS no
 FROM board_votes WHERE artifact_id = :artifact_id AND progression_id = :progression_id
 """
 TALLIES = """
@@ -202,12 +202,15 @@ class _Image(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class _Tallied(msgspec.Struct, frozen=True):
-    progression_id: str
-    version: int
+class _Counted(msgspec.Struct, frozen=True):
     yes: int
     maybe: int
     no: int
+
+
+class _Tallied(_Counted, frozen=True):
+    progression_id: str
+    version: int
 
 
 class _Commented(msgspec.Struct, frozen=True):
@@ -315,8 +318,9 @@ async def vote(env: Env, artifact: ArtifactRow, guest: str, progression_id: str,
             changed = await tx.run(WITHDRAW_VOTE, **whose)
         else:
             changed = await tx.run(VOTE, **whose, choice=choice, created_at=now_ms())
-        tally = await tx.one(TALLY, Tally, artifact_id=artifact.id, progression_id=progression_id)
-        assert tally is not None
+        counted = await tx.one(TALLY, _Counted, artifact_id=artifact.id, progression_id=progression_id)
+        assert counted is not None
+        tally = Tally(progression_id, counted.yes, counted.maybe, counted.no)
         if changed:
             await _tell(tx, board, BoardNews(kind="vote", revision=board.revision, tally=tally))
     await _wake(env, board)
