@@ -5,7 +5,6 @@ Page and script are one for all kinds (`templates/board.html`); the script asks 
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -13,7 +12,6 @@ from msgspec import Meta
 from generators import page, showing
 from generators.generator import Output
 from generators.showing import STEPS, STEPS_ALONE, Selection, Shown
-from tools.artifacts import public_url
 from tools.env import Env
 from tools.rows import ArtifactRow, Progression, Project
 
@@ -56,10 +54,9 @@ async def generate(
     env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: BoardOptions, kind: Kind
 ) -> Output:
     shown = await showing.collect(env, projects, options)
-    board = urlsplit(public_url(env, artifact)).path
 
     def written(template: bytes) -> bytes:
-        return write(template, kind, board, artifact.title, shown, options, env.settings.public_url)
+        return write(template, kind, artifact.title, shown, options, env.settings.public_url)
 
     return await showing.web_page(env, "board.html", showing.all_rows(shown), written, live=True)
 
@@ -67,18 +64,16 @@ async def generate(
 def write(
     template: bytes,
     kind: Kind,
-    board: str,
     title: str,
     shown: Sequence[Shown],
     options: BoardOptions,
     public_url: str,
 ) -> bytes:
-    """The page. It depends on nothing but its arguments; `board` is the path under which its board is asked."""
+    """The page. It depends on nothing but its arguments."""
     rows = showing.all_rows(shown)
     context = {
         "kind": kind,
         "word": WORDS[kind],
-        "board": board,
         "title": title,
         "intro": options.intro or (shown[0].project.description if len(shown) == 1 else None),
         "count": len(rows),
