@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,18 +23,30 @@ from app.schemas import JsonRequest
 from app.security import check_access
 from app.settings import Settings
 from tests.pages import add_image, add_project, pages_env, paint
-from tools.env import Env
+from tools.env import Database, Env
 
 IMAGES = ("p-0", "p-1", "p-2")
 
 
+def _as_it_is(db: Database) -> Database:
+    return db
+
+
 @contextlib.asynccontextmanager
-async def boards_env(home: Path, redis_url: str, environ: dict[str, str] | None = None) -> AsyncIterator[Env]:
-    """An `Env` whose actor and rate limits are real, with a project `p` of three images."""
+async def boards_env(
+    home: Path,
+    redis_url: str,
+    environ: dict[str, str] | None = None,
+    watched: Callable[[Database], Database] = _as_it_is,
+) -> AsyncIterator[Env]:
+    """An `Env` whose actor and rate limits are real, with a project `p` of three images.
+
+    The actor reads from what `watched` makes of the database.
+    """
     async with (
         pages_env(home, environ=environ) as pages,
         open_client(redis_url) as client,
-        open_actor(cast(Settings, pages.settings), pages.DB, client) as actor,
+        open_actor(cast(Settings, pages.settings), watched(pages.DB), client) as actor,
     ):
         env = dataclasses.replace(pages, PICASSO_DO=actor, PICASSO_WORKFLOW=cast(Any, Buckets(client)))
         await add_images(env)
