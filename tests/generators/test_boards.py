@@ -174,11 +174,13 @@ async def test_a_vote_by_keyboard_is_seen_in_a_second_tab(tmp_path: Path, redis_
 
 @browser
 async def test_a_pinned_comment_by_keyboard_and_by_touch(tmp_path: Path, redis_url: str) -> None:
-    """Enter sets a pin, arrows move it, Enter writes; a tap pins to the point that was touched; a click is a verdict."""
+    """Enter sets a pin, arrows move it, Enter writes; a tap pins where the image was touched."""
     async with desk(tmp_path, redis_url, "review") as it:
         (tab,) = it.tabs
         await tab.resize(390, 844)
         await tab.call("Emulation.setTouchEmulationEnabled", enabled=True)
+        still = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+        await tab.call("Emulation.setEmulatedMedia", features=still)
         await it.look(tab)
         await tab_to(tab, "#name")
         await tab.call("Input.insertText", text="Ana")
