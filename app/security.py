@@ -107,11 +107,19 @@ def reads_image(handler: BaseRouteHandler) -> bool:
 def known_origin(scope: Scope, settings: Settings) -> bool:
     """Whether the request comes from no browser page, from one of ours, or from one in CORS_ORIGINS."""
     origins = header_values(scope, b"origin")
-    own = {
-        settings.public_url,
-        *(f"{scheme}://{host}" for host in header_values(scope, b"host") for scheme in ("http", "https")),
-    }
-    return not origins or (len(origins) == 1 and origins[0] in own.union(settings.cors_origins))
+    known = _own_origins(scope, settings).union(settings.cors_origins)
+    return not origins or (len(origins) == 1 and origins[0] in known)
+
+
+def own_origin(scope: Scope, settings: Settings) -> bool:
+    """Whether the request comes from no browser page or from one of ours: what a guest's cookie is good for."""
+    origins = header_values(scope, b"origin")
+    return not origins or (len(origins) == 1 and origins[0] in _own_origins(scope, settings))
+
+
+def _own_origins(scope: Scope, settings: Settings) -> set[str]:
+    hosts = header_values(scope, b"host")
+    return {settings.public_url, *(f"{scheme}://{host}" for host in hosts for scheme in ("http", "https"))}
 
 
 def header_values(scope: Scope, name: bytes) -> list[str]:

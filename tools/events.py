@@ -96,15 +96,64 @@ class Agent(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=True
     tool: str | None = None
 
 
+class Tally(msgspec.Struct, frozen=True, rename="camel"):
+    """All votes for one image."""
+
+    progression_id: str
+    yes: int
+    maybe: int
+    no: int
+
+
+class Comment(msgspec.Struct, frozen=True, rename="camel"):
+    """What a guest said of an image; `x` and `y` are parts of its width and height, None where nothing is pinned."""
+
+    comment_id: str
+    progression_id: str
+    x: float | None
+    y: float | None
+    name: str | None
+    text: str
+    created_at: int
+
+
+class Approval(msgspec.Struct, frozen=True, rename="camel"):
+    """A guest's verdict on an image version; None once it was withdrawn. `approvalId` is the guest's for that image.
+
+    `stale`: there is a newer version of the image, or the artifact's newer version shows others.
+    """
+
+    approval_id: str
+    progression_id: str
+    sha256: str
+    verdict: Literal["approve", "reject"] | None
+    name: str | None
+    decided_at: int
+    stale: bool
+
+
+class BoardNews(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """What happened on a board, with what it is now; `revision` grows with each change of that board."""
+
+    kind: Literal["vote", "comment", "approval", "hidden", "opened", "closed"]
+    revision: int
+    tally: Tally | None = None
+    comment: Comment | None = None
+    approval: Approval | None = None
+    comment_id: str | None = None
+    closes_at: int | None = None
+
+
 class Artifact(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """A page or file of an artifact is being made (`stage`) or has been published."""
+    """A page or file of an artifact is being made (`stage`) or has been published, or its board has news."""
 
     type = "artifact"
     artifact_id: str
-    stage: Literal["collect", "render", "publish"]
+    stage: Literal["collect", "render", "publish", "board"]
     progress: float
     public_slug: str | None = None
     url: str | None = None
+    board: BoardNews | None = None
 
 
 Event = Queued | Running | Progress | Judge | Fail | Complete | Agent | Artifact

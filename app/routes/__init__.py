@@ -2,7 +2,19 @@
 
 from litestar.types import ControllerRouterHandler
 
-from app.routes import admin, artifacts, images, jobs, progressions, projects, public, stream, uploads, workflows
+from app.routes import (
+    admin,
+    artifacts,
+    boards,
+    images,
+    jobs,
+    progressions,
+    projects,
+    public,
+    stream,
+    uploads,
+    workflows,
+)
 
 handlers: list[ControllerRouterHandler] = [
     *projects.handlers,
@@ -13,6 +25,7 @@ handlers: list[ControllerRouterHandler] = [
     *stream.handlers,
     *artifacts.handlers,
     *public.handlers,
+    *boards.handlers,
     *images.handlers,
     *admin.handlers,
 ]
