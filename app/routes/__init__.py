@@ -2,7 +2,19 @@
 
 from litestar.types import ControllerRouterHandler
 
-from app.routes import admin, artifacts, images, jobs, progressions, projects, public, stream, uploads
+from app.routes import (
+    admin,
+    artifacts,
+    images,
+    jobs,
+    progressions,
+    projects,
+    public,
+    shares,
+    stream,
+    templates,
+    uploads,
+)
 
 handlers: list[ControllerRouterHandler] = [
     *projects.handlers,
@@ -11,6 +23,8 @@ handlers: list[ControllerRouterHandler] = [
     *jobs.handlers,
     *stream.handlers,
     *artifacts.handlers,
+    *templates.handlers,
+    *shares.handlers,
     *public.handlers,
     *images.handlers,
     *admin.handlers,
