@@ -11,7 +11,7 @@ from litestar.params import FromPath, JSONBody
 from msgspec import Meta
 
 from app.readers import pass_cookie
-from app.schemas import Body, Name, invalid
+from app.schemas import Body, Name
 from app.security import limit_passwords
 from app.settings import Settings
 from tools import artifacts, shares
@@ -123,7 +123,7 @@ def _password(body: bytes) -> str:
 
 def _conditions(wanted: MainConditions) -> Conditions:
     if wanted.expires_at is not None and wanted.expires_at <= now_ms():
-        raise invalid("expiresAt", "Expected a time that is still to come")
+        raise Invalid("expiresAt is in the past", code="in_the_past")
     return Conditions(password=wanted.password, expires_at=wanted.expires_at, max_views=wanted.max_views)
 
 
