@@ -185,11 +185,12 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[
         yield env, await made(env)
 
 
-orders = st.tuples(
+ORDERS = st.tuples(
     st.permutations(range(9)), st.lists(st.integers(0, 8), max_size=12), st.randoms(use_true_random=False)
 )
 
 
+@pytest.mark.anyio
 @given(order=ORDERS)
 @effort(max_examples=300, deadline=None)
 async def test_order_and_repetition_do_not_matter(
