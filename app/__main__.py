@@ -43,7 +43,10 @@ def _add_processes(commands: "argparse._SubParsersAction[_Parser]", shared: _Par
     commands.add_parser("worker", parents=[shared], help="only run jobs, beside a server or on another machine")
     commands.add_parser("migrate", parents=[shared], help="bring the database up to date")
     commands.add_parser("seed", parents=[shared], help="put the knowledge base's tips into the database")
-    dead = commands.add_parser("dead-letters", parents=[shared], help="list the queue messages that were given up")
+    dead = commands.add_parser(
+        "dead-letters", aliases=["dead"], parents=[shared], help="list the queue messages that were given up"
+    )
+    dead.add_argument("--redrive", action="store_true", help="put all of them back into the queue")
     dead.add_argument("--limit", type=_count, default=50, metavar="N")
     dead.add_argument("--json", action="store_true", help="print JSON")
 

@@ -171,7 +171,24 @@ async def _read_database(settings: Settings, sql: str, row: type[R]) -> list[R]:
 
 
 def _dead_letters(args: argparse.Namespace) -> int:
+    if args.redrive:
+        return _finish(_redrive(_settings(args), args.json))
     return _finish(_list_dead(_settings(args), args.limit, args.json))
+
+
+async def _redrive(settings: Settings, as_json: bool) -> int:
+    from app.bindings.queue import open_queue
+    from app.bindings.redis import open_redis
+    from app.logs import logging_to
+
+    with logging_to(sys.stderr, settings.secrets):
+        async with open_redis(settings) as server:
+            moved = await open_queue(server.client).redrive()
+    if as_json:
+        print_json({"redriven": moved}, indent=0)
+    else:
+        print(f"{moved} dead letters are back in the queue")
+    return 0
 
 
 async def _list_dead(settings: Settings, limit: int, as_json: bool) -> int:
@@ -279,6 +296,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "migrate": _migrate,
     "seed": _seed,
     "dead-letters": _dead_letters,
+    "dead": _dead_letters,
     "demo": _demo,
     "generate": _generate,
     "projects": _projects,

@@ -16,7 +16,7 @@ from tools.env import Env, Statements
 from tools.errors import Conflict, NotFound
 from tools.events import Artifact as ArtifactEvent
 from tools.pages import Cursor, Page, decode, page
-from tools.rows import ArtifactRow, dump, new_id, now_ms
+from tools.rows import ArtifactRow, Progression, dump, new_id, now_ms
 from tools.step import step
 
 PLACES = 16
@@ -31,16 +31,40 @@ INSERT INTO project_artifacts (project_id, artifact_id) VALUES (:project_id, :ar
 ON CONFLICT (project_id, artifact_id) DO NOTHING
 """
 SET_CONTENT = """
-UPDATE artifacts SET version = :version, content_r2_key = :content_r2_key, content_type = :content_type,
+UPDATE artifacts SET version = :version, title = :title, options = :options, unpublished_at = NULL,
+    content_r2_key = :content_r2_key, content_type = :content_type,
     content_sha256 = :content_sha256, content_policy = :content_policy,
     template_r2_key = COALESCE(:template_r2_key, template_r2_key), updated_at = :updated_at
 WHERE id = :id AND version < :version
 """
+INSERT_VERSION = """
+INSERT INTO artifact_versions (artifact_id, version, title, options, content_r2_key, content_type, content_sha256,
+    content_policy, created_at)
+SELECT id, version, title, options, content_r2_key, content_type, content_sha256, content_policy, updated_at
+FROM artifacts WHERE id = :id
+"""
+WITHDRAW = """
+UPDATE artifacts SET unpublished_at = :now, updated_at = :now
+WHERE id = :id AND content_r2_key IS NOT NULL AND unpublished_at IS NULL
+"""
+VERSIONS = """
+SELECT * FROM artifact_versions WHERE artifact_id = :artifact_id AND version < :before
+ORDER BY version DESC LIMIT :limit
+"""
+VERSION = "SELECT * FROM artifact_versions WHERE artifact_id = :artifact_id AND version = :version"
 GET = "SELECT * FROM artifacts WHERE id = :id"
-BY_SLUG = "SELECT * FROM artifacts WHERE public_slug = :public_slug AND content_r2_key IS NOT NULL"
+BY_SLUG = """
+SELECT * FROM artifacts
+WHERE public_slug = :public_slug AND content_r2_key IS NOT NULL AND unpublished_at IS NULL
+"""
 LIST = """
 SELECT * FROM artifacts WHERE created_at < :at OR (created_at = :at AND id < :id)
 ORDER BY created_at DESC, id DESC LIMIT :limit
+"""
+OWN_IMAGE = """
+SELECT image_progressions.* FROM image_progressions
+JOIN project_artifacts ON project_artifacts.project_id = image_progressions.project_id
+WHERE generated_image_url = :url AND artifact_id = :artifact_id ORDER BY image_progressions.id LIMIT 1
 """
 
 
@@ -70,11 +94,14 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     template: str | None = None
 
 
-class FileFacts(msgspec.Struct, frozen=True, rename="camel"):
+class FileFacts(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`size` in bytes."""
+
     name: str
     content_type: str
     size: int
     sha256: str
+    policy: str | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -87,6 +114,20 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     progression_ids: list[str]
     sha256: str
     files: list[FileFacts]
+
+
+class Version(msgspec.Struct, frozen=True):
+    """A row of `artifact_versions`: what the artifact was when it was published for the `version`-th time."""
+
+    artifact_id: str
+    version: int
+    title: str
+    options: dict[str, Any]
+    content_r2_key: str
+    content_type: str
+    content_sha256: str
+    content_policy: str | None
+    created_at: int
 
 
 def fresh_slug() -> str:
@@ -138,6 +179,61 @@ async def list_page(env: Env, cursor: str | None, limit: int) -> Page[ArtifactRo
     return page(rows, limit, lambda row: Cursor(row.created_at, row.id))
 
 
+async def list_versions(env: Env, artifact_id: str, cursor: str | None, limit: int) -> Page[Version]:
+    """Versions from the newest."""
+    before = min(decode(cursor).at, 1 << 62)
+    rows = await env.DB.all(VERSIONS, Version, artifact_id=artifact_id, before=before, limit=limit + 1)
+    return page(rows, limit, lambda row: Cursor(row.version, ""))
+
+
+def published(artifact: ArtifactRow) -> Version:
+    """The version that the link of a published artifact answers."""
+    assert artifact.content_r2_key is not None and artifact.content_sha256 is not None
+    return Version(
+        artifact_id=artifact.id,
+        version=artifact.version,
+        title=artifact.title,
+        options=artifact.options,
+        content_r2_key=artifact.content_r2_key,
+        content_type=artifact.content_type or "application/octet-stream",
+        content_sha256=artifact.content_sha256,
+        content_policy=artifact.content_policy,
+        created_at=artifact.updated_at,
+    )
+
+
+async def get_version(env: Env, artifact_id: str, version: int) -> Version:
+    """Fails: NotFound."""
+    if not 0 < version < 1 << 53:
+        raise NotFound("there is no such version")
+    if (row := await env.DB.one(VERSION, Version, artifact_id=artifact_id, version=version)) is None:
+        raise NotFound("there is no such version")
+    return row
+
+
+async def get_manifest(env: Env, artifact_id: str, version: int) -> Manifest:
+    """Fails: NotFound."""
+    written = await env.BUCKET.get(f"{version_folder(artifact_id, version)}/manifest.json")
+    return msgspec.json.decode(written, type=Manifest)
+
+
+async def find_file(env: Env, artifact_id: str, version: int, name: str) -> FileFacts:
+    """A file beside the index of a version, as its manifest tells of it.
+
+    Fails: NotFound for any other name, the manifest's own among them.
+    """
+    beside = (await get_manifest(env, artifact_id, version)).files[1:]
+    if (found := next((file for file in beside if file.name == name), None)) is None:
+        raise NotFound("there is no such file")
+    return found
+
+
+@step("artifacts.find_image")
+async def find_image(env: Env, artifact_id: str, url: str) -> Progression | None:
+    """The image of one of the artifact's projects that is delivered at exactly this URL."""
+    return await env.DB.one(OWN_IMAGE, Progression, artifact_id=artifact_id, url=url)
+
+
 @step("artifacts.create")
 async def create(env: Env, artifact: ArtifactRow, project_ids: Sequence[str]) -> None:
     """Store a draft and its projects; its page answers 404 until a version is published.
@@ -161,14 +257,27 @@ async def associate(env: Env, artifact_id: str, project_ids: Sequence[str]) -> N
         await tx.many(JOIN_PROJECT, [{"project_id": id, "artifact_id": artifact.id} for id in project_ids])
 
 
+@step("artifacts.unpublish")
+async def unpublish(env: Env, artifact_id: str) -> ArtifactRow:
+    """Take the page and its versions away: all links say 410 until it is published again. Repeating changes nothing.
+
+    Fails: NotFound · Conflict when there was never a page.
+    """
+    await env.DB.run(WITHDRAW, id=artifact_id, now=now_ms())
+    row = await get(env, artifact_id)
+    if row.unpublished_at is None:
+        raise Conflict("this artifact has no page to take away", code="not_published")
+    return row
+
+
 @step("artifacts.publish")
 async def publish(
     env: Env, artifact: ArtifactRow, output: Output, project_ids: Sequence[str], *, session_id: str | None = None
 ) -> ArtifactRow:
     """Make the output the artifact's next version, and the one its link answers.
 
-    Effect: files and manifest in BUCKET under the first free version, then one transaction: the row (a draft is
-    stored with its projects), and the `artifact` event of `session_id`.
+    Effect: files and manifest in BUCKET under the first free version, then one transaction: the row with title and
+    options as given (a draft is stored with its projects), and the `artifact` event of `session_id`.
     Fails: Conflict when a later version was published meanwhile · Unavailable.
     """
     version = await _place(env, artifact, output, project_ids)
@@ -179,6 +288,8 @@ async def publish(
             SET_CONTENT,
             id=artifact.id,
             version=version,
+            title=artifact.title,
+            options=dump(artifact.options),
             content_r2_key=f"{folder}/{output.index.name}",
             content_type=output.index.content_type,
             content_sha256=hashlib.sha256(output.index.data).hexdigest(),
@@ -186,6 +297,8 @@ async def publish(
             template_r2_key=output.template,
             updated_at=max(now_ms(), artifact.created_at),
         )
+        if changed:
+            await tx.run(INSERT_VERSION, id=artifact.id)
         if changed and session_id is not None:
             await append(tx, session_id, [_published(env, artifact)])
         row = await tx.one(GET, ArtifactRow, id=artifact.id)
@@ -227,7 +340,7 @@ async def _place(env: Env, artifact: ArtifactRow, output: Output, project_ids: S
 
 def _manifest_file(artifact: ArtifactRow, output: Output, project_ids: Sequence[str]) -> File:
     facts = [
-        FileFacts(file.name, file.content_type, len(file.data), hashlib.sha256(file.data).hexdigest())
+        FileFacts(file.name, file.content_type, len(file.data), hashlib.sha256(file.data).hexdigest(), file.policy)
         for file in (output.index, *output.beside)
     ]
     written = Manifest(

@@ -1,7 +1,7 @@
 """PICASSO_QUEUE: a Redis Stream with one consumer group, at least once, in batches.
 
 An entry leaves the stream in the transaction that acknowledges it, and only then: nothing is ever trimmed by length
-or age, so a pending entry keeps its body. Dead letters are kept until somebody removes them.
+or age, so a pending entry keeps its body. Dead letters are kept until somebody redrives them.
 
 A consumer says each second that it lives. What one that died had in hand is taken over by the others, one message
 at a time: so a message that kills its worker is found out alone.
@@ -25,6 +25,7 @@ from app.bindings.timely import TimelyScript
 from tools.env import Dead, Message
 from tools.errors import PicassoError, TooLarge, Unavailable
 from tools.rows import new_id
+from tools.step import bound_fields
 
 log = logging.getLogger("picasso.queue")
 
@@ -56,6 +57,25 @@ redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
 redis.call('XDEL', KEYS[1], ARGV[2])
 return 1
 """
+REDRIVE = """
+local moved = {}
+for _, letter in ipairs(redis.call('XRANGE', KEYS[2], '-', ARGV[1], 'COUNT', ARGV[2])) do
+    local told = {letter[1], '', ''}
+    local body = ''
+    for i = 1, #letter[2], 2 do
+        local name, value = letter[2][i], letter[2][i + 1]
+        if name == 'body' then body = value end
+        if name == 'reason' then told[2] = value end
+        if name == 'tries' then told[3] = value end
+    end
+    redis.call('XADD', KEYS[1], '*', 'body', body)
+    redis.call('XDEL', KEYS[2], letter[1])
+    moved[#moved + 1] = told
+end
+return moved
+"""
+AT_ONCE = 50
+"""Dead letters that go back in one call; each may have 64 KiB."""
 RETIRE = """
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end
@@ -118,6 +138,30 @@ class RedisQueue:
             )
             for entry, fields in entries
         ]
+
+    async def redrive(self) -> int:
+        """Put the dead letters of now back into the queue, to be handled like new ones, and tell how many.
+
+        Effect: each leaves the dead letters in the step that queues it, so it is never there twice, whoever else
+        does the same; one log line each. Messages that were handled before change nothing (their ids are known).
+        Fails: Unavailable, with those back that were already moved.
+        """
+        script, moved = self._client.register_script(REDRIVE), 0
+        with answering():
+            newest: Any = await self._client.xrevrange(DEAD, count=1)
+            while newest:
+                letters: Any = await script(keys=[STREAM, DEAD], args=[newest[0][0], AT_ONCE])
+                for entry, reason, tries in letters:
+                    _note_redrive(entry.decode(), reason.decode(errors="replace"), tries.decode())
+                moved += len(letters)
+                if not letters:
+                    break
+        return moved
+
+
+def _note_redrive(letter: str, reason: str, tries: str) -> None:
+    fields = {"step": "queue.redrive", "outcome": "ok", "ms": 0, "letter": letter, "reason": reason, "tries": tries}
+    log.info("queue.redrive", extra={"fields": {**bound_fields(), **fields}})
 
 
 @dataclass

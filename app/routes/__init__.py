@@ -11,7 +11,9 @@ from app.routes import (
     progressions,
     projects,
     public,
+    shares,
     stream,
+    templates,
     uploads,
     workflows,
 )
@@ -24,6 +26,8 @@ handlers: list[ControllerRouterHandler] = [
     *workflows.handlers,
     *stream.handlers,
     *artifacts.handlers,
+    *templates.handlers,
+    *shares.handlers,
     *public.handlers,
     *boards.handlers,
     *images.handlers,

@@ -195,6 +195,12 @@ async def test_dead_letters_are_listed_beside_a_running_server(server: Server) -
     assert (code, err, json.loads(out)) == (0, "", [])
 
 
+async def test_dead_letters_are_redriven_beside_a_running_server(server: Server) -> None:
+    """`dead --redrive` tells how many went back; without trouble there are none."""
+    assert await picasso(server.home, "dead", "--redrive", "--json") == (0, '{"redriven":0}\n', "")
+    assert (await picasso(server.home, "dead-letters", "--redrive"))[1] == "0 dead letters are back in the queue\n"
+
+
 async def test_a_second_server_on_the_data_directory_is_refused(server: Server) -> None:
     """One process owns a SQLite file; the other says what to set instead (S9)."""
     for command in ("migrate", "worker"):

@@ -359,3 +359,42 @@ async def test_no_memory_is_an_error_and_nothing_is_evicted(own_valkey: Valkey) 
 def test_dead_letters_and_work_share_a_cluster_slot() -> None:
     """The scripts touch both keys at once."""
     assert DEAD.startswith(STREAM) and STREAM.startswith("{")
+
+
+async def bury(client: Redis, bodies: Sequence[bytes]) -> None:
+    """Dead letters with these bodies, as a consumer leaves them."""
+    async with client.pipeline(transaction=False) as pipe:
+        for body in bodies:
+            pipe.xadd(DEAD, {"body": body, "reason": "bad_message", "tries": "5"})
+        await pipe.execute()
+
+
+async def test_dead_letters_are_redriven_each_once(
+    redis_client: Redis, caplog: pytest.LogCaptureFixture, rounds: int
+) -> None:
+    """(Q9) A thousand dead letters, redriven by two callers at once and then again: each is handled once, none is
+    left, and one log line tells of each."""
+    queue, recorder, n = open_queue(redis_client, window_seconds=0.05), Recorder(), 1000 * rounds
+    await bury(redis_client, [msgspec.json.encode(message(f"m{number}")) for number in range(n)])
+    with caplog.at_level("INFO", "picasso.queue"):
+        assert sum(await asyncio.gather(queue.redrive(), queue.redrive())) == n
+        assert await queue.redrive() == 0
+    async with consuming(queue, recorder.handle):
+        await until_empty(queue, 20)
+    assert recorder.attempts == Counter({f"m{number}": 1 for number in range(n)})
+    assert await queue.dead_depth() == 0
+    lines = [record.__dict__["fields"] for record in caplog.records if record.msg == "queue.redrive"]
+    assert len({line["letter"] for line in lines}) == len(lines) == n
+    assert {(line["reason"], line["tries"]) for line in lines} == {("bad_message", "5")}
+
+
+async def test_what_is_still_poison_dies_again_and_ends_the_redrive(redis_client: Redis) -> None:
+    """(Q9) A letter that fails once more is a dead letter once more; one redrive moves each letter of its start once,
+    whatever a consumer sends back meanwhile."""
+    queue, recorder = open_queue(redis_client, window_seconds=0.02), Recorder()
+    await bury(redis_client, [msgspec.json.encode(message("good")), *POISON.values()])
+    async with consuming(queue, recorder.handle):
+        assert await asyncio.wait_for(queue.redrive(), 10) == 1 + len(POISON)
+        await until_empty(queue)
+    assert recorder.attempts == Counter({"good": 1})
+    assert await queue.dead_depth() == len(POISON)

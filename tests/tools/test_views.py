@@ -1,8 +1,12 @@
 import logging
 import random
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
 
 from tests.pages import Line, add_project
 from tests.parts import bare_env
@@ -132,7 +136,89 @@ async def test_the_summary_counts_by_utc_day_and_by_country(tmp_path: Path, data
             ("2024-10-09", 1),
         ]
         assert [(one.country, one.views) for one in told.by_country] == [("NZ", 2), ("DE", 1), ("unknown", 1)]
-        assert await views.summary(env, "nowhere") == views.Summary(0, [], [])
+        assert await views.summary(env, "nowhere") == views.Summary(0, 0, [], [])
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+        "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
+        "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)",
+        "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
+        "Twitterbot/1.0",
+        "LinkedInBot/1.0 (compatible; Mozilla/5.0; Apache-HttpClient +http://www.linkedin.com)",
+        "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko); compatible; GPTBot/1.1; +https://openai.com/gptbot",
+        "Mozilla/5.0 (compatible; Discordbot/2.0; +https://discordapp.com)",
+        "WhatsApp/2.23.20.0",
+    ],
+)
+def test_crawlers_are_known_by_their_names(agent: str) -> None:
+    """Whoever says one of these names is counted apart."""
+    assert views.is_crawler(agent)
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        None,
+        "",
+        "curl/8.5.0",
+        "python-httpx/0.28.1",
+        "Wget/1.21",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+        "Mozilla/5.0 (Linux; Android 14; CUBOT KINGKONG) AppleWebKit/537.36 Chrome/120.0 Mobile Safari/537.36",
+        "MyGooglebotFan/1.0",
+        "robot",
+    ],
+)
+def test_programs_and_people_are_no_crawlers(agent: str | None) -> None:
+    """curl and the like are used by people; a name within another is another name."""
+    assert not views.is_crawler(agent)
+
+
+async def test_crawlers_are_counted_apart_and_in_all(tmp_path: Path, database_url: str) -> None:
+    """`bots` are those of `total` that are crawlers."""
+    async with bare_env(tmp_path, database_url) as env:
+        artifact = await made(env)
+        for n, agent in enumerate(["Googlebot/2.1", "curl/8", "Slackbot 1.0", "Safari", None]):
+            sent = message(f"m{n}", artifact.id)
+            await views.write_views(env, [Message(sent.id, sent.type, sent.ts, {**sent.payload, "userAgent": agent})])
+        told = await views.summary(env, artifact.id)
+        assert (told.total, told.bots, [day.views for day in told.by_day]) == (5, 2, [5])
+
+
+@pytest.fixture(scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Env, ArtifactRow]]:
+    async with bare_env(tmp_path_factory.mktemp("views")) as env:
+        yield env, await made(env)
+
+
+ORDERS = st.tuples(
+    st.permutations(range(9)), st.lists(st.integers(0, 8), max_size=12), st.randoms(use_true_random=False)
+)
+
+
+@pytest.mark.anyio
+@given(order=ORDERS)
+@effort(max_examples=300, deadline=None)
+async def test_order_and_repetition_do_not_matter(
+    site: tuple[Env, ArtifactRow], order: tuple[list[int], list[int], random.Random]
+) -> None:
+    """(Q8) Whatever shuffle of the messages with whatever repetitions, in whatever batches: the same rows."""
+    env, artifact = site
+    once, again, chance = order
+    sent = [message(f"m{n}", artifact.id, NOON + n, country) for n, country in enumerate(["NZ", "DE", None] * 3)]
+    shuffled = [sent[n] for n in [*once, *again]]
+    chance.shuffle(shuffled)
+    while shuffled:
+        size = chance.randint(1, 10)
+        await views.write_views(env, shuffled[:size])
+        shuffled = shuffled[size:]
+    found = await env.DB.all("SELECT * FROM artifact_views ORDER BY id", ArtifactView)
+    wanted = [(one.id, one.ts, one.payload["country"]) for one in sent]
+    assert [(row.id, row.timestamp, row.country) for row in found] == wanted
+    await env.DB.run("DELETE FROM artifact_views")
 
 
 class Deaf:
