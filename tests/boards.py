@@ -22,6 +22,7 @@ from app.routes import artifacts, boards, public
 from app.schemas import JsonRequest
 from app.security import check_access
 from app.settings import Settings
+from app.traces import Traces
 from tests.pages import add_image, add_project, pages_env, paint
 from tools.env import Database, Env
 
@@ -86,7 +87,7 @@ def boards_app(env: Env, life: Life | None = None) -> ASGIApp:
         openapi_config=None,
         state=State({"settings": chosen}),
     )
-    return Guard(app, chosen, [])
+    return Guard(app, chosen, [], Traces())
 
 
 class Board:

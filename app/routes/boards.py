@@ -21,6 +21,7 @@ from litestar.types import ASGIApp, Send
 from msgspec import UNSET, Meta, UnsetType
 
 from app.lifespan import Life
+from app.readers import admit_reader
 from app.routes.stream import LAST, EventStream
 from app.schemas import LINE, PROSE, Body, Id
 from app.security import client_address, limit_key, own_origin
@@ -122,13 +123,13 @@ class _Told(msgspec.Struct, frozen=True):
     data: Artifact
 
 
-async def _page(slug: str, env: Env) -> ArtifactRow:
+async def _page(slug: str, request: Request[Any, Any, Any], env: Env, settings: Settings) -> ArtifactRow:
     """The published artifact whose board is asked for. Whoever may not see the page is turned away here.
 
-    Fails: NotFound.
+    Fails: NotFound · Gone · Locked · Forbidden.
     """
-    artifact = await artifacts.by_slug(env, slug)
-    if artifact is None or artifact.generator_id not in boards.TAKES:
+    artifact = (await admit_reader(request, env, settings, slug, beside=True)).artifact
+    if artifact.generator_id not in boards.TAKES:
         raise NotFound("there is no board here")
     return artifact
 
@@ -141,7 +142,7 @@ async def read_board(
     settings: NamedDependency[Settings],
 ) -> BoardAnswer:
     """Votes, comments and verdicts on the page's images as they are now."""
-    artifact = await _page(slug, env)
+    artifact = await _page(slug, request, env, settings)
     state = await boards.look(env, artifact)
     token = _token(request, settings)
     said = await boards.mine(env, artifact.id, boards.guest_of(artifact.id, token)) if token else Mine({}, {})
@@ -163,7 +164,7 @@ async def cast_vote(
     settings: NamedDependency[Settings],
 ) -> Response[Tally]:
     """Vote for an image of the page, in place of the guest's vote before; the image's votes come back."""
-    artifact = await _page(slug, env)
+    artifact = await _page(slug, request, env, settings)
     boards.check_takes(artifact, "vote")
     guest = await _admitted(request, env, settings, artifact)
     return _answer(await boards.vote(env, artifact, guest.id, data.progression_id, data.choice), guest)
@@ -186,7 +187,7 @@ async def add_comment(
     """Comment on an image of the page, or on a point of it."""
     if (data.x is None) != (data.y is None):
         raise Invalid("a point has both x and y", code="half_a_point")
-    artifact = await _page(slug, env)
+    artifact = await _page(slug, request, env, settings)
     boards.check_takes(artifact, "comment")
     guest = await _admitted(request, env, settings, artifact)
     await _take(env, COMMENTS_OF_GUEST, guest.id)
@@ -209,7 +210,7 @@ async def give_verdict(
     settings: NamedDependency[Settings],
 ) -> Response[Approval]:
     """Approve or reject an image of the page, this very version of it, in place of the guest's verdict before."""
-    artifact = await _page(slug, env)
+    artifact = await _page(slug, request, env, settings)
     boards.check_takes(artifact, "approval")
     guest = await _admitted(request, env, settings, artifact)
     verdict = await boards.approve(env, artifact, guest.id, data.progression_id, data.verdict, data.name)
@@ -231,7 +232,7 @@ async def follow_board(
     life: NamedDependency[Life],
 ) -> ASGIApp:
     """The board as it is and then as it changes, as Server-Sent Events."""
-    artifact = await _page(slug, env)
+    artifact = await _page(slug, request, env, settings)
     await _take(env, STREAMS_OF_ADDRESS, limit_key(client_address(request.scope, settings)))
     if await env.PICASSO_DO.clients(boards.session_of(artifact.id)) >= VIEWERS:
         raise RateLimited("this board has as many live viewers as it can have", retry_after=30.0)

@@ -15,9 +15,10 @@ from app.lifespan import Life
 from app.routes import boards as routes
 from tests.boards import Board, boards_app, boards_env, publish_board
 from tests.pages import add_image, client_of, free_listener, publish, serving
-from tools import actor_emit
+from tools import actor_emit, shares
 from tools.env import Env, Statements
 from tools.events import Artifact, BoardNews, Progress, StoredEvent, data_text, frame
+from tools.shares import Conditions
 
 VOTE = {"progressionId": "p-0", "choice": "yes"}
 COMMENT = {"progressionId": "p-0", "text": "A little warmer?"}
@@ -407,3 +408,15 @@ def test_forged_news_is_no_news() -> None:
     assert read(data_text(published)) is None
     assert read(data_text(msgspec.structs.replace(real, artifact_id="b"))) is None
     assert read('{"artifactId": "a", "stage": "board", "board": {"kind": "made up", "revision": 1}}') is None
+
+
+async def test_a_board_is_as_closed_as_its_page(deck: Board, owner: httpx.AsyncClient, env: Env) -> None:
+    """Behind a password nobody reads, votes or follows without the pass; a page that was taken away takes nothing."""
+    await shares.set_main(env, deck.id, Conditions(password="open sesame"))
+    async with deck.guest() as guest:
+        for answer in (await guest.get("board"), await guest.post("votes", json=VOTE), await guest.get("board/stream")):
+            assert said(answer) == (401, "password_needed"), answer.text
+        await shares.set_main(env, deck.id, Conditions())
+        assert (await guest.post("votes", json=VOTE)).status_code == 200
+        assert (await owner.post(f"/api/artifacts/{deck.id}/unpublish")).status_code == 200
+        assert (await guest.post("votes", json=VOTE)).status_code == 410
