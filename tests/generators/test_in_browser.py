@@ -6,7 +6,8 @@ import pytest
 from litestar import Litestar, Response, get
 
 from generators import lookbook
-from generators.lookbook import LookbookOptions, Shown
+from generators.lookbook import LookbookOptions
+from generators.showing import Shown
 from tests.chromium import BINARY, Tab, open_tab
 from tests.generators.test_lookbook import TEMPLATE, project
 from tests.pages import (

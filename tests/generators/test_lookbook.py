@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from generators import lookbook, page, registry
-from generators.lookbook import LookbookOptions, Shown
+from generators import lookbook, page, registry, showing
+from generators.lookbook import LookbookOptions
+from generators.showing import Shown
 from tests.pages import HERE, Outline, add_image, add_project, pages_env, row
 from tests.xss import PAYLOADS
 from tools import artifacts, db
@@ -157,8 +158,8 @@ def test_a_long_prompt_is_folded_and_loses_nothing() -> None:
     prompt = "soft light over linen " * 60
     outline = written([row("p", 1, prompt=prompt.strip())])
     assert len(outline.all("details")) == 1
-    assert "".join(lookbook.cut(prompt, 360)) == prompt
-    assert lookbook.cut("x" * 1000, 360) == ("x" * 360, "x" * 640)
+    assert "".join(showing.cut(prompt, 360)) == prompt
+    assert showing.cut("x" * 1000, 360) == ("x" * 360, "x" * 640)
     assert written([row("p", 1, prompt="short")]).all("details") == []
 
 
