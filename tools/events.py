@@ -96,8 +96,16 @@ class Agent(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=True
     tool: str | None = None
 
 
+class ArtifactError(msgspec.Struct, frozen=True, rename="camel"):
+    """Why a page or file was not made, safe to show."""
+
+    code: str
+    message: str
+    correlation_id: str
+
+
 class Artifact(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """A page or file of an artifact is being made (`stage`) or has been published."""
+    """A page or file of an artifact is being made (`stage`), has been published, or was given up (`error`)."""
 
     type = "artifact"
     artifact_id: str
@@ -105,6 +113,7 @@ class Artifact(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=T
     progress: float
     public_slug: str | None = None
     url: str | None = None
+    error: ArtifactError | None = None
 
 
 Event = Queued | Running | Progress | Judge | Fail | Complete | Agent | Artifact
