@@ -34,7 +34,7 @@ AREA, WIDEST, TALLEST = 1.7, 2.7, 2.0
 """Square metres of an image, and the longest its sides may be."""
 EYES, GAP, BAR, MAT = 1.62, 1.1, 0.05, 0.08
 LABEL = (0.40, 0.225)
-WALL_TEXT = (3.0, 1.2)
+WALL_TEXT = (3.6, 1.44)
 
 
 class ExhibitionOptions(Selection, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
@@ -299,7 +299,7 @@ def _hang(scene: Scene, kit: Kit, hung: Hung, picture: bytes, label: bytes | Non
 
     width, height = hung.width + 2 * MAT, hung.height + 2 * MAT
     painted = Paint(image=scene.image(picture, "image/jpeg", name), is_lit=False)
-    put(scene.mesh(kit.sheet, kit.shade, name), "shadow", 0, -0.04, 0.004, (width + 0.42, height + 0.42, 1))
+    put(scene.mesh(kit.sheet, kit.shade, name), "shadow", 0, -0.04, 0.004, (width + 0.5, height + 0.5, 1))
     put(scene.mesh(kit.sheet, kit.mat, name), "mat", 0, 0, 0.02, (width, height, 1))
     canvas = scene.mesh(kit.sheet, scene.material(painted, name), name)
     put(canvas, "image", 0, 0, 0.026, (hung.width, hung.height, 1), says=showing.alt(hung.row))
@@ -333,9 +333,9 @@ def _boards() -> bytes:
 def _shade() -> bytes:
     """What a frame throws on the wall: black with a soft edge."""
     alpha = Image.new("L", (128, 128))
-    alpha.paste(110, (22, 22, 106, 106))
+    alpha.paste(120, (13, 15, 115, 117))
     image = Image.new("LA", (128, 128))
-    image.putalpha(alpha.filter(ImageFilter.GaussianBlur(9)))
+    image.putalpha(alpha.filter(ImageFilter.GaussianBlur(6)))
     return _file(image.convert("RGBA"), "PNG")
 
 
