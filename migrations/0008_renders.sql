@@ -3,8 +3,10 @@
 CREATE TABLE renders (
     id TEXT PRIMARY KEY CHECK (length(id) > 0),
     artifact_id TEXT NOT NULL REFERENCES artifacts (id),
-    project_ids TEXT NOT NULL,             -- JSON list, in the order asked for
+    generator_id TEXT NOT NULL,
+    title TEXT NOT NULL,
     options TEXT NOT NULL,                 -- JSON
+    project_ids TEXT NOT NULL,             -- JSON list, in the order asked for
     session_id TEXT CHECK (length(session_id) BETWEEN 1 AND 128),   -- who is told
     status TEXT NOT NULL CHECK (status IN ('queued', 'running', 'complete', 'failed')),
     stage TEXT CHECK (stage IN ('collect', 'render', 'publish')),

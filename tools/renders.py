@@ -47,9 +47,12 @@ _teller: ContextVar[Callable[[Stage, float], Awaitable[None]] | None] = ContextV
 RENDER = "SELECT * FROM renders WHERE id = :id"
 LATEST = "SELECT * FROM renders WHERE artifact_id = :artifact_id ORDER BY created_at DESC, id DESC LIMIT 1"
 INSERT = """
-INSERT INTO renders (id, artifact_id, project_ids, options, session_id, status, correlation_id, created_at)
-SELECT CAST(:id AS TEXT), CAST(:artifact_id AS TEXT), CAST(:project_ids AS TEXT), CAST(:options AS TEXT),
-    CAST(:session_id AS TEXT), 'queued', CAST(:correlation_id AS TEXT), CAST(:now AS BIGINT)
+INSERT INTO renders (
+    id, artifact_id, generator_id, title, options, project_ids, session_id, status, correlation_id, created_at
+)
+SELECT CAST(:id AS TEXT), CAST(:artifact_id AS TEXT), CAST(:generator_id AS TEXT), CAST(:title AS TEXT),
+    CAST(:options AS TEXT), CAST(:project_ids AS TEXT), CAST(:session_id AS TEXT), 'queued',
+    CAST(:correlation_id AS TEXT), CAST(:now AS BIGINT)
 WHERE (SELECT COUNT(*) FROM renders WHERE ended_at IS NULL) < CAST(:most AS BIGINT)
 ON CONFLICT (id) DO NOTHING
 """
@@ -75,12 +78,15 @@ FAIL = "UPDATE renders SET status = 'failed', error = :error, ended_at = :now WH
 
 
 class RenderRow(msgspec.Struct, frozen=True):
-    """`progress` runs from 0 to 1 over all stages and never falls, also not after a crash."""
+    """`title` and `options` are those of the version to be made. `progress` runs from 0 to 1 over all stages and never
+    falls, also not after a crash."""
 
     id: str
     artifact_id: str
-    project_ids: list[str]
+    generator_id: str
+    title: str
     options: dict[str, Any]
+    project_ids: list[str]
     session_id: str | None
     status: Status
     stage: Stage | None
@@ -173,8 +179,10 @@ async def _insert(
             INSERT,
             id=render_id,
             artifact_id=artifact.id,
-            project_ids=dump(list(project_ids)),
+            generator_id=artifact.generator_id,
+            title=artifact.title,
             options=dump(artifact.options),
+            project_ids=dump(list(project_ids)),
             session_id=session_id,
             correlation_id=correlation_id(),
             now=now_ms(),
@@ -248,7 +256,8 @@ async def run(env: Env, render: RenderRow, generator: Maker, options: Any) -> No
     Fails: Unavailable, for a later claim to try again · LeaseLost.
     """
     hold = Hold(render.id, render.fence)
-    row = msgspec.structs.replace(await artifacts.get(env, render.artifact_id), options=render.options)
+    row = await artifacts.get(env, render.artifact_id)
+    row = msgspec.structs.replace(row, title=render.title, options=render.options)
     projects = [await get_project(env, id) for id in render.project_ids]
     try:
         with _telling(env, hold):
