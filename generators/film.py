@@ -78,10 +78,13 @@ def encode(before: Shot | None, shot: Shot, is_last: bool) -> bytes:
     codec.color_range, codec.colorspace, codec.color_primaries, codec.color_trc = 1, 1, 1, 1
     codec.options = dict(SETTINGS)
     packets: list[bytes] = []
+    shown, samples = None, (b"", b"", b"")
     for number, picture in enumerate(_pictures(before, shot, is_last)):
+        if picture is not shown:
+            shown, samples = picture, _samples(picture)
         frame = av.VideoFrame(WIDTH, HEIGHT, "yuv420p")
-        for plane, samples in zip(frame.planes, _samples(picture), strict=True):
-            plane.update(samples)
+        for plane, values in zip(frame.planes, samples, strict=True):
+            plane.update(values)
         frame.pts = number
         packets += map(bytes, codec.encode(frame))
     return b"".join([*packets, *map(bytes, codec.encode(None))])

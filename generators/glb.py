@@ -132,13 +132,13 @@ class Scene:
         }
 
     def _primitive(self, faces: Faces) -> Json:
-        bounds: Json = {
-            "min": [min(corner[axis] for corner in faces.corners) for axis in range(3)],
-            "max": [max(corner[axis] for corner in faces.corners) for axis in range(3)],
-        }
+        corners = _floats(faces.corners)
+        # Of the numbers as they are stored, or the bounds would miss them by a hair.
+        stored = list(struct.iter_unpack("<3f", corners))
+        bounds: Json = {"min": list(map(min, *stored)), "max": list(map(max, *stored))}
         return {
             "attributes": {
-                "POSITION": self._accessor(_floats(faces.corners), "VEC3", len(faces.corners), bounds),
+                "POSITION": self._accessor(corners, "VEC3", len(faces.corners), bounds),
                 "NORMAL": self._accessor(_floats(faces.normals), "VEC3", len(faces.normals), {}),
                 "TEXCOORD_0": self._accessor(_floats(faces.coordinates), "VEC2", len(faces.coordinates), {}),
             },
@@ -165,7 +165,6 @@ class Scene:
 
 
 def _floats(rows: Sequence[Sequence[float]]) -> bytes:
-    # As they are stored, so that the bounds beside them are exact.
     return b"".join(struct.pack(f"<{len(row)}f", *row) for row in rows)
 
 
