@@ -163,7 +163,9 @@ def _summary(rows: Sequence[Progression], shown: Sequence[Shown]) -> list[str]:
     if judged:
         told.append(f"Of {len(judged)} judged, {passed} passed ({_rate(passed, len(judged))}).")
     unmet = sum(not criterion.met for row in rows for criterion in row.criteria)
-    return [*told, *([f"{unmet} requirements were not met; the pages say which."] if unmet else [])]
+    if unmet:
+        told.append(f"{unmet} {'requirement was' if unmet == 1 else 'requirements were'} not met; the pages say which.")
+    return told
 
 
 def _images(count: int) -> str:

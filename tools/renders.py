@@ -22,7 +22,7 @@ from tools.env import Env, Statements
 from tools.errors import Invalid, LeaseLost, NotFound, PicassoError, RateLimited, Unavailable
 from tools.events import Artifact as ArtifactEvent
 from tools.events import ArtifactError
-from tools.rows import ArtifactRow, Project, dump, new_id, now_ms
+from tools.rows import ArtifactRow, Count, Project, dump, new_id, now_ms
 from tools.step import correlation_id, step
 
 Stage = Literal["collect", "render", "publish"]
@@ -50,12 +50,10 @@ INSERT = """
 INSERT INTO renders (
     id, artifact_id, generator_id, title, options, project_ids, session_id, status, correlation_id, created_at
 )
-SELECT CAST(:id AS TEXT), CAST(:artifact_id AS TEXT), CAST(:generator_id AS TEXT), CAST(:title AS TEXT),
-    CAST(:options AS TEXT), CAST(:project_ids AS TEXT), CAST(:session_id AS TEXT), 'queued',
-    CAST(:correlation_id AS TEXT), CAST(:now AS BIGINT)
-WHERE (SELECT COUNT(*) FROM renders WHERE ended_at IS NULL) < CAST(:most AS BIGINT)
+VALUES (:id, :artifact_id, :generator_id, :title, :options, :project_ids, :session_id, 'queued', :correlation_id, :now)
 ON CONFLICT (id) DO NOTHING
 """
+COUNT_OPEN = "SELECT COUNT(*) AS n FROM renders WHERE ended_at IS NULL"
 CLAIM_NEXT = """
 UPDATE renders SET status = 'running', fence = fence + 1, idle_claims = idle_claims + 1, lease_until = :until,
     started_at = COALESCE(started_at, :now)
@@ -163,6 +161,9 @@ async def submit(env: Env, artifact: ArtifactRow, project_ids: Sequence[str], se
 
     Effect: the draft with its projects, the render, and an event. Fails: RateLimited when `MOST_OPEN` wait already.
     """
+    waiting = await env.DB.one(COUNT_OPEN, Count)
+    if waiting is not None and waiting.n >= MOST_OPEN:
+        raise RateLimited("too many long artifacts are waiting", retry_after=30.0)
     render_id = f"{PREFIX}{new_id()}"
     await artifacts.create(env, artifact, project_ids)
     render = await _insert(env, render_id, artifact, project_ids, session_id)
@@ -186,11 +187,9 @@ async def _insert(
             session_id=session_id,
             correlation_id=correlation_id(),
             now=now_ms(),
-            most=MOST_OPEN,
         )
         row = await tx.one(RENDER, RenderRow, id=render_id)
-        if row is None:
-            raise RateLimited("too many long artifacts are waiting", retry_after=30.0)
+        assert row is not None
         if session_id is not None:
             await append(tx, session_id, [_event(artifact.id, "collect", 0.0)])
     if session_id is not None:

@@ -84,7 +84,7 @@ async def test_the_report_has_cover_contents_images_judgement_and_costs(tmp_path
     assert "Autumn" in text(reader, 0) and "Autumn images" in text(reader, 0)
     links = [annotation.get_object() for annotation in reader.pages[1]["/Annots"]]
     assert len(links) >= 6 and {link["/Subtype"] for link in links} == {"/Link"}
-    for words in ("3 images of one project", "Of 2 judged, 1 passed (50 %).", "1 requirements were not met"):
+    for words in ("3 images of one project", "Of 2 judged, 1 passed (50 %).", "1 requirement was not met"):
         assert words in text(reader, 2)
     for words in ("A lighthouse at dusk", "openai · m-1", "$0.0421", "The lamp is lit.", "Pass", "deep teal"):
         assert words in text(reader, 3)
