@@ -1,5 +1,5 @@
-"""What a worker does: runs jobs and workflows, writes views, sweeps. It drains when asked to and can be killed at any
-moment."""
+"""What a worker does: runs jobs and workflows, makes long artifacts, writes views, sweeps. It drains when asked to and
+can be killed at any moment."""
 
 import asyncio
 import contextlib
@@ -15,18 +15,20 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import RunControl
 
 from app.settings import Settings
+from generators import registry
 from graphs import orchestrator, workflow
 from graphs.runs import config_for
-from tools import actor_emit, calls, jobs, ledger, r2, views, workflows
+from tools import actor_emit, calls, jobs, ledger, r2, renders, views, workflows
 from tools.env import Env
 from tools.errors import LeaseLost, PicassoError
 from tools.ledger import Run
+from tools.renders import RenderRow
 from tools.rows import Job, now_ms
 from tools.step import bound
 from tools.workflows import Hold, WorkflowRow
 
 Claimed = TypeVar("Claimed", Job, WorkflowRow)
-Held = TypeVar("Held", Run, Hold)
+Held = TypeVar("Held", Run, Hold, renders.Hold)
 
 log = logging.getLogger("picasso.worker")
 
@@ -48,23 +50,31 @@ class Runner:
         self._workflow = workflow.builder.compile(memories)
         self._controls: set[RunControl] = set()
         self._draining = False
+        self._press = asyncio.Lock()
+        """Held while a long artifact is being made: there is one at a time in a process."""
+        self._rendering: asyncio.Future[None] | None = None
         self.idle = asyncio.Event()
         """Set while nothing is being run here."""
         self.idle.set()
 
     def drain(self) -> None:
-        """Start nothing more; running graphs stop at their next step."""
+        """Start nothing more; running graphs stop at their next step, and what is being rendered is left to another
+        worker."""
         self._draining = True
+        if self._rendering is not None:
+            self._rendering.cancel()
         for control in self._controls:
             control.request_drain()
 
     async def run(self, id: str) -> None:
-        """Claim the job or workflow and bring it to its end, or return because another worker has it or the drain
-        began."""
+        """Claim the job, workflow or render and bring it to its end, or return because another worker has it or the
+        drain began."""
         if self._draining:
             return
         if id.startswith(workflows.PREFIX):
             await self._run_workflow(id)
+        elif id.startswith(renders.PREFIX):
+            await self._run_renders()
         else:
             await self._run_job(id)
 
@@ -91,6 +101,33 @@ class Runner:
             start = {"workflow_id": row.id, "alive": True, "answer": ""}
             work = self._advance(self._workflow, workflow.config_for(row), start)
             await self._hold(hold, workflows.renew, workflows.release, work)
+
+    async def _run_renders(self) -> None:
+        """Make what waits, the oldest first. Whoever asks meanwhile is served by the one who is at it."""
+        if self._press.locked():
+            return
+        async with self._press:
+            while not self._draining and (render := await renders.claim_next(self._env)):
+                await self._run_render(render)
+
+    async def _run_render(self, render: RenderRow) -> None:
+        hold = renders.Hold(render.id, render.fence)
+        with bound(artifactId=render.artifact_id, sessionId=render.session_id, correlationId=render.correlation_id):
+            if render.idle_claims > MAX_IDLE_CLAIMS:
+                await renders.fail(self._env, hold, CRASH_LOOP)
+                return
+            self._rendering = asyncio.ensure_future(self._render(render, hold))
+            await self._hold(hold, renders.renew, renders.release, self._rendering)
+
+    async def _render(self, render: RenderRow, hold: renders.Hold) -> None:
+        try:
+            generator = registry.find(render.generator_id)
+            options = registry.decode_options(generator, render.options)
+        except PicassoError as error:
+            # It was taken in by a release that knew the kind or took other options.
+            await renders.fail(self._env, hold, error)
+            return
+        await renders.run(self._env, render, generator, options)
 
     async def _claim(
         self,
@@ -168,6 +205,7 @@ async def run(env: Env, settings: Settings, draining: asyncio.Event) -> None:
     if env.DB.dialect == "sqlite":
         await ledger.release_all(env)
         await workflows.release_all(env)
+        await renders.release_all(env)
     duties = [
         asyncio.create_task(duty, name=name)
         for name, duty in {
@@ -207,14 +245,15 @@ async def _end(duties: list[asyncio.Task[None]], runner: Runner) -> list[Excepti
 
 
 async def resubmit(env: Env) -> None:
-    """Ask again for every open job and workflow that nobody holds: what a crash lost between commit and queue, or Redis
-    forgot.
+    """Ask again for every open job, workflow and render that nobody holds: what a crash lost between commit and queue,
+    or Redis forgot.
 
     Calls of ended jobs that a dead worker left in flight are settled, and old ones to models.
     """
     await ledger.close_lost(env)
     await calls.lose_old(env)
-    for id in [*await ledger.open_jobs(env), *await workflows.open_workflows(env)]:
+    waiting = [*await ledger.open_jobs(env), *await workflows.open_workflows(env), *await renders.open_renders(env)]
+    for id in waiting:
         await env.PICASSO_WORKFLOW.enqueue(id)
 
 

@@ -6,8 +6,9 @@ import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -16,6 +17,18 @@ from generators.generator import Generator
 from tools.errors import Invalid, NotFound
 
 GROUP = "picasso.generators"
+
+
+@runtime_checkable
+class Demanding(Protocol):
+    """A generator that needs modules of an extra."""
+
+    modules: tuple[str, ...]
+
+
+def is_installed(generator: Generator[Any]) -> bool:
+    """Whether all that it needs is there."""
+    return not isinstance(generator, Demanding) or all(map(find_spec, generator.modules))
 
 
 @functools.cache

@@ -27,7 +27,7 @@ OURS = {
 THIRD_PARTY = {
     "tools": {"msgspec", "PIL", "imagehash", "httpx", "httpcore", "anyio", "langchain_core"},
     "adapters": {"msgspec", "PIL", "numpy", "httpx", "openai", "google", "langchain_openai", "langchain_google_genai"},
-    "generators": {"msgspec", "jinja2", "markupsafe", "nh3", "PIL"},
+    "generators": {"msgspec", "jinja2", "markupsafe", "nh3", "PIL", "av", "typst"},
     "graphs": {"msgspec", "langgraph", "langchain_core"},
 }
 """What a room may touch of others' code; `app` may touch all that pyproject.toml names."""
@@ -40,6 +40,7 @@ TASK_OWNERS = {
     "app/bindings/timely.py": "TimelyScript.run, which cancels and gathers",
     "app/routes/stream.py": "_first, which cancels and gathers",
     "app/bindings/redis.py": "_tended, which cancels and gathers",
+    "tools/renders.py": "_ticking, which cancels and gathers",
     "graphs/pace.py": "ticking, which cancels and awaits",
 }
 """Files that may start a task outside a TaskGroup, and who awaits it."""

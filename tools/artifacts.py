@@ -5,7 +5,7 @@ A version is written whole under keys of its own before its row names it, and ne
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -272,12 +272,19 @@ async def unpublish(env: Env, artifact_id: str) -> ArtifactRow:
 
 @step("artifacts.publish")
 async def publish(
-    env: Env, artifact: ArtifactRow, output: Output, project_ids: Sequence[str], *, session_id: str | None = None
+    env: Env,
+    artifact: ArtifactRow,
+    output: Output,
+    project_ids: Sequence[str],
+    *,
+    session_id: str | None = None,
+    along: Callable[[Statements, int], Awaitable[None]] | None = None,
 ) -> ArtifactRow:
     """Make the output the artifact's next version, and the one its link answers.
 
     Effect: files and manifest in BUCKET under the first free version, then one transaction: the row with title and
-    options as given (a draft is stored with its projects), and the `artifact` event of `session_id`.
+    options as given (a draft is stored with its projects), what `along` writes with the version's number, and the
+    `artifact` event of `session_id`.
     Fails: Conflict when a later version was published meanwhile · Unavailable.
     """
     version = await _place(env, artifact, output, project_ids)
@@ -299,6 +306,8 @@ async def publish(
         )
         if changed:
             await tx.run(INSERT_VERSION, id=artifact.id)
+        if changed and along is not None:
+            await along(tx, version)
         if changed and session_id is not None:
             await append(tx, session_id, [_published(env, artifact)])
         row = await tx.one(GET, ArtifactRow, id=artifact.id)

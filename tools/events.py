@@ -144,8 +144,17 @@ class BoardNews(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True,
     closes_at: int | None = None
 
 
+class ArtifactError(msgspec.Struct, frozen=True, rename="camel"):
+    """Why a page or file was not made, safe to show."""
+
+    code: str
+    message: str
+    correlation_id: str
+
+
 class Artifact(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """A page or file of an artifact is being made (`stage`) or has been published, or its board has news."""
+    """A page or file of an artifact is being made (`stage`), has been published or was given up (`error`), or its board
+    has news."""
 
     type = "artifact"
     artifact_id: str
@@ -154,6 +163,7 @@ class Artifact(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=T
     public_slug: str | None = None
     url: str | None = None
     board: BoardNews | None = None
+    error: ArtifactError | None = None
 
 
 Event = Queued | Running | Progress | Judge | Fail | Complete | Agent | Artifact

@@ -1,14 +1,16 @@
 """Images as facts, hashes and delivery images. The pixels themselves are only touched in a child process."""
 
+import functools
 from collections.abc import Callable
 from typing import TypeVar
 
 from tools import pixels
 from tools.child import WORK_SECONDS, in_child
 from tools.env import Env
-from tools.errors import Invalid, TooLarge, Unavailable
+from tools.errors import Invalid, NotFound, TooLarge, Unavailable
 from tools.pixels import Facts
 from tools.step import step
+from tools.variants import Variant
 
 T = TypeVar("T")
 DELIVERY_SECONDS = 60.0
@@ -45,6 +47,21 @@ async def upload_delivery(env: Env, image_id: str, data: bytes) -> str:
     """
     delivery = await _work(pixels.delivery, data, seconds=DELIVERY_SECONDS)
     return await env.IMAGES.put(image_id, delivery, mime="image/webp")
+
+
+@step("images.derive")
+async def derive(env: Env, key: str, side: int) -> bytes | None:
+    """The original under the key as a JPEG of at most `side` pixels, drawn anew and without anything but its pixels;
+    None when it is gone or cannot be read any more.
+
+    Fails: Unavailable.
+    """
+    wanted = Variant(f"w={side},h={side},fit=scale-down", side, side, "scale-down")
+    try:
+        data = await env.BUCKET.get(key)
+        return await _work(functools.partial(pixels.variant, wanted=wanted, encoding="jpeg"), data)
+    except (NotFound, Invalid):
+        return None
 
 
 async def _work(function: Callable[[bytes], T], data: bytes, *, seconds: float = WORK_SECONDS) -> T:

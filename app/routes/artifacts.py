@@ -3,18 +3,21 @@
 from typing import Annotated, Any, ClassVar
 
 import msgspec
-from litestar import get, post
+from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
+from app.prefer import patience
 from app.schemas import Body, Cursor, Id, Limit, Name, invalid
 from generators import filled, registry
-from tools import artifacts, db, templates, views
+from tools import artifacts, db, renders, templates, views
 from tools.artifacts import Output
 from tools.env import Env
 from tools.errors import Invalid
 from tools.pages import LIMIT, Page
+from tools.renders import Rendering
 from tools.rows import ArtifactRow, Project
 
 MOST_PROJECTS = 50
@@ -22,12 +25,14 @@ LONGEST_TITLE = 200
 
 
 class Wishes(Body, frozen=True):
-    """What may be said about any artifact; without a title it bears its projects' names."""
+    """What may be said about any artifact; without a title it bears its projects' names. The session is told how the
+    making goes on."""
 
     examples: ClassVar[list[dict[str, Any]]] = [{"title": "Autumn"}]
     title: Name | None = None
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     owner_id: Id = "default"
+    session_id: Id | None = None
 
 
 class NewArtifact(Wishes, frozen=True, kw_only=True):
@@ -68,9 +73,12 @@ class GeneratorAnswer(msgspec.Struct, frozen=True, rename="camel"):
     options: dict[str, Any]
 
 
-class Made(msgspec.Struct, frozen=True):
+class Made(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`render` is there while it is being made."""
+
     artifact_id: str
     public_slug: str
+    render: Rendering | None = None
 
 
 class ArtifactAnswer(ArtifactRow, frozen=True, kw_only=True):
@@ -86,7 +94,13 @@ class VersionAnswer(artifacts.Version, frozen=True, kw_only=True):
     public_url: str
 
 
-class ArtifactDetails(ArtifactAnswer, frozen=True, kw_only=True):
+class ArtifactMade(ArtifactAnswer, frozen=True, kw_only=True):
+    """`render` tells how the making stands where it was, or is, left to a worker."""
+
+    render: Rendering | None
+
+
+class ArtifactDetails(ArtifactMade, frozen=True, kw_only=True):
     """With the projects it is made from and what was chosen so far, by placeholder."""
 
     project_ids: list[str]
@@ -98,7 +112,13 @@ async def list_generators() -> Page[GeneratorAnswer]:
     """Every kind of artifact that can be made here."""
     return Page(
         [
-            GeneratorAnswer(id, generator.name, generator.output, True, registry.options_schema(generator))
+            GeneratorAnswer(
+                id,
+                generator.name,
+                generator.output,
+                registry.is_installed(generator),
+                registry.options_schema(generator),
+            )
             for id, generator in registry.known().items()
         ],
         None,
@@ -126,28 +146,47 @@ async def get_views(artifact_id: FromPath[str], env: NamedDependency[Env]) -> vi
     return await views.summary(env, (await artifacts.get(env, artifact_id)).id)
 
 
-@post("/api/artifacts", tags=["artifacts"])
-async def make_artifact(data: JSONBody[NewArtifact], env: NamedDependency[Env]) -> ArtifactAnswer:
+@post(
+    "/api/artifacts",
+    tags=["artifacts"],
+    responses={202: ResponseSpec(ArtifactMade, generate_examples=False, description="it is being made")},
+)
+async def make_artifact(
+    request: Request[Any, Any, Any], data: JSONBody[NewArtifact], env: NamedDependency[Env]
+) -> Response[ArtifactMade]:
     """Make an artifact from projects: by a generator it is published at once, from a template it is a draft whose
-    placeholders are to be filled first."""
+    placeholders are to be filled first. With `Prefer: respond-async`, or where it takes longer than two minutes, the
+    answer is 202 and it is made in the background."""
     match data.generator_id, data.template_r2_key:
         case str(generator_id), None:
-            return _answer(env, await _make(env, generator_id, data.project_ids, data))
+            row, headers = await _make(request, env, generator_id, data.project_ids, data)
         case None, str(key):
-            return _answer(env, await _draft(env, key, data))
-    raise invalid("generatorId", "Expected either generatorId or templateR2Key")
+            row, headers = await _draft(env, key, data), {}
+        case _:
+            raise invalid("generatorId", "Expected either generatorId or templateR2Key")
+    render = await renders.latest(env, row.id)
+    body = ArtifactMade(**msgspec.structs.asdict(_answer(env, row)), render=render)
+    return Response(body, status_code=_status(render), headers=headers)
 
 
-@post("/api/projects/{project_id:str}/artifacts/{generator_id:str}", tags=["artifacts"])
+@post(
+    "/api/projects/{project_id:str}/artifacts/{generator_id:str}",
+    tags=["artifacts"],
+    responses={202: ResponseSpec(Made, generate_examples=False, description="it is being made")},
+)
 async def make_from_project(
+    request: Request[Any, Any, Any],
     project_id: FromPath[str],
     generator_id: FromPath[str],
     env: NamedDependency[Env],
     data: JSONBody[Wishes | None] = None,
-) -> Made:
+) -> Response[Made]:
     """The same for one project; the body may be left out."""
-    row = await _make(env, generator_id, [project_id], data or Wishes())
-    return Made(row.id, row.public_slug)
+    row, headers = await _make(request, env, generator_id, [project_id], data or Wishes())
+    render = await renders.latest(env, row.id)
+    status = _status(render)
+    body = Made(row.id, row.public_slug, render if status == 202 else None)
+    return Response(body, status_code=status, headers=headers)
 
 
 @post("/api/artifacts/{artifact_id:str}/associate", status_code=200, tags=["artifacts"])
@@ -215,9 +254,12 @@ handlers: list[Any] = [
 ]
 
 
-async def _make(env: Env, generator_id: str, project_ids: list[str], wishes: Wishes) -> ArtifactRow:
+async def _make(
+    request: Request[Any, Any, Any], env: Env, generator_id: str, project_ids: list[str], wishes: Wishes
+) -> tuple[ArtifactRow, dict[str, str]]:
+    """The artifact as it stands when the answer is due, and the headers of that answer."""
     generator = registry.find(generator_id)
-    registry.decode_options(generator, wishes.options)
+    options = registry.decode_options(generator, wishes.options)
     projects = await _named(env, project_ids)
     draft = artifacts.draft(
         generator_id=generator.id,
@@ -225,8 +267,14 @@ async def _make(env: Env, generator_id: str, project_ids: list[str], wishes: Wis
         owner_id=wishes.owner_id,
         options=wishes.options,
     )
-    output = await _rendered(env, draft, projects)
-    return await artifacts.publish(env, draft, output, [project.id for project in projects])
+    patient = patience(request.headers.getall("prefer", []))
+    session = wishes.session_id
+    await renders.make(env, draft, projects, generator, options, session_id=session, wait=patient.seconds)
+    return await artifacts.get(env, draft.id), patient.applied
+
+
+def _status(render: Rendering | None) -> int:
+    return 201 if render is None or render.status == "complete" else 202
 
 
 async def _draft(env: Env, template_r2_key: str, wishes: NewArtifact) -> ArtifactRow:
@@ -278,6 +326,7 @@ def _answer(env: Env, row: ArtifactRow) -> ArtifactAnswer:
 async def _details(env: Env, row: ArtifactRow) -> ArtifactDetails:
     return ArtifactDetails(
         **msgspec.structs.asdict(_answer(env, row)),
+        render=await renders.latest(env, row.id),
         project_ids=[project.id for project in await db.get_projects_for_artifact(env, row.id)],
         configuration=await db.get_config(env, row.id),
     )

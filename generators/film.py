@@ -1,0 +1,243 @@
+"""A film from still images: H.264 in MP4, 1280 × 720 at 25 frames a second, the same bytes for the same shots.
+
+Everything here runs in the child of `tools/child.py`, one shot at a time, so that memory stays that of two shots. The
+shots' streams begin with a key frame and share their parameters, and are put behind one another without encoding again.
+"""
+
+import functools
+import io
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from PIL import Image, ImageEnhance, ImageFilter
+from PIL.Image import Resampling
+
+WIDTH, HEIGHT, RATE = 1280, 720, 25
+FADE = 12
+"""Frames that one shot takes to become the next."""
+STAGE = (1600, 900)
+"""What a camera moves over, in pixels: larger than the frame, so that coming near shows more."""
+NEAR, STANDING_NEAR = 1.16, 1.06
+FILLS = (1.3, 2.4)
+"""Width by height of the images that fill the frame; others stand whole before a blurred enlargement."""
+INK = (20, 22, 26)
+SETTINGS = {
+    "preset": "veryfast",
+    "profile": "high",
+    "crf": "21",
+    "maxrate": "6M",
+    "bufsize": "12M",
+    "x264-params": "threads=1:bframes=0:keyint=250:scenecut=0:open-gop=0",
+}
+BT709 = (0.1826, 0.6142, 0.0620, 16, -0.1006, -0.3386, 0.4392, 128, 0.4392, -0.3989, -0.0403, 128)
+"""RGB to Y'CbCr of limited range. Pillow computes it alike on every machine, which swscale does not promise."""
+
+Box = tuple[float, float, float, float]
+
+
+class Shot(msgspec.Struct, frozen=True):
+    """An image (a JPEG; none is a plain ground) under an overlay (a PNG as large as the frame), `frames` long.
+
+    A `dim` shot is a still, blurred and darkened ground for words. `move` chooses among the camera's ways.
+    """
+
+    image: bytes | None
+    overlay: bytes | None
+    frames: int
+    move: int = 0
+    dim: bool = False
+
+
+class _Set(NamedTuple):
+    """A shot made ready: the ground, where the camera begins and ends, the overlay and its place. Of a still, `ground`
+    is the whole picture."""
+
+    ground: Image.Image
+    begin: Box
+    end: Box
+    frames: int
+    overlay: Image.Image | None
+    place: tuple[int, int]
+    is_still: bool = False
+
+
+def encode(before: Shot | None, shot: Shot, is_last: bool) -> bytes:
+    """The shot as an Annex B stream of `shot.frames` frames: it comes out of the one before, or out of black."""
+    # 100 MB that only the child shall carry.
+    import av
+
+    codec = av.CodecContext.create("libx264", "w")
+    assert isinstance(codec, av.VideoCodecContext)
+    codec.width, codec.height, codec.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+    codec.time_base, codec.framerate, codec.thread_count = Fraction(1, RATE), Fraction(RATE), 1
+    codec.color_range, codec.colorspace, codec.color_primaries, codec.color_trc = 1, 1, 1, 1
+    codec.options = dict(SETTINGS)
+    packets: list[bytes] = []
+    shown, samples = None, (b"", b"", b"")
+    for number, picture in enumerate(_pictures(before, shot, is_last)):
+        if picture is not shown:
+            shown, samples = picture, _samples(picture)
+        frame = av.VideoFrame(WIDTH, HEIGHT, "yuv420p")
+        for plane, values in zip(frame.planes, samples, strict=True):
+            plane.update(values)
+        frame.pts = number
+        packets += map(bytes, codec.encode(frame))
+    return b"".join([*packets, *map(bytes, codec.encode(None))])
+
+
+def join(streams: Sequence[bytes], title: str) -> bytes:
+    """One MP4 of the streams, its index before its data."""
+    import av
+
+    with tempfile.TemporaryDirectory(prefix="picasso-") as folder:
+        path = Path(folder, "film.mp4")
+        options = {"movflags": "+faststart", "fflags": "+bitexact"}
+        source = io.BytesIO(b"".join(streams))
+        with (
+            av.open(source, "r", format="h264", options={"framerate": str(RATE)}) as raw,
+            av.open(path, "w", format="mp4", options=options) as film,
+        ):
+            film.metadata["title"] = title
+            stream = film.add_stream_from_template(raw.streams.video[0])
+            stream.time_base = Fraction(1, RATE)
+            for number, packet in enumerate(packet for packet in raw.demux(video=0) if packet.size):
+                packet.stream, packet.time_base = stream, Fraction(1, RATE)
+                packet.pts = packet.dts = number
+                packet.duration = 1
+                film.mux(packet)
+        return path.read_bytes()
+
+
+def poster(shot: Shot) -> bytes:
+    """The shot at its middle as a JPEG."""
+    file = io.BytesIO()
+    _picture(_prepared(shot), shot.frames // 2).save(file, "JPEG", quality=86, optimize=True)
+    return file.getvalue()
+
+
+def blank(width: int, height: int) -> bytes:
+    """A plain JPEG of that shape, in the place of an image that is gone."""
+    file = io.BytesIO()
+    scale = 640 / max(width, height)
+    Image.new("RGB", (max(1, round(width * scale)), max(1, round(height * scale))), (52, 56, 63)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def _pictures(before: Shot | None, shot: Shot, is_last: bool) -> Iterator[Image.Image]:
+    old, new = _prepared(before) if before else None, _prepared(shot)
+    black = Image.new("RGB", (WIDTH, HEIGHT))
+    for number in range(shot.frames):
+        picture = _picture(new, number)
+        if number < FADE:
+            gone = _picture(old, old.frames + number) if old else black
+            picture = Image.blend(gone, picture, _eased((number + 1) / (FADE + 1)))
+        if is_last and number >= shot.frames - FADE:
+            picture = Image.blend(black, picture, _eased((shot.frames - 1 - number) / FADE))
+        yield picture
+
+
+def _picture(scene: _Set, number: int) -> Image.Image:
+    """What the camera sees at a frame; the `FADE` frames after the last belong to the next shot's beginning."""
+    if scene.is_still:
+        return scene.ground
+    at = _eased(number / (scene.frames + FADE - 1))
+    left, top, right, bottom = (a + (b - a) * at for a, b in zip(scene.begin, scene.end, strict=True))
+    picture = scene.ground.resize((WIDTH, HEIGHT), Resampling.BICUBIC, (left, top, right, bottom))
+    # Words are gone before the next ones come: two lines of text on one another cannot be read.
+    _lay(picture, scene, min(1.0, number / FADE, (scene.frames - number) / (FADE / 2)))
+    return picture
+
+
+def _lay(picture: Image.Image, scene: _Set, strength: float) -> None:
+    if scene.overlay is None or strength <= 0:
+        return
+    mask = scene.overlay.getchannel("A")
+    picture.paste(scene.overlay, scene.place, mask if strength >= 1 else mask.point(lambda value: value * strength))
+
+
+def _eased(at: float) -> float:
+    return (1 - math.cos(math.pi * at)) / 2
+
+
+def _samples(picture: Image.Image) -> tuple[bytes, bytes, bytes]:
+    """The three planes of 4:2:0."""
+    light, blue, red = picture.convert("RGB", BT709).split()
+    return light.tobytes(), blue.reduce(2).tobytes(), red.reduce(2).tobytes()
+
+
+@functools.lru_cache(maxsize=2)
+def _prepared(shot: Shot) -> _Set:
+    ground = _ground(shot)
+    begin, end = _way(ground.size, shot.move, STANDING_NEAR if ground.size == STAGE else NEAR)
+    overlay = Image.open(io.BytesIO(shot.overlay)).convert("RGBA") if shot.overlay else None
+    box = (overlay.getbbox() if overlay else None) or (0, 0, 1, 1)
+    moving = _Set(ground, begin, end, shot.frames, overlay and overlay.crop(box), (box[0], box[1]))
+    if not shot.dim:
+        return moving
+    still = ground.resize((WIDTH, HEIGHT), Resampling.BICUBIC)
+    _lay(still, moving, 1.0)
+    return moving._replace(ground=still, is_still=True)
+
+
+def _ground(shot: Shot) -> Image.Image:
+    if shot.image is None:
+        return Image.new("RGB", STAGE, INK)
+    image = Image.open(io.BytesIO(shot.image)).convert("RGB")
+    if shot.dim:
+        return ImageEnhance.Brightness(_covering(image).filter(ImageFilter.GaussianBlur(9))).enhance(0.42)
+    if FILLS[0] <= image.width / image.height <= FILLS[1]:
+        return image.resize(_scaled(image.size, covers=True), Resampling.LANCZOS)
+    return _standing(image)
+
+
+def _standing(image: Image.Image) -> Image.Image:
+    """The whole image before its own blurred enlargement."""
+    behind = ImageEnhance.Brightness(_covering(image).filter(ImageFilter.GaussianBlur(28))).enhance(0.5)
+    width, height = (round(side * 0.93) for side in _scaled(image.size, covers=False))
+    place = ((STAGE[0] - width) // 2, (STAGE[1] - height) // 2)
+    shade = Image.new("L", STAGE)
+    shade.paste(150, (place[0] - 4, place[1] + 6, place[0] + width + 4, place[1] + height + 14))
+    behind.paste((0, 0, 0), mask=shade.filter(ImageFilter.GaussianBlur(14)))
+    behind.paste(image.resize((width, height), Resampling.LANCZOS), place)
+    return behind
+
+
+def _covering(image: Image.Image) -> Image.Image:
+    """The middle of the image as large as the stage."""
+    width, height = _scaled(image.size, covers=True)
+    left, top = (width - STAGE[0]) // 2, (height - STAGE[1]) // 2
+    return image.resize((width, height), Resampling.BICUBIC).crop((left, top, left + STAGE[0], top + STAGE[1]))
+
+
+def _scaled(size: tuple[int, int], *, covers: bool) -> tuple[int, int]:
+    """The size that just covers the stage, or just fits into it."""
+    across, down = STAGE[0] / size[0], STAGE[1] / size[1]
+    scale = max(across, down) if covers else min(across, down)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _way(size: tuple[int, int], move: int, closest: float) -> tuple[Box, Box]:
+    """Where the camera begins and ends over a ground of that size: near, away, across, and back."""
+    far = _view(size, 1.0, 0.5, 0.5)
+    match move % 4:
+        case 0:
+            return far, _view(size, closest, 0.5, 0.42)
+        case 1:
+            return _view(size, closest, 0.0, 0.0), _view(size, closest, 1.0, 1.0)
+        case 2:
+            return _view(size, closest, 0.5, 0.58), far
+        case _:
+            return _view(size, closest, 1.0, 1.0), _view(size, closest, 0.0, 0.0)
+
+
+def _view(size: tuple[int, int], near: float, across: float, down: float) -> Box:
+    """The part of a ground that fills the frame: `near` times enlarged, at a place from 0 to 1 in both directions."""
+    scale = min(size[0] / WIDTH, size[1] / HEIGHT) / near
+    width, height = WIDTH * scale, HEIGHT * scale
+    left, top = (size[0] - width) * across, (size[1] - height) * down
+    return left, top, left + width, top + height
