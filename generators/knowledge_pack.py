@@ -1,5 +1,6 @@
 """The tips for each provider with what they were worth here: how often they were applied, how their images fared."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
@@ -86,7 +87,7 @@ class KnowledgePack:
         plans = [plan for project in projects for plan in await reports.plans(env, project.id)]
         tips = [
             tip
-            for tip in pack(await reports.knowledge(env), plans, images)
+            for tip in await asyncio.to_thread(pack, await reports.knowledge(env), plans, images)
             if options.provider in (None, tip.provider) and tip.measured.images >= options.min_images
         ]
         written = KnowledgePackFile(projects=[project.name for project in projects], tips=tips)

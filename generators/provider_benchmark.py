@@ -52,7 +52,7 @@ class ProviderBenchmark:
         key, template = await load_template(env, "provider-benchmark.html")
         names = [project.name for project in projects]
         measured = [image for image in images if not options.providers or image.provider in options.providers]
-        written = write(template, artifact.title, names, painted, measured)
+        written = await asyncio.to_thread(write, template, artifact.title, names, painted, measured)
         companion = File("index.html", written, "text/html; charset=utf-8", page.policy(template, []))
         return Output(
             index=File("index.csv", sheet.write([name for name, _ in COLUMNS], table(painted)), sheet.CONTENT_TYPE),

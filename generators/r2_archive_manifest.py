@@ -95,8 +95,9 @@ class R2ArchiveManifest:
         for project in projects:
             claims, stored = await _of_project(env, project)
             hashes = await read(env, wanted(claims, stored, verify=options.verify))
-            known = {found.key for found in objects}
-            objects += [found for found in listed(project.id, claims, stored, hashes) if found.key not in known]
+            known = {one.key for one in objects}
+            found = await asyncio.to_thread(listed, project.id, claims, stored, hashes)
+            objects += [one for one in found if one.key not in known]
             named |= dict.fromkeys(_versions(claims))
         written = Archive(
             verified=options.verify,

@@ -4,6 +4,7 @@ No address, session, key or id of this installation is in either: an image that 
 that made it, or by its SHA-256.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -110,7 +111,7 @@ class SeedReplayScript:
                 RecordedProject(
                     name=project.name,
                     description=project.description,
-                    jobs=record(jobs, places, versions, number),
+                    jobs=await asyncio.to_thread(record, jobs, places, versions, number),
                 )
             )
             shown += [version.id for version in versions]
