@@ -125,7 +125,7 @@ def _may_stand(tokens: Sequence[Token], functions: frozenset[str]) -> bool:
     """Whether all is known and each bracket is closed by its like."""
     expected: list[str] = []
     for token in tokens:
-        if token.kind in ("odd", "at") or token.text in ("{", "}", ";"):
+        if token.kind in ("odd", "at") or token.text.lower() in ("{", "}", ";", "url"):
             return False
         if token.kind == "function" and token.text[:-1].lower() not in functions:
             return False

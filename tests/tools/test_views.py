@@ -1,6 +1,7 @@
+import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -188,37 +189,35 @@ async def test_crawlers_are_counted_apart_and_in_all(tmp_path: Path, database_ur
         assert (told.total, told.bots, [day.views for day in told.by_day]) == (5, 2, [5])
 
 
-@pytest.fixture(scope="module")
-async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Env, ArtifactRow]]:
-    async with bare_env(tmp_path_factory.mktemp("views")) as env:
-        yield env, await made(env)
-
-
-ORDERS = st.tuples(
-    st.permutations(range(9)), st.lists(st.integers(0, 8), max_size=12), st.randoms(use_true_random=False)
-)
-
-
-@pytest.mark.anyio
-@given(order=ORDERS)
-@effort(max_examples=300, deadline=None)
-async def test_order_and_repetition_do_not_matter(
-    site: tuple[Env, ArtifactRow], order: tuple[list[int], list[int], random.Random]
-) -> None:
+def test_order_and_repetition_do_not_matter(tmp_path: Path, rounds: int) -> None:
     """(Q8) Whatever shuffle of the messages with whatever repetitions, in whatever batches: the same rows."""
-    env, artifact = site
-    once, again, chance = order
-    sent = [message(f"m{n}", artifact.id, NOON + n, country) for n, country in enumerate(["NZ", "DE", None] * 3)]
-    shuffled = [sent[n] for n in [*once, *again]]
-    chance.shuffle(shuffled)
-    while shuffled:
+    with asyncio.Runner() as runner:
+        stack = contextlib.AsyncExitStack()
+        env = runner.run(stack.enter_async_context(bare_env(tmp_path)))
+        artifact = runner.run(made(env))
+        sent = [message(f"m{n}", artifact.id, NOON + n, country) for n, country in enumerate(["NZ", "DE", None] * 3)]
+        wanted = [(one.id, one.ts, one.payload["country"]) for one in sent]
+
+        @given(again=st.lists(st.integers(0, 8), max_size=12), chance=st.randoms(use_true_random=False))
+        @effort(max_examples=300 * rounds, deadline=None)
+        def holds(again: list[int], chance: random.Random) -> None:
+            shuffled = [*sent, *(sent[n] for n in again)]
+            chance.shuffle(shuffled)
+            assert runner.run(written(env, shuffled, chance)) == wanted
+
+        holds()
+        runner.run(stack.aclose())
+
+
+async def written(env: Env, messages: list[Message], chance: random.Random) -> list[tuple[str, int, str | None]]:
+    """What the rows tell once the messages were handled in batches of any size; the rows are gone afterwards."""
+    while messages:
         size = chance.randint(1, 10)
-        await views.write_views(env, shuffled[:size])
-        shuffled = shuffled[size:]
+        await views.write_views(env, messages[:size])
+        messages = messages[size:]
     found = await env.DB.all("SELECT * FROM artifact_views ORDER BY id", ArtifactView)
-    wanted = [(one.id, one.ts, one.payload["country"]) for one in sent]
-    assert [(row.id, row.timestamp, row.country) for row in found] == wanted
     await env.DB.run("DELETE FROM artifact_views")
+    return [(row.id, row.timestamp, row.country) for row in found]
 
 
 class Deaf:
