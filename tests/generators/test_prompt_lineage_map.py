@@ -96,6 +96,17 @@ def test_edges_run_from_the_row_of_a_version_to_the_box_made_from_it() -> None:
     assert len(first.step.versions) == 3
 
 
+def test_what_came_of_a_step_pushes_the_next_step_down() -> None:
+    """A step with three steps after it takes their height: its neighbour, and what came of that, stand below all."""
+    rows = family([None, 0, 0, 1, 1, 1, 2])
+    (drawing,) = lineage.drawings(lineage.steps(rows))
+    tops = {box.step.first.id: box.y for box in drawing.boxes}
+    pitch = lineage.HEAD + lineage.ROW + lineage.FOOT + lineage.GAP
+    assert [tops[f"p-{n}"] for n in (3, 4, 5)] == [0, pitch, 2 * pitch]
+    assert tops["p-2"] == tops["p-6"] == 3 * pitch
+    assert not overlap(drawing)
+
+
 def test_a_long_chain_goes_on_in_the_next_drawing() -> None:
     """Sixty versions one from the other are fifteen drawings of four, in order."""
     drawn = lineage.drawings(lineage.steps(family([None, *range(59)])))

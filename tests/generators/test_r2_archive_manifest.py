@@ -124,6 +124,7 @@ async def test_artifacts_are_listed_with_all_their_versions(tmp_path: Path) -> N
         )
         assert found[f"artifacts/{row.id}/v1/index.html"]["sha256"] == hashlib.sha256(page.index.data).hexdigest()
         assert found[crashed]["status"] == "extra"
+        assert {name for name, one in found.items() if not one["rows"]} == {crashed}
         assert {tuple(one["rows"]) for one in found.values()} == {(f"artifacts/{row.id}",), ()}
         own = artifacts.draft(generator_id="r2-archive-manifest", title="Autumn", owner_id="default", options={})
         await artifacts.publish(env, own, first, ["p"])

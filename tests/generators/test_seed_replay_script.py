@@ -55,6 +55,19 @@ async def test_jobs_are_on_record_as_they_can_be_submitted_again(database_url: s
         assert last["start"] == last["parent"] == first and last["missing"] is None
 
 
+async def test_the_seed_that_items_count_from_is_on_record(tmp_path: Path) -> None:
+    """Where only a later variant kept its seed, the job's is that of variant 0, so that a replay counts the same."""
+    async with pages_env(tmp_path) as env:
+        await add_project(env, "p")
+        await add_job(env, "one", 1, request("x", ("a", "a-1"), OPENAI, variants=2))
+        for place, (provider, variant, seed) in enumerate([("a", 0, None), ("a", 1, 91)]):
+            await add_item(env, "one", place, provider, "a-1", variant=variant, seed=seed, status="failed")
+        for variant in (0, 1):
+            await add_item(env, "one", 2 + variant, *OPENAI, variant=variant, seed=90 + variant, status="failed")
+        (project,) = json.loads((await make(env, "p")).index.data)["projects"]
+        assert (project["jobs"][0]["seed"], project["jobs"][0]["drawn"]) == (90, True)
+
+
 async def test_what_was_never_read_cannot_be_made_again(tmp_path: Path) -> None:
     """A job whose start image was refused says so; an upload is asked for by its hash; no address is on record."""
     async with pages_env(tmp_path) as env:
@@ -130,7 +143,10 @@ async def recorded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Re
         await ended(client, project, prompt="make the boat green", startImageUrl=start, size="256x256")
         files = {"file": ("a.png", picture(3), "image/png")}
         upload = (await client.post(f"/api/projects/{project}/uploads", files=files)).json()["startImageUrl"]
-        await ended(client, project, prompt="make it older", startImageUrl=upload, seed=5)
+        # Its start image is a file and its parent is named apart, so only the latter can carry the lineage.
+        parent = boat[0]["progressionId"]
+        older = {"prompt": "make it older", "startImageUrl": upload, "parentProgressionId": parent, "seed": 5}
+        await ended(client, project, **older)
         made = await client.post(f"/api/projects/{project}/artifacts/seed-replay-script")
         assert made.status_code == 201, made.text
         folder = home / "server" / "bucket" / "artifacts" / made.json()["artifact_id"] / "v1"
