@@ -243,8 +243,9 @@ class _Reader:
             self._close(len(self._open) - 1)
 
     def _end(self, tag: str) -> None:
-        walls = frozenset({"table"}) if tag in TABLE or tag == "table" else WALLS
-        self._close_last({tag}, walls - {tag})
+        if tag in self._open:
+            walls = frozenset({"table"}) if tag in TABLE or tag == "table" else WALLS
+            self._close_last({tag}, walls - {tag})
 
     def _close_last(self, tags: set[str], walls: frozenset[str]) -> None:
         """Close the innermost element of one of the tags, and what is open in it; a wall hides what is outside."""
