@@ -143,15 +143,18 @@ def facts(rows: Sequence[Progression]) -> list[Fact]:
     return [fact for fact in counted if fact.count or fact is counted[0]]
 
 
-async def web_page(env: Env, name: str, rows: Sequence[Progression], write: Callable[[bytes], bytes]) -> Output:
+async def web_page(
+    env: Env, name: str, rows: Sequence[Progression], write: Callable[[bytes], bytes], *, live: bool = False
+) -> Output:
     """A page of the template `name` that shows these images; `write` makes it of the template's bytes in a thread.
 
+    A `live` page may speak with the server it came from.
     Fails: NotFound when this release's template is not in BUCKET.
     """
     key, template = await load_template(env, name)
     return Output(
         index=File("index.html", await asyncio.to_thread(write, template), "text/html; charset=utf-8"),
-        policy=page.policy(template, [row.generated_image_url for row in rows]),
+        policy=page.policy(template, [row.generated_image_url for row in rows], live=live),
         progression_ids=tuple(row.id for row in rows),
         template=key,
     )
