@@ -149,7 +149,6 @@ async def web_page(
     """A page of the template `name` that shows these images; `write` makes it of the template's bytes in a thread.
 
     A `live` page may speak with the server it came from.
-
     Fails: NotFound when this release's template is not in BUCKET.
     """
     key, template = await load_template(env, name)
