@@ -56,6 +56,12 @@ class Tab:
         await self.call("Page.navigate", url=url)
         await asyncio.wait_for(self._loaded.wait(), 20)
 
+    async def submit(self, prepare: str) -> None:
+        """Run the expression, send the page's form by its button, and wait for the page that answers."""
+        self._loaded.clear()
+        await self.evaluate(f"{prepare}; document.querySelector('form button').click()")
+        await asyncio.wait_for(self._loaded.wait(), 20)
+
     async def resize(self, width: int, height: int) -> None:
         """Make it a telephone of that many CSS pixels."""
         await self.call(

@@ -183,16 +183,23 @@ async def set_main(env: Env, artifact_id: str, conditions: Conditions) -> Share:
 
 @step("shares.revoke")
 async def revoke(env: Env, artifact_id: str, share_id: str) -> None:
-    """Close a link for good, or the main one until it is set anew. Repeating it changes nothing.
+    """Close a link for good. Repeating it changes nothing.
+
+    Fails: NotFound.
+    """
+    if not await env.DB.run(REVOKE, id=share_id, artifact_id=artifact_id, now=now_ms()):
+        raise NotFound("there is no such link")
+
+
+@step("shares.close_main")
+async def close_main(env: Env, artifact_id: str) -> None:
+    """Close the artifact's own link until it is set anew. Repeating it changes nothing.
 
     Fails: NotFound.
     """
     artifact = await get(env, artifact_id)
-    if share_id == MAIN:
-        closed = await _made(artifact, artifact.public_slug, None, Conditions())
-        await env.DB.run(INSERT, **params(msgspec.structs.replace(closed, revoked_at=now_ms())))
-    elif not await env.DB.run(REVOKE, id=share_id, artifact_id=artifact.id, now=now_ms()):
-        raise NotFound("there is no such link")
+    closed = await _made(artifact, artifact.public_slug, None, Conditions())
+    await env.DB.run(INSERT, **params(msgspec.structs.replace(closed, revoked_at=now_ms())))
 
 
 async def list_active(env: Env, artifact: ArtifactRow) -> list[Share]:

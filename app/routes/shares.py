@@ -79,8 +79,14 @@ async def set_main_link(
 
 @delete("/api/artifacts/{artifact_id:str}/shares/{share_id:str}", tags=["artifacts"])
 async def revoke_share(artifact_id: FromPath[str], share_id: FromPath[str], env: NamedDependency[Env]) -> None:
-    """Close a link: it says 410 from now on. `main` is the artifact's own."""
+    """Close a link for good: it says 410 from now on."""
     await shares.revoke(env, artifact_id, share_id)
+
+
+@delete("/api/artifacts/{artifact_id:str}/shares/main", tags=["artifacts"])
+async def close_main_link(artifact_id: FromPath[str], env: NamedDependency[Env]) -> None:
+    """Close the main link until it is set anew; the others go on."""
+    await shares.close_main(env, artifact_id)
 
 
 @post(
@@ -108,7 +114,7 @@ async def unlock(
     return Response(None, status_code=303, headers={"Location": page, "Set-Cookie": cookie})
 
 
-handlers: list[Any] = [list_shares, make_share, set_main_link, revoke_share, unlock]
+handlers: list[Any] = [list_shares, make_share, set_main_link, close_main_link, revoke_share, unlock]
 
 
 def _password(body: bytes) -> str:

@@ -68,9 +68,7 @@ async def test_what_is_no_template_is_refused(body: dict[str, str], status: int,
     """(T5) Size, depth, signs and names are checked before anything is stored."""
     async with site(tmp_path) as (env, client):
         before = [stored.key async for stored in env.BUCKET.list("templates/")]
-        answer = await client.post(
-            "/api/templates", content=msgspec.json.encode(body), headers={"Content-Type": "application/json"}
-        )
+        answer = await client.post("/api/templates", json=body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
         assert [stored.key async for stored in env.BUCKET.list("templates/")] == before
 
