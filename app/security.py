@@ -242,7 +242,8 @@ def home_key(home: Path) -> str:
     temporary = home / f".api_key.{secrets.token_hex(8)}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")
+        # Hex, for a word that opens with a dash is taken for an option on a command line.
+        file.write(secrets.token_hex(32) + "\n")
     try:
         os.link(temporary, path)
     except FileExistsError:
