@@ -16,7 +16,7 @@ from tools.env import Env, Statements
 from tools.errors import Conflict, NotFound
 from tools.events import Artifact as ArtifactEvent
 from tools.pages import Cursor, Page, decode, page
-from tools.rows import ArtifactRow, dump, new_id, now_ms
+from tools.rows import ArtifactRow, Progression, dump, new_id, now_ms
 from tools.step import step
 
 PLACES = 16
@@ -41,6 +41,11 @@ BY_SLUG = "SELECT * FROM artifacts WHERE public_slug = :public_slug AND content_
 LIST = """
 SELECT * FROM artifacts WHERE created_at < :at OR (created_at = :at AND id < :id)
 ORDER BY created_at DESC, id DESC LIMIT :limit
+"""
+OWN_IMAGE = """
+SELECT image_progressions.* FROM image_progressions
+JOIN project_artifacts ON project_artifacts.project_id = image_progressions.project_id
+WHERE generated_image_url = :url AND artifact_id = :artifact_id ORDER BY image_progressions.id LIMIT 1
 """
 
 
@@ -132,6 +137,12 @@ async def list_page(env: Env, cursor: str | None, limit: int) -> Page[ArtifactRo
     after = decode(cursor)
     rows = await env.DB.all(LIST, ArtifactRow, at=after.at, id=after.id, limit=limit + 1)
     return page(rows, limit, lambda row: Cursor(row.created_at, row.id))
+
+
+@step("artifacts.find_image")
+async def find_image(env: Env, artifact_id: str, url: str) -> Progression | None:
+    """The image of one of the artifact's projects that is delivered at exactly this URL."""
+    return await env.DB.one(OWN_IMAGE, Progression, artifact_id=artifact_id, url=url)
 
 
 @step("artifacts.create")

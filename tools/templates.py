@@ -2,6 +2,7 @@
 
 import hashlib
 
+from tools import markup
 from tools.env import Env
 from tools.step import step
 
@@ -35,3 +36,11 @@ async def load_template(env: Env, name: str) -> tuple[str, bytes]:
 async def _publish(env: Env, name: str, data: bytes) -> str:
     await env.BUCKET.put_once(template_key(name, data), data, content_type="text/html; charset=utf-8")
     return template_key(name, data)
+
+
+def placeholders(html: str) -> list[str]:
+    """The placeholders of a template in the order of their first place, each once.
+
+    Fails: TooLarge · Invalid, as `markup.read` does.
+    """
+    return list(markup.read(html).placeholders)
