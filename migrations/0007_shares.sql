@@ -32,6 +32,7 @@ CREATE TABLE artifact_shares (
     expires_at BIGINT,
     max_views BIGINT CHECK (max_views >= 1),
     views BIGINT NOT NULL DEFAULT 0 CHECK (views >= 0),   -- counted only where there is a limit
+    viewed_at BIGINT,                                     -- the last of these
     created_at BIGINT NOT NULL CHECK (created_at > 0),
     revoked_at BIGINT,
     CHECK (max_views IS NULL OR views <= max_views)

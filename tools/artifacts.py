@@ -31,13 +31,32 @@ INSERT INTO project_artifacts (project_id, artifact_id) VALUES (:project_id, :ar
 ON CONFLICT (project_id, artifact_id) DO NOTHING
 """
 SET_CONTENT = """
-UPDATE artifacts SET version = :version, content_r2_key = :content_r2_key, content_type = :content_type,
+UPDATE artifacts SET version = :version, title = :title, options = :options, unpublished_at = NULL,
+    content_r2_key = :content_r2_key, content_type = :content_type,
     content_sha256 = :content_sha256, content_policy = :content_policy,
     template_r2_key = COALESCE(:template_r2_key, template_r2_key), updated_at = :updated_at
 WHERE id = :id AND version < :version
 """
+INSERT_VERSION = """
+INSERT INTO artifact_versions (artifact_id, version, title, options, content_r2_key, content_type, content_sha256,
+    content_policy, created_at)
+SELECT id, version, title, options, content_r2_key, content_type, content_sha256, content_policy, updated_at
+FROM artifacts WHERE id = :id
+"""
+WITHDRAW = """
+UPDATE artifacts SET unpublished_at = :now, updated_at = :now
+WHERE id = :id AND content_r2_key IS NOT NULL AND unpublished_at IS NULL
+"""
+VERSIONS = """
+SELECT * FROM artifact_versions WHERE artifact_id = :artifact_id AND version < :before
+ORDER BY version DESC LIMIT :limit
+"""
+VERSION = "SELECT * FROM artifact_versions WHERE artifact_id = :artifact_id AND version = :version"
 GET = "SELECT * FROM artifacts WHERE id = :id"
-BY_SLUG = "SELECT * FROM artifacts WHERE public_slug = :public_slug AND content_r2_key IS NOT NULL"
+BY_SLUG = """
+SELECT * FROM artifacts
+WHERE public_slug = :public_slug AND content_r2_key IS NOT NULL AND unpublished_at IS NULL
+"""
 LIST = """
 SELECT * FROM artifacts WHERE created_at < :at OR (created_at = :at AND id < :id)
 ORDER BY created_at DESC, id DESC LIMIT :limit
@@ -50,11 +69,15 @@ WHERE generated_image_url = :url AND artifact_id = :artifact_id ORDER BY image_p
 
 
 class File(msgspec.Struct, frozen=True):
-    """One file of an output, under a name of `[A-Za-z0-9._-]`."""
+    """One file of an output, under a name of `[A-Za-z0-9._-]`.
+
+    `policy` is the Content-Security-Policy of a file beside the index; None lets nothing load, not even its own style.
+    """
 
     name: str
     data: bytes
     content_type: str
+    policy: str | None = None
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,11 +94,14 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     template: str | None = None
 
 
-class FileFacts(msgspec.Struct, frozen=True, rename="camel"):
+class FileFacts(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`size` in bytes."""
+
     name: str
     content_type: str
     size: int
     sha256: str
+    policy: str | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -88,6 +114,20 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     progression_ids: list[str]
     sha256: str
     files: list[FileFacts]
+
+
+class Version(msgspec.Struct, frozen=True):
+    """A row of `artifact_versions`: what the artifact was when it was published for the `version`-th time."""
+
+    artifact_id: str
+    version: int
+    title: str
+    options: dict[str, Any]
+    content_r2_key: str
+    content_type: str
+    content_sha256: str
+    content_policy: str | None
+    created_at: int
 
 
 def fresh_slug() -> str:
@@ -139,6 +179,32 @@ async def list_page(env: Env, cursor: str | None, limit: int) -> Page[ArtifactRo
     return page(rows, limit, lambda row: Cursor(row.created_at, row.id))
 
 
+async def list_versions(env: Env, artifact_id: str, cursor: str | None, limit: int) -> Page[Version]:
+    """Versions from the newest."""
+    before = min(decode(cursor).at, 1 << 62)
+    rows = await env.DB.all(VERSIONS, Version, artifact_id=artifact_id, before=before, limit=limit + 1)
+    return page(rows, limit, lambda row: Cursor(row.version, ""))
+
+
+async def get_version(env: Env, artifact_id: str, version: int) -> Version:
+    """Fails: NotFound."""
+    if (row := await env.DB.one(VERSION, Version, artifact_id=artifact_id, version=version)) is None:
+        raise NotFound("there is no such version")
+    return row
+
+
+async def find_file(env: Env, artifact_id: str, version: int, name: str) -> FileFacts:
+    """A file beside the index of a version, as its manifest tells of it.
+
+    Fails: NotFound for any other name, the manifest's own among them.
+    """
+    written = await env.BUCKET.get(f"{version_folder(artifact_id, version)}/manifest.json")
+    beside = msgspec.json.decode(written, type=Manifest).files[1:]
+    if (found := next((file for file in beside if file.name == name), None)) is None:
+        raise NotFound("there is no such file")
+    return found
+
+
 @step("artifacts.find_image")
 async def find_image(env: Env, artifact_id: str, url: str) -> Progression | None:
     """The image of one of the artifact's projects that is delivered at exactly this URL."""
@@ -168,14 +234,27 @@ async def associate(env: Env, artifact_id: str, project_ids: Sequence[str]) -> N
         await tx.many(JOIN_PROJECT, [{"project_id": id, "artifact_id": artifact.id} for id in project_ids])
 
 
+@step("artifacts.unpublish")
+async def unpublish(env: Env, artifact_id: str) -> ArtifactRow:
+    """Take the page and its versions away: all links say 410 until it is published again. Repeating changes nothing.
+
+    Fails: NotFound · Conflict when there was never a page.
+    """
+    await env.DB.run(WITHDRAW, id=artifact_id, now=now_ms())
+    row = await get(env, artifact_id)
+    if row.unpublished_at is None:
+        raise Conflict("this artifact has no page to take away", code="not_published")
+    return row
+
+
 @step("artifacts.publish")
 async def publish(
     env: Env, artifact: ArtifactRow, output: Output, project_ids: Sequence[str], *, session_id: str | None = None
 ) -> ArtifactRow:
     """Make the output the artifact's next version, and the one its link answers.
 
-    Effect: files and manifest in BUCKET under the first free version, then one transaction: the row (a draft is
-    stored with its projects), and the `artifact` event of `session_id`.
+    Effect: files and manifest in BUCKET under the first free version, then one transaction: the row with title and
+    options as given (a draft is stored with its projects), and the `artifact` event of `session_id`.
     Fails: Conflict when a later version was published meanwhile · Unavailable.
     """
     version = await _place(env, artifact, output, project_ids)
@@ -186,6 +265,8 @@ async def publish(
             SET_CONTENT,
             id=artifact.id,
             version=version,
+            title=artifact.title,
+            options=dump(artifact.options),
             content_r2_key=f"{folder}/{output.index.name}",
             content_type=output.index.content_type,
             content_sha256=hashlib.sha256(output.index.data).hexdigest(),
@@ -193,6 +274,8 @@ async def publish(
             template_r2_key=output.template,
             updated_at=max(now_ms(), artifact.created_at),
         )
+        if changed:
+            await tx.run(INSERT_VERSION, id=artifact.id)
         if changed and session_id is not None:
             await append(tx, session_id, [_published(env, artifact)])
         row = await tx.one(GET, ArtifactRow, id=artifact.id)
@@ -234,7 +317,7 @@ async def _place(env: Env, artifact: ArtifactRow, output: Output, project_ids: S
 
 def _manifest_file(artifact: ArtifactRow, output: Output, project_ids: Sequence[str]) -> File:
     facts = [
-        FileFacts(file.name, file.content_type, len(file.data), hashlib.sha256(file.data).hexdigest())
+        FileFacts(file.name, file.content_type, len(file.data), hashlib.sha256(file.data).hexdigest(), file.policy)
         for file in (output.index, *output.beside)
     ]
     written = Manifest(

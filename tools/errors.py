@@ -4,6 +4,7 @@ PicassoError
 ├── NotFound            404  the thing named does not exist
 ├── Gone                410  it existed; a cursor or page that has been taken away
 ├── Invalid             400 malformed / 422 well-formed but impossible; names what is allowed
+├── Locked              401  a page that its owner gave a password
 ├── Forbidden           403  a key was not the question; this caller may not
 ├── OverBudget          402  the project's budget does not allow it
 ├── Conflict            409  the state of the thing forbids it
@@ -56,6 +57,10 @@ class Invalid(PicassoError):
     ) -> None:
         super().__init__(message, code=code, detail=detail)
         self.status = status
+
+
+class Locked(PicassoError):
+    code = "password_needed"
 
 
 class Forbidden(PicassoError):

@@ -310,6 +310,7 @@ class ArtifactRow(msgspec.Struct, frozen=True):
     content_policy: str | None
     """The Content-Security-Policy that the page is served under; None lets nothing load."""
     updated_at: int
+    unpublished_at: int | None = None
 
 
 class ArtifactView(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ import asyncio
 import hmac
 import ipaddress
 import logging
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
@@ -26,21 +27,33 @@ ENQUEUE_SECONDS = 0.1
 keeps that promise late."""
 
 INSERT = """
-INSERT INTO artifact_views (id, artifact_id, timestamp, ip_address, country, city, user_agent)
+INSERT INTO artifact_views (id, artifact_id, timestamp, ip_address, country, city, user_agent, bot)
 SELECT CAST(:id AS TEXT), id, CAST(:timestamp AS BIGINT), CAST(:ip_address AS TEXT), CAST(:country AS TEXT),
-    CAST(:city AS TEXT), CAST(:user_agent AS TEXT)
+    CAST(:city AS TEXT), CAST(:user_agent AS TEXT), CAST(:bot AS BIGINT)
 FROM artifacts WHERE id = :artifact_id
 ON CONFLICT (id) DO NOTHING
 """
 WRITTEN = "SELECT COUNT(*) AS n FROM artifact_views WHERE id = :id"
 BY_DAY = """
-SELECT timestamp / 86400000 AS day, COUNT(*) AS views FROM artifact_views
+SELECT timestamp / 86400000 AS day, COUNT(*) AS views, CAST(SUM(bot) AS BIGINT) AS bots FROM artifact_views
 WHERE artifact_id = :artifact_id GROUP BY timestamp / 86400000 ORDER BY day
 """
 BY_COUNTRY = """
 SELECT COALESCE(country, 'unknown') AS country, COUNT(*) AS views FROM artifact_views
 WHERE artifact_id = :artifact_id GROUP BY COALESCE(country, 'unknown') ORDER BY views DESC, country
 """
+CRAWLERS = re.compile(
+    r"\b(?:adsbot-google|ahrefsbot|amazonbot|applebot|archive\.org_bot|baiduspider|bingbot|bingpreview|bytespider|ccbot|"
+    r"chatgpt-user|claude-searchbot|claude-user|claudebot|cohere-ai|dataforseobot|discordbot|dotbot|duckassistbot|"
+    r"duckduckbot|embedly|facebookbot|facebookexternalhit|feedfetcher-google|google-extended|google-inspectiontool|"
+    r"google-read-aloud|googlebot(?:-[a-z]+)?|googleother|gptbot|ia_archiver|iframely|linkedinbot|mastodon|"
+    r"mediapartners-google|meta-external(?:agent|fetcher)|mj12bot|oai-searchbot|perplexity-user|perplexitybot|petalbot|"
+    r"pinterestbot|qwantbot|redditbot|semrushbot|seznambot|skypeuripreview|slack-imgproxy|slackbot(?:-linkexpanding)?|"
+    r"slurp|storebot-google|telegrambot|twitterbot|whatsapp|yandex[a-z]*bot|yisouspider)\b",
+    re.IGNORECASE,
+)
+"""Crawlers and makers of link previews that say their name, as their operators published it; read on 2026-11-21.
+Programs of people (curl, a script) are readers like any other."""
 
 
 class View(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -68,9 +81,11 @@ class CountryCount(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, rename="camel"):
-    """Days with at least one view from the oldest; countries from the most frequent."""
+    """Days with at least one view from the oldest; countries from the most frequent. `bots` are those among `total`
+    that say they are a known crawler."""
 
     total: int
+    bots: int
     by_day: list[DayCount]
     by_country: list[CountryCount]
 
@@ -78,6 +93,12 @@ class Summary(msgspec.Struct, frozen=True, rename="camel"):
 class _Day(msgspec.Struct, frozen=True):
     day: int
     views: int
+    bots: int
+
+
+def is_crawler(user_agent: str | None) -> bool:
+    """Whether somebody says to be a crawler that is known by name."""
+    return user_agent is not None and CRAWLERS.search(user_agent) is not None
 
 
 def message(view: View) -> Message:
@@ -140,6 +161,7 @@ async def summary(env: Env, artifact_id: str) -> Summary:
     days = await env.DB.all(BY_DAY, _Day, artifact_id=artifact_id)
     return Summary(
         total=sum(day.views for day in days),
+        bots=sum(day.bots for day in days),
         by_day=[DayCount(datetime.fromtimestamp(day.day * 86_400, UTC).date().isoformat(), day.views) for day in days],
         by_country=await env.DB.all(BY_COUNTRY, CountryCount, artifact_id=artifact_id),
     )
@@ -160,6 +182,7 @@ async def _write(tx: Statements, message: Message) -> bool:
         country=view.country,
         city=view.city,
         user_agent=view.user_agent,
+        bot=int(is_crawler(view.user_agent)),
     )
     return written == 1 or await tx.one(WRITTEN, Count, id=message.id) == Count(1)
 

@@ -123,7 +123,7 @@ async def test_the_summary_counts_by_utc_day_and_by_country(tmp_path: Path, data
             ("2024-10-09", 1),
         ]
         assert [(one.country, one.views) for one in told.by_country] == [("NZ", 2), ("DE", 1), ("unknown", 1)]
-        assert await views.summary(env, "nowhere") == views.Summary(0, [], [])
+        assert await views.summary(env, "nowhere") == views.Summary(0, 0, [], [])
 
 
 class Deaf:
