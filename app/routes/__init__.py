@@ -2,7 +2,7 @@
 
 from litestar.types import ControllerRouterHandler
 
-from app.routes import admin, artifacts, images, jobs, progressions, projects, public, stream, uploads
+from app.routes import admin, artifacts, chat, images, jobs, progressions, projects, public, stream, uploads
 
 handlers: list[ControllerRouterHandler] = [
     *projects.handlers,
@@ -11,6 +11,7 @@ handlers: list[ControllerRouterHandler] = [
     *jobs.handlers,
     *stream.handlers,
     *artifacts.handlers,
+    *chat.handlers,
     *public.handlers,
     *images.handlers,
     *admin.handlers,
