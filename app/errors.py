@@ -27,6 +27,7 @@ from tools.step import correlation_id
 
 log = logging.getLogger("picasso.http")
 RETRY_SECONDS = 1.0
+SEALED_FORMS = "form-action 'none'; frame-ancestors 'none'; sandbox"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -46,6 +47,16 @@ class SlowBody(PicassoError):
     """408: the body did not arrive within its deadline."""
 
     code = "request_timeout"
+
+
+class WrongRange(PicassoError):
+    """416: no byte of the part that was asked for exists; `size` is that of the whole."""
+
+    code = "range_not_satisfiable"
+
+    def __init__(self, size: int) -> None:
+        super().__init__("there is nothing at that range", detail={"size": size})
+        self.size = size
 
 
 class PathTooLong(PicassoError):
@@ -94,6 +105,10 @@ def _limited(error: errors.RateLimited) -> Answer:
 
 def _unavailable(error: errors.Unavailable) -> Answer:
     return Answer(503, error.code, error.message, error.detail, _retry_after(error.retry_after or RETRY_SECONDS))
+
+
+def _wrong_range(error: WrongRange) -> Answer:
+    return Answer(416, error.code, error.message, error.detail, {"Content-Range": f"bytes */{error.size}"})
 
 
 def _retry_after(seconds: float) -> dict[str, str]:
@@ -146,6 +161,7 @@ ANSWERS: dict[type[Exception], Callable[[Any], Answer]] = {
     errors.NotFound: _coded(404),
     errors.Gone: _coded(410),
     errors.Invalid: _invalid,
+    errors.Locked: _coded(401),
     errors.Forbidden: _coded(403),
     errors.OverBudget: _coded(402),
     errors.Conflict: _coded(409),
@@ -156,6 +172,7 @@ ANSWERS: dict[type[Exception], Callable[[Any], Answer]] = {
     errors.LeaseLost: _coded(409),
     Unauthorized: _coded(401),
     WrongMedia: _coded(415),
+    WrongRange: _wrong_range,
     SlowBody: _coded(408),
     PathTooLong: _coded(414),
     HeadersTooLarge: _coded(431),
@@ -218,25 +235,29 @@ def wants_html(accept: str) -> bool:
 
 
 def error_page(answer: Answer) -> tuple[bytes, str]:
-    """The HTML page of an error, and the policy that lets nothing but its own style act."""
-    template, policy = _template()
+    """The HTML page of an error, and the policy that lets nothing but its own style act, and a password be sent."""
+    template, policy = _template(_page_name(answer))
     values = {
         "STATUS": str(answer.status),
         "TITLE": http.HTTPStatus(answer.status).phrase,
-        "MESSAGE": answer.message,
+        "MESSAGE": f"{answer.message[:1].upper()}{answer.message[1:]}.",
         "CORRELATION_ID": correlation_id(),
+        "UNLOCK": str((answer.detail or {}).get("unlock", "")),
     }
     page = re.sub(r"\{\{([A-Z_]+)\}\}", lambda found: html.escape(values[found[1]]), template)
     return page.encode(), policy
 
 
+def _page_name(answer: Answer) -> str:
+    if "unlock" in (answer.detail or {}):
+        return "password"
+    return "gone" if answer.status == 410 else "error"
+
+
 @functools.cache
-def _template() -> tuple[str, str]:
-    text = importlib.resources.files("templates").joinpath("error.html").read_text("utf-8")
+def _template(name: str) -> tuple[str, str]:
+    text = importlib.resources.files("templates").joinpath("pages").joinpath(f"{name}.html").read_text("utf-8")
     style = text.partition("<style>")[2].partition("</style>")[0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'; sandbox"
-    )
-    return text, policy
+    sends = "form-action 'self'; frame-ancestors 'none'" if "<form" in text else SEALED_FORMS
+    return text, f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; {sends}"

@@ -15,7 +15,7 @@ from litestar.routes import HTTPRoute
 
 from app.errors import CODES
 from app.schemas import CLEAN
-from app.security import access_to, reads_image
+from app.security import access_to, reads_form, reads_image
 from app.settings import Settings
 
 Document = dict[str, Any]
@@ -27,6 +27,11 @@ FORM = {
     "properties": {"file": {"type": "string", "format": "binary", "minLength": 1}},
     "required": ["file"],
     "additionalProperties": False,
+}
+PASSWORD_FORM = {
+    "type": "object",
+    "properties": {"password": {"type": "string", "minLength": 1, "maxLength": 200}},
+    "required": ["password"],
 }
 FREE = REFERENCE.format(name="FreeJson")
 FREE_JSON: Document = {
@@ -181,6 +186,9 @@ def _complete(operation: Document, handler: HTTPRouteHandler, schemas: dict[int,
     _complete_parameters(operation, handler)
     if reads_image(handler):
         operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": FORM}}}
+    if reads_form(handler):
+        content = {"application/x-www-form-urlencoded": {"schema": PASSWORD_FORM}}
+        operation["requestBody"] = {"required": True, "content": content}
     success = operation["responses"].get(str(handler.status_code), {})
     if answer is not None and "content" in success:
         success["content"] = {"application/json": {"schema": schemas[id(answer)]}}
@@ -215,7 +223,7 @@ def _refusals(operation: Document, handler: HTTPRouteHandler, settings: Settings
         refusals.append(401)
     if any(parameter["in"] == "path" for parameter in operation.get("parameters", [])):
         refusals.append(404)
-    if handler.parsed_data_field is not None or reads_image(handler):
+    if handler.parsed_data_field is not None or reads_image(handler) or reads_form(handler):
         refusals += [413, 415]
     return refusals
 

@@ -2,7 +2,8 @@
 
 Every handler needs the key unless its `opt` says `access="open"` (anyone) or `access="read"` (a key only when
 READS_NEED_KEY is true). The guard stands on the whole application, so a new route is closed until it says otherwise.
-A body is JSON of at most MAX_BODY unless the `opt` says `body="image"`.
+A body is JSON of at most MAX_BODY unless the `opt` says `body="image"` (a form with a file) or `body="form"` (a form of
+a page).
 """
 
 import hmac
@@ -31,6 +32,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 STREAM = "/api/stream/"
 """Browsers cannot set headers on these routes, so with READS_NEED_KEY the key may come as `?key=`."""
 JOB_BURST = 120
+PASSWORDS_PER_MINUTE, PASSWORD_BURST = 6, 6
+LINK_PASSWORDS_PER_MINUTE, LINK_PASSWORD_BURST = 60, 60
 USER_AGENT = 256
 
 
@@ -94,14 +97,20 @@ def _check_query(request: Request[Any, Any, Any], handler: BaseRouteHandler) -> 
 async def _check_body(request: Request[Any, Any, Any], handler: BaseRouteHandler) -> None:
     if reads_image(handler):
         return
+    wanted = RequestEncodingType.URL_ENCODED if reads_form(handler) else RequestEncodingType.JSON
     # Read here, so that the guard's cap holds for handlers that never look at their body.
-    if await request.body() and request.content_type[0] != RequestEncodingType.JSON:
-        raise WrongMedia("the body must be application/json", detail={"allowed": ["application/json"]})
+    if await request.body() and request.content_type[0] != wanted:
+        raise WrongMedia(f"the body must be {wanted.value}", detail={"allowed": [wanted.value]})
 
 
 def reads_image(handler: BaseRouteHandler) -> bool:
     """Whether the handler takes a form with an image and reads it itself; all others take JSON."""
     return handler.opt.get("body") == "image"
+
+
+def reads_form(handler: BaseRouteHandler) -> bool:
+    """Whether the handler takes the form of one of our own pages, and reads it itself."""
+    return handler.opt.get("body") == "form"
 
 
 def known_origin(scope: Scope, settings: Settings) -> bool:
@@ -179,6 +188,20 @@ async def limit_jobs(request: Request[Any, Any, Any], env: Env, settings: Settin
     wait = await env.PICASSO_WORKFLOW.take(bucket, capacity=JOB_BURST, per_minute=settings.jobs_per_minute)
     if wait > 0:
         raise RateLimited("too many jobs were submitted from this address", retry_after=wait)
+
+
+async def limit_passwords(request: Request[Any, Any, Any], env: Env, settings: Settings, slug: str) -> None:
+    """Take one of the tries at a link's password: six a minute for each address, sixty for all of them together.
+
+    Effect: one token less in two buckets in Redis.
+    Fails: RateLimited with the seconds to wait · Unavailable when Redis is away.
+    """
+    take, caller = env.PICASSO_WORKFLOW.take, limit_key(client_address(request.scope, settings))
+    wait = await take(f"password:{slug}:{caller}", capacity=PASSWORD_BURST, per_minute=PASSWORDS_PER_MINUTE)
+    if wait == 0:
+        wait = await take(f"password:{slug}", capacity=LINK_PASSWORD_BURST, per_minute=LINK_PASSWORDS_PER_MINUTE)
+    if wait > 0:
+        raise RateLimited("too many passwords were tried; wait a little", retry_after=wait)
 
 
 def visitor(scope: Scope, settings: Settings) -> Visitor:

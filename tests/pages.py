@@ -21,7 +21,7 @@ from PIL import Image
 from app.bindings.assets import open_assets
 from app.errors import respond
 from app.guard import Guard
-from app.routes import artifacts, public
+from app.routes import artifacts, public, shares, templates
 from app.schemas import JsonRequest
 from app.security import check_access
 from app.settings import Settings
@@ -126,7 +126,7 @@ def small_app(env: Env) -> ASGIApp:
         return chosen
 
     app = Litestar(
-        [*artifacts.handlers, *public.handlers, paint],
+        [*artifacts.handlers, *templates.handlers, *shares.handlers, *public.handlers, paint],
         guards=[check_access],
         dependencies={"env": Provide(provide_env), "settings": Provide(provide_settings)},
         exception_handlers={Exception: respond},

@@ -186,11 +186,35 @@ async def list_versions(env: Env, artifact_id: str, cursor: str | None, limit: i
     return page(rows, limit, lambda row: Cursor(row.version, ""))
 
 
+def published(artifact: ArtifactRow) -> Version:
+    """The version that the link of a published artifact answers."""
+    assert artifact.content_r2_key is not None and artifact.content_sha256 is not None
+    return Version(
+        artifact_id=artifact.id,
+        version=artifact.version,
+        title=artifact.title,
+        options=artifact.options,
+        content_r2_key=artifact.content_r2_key,
+        content_type=artifact.content_type or "application/octet-stream",
+        content_sha256=artifact.content_sha256,
+        content_policy=artifact.content_policy,
+        created_at=artifact.updated_at,
+    )
+
+
 async def get_version(env: Env, artifact_id: str, version: int) -> Version:
     """Fails: NotFound."""
+    if not 0 < version < 1 << 53:
+        raise NotFound("there is no such version")
     if (row := await env.DB.one(VERSION, Version, artifact_id=artifact_id, version=version)) is None:
         raise NotFound("there is no such version")
     return row
+
+
+async def get_manifest(env: Env, artifact_id: str, version: int) -> Manifest:
+    """Fails: NotFound."""
+    written = await env.BUCKET.get(f"{version_folder(artifact_id, version)}/manifest.json")
+    return msgspec.json.decode(written, type=Manifest)
 
 
 async def find_file(env: Env, artifact_id: str, version: int, name: str) -> FileFacts:
@@ -198,8 +222,7 @@ async def find_file(env: Env, artifact_id: str, version: int, name: str) -> File
 
     Fails: NotFound for any other name, the manifest's own among them.
     """
-    written = await env.BUCKET.get(f"{version_folder(artifact_id, version)}/manifest.json")
-    beside = msgspec.json.decode(written, type=Manifest).files[1:]
+    beside = (await get_manifest(env, artifact_id, version)).files[1:]
     if (found := next((file for file in beside if file.name == name), None)) is None:
         raise NotFound("there is no such file")
     return found

@@ -16,7 +16,7 @@ import msgspec
 from tools.artifacts import fresh_slug, get
 from tools.env import Env
 from tools.errors import Conflict, Gone, Locked, NotFound
-from tools.rows import ArtifactRow, Count, load, new_id, now_ms, params
+from tools.rows import ArtifactRow, load, new_id, now_ms, params
 from tools.step import step
 
 MAIN = "main"
@@ -54,7 +54,6 @@ WHERE artifact_id = :artifact_id AND revoked_at IS NULL AND (expires_at IS NULL 
     AND (max_views IS NULL OR views < max_views)
 ORDER BY created_at, id LIMIT 200
 """
-COUNT = "SELECT COUNT(*) AS n FROM artifact_shares WHERE artifact_id = :artifact_id AND revoked_at IS NULL"
 BY_SLUG = "SELECT * FROM artifact_shares WHERE slug = :slug"
 REVOKE = """
 UPDATE artifact_shares SET revoked_at = COALESCE(revoked_at, :now) WHERE id = :id AND artifact_id = :artifact_id
@@ -160,7 +159,7 @@ async def create(env: Env, artifact_id: str, label: str | None, conditions: Cond
     Fails: NotFound · Conflict (`too_many_links`).
     """
     artifact = await get(env, artifact_id)
-    if await env.DB.one(COUNT, Count, artifact_id=artifact.id) == Count(MOST_LINKS):
+    if len(await env.DB.all(ACTIVE, Share, artifact_id=artifact.id, now=now_ms())) >= MOST_LINKS:
         raise Conflict(f"an artifact has at most {MOST_LINKS} links; revoke one", code="too_many_links")
     share = await _made(artifact, fresh_slug(), label, conditions)
     await env.DB.run(INSERT, **params(share))
@@ -206,8 +205,8 @@ async def list_active(env: Env, artifact: ArtifactRow) -> list[Share]:
 
 
 async def unlock(share: Share, password: str) -> bool:
-    """Whether this is the link's password. It takes its time, on a thread, whatever is wrong."""
-    return await asyncio.to_thread(_is_password, password, share.password_hash)
+    """Whether this is the link's password, or it needs none. It takes its time, on a thread, however wrong it is."""
+    return share.password_hash is None or await asyncio.to_thread(_is_password, password, share.password_hash)
 
 
 def make_pass(share: Share, secret: str) -> tuple[str, int]:
@@ -285,6 +284,6 @@ def _hashed(password: str, salt: bytes) -> str:
     return f"{base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
 
 
-def _is_password(password: str, wanted: str | None) -> bool:
-    salt = base64.b64decode((wanted or "").partition("$")[0])
-    return hmac.compare_digest(_hashed(password, salt).encode(), (wanted or "").encode())
+def _is_password(password: str, wanted: str) -> bool:
+    salt = base64.b64decode(wanted.partition("$")[0])
+    return hmac.compare_digest(_hashed(password, salt), wanted)

@@ -2,7 +2,20 @@
 
 from litestar.types import ControllerRouterHandler
 
-from app.routes import admin, artifacts, chat, images, jobs, progressions, projects, public, stream, uploads
+from app.routes import (
+    admin,
+    artifacts,
+    chat,
+    images,
+    jobs,
+    progressions,
+    projects,
+    public,
+    shares,
+    stream,
+    templates,
+    uploads,
+)
 
 handlers: list[ControllerRouterHandler] = [
     *projects.handlers,
@@ -12,6 +25,8 @@ handlers: list[ControllerRouterHandler] = [
     *stream.handlers,
     *artifacts.handlers,
     *chat.handlers,
+    *templates.handlers,
+    *shares.handlers,
     *public.handlers,
     *images.handlers,
     *admin.handlers,

@@ -1,4 +1,4 @@
-"""Artifacts: what can be made, what was made, how often it was read; and making it."""
+"""Artifacts: what can be made, what was made, how often it was read; making it, making it anew, taking it away."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -6,11 +6,12 @@ import msgspec
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
-from app.schemas import Body, Cursor, Id, Limit, Name
-from generators import registry
-from tools import artifacts, db, views
+from app.schemas import Body, Cursor, Id, Limit, Name, invalid
+from generators import filled, registry
+from tools import artifacts, db, templates, views
+from tools.artifacts import Output
 from tools.env import Env
 from tools.errors import Invalid
 from tools.pages import LIMIT, Page
@@ -30,11 +31,23 @@ class Wishes(Body, frozen=True):
 
 
 class NewArtifact(Wishes, frozen=True, kw_only=True):
+    """Either `generatorId` or `templateR2Key`; a template has placeholders instead of options."""
+
     examples: ClassVar[list[dict[str, Any]]] = [
-        {"generatorId": "lookbook", "projectIds": ["PROJECT"], "title": "Autumn", "options": {"only": "passed"}}
+        {"generatorId": "lookbook", "projectIds": ["PROJECT"], "title": "Autumn", "options": {"only": "passed"}},
+        {"templateR2Key": f"templates/poster/{'0' * 64}.html", "projectIds": ["PROJECT"], "title": "Autumn"},
     ]
-    generator_id: Annotated[str, Meta(min_length=1, max_length=64)]
+    generator_id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    template_r2_key: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     project_ids: Annotated[list[Id], Meta(min_length=1, max_length=MOST_PROJECTS)]
+
+
+class Renewal(Body, frozen=True):
+    """What is left out stays as it is."""
+
+    examples: ClassVar[list[dict[str, Any]]] = [{"title": "Autumn, second choice", "options": {"only": "passed"}}]
+    title: Name | UnsetType = UNSET
+    options: dict[str, Any] | UnsetType = UNSET
 
 
 class Association(Body, frozen=True):
@@ -64,6 +77,12 @@ class ArtifactAnswer(ArtifactRow, frozen=True, kw_only=True):
     """A row of `artifacts`; `public_url` answers once `version` is 1 or more."""
 
     artifact_id: str
+    public_url: str
+
+
+class VersionAnswer(artifacts.Version, frozen=True, kw_only=True):
+    """`public_url` answers while the artifact is published and its main link is open."""
+
     public_url: str
 
 
@@ -109,8 +128,14 @@ async def get_views(artifact_id: FromPath[str], env: NamedDependency[Env]) -> vi
 
 @post("/api/artifacts", tags=["artifacts"])
 async def make_artifact(data: JSONBody[NewArtifact], env: NamedDependency[Env]) -> ArtifactAnswer:
-    """Make an artifact from projects and publish it."""
-    return _answer(env, await _make(env, data.generator_id, data.project_ids, data))
+    """Make an artifact from projects: by a generator it is published at once, from a template it is a draft whose
+    placeholders are to be filled first."""
+    match data.generator_id, data.template_r2_key:
+        case str(generator_id), None:
+            return _answer(env, await _make(env, generator_id, data.project_ids, data))
+        case None, str(key):
+            return _answer(env, await _draft(env, key, data))
+    raise invalid("generatorId", "Expected either generatorId or templateR2Key")
 
 
 @post("/api/projects/{project_id:str}/artifacts/{generator_id:str}", tags=["artifacts"])
@@ -137,6 +162,45 @@ async def associate(
     return await _details(env, await artifacts.get(env, artifact_id))
 
 
+@post("/api/artifacts/{artifact_id:str}/regenerate", status_code=200, tags=["artifacts"])
+async def regenerate(
+    artifact_id: FromPath[str], env: NamedDependency[Env], data: JSONBody[Renewal | None] = None
+) -> ArtifactAnswer:
+    """Publish the next version under the same link, from the projects and choices of now; earlier versions stay."""
+    row, wishes = await artifacts.get(env, artifact_id), data or Renewal()
+    wanted = msgspec.structs.replace(
+        row,
+        title=row.title if wishes.title is UNSET else wishes.title,
+        options=row.options if wishes.options is UNSET else wishes.options,
+    )
+    projects = await _projects(env, row)
+    output = await _rendered(env, wanted, projects)
+    return _answer(env, await artifacts.publish(env, wanted, output, [project.id for project in projects]))
+
+
+@post("/api/artifacts/{artifact_id:str}/unpublish", status_code=200, tags=["artifacts"])
+async def unpublish(artifact_id: FromPath[str], env: NamedDependency[Env]) -> ArtifactAnswer:
+    """Take the page away: every link to it says 410, within a minute also from caches. Regenerating brings it back."""
+    return _answer(env, await artifacts.unpublish(env, artifact_id))
+
+
+@get("/api/artifacts/{artifact_id:str}/versions", opt={"access": "read"}, tags=["artifacts"])
+async def list_versions(
+    artifact_id: FromPath[str], env: NamedDependency[Env], limit: Limit = LIMIT, cursor: Cursor = None
+) -> Page[VersionAnswer]:
+    """What was published, the newest first."""
+    row = await artifacts.get(env, artifact_id)
+    page = await artifacts.list_versions(env, row.id, cursor, limit)
+    url = artifacts.public_url(env, row)
+    return Page(
+        [
+            VersionAnswer(**msgspec.structs.asdict(one), public_url=f"{url}/versions/{one.version}")
+            for one in page.items
+        ],
+        page.next_cursor,
+    )
+
+
 handlers: list[Any] = [
     list_generators,
     list_artifacts,
@@ -145,21 +209,61 @@ handlers: list[Any] = [
     make_artifact,
     make_from_project,
     associate,
+    regenerate,
+    unpublish,
+    list_versions,
 ]
 
 
 async def _make(env: Env, generator_id: str, project_ids: list[str], wishes: Wishes) -> ArtifactRow:
     generator = registry.find(generator_id)
-    options = registry.decode_options(generator, wishes.options)
-    projects = [await db.get_project(env, id) for id in dict.fromkeys(project_ids)]
+    registry.decode_options(generator, wishes.options)
+    projects = await _named(env, project_ids)
     draft = artifacts.draft(
         generator_id=generator.id,
         title=wishes.title or _title(projects),
         owner_id=wishes.owner_id,
         options=wishes.options,
     )
-    output = await generator.generate(env, draft, projects, options)
+    output = await _rendered(env, draft, projects)
     return await artifacts.publish(env, draft, output, [project.id for project in projects])
+
+
+async def _draft(env: Env, template_r2_key: str, wishes: NewArtifact) -> ArtifactRow:
+    if wishes.options:
+        raise invalid("options", "A template has placeholders instead")
+    template = await templates.get(env, template_r2_key)
+    projects = await _named(env, wishes.project_ids)
+    draft = artifacts.draft(
+        generator_id=None, title=wishes.title or _title(projects), owner_id=wishes.owner_id, options={}
+    )
+    draft = msgspec.structs.replace(draft, template_r2_key=template.r2_key)
+    await artifacts.create(env, draft, [project.id for project in projects])
+    return draft
+
+
+async def _named(env: Env, project_ids: list[str]) -> list[Project]:
+    return [await db.get_project(env, id) for id in dict.fromkeys(project_ids)]
+
+
+async def _projects(env: Env, row: ArtifactRow) -> list[Project]:
+    """The artifact's projects: those of its last version in their order there, then those that came since."""
+    projects = await db.get_projects_for_artifact(env, row.id)
+    if row.version == 0:
+        return projects
+    shown = (await artifacts.get_manifest(env, row.id, row.version)).project_ids
+    places = {id: place for place, id in enumerate(shown)}
+    return sorted(projects, key=lambda project: places.get(project.id, len(places)))
+
+
+async def _rendered(env: Env, artifact: ArtifactRow, projects: list[Project]) -> Output:
+    if artifact.generator_id is None:
+        if artifact.options:
+            raise invalid("options", "A template has placeholders instead")
+        return await filled.fill(env, artifact, projects, await db.get_config(env, artifact.id))
+    generator = registry.find(artifact.generator_id)
+    options = registry.decode_options(generator, artifact.options)
+    return await generator.generate(env, artifact, projects, options)
 
 
 def _title(projects: list[Project]) -> str:

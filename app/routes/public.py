@@ -1,30 +1,27 @@
-"""What anyone may read: published artifacts, and the files of `templates/public/`.
+"""What anyone may read: published artifacts with their files and versions, and the files of `templates/public/`.
 
 A page is streamed from BUCKET under its own policy. Each 200 and 304 GET is one view, told to the queue before the
-first byte; whatever becomes of that, the page is shown.
+first byte; whatever becomes of that, the page is shown. A link with conditions is never cached. By a link that was
+made for somebody the page is shown with that link in place of the main one, which would outlive it.
 """
 
-import contextlib
 import hashlib
 import mimetypes
-from collections.abc import AsyncIterator
 from typing import Any
 
 from litestar import HttpMethod, Request, Response, get, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
-from litestar.response import Stream
 
-from app.security import visitor
+from app.contents import Content, answer, is_known
+from app.readers import admit_reader, take_view
 from app.settings import Settings
-from tools import artifacts, views
+from tools import artifacts
 from tools.env import Env
-from tools.errors import NotFound, Uncertain
-from tools.rows import ArtifactRow, now_ms
+from tools.errors import NotFound
+from tools.rows import ArtifactRow
+from tools.shares import Admission
 
-FRESH = "public, max-age=60, must-revalidate"
-SEALED = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
-"""The policy of an output that loads nothing."""
 READING = [HttpMethod.GET, HttpMethod.HEAD]
 
 
@@ -36,7 +33,7 @@ async def read_artifact(
     settings: NamedDependency[Settings],
 ) -> Response[Any]:
     """The published version of any artifact."""
-    return await _read(slug, request, env, settings, None)
+    return await _read_index(slug, request, env, settings)
 
 
 @route("/public/lookbook/{slug:str}", http_method=READING, opt={"access": "open"}, status_code=200, tags=["public"])
@@ -47,7 +44,62 @@ async def read_lookbook(
     settings: NamedDependency[Settings],
 ) -> Response[Any]:
     """The same page, for lookbooks alone."""
-    return await _read(slug, request, env, settings, "lookbook")
+    return await _read_index(slug, request, env, settings, only="lookbook")
+
+
+@route(
+    "/public/artifact/{slug:str}/versions/{version:int}",
+    http_method=READING,
+    opt={"access": "open"},
+    status_code=200,
+    tags=["public"],
+)
+async def read_version(
+    slug: FromPath[str],
+    version: FromPath[int],
+    request: Request[Any, Any, Any],
+    env: NamedDependency[Env],
+    settings: NamedDependency[Settings],
+) -> Response[Any]:
+    """What the main link showed once. By other links there is only what is published now."""
+    return await _read_index(slug, request, env, settings, version=version)
+
+
+@route(
+    "/public/artifact/{slug:str}/files/{name:str}",
+    http_method=READING,
+    opt={"access": "open"},
+    status_code=200,
+    tags=["public"],
+)
+async def read_file(
+    slug: FromPath[str],
+    name: FromPath[str],
+    request: Request[Any, Any, Any],
+    env: NamedDependency[Env],
+    settings: NamedDependency[Settings],
+) -> Response[Any]:
+    """A file beside the published page."""
+    return await _read_file(slug, name, request, env, settings)
+
+
+@route(
+    "/public/artifact/{slug:str}/versions/{version:int}/files/{name:str}",
+    http_method=READING,
+    opt={"access": "open"},
+    status_code=200,
+    tags=["public"],
+)
+async def read_version_file(
+    slug: FromPath[str],
+    version: FromPath[int],
+    name: FromPath[str],
+    request: Request[Any, Any, Any],
+    env: NamedDependency[Env],
+    settings: NamedDependency[Settings],
+) -> Response[Any]:
+    """A file beside what the main link showed once."""
+    return await _read_file(slug, name, request, env, settings, version=version)
 
 
 @get("/assets/{path:path}", opt={"access": "open"}, tags=["public"])
@@ -64,60 +116,74 @@ async def read_asset(
     return Response(data, headers=headers, media_type=media)
 
 
-handlers: list[Any] = [read_artifact, read_lookbook, read_asset]
+handlers: list[Any] = [read_artifact, read_lookbook, read_version, read_file, read_version_file, read_asset]
 
 
-async def _read(
-    slug: str, request: Request[Any, Any, Any], env: Env, settings: Settings, only: str | None
+async def _read_index(
+    slug: str,
+    request: Request[Any, Any, Any],
+    env: Env,
+    settings: Settings,
+    *,
+    only: str | None = None,
+    version: int | None = None,
 ) -> Response[Any]:
-    artifact = await artifacts.by_slug(env, slug)
-    if artifact is None or (only is not None and artifact.generator_id != only):
+    admission = await admit_reader(request, env, settings, slug)
+    artifact = admission.artifact
+    if only is not None and artifact.generator_id != only:
         raise NotFound("there is no such page")
-    tag = f'"{artifact.content_sha256}"'
-    headers = {
-        "ETag": tag,
-        "Cache-Control": FRESH,
-        "Content-Type": artifact.content_type or "application/octet-stream",
-        "Content-Security-Policy": artifact.content_policy or SEALED,
-    }
-    known = is_known(request.headers.get("if-none-match", ""), tag)
-    if request.method == HttpMethod.HEAD:
-        return await _headed(env, artifact, known, headers)
-    chunks = None if known else await _opened(env, artifact)
-    await _count(request, env, settings, artifact)
-    return Stream(chunks, headers=headers) if chunks else Response(None, status_code=304, headers=headers)
+    chosen = await _chosen(env, admission, slug, version)
+    content = Content(
+        key=chosen.content_r2_key,
+        content_type=chosen.content_type,
+        sha256=chosen.content_sha256,
+        policy=chosen.content_policy,
+        relinked=_relinked(artifact, slug, chosen),
+    )
+
+    async def before() -> None:
+        if version is None or admission.is_counted:
+            await take_view(request, env, settings, admission)
+
+    cached, partial = admission.share is None, not admission.is_counted
+    return await answer(request, env, content, cached=cached, partial=partial, before=before)
 
 
-async def _headed(env: Env, artifact: ArtifactRow, known: bool, headers: dict[str, str]) -> Response[None]:
-    assert artifact.content_r2_key is not None
-    if (stored := await env.BUCKET.head(artifact.content_r2_key)) is None:
+async def _read_file(
+    slug: str, name: str, request: Request[Any, Any, Any], env: Env, settings: Settings, *, version: int | None = None
+) -> Response[Any]:
+    admission = await admit_reader(request, env, settings, slug, beside=True)
+    artifact = admission.artifact
+    chosen = await _chosen(env, admission, slug, version)
+    file = await artifacts.find_file(env, artifact.id, chosen.version, name)
+    content = Content(
+        key=f"{artifacts.version_folder(artifact.id, chosen.version)}/{file.name}",
+        content_type=file.content_type,
+        sha256=file.sha256,
+        policy=file.policy,
+        size=file.size,
+        name=file.name,
+        relinked=_relinked(artifact, slug, chosen),
+    )
+    return await answer(request, env, content, cached=admission.share is None, partial=True, before=_nothing)
+
+
+async def _nothing() -> None:
+    """A file beside a page is no view."""
+
+
+async def _chosen(env: Env, admission: Admission, slug: str, version: int | None) -> artifacts.Version:
+    """The version that is asked for; without one, the published one."""
+    artifact = admission.artifact
+    if version is None:
+        return artifacts.published(artifact)
+    if slug != artifact.public_slug:
         raise NotFound("there is no such page")
-    length = {} if known else {"Content-Length": str(stored.size)}
-    return Response(None, status_code=304 if known else 200, headers={**headers, **length})
+    return await artifacts.get_version(env, artifact.id, version)
 
 
-async def _count(request: Request[Any, Any, Any], env: Env, settings: Settings, artifact: ArtifactRow) -> None:
-    who = visitor(request.scope, settings)
-    ip = views.kept_ip(who.ip, settings.view_ip, settings.api_key, now_ms())
-    told = views.View(artifact.id, ip, who.country, who.city, who.user_agent)
-    with contextlib.suppress(Uncertain):
-        await views.enqueue(env, views.message(told))
-
-
-async def _opened(env: Env, artifact: ArtifactRow) -> AsyncIterator[bytes]:
-    """The content, its first chunk already here, so that what is missing is told by the status."""
-    assert artifact.content_r2_key is not None
-    chunks = env.BUCKET.stream(artifact.content_r2_key)
-    first = await anext(chunks, b"")
-
-    async def all_of_it() -> AsyncIterator[bytes]:
-        yield first
-        async for chunk in chunks:
-            yield chunk
-
-    return all_of_it()
-
-
-def is_known(if_none_match: str, tag: str) -> bool:
-    """Whether the client says that it has this version (weak comparison, RFC 9110 §13.1.2)."""
-    return any(named.strip().removeprefix("W/") in (tag, "*") for named in if_none_match.split(","))
+def _relinked(artifact: ArtifactRow, slug: str, chosen: artifacts.Version) -> tuple[str, str] | None:
+    """An earlier version leads to its own files; a link made for somebody leads nowhere but to itself."""
+    if chosen.version != artifact.version:
+        return f"/public/artifact/{slug}/files/", f"/public/artifact/{slug}/versions/{chosen.version}/files/"
+    return None if slug == artifact.public_slug else (artifact.public_slug, slug)

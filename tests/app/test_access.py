@@ -161,7 +161,7 @@ async def test_every_handler_states_its_guard(tmp_path: Path) -> None:
     for path, handler in each_handler(app):
         assert set(handler.opt) <= {"access", "body"}, (path, handler.opt)
         assert handler.opt.get("access", "read") in ("open", "read"), path
-        assert handler.opt.get("body", "image") == "image", path
+        assert handler.opt.get("body", "image") in ("image", "form"), path
         assert check_access in [inspect.unwrap(getattr(guard, "func", guard)) for guard in handler.resolve_guards()], (
             path
         )

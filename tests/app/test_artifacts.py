@@ -79,7 +79,8 @@ async def test_artifacts_are_listed_from_the_newest_in_pages(tmp_path: Path) -> 
             "foreign_image",
         ),
         ({"generatorId": "lookbook", "projectIds": ["p"], "title": "x" * 201}, 400, "invalid_request"),
-        ({"templateR2Key": "templates/x.html", "title": "x", "projectIds": ["p"]}, 400, "invalid_request"),
+        ({"templateR2Key": "templates/x.html", "title": "x", "projectIds": ["p"]}, 404, "not_found"),
+        ({"title": "x", "projectIds": ["p"]}, 400, "invalid_request"),
         ({"generatorId": "lookbook", "projectIds": ["p"], "templateR2Key": "t"}, 400, "invalid_request"),
     ],
 )

@@ -1,0 +1,140 @@
+"""Links to an artifact and their conditions, as its owner manages them; and the door where visitors say a password."""
+
+import unicodedata
+from typing import Annotated, Any, ClassVar
+from urllib.parse import parse_qs
+
+import msgspec
+from litestar import Request, Response, delete, get, post, put
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+from msgspec import Meta
+
+from app.readers import pass_cookie
+from app.schemas import Body, Name, invalid
+from app.security import limit_passwords
+from app.settings import Settings
+from tools import artifacts, shares
+from tools.env import Env
+from tools.errors import Invalid, Locked
+from tools.pages import Page
+from tools.rows import now_ms
+from tools.shares import Conditions, Share
+
+LONGEST_PASSWORD = 200
+
+
+class MainConditions(Body, frozen=True):
+    """What is asked of whoever comes by the link; nothing opens it to all. `expiresAt` in UTC milliseconds."""
+
+    examples: ClassVar[list[dict[str, Any]]] = [{"password": "late harvest"}, {}]
+    password: Annotated[str, Meta(min_length=4, max_length=LONGEST_PASSWORD)] | None = None
+    expires_at: Annotated[int, Meta(ge=1, le=1 << 53)] | None = None
+    max_views: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
+
+
+class NewShare(MainConditions, frozen=True):
+    examples: ClassVar[list[dict[str, Any]]] = [{"label": "For the client", "password": "late harvest", "maxViews": 20}]
+    label: Name | None = None
+
+
+class ShareAnswer(msgspec.Struct, frozen=True, rename="camel"):
+    """A link. `shareId` is `main` for the artifact's own; views are counted where they are limited."""
+
+    share_id: str
+    url: str
+    label: str | None
+    has_password: bool
+    expires_at: int | None
+    max_views: int | None
+    views_left: int | None
+    created_at: int
+
+
+@get("/api/artifacts/{artifact_id:str}/shares", tags=["artifacts"])
+async def list_shares(artifact_id: FromPath[str], env: NamedDependency[Env]) -> Page[ShareAnswer]:
+    """The links that lead to the artifact now: the main one, then those made for somebody."""
+    row = await artifacts.get(env, artifact_id)
+    return Page([_answer(env, row.public_slug, share) for share in await shares.list_active(env, row)], None)
+
+
+@post("/api/artifacts/{artifact_id:str}/shares", tags=["artifacts"])
+async def make_share(
+    artifact_id: FromPath[str], env: NamedDependency[Env], data: JSONBody[NewShare | None] = None
+) -> ShareAnswer:
+    """Make a link of its own, which can be closed without the others."""
+    wanted = data or NewShare()
+    share = await shares.create(env, artifact_id, wanted.label, _conditions(wanted))
+    return _answer(env, "", share)
+
+
+@put("/api/artifacts/{artifact_id:str}/shares/main", tags=["artifacts"])
+async def set_main_link(
+    artifact_id: FromPath[str], data: JSONBody[MainConditions], env: NamedDependency[Env]
+) -> ShareAnswer:
+    """Put the main link under these conditions, in place of those it had; it is open again if it was closed."""
+    share = await shares.set_main(env, artifact_id, _conditions(data))
+    return _answer(env, share.slug, share)
+
+
+@delete("/api/artifacts/{artifact_id:str}/shares/{share_id:str}", tags=["artifacts"])
+async def revoke_share(artifact_id: FromPath[str], share_id: FromPath[str], env: NamedDependency[Env]) -> None:
+    """Close a link: it says 410 from now on. `main` is the artifact's own."""
+    await shares.revoke(env, artifact_id, share_id)
+
+
+@post(
+    "/public/artifact/{slug:str}/password",
+    opt={"access": "open", "body": "form"},
+    status_code=303,
+    tags=["public"],
+)
+async def unlock(
+    slug: FromPath[str],
+    request: Request[Any, Any, Any],
+    env: NamedDependency[Env],
+    settings: NamedDependency[Settings],
+) -> Response[None]:
+    """Say the password of a page; the answer leads to it, with a cookie that opens it for twelve hours."""
+    share = await shares.find(env, slug)
+    password = _password(await request.body())
+    await limit_passwords(request, env, settings, slug)
+    page = f"/public/artifact/{share.slug}"
+    if settings.api_key is None or not await shares.unlock(share, password):
+        detail = {"unlock": f"{page}/password"}
+        raise Locked("that is not the password of this page", code="wrong_password", detail=detail)
+    value, seconds = shares.make_pass(share, settings.api_key)
+    cookie = pass_cookie(page, value, seconds, settings)
+    return Response(None, status_code=303, headers={"Location": page, "Set-Cookie": cookie})
+
+
+handlers: list[Any] = [list_shares, make_share, set_main_link, revoke_share, unlock]
+
+
+def _password(body: bytes) -> str:
+    try:
+        given = parse_qs(body.decode(), max_num_fields=8, keep_blank_values=True).get("password", [])
+    except ValueError:
+        raise Invalid("the form cannot be read", code="bad_form", status=400) from None
+    if len(given) != 1 or not 0 < len(given[0]) <= LONGEST_PASSWORD:
+        raise Invalid("the form must have one field, `password`", code="bad_form", status=400)
+    return unicodedata.normalize("NFC", given[0]).strip()
+
+
+def _conditions(wanted: MainConditions) -> Conditions:
+    if wanted.expires_at is not None and wanted.expires_at <= now_ms():
+        raise invalid("expiresAt", "Expected a time that is still to come")
+    return Conditions(password=wanted.password, expires_at=wanted.expires_at, max_views=wanted.max_views)
+
+
+def _answer(env: Env, main_slug: str, share: Share) -> ShareAnswer:
+    return ShareAnswer(
+        share_id=shares.MAIN if share.slug == main_slug else share.id,
+        url=f"{env.settings.public_url}/public/artifact/{share.slug}",
+        label=share.label,
+        has_password=share.password_hash is not None,
+        expires_at=share.expires_at,
+        max_views=share.max_views,
+        views_left=None if share.max_views is None else share.max_views - share.views,
+        created_at=share.created_at,
+    )
