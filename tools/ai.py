@@ -20,7 +20,7 @@ from tools.calls import Call, Errand, Lost, ModelCall, Purpose, Settlement, Stop
 from tools.catalog import Units
 from tools.child import in_child
 from tools.env import Env
-from tools.errors import Refused, Unavailable, Uncertain, VendorError
+from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorError
 from tools.measure import Question, judge
 from tools.pixels import variant
 from tools.prices import FREE, Quote
@@ -126,6 +126,11 @@ async def chat(
     Effect: calls that cost money, each in the ledger; a repeated errand takes up the answer it finds there.
     Fails: Invalid when there is no such model · LeaseLost · Refused, VendorFailed, Unavailable, Uncertain.
     """
+    if model == BUILTIN:
+        message = (
+            "the built-in model talks about pages only; set DEFAULT_MODEL_REASONING to openai:…, gemini:… or workers:…"
+        )
+        raise Invalid(message, code="unknown_model")
     end = asyncio.get_running_loop().time() + seconds
     put = [{"role": role, "content": text} for role, text in messages]
     ask = Ask(put, _read_words, ("text",), CHAT_TRIES, _quote(env, model, _text_bytes(put), 0), _words_of)

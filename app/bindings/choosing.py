@@ -93,8 +93,17 @@ class Choosing:
                     values[slot.name] = str(images.pop(0).number)
             elif text := self._text(slot.name, values):
                 values[slot.name] = text
+        self._tell_taste(values)
         self._taken |= values
         return Chosen(values)
+
+    def _tell_taste(self, values: dict[str, str]) -> None:
+        """Say so when what the owner likes made a difference."""
+        numbers = [int(value) for value in values.values() if value.isdigit()]
+        plainly = [card.number for card in self._best(by_taste=False)][: len(numbers)]
+        if self.brief.taste and (numbers != plainly or TASTES.keys() & values.keys()):
+            likings = ", ".join(f"{kind} {word}" for kind, word in self.brief.taste.items())
+            self.said.append(f"I went by what I remember of your taste: {likings}.")
 
     def _known(self, numbers: list[int]) -> tuple[list[int], str]:
         unknown = [number for number in numbers if self.table.images and self.table.card(number) is None]
@@ -173,10 +182,10 @@ class Choosing:
         examples = " or ".join(f"“use image {numbers[0]} as {label(name)}”" for name in slots[:2])
         return f"All places for images are taken. Which one is it for? Say {examples}."
 
-    def _best(self) -> list[ImageCard]:
+    def _best(self, *, by_taste: bool = True) -> list[ImageCard]:
         """The best judged images that the page does not show yet; among equals those that the owner would like."""
         used = {*self.brief.numbers.values(), *(int(value) for value in self._taken.values() if value.isdigit())}
-        tastes = [word for text in self.brief.taste.values() for word in text.split()]
+        tastes = [word for text in self.brief.taste.values() for word in text.split()] if by_taste else []
         free = [card for card in self.table.images if card.number not in used] or list(self.table.images)
         rank = {"pass": 0, None: 1, "fail": 2}
         return sorted(free, key=lambda card: (rank[card.judgment], -sum(fits(card, word) for word in tastes)))

@@ -35,7 +35,8 @@ _MAIN_IMAGES = ("IMAGE_HERO", "IMAGE_COVER", "IMAGE_MAIN", "IMAGE_HEADER", "IMAG
 _ARTICLES = re.compile(r"^(?:(?:the|my|our|a|an|its|your|this)\s+)+")
 _TYPES = re.compile(r"\s+(?:placeholder|field|slot|spot|position|place|line|box|text|value)$")
 
-_DIGIT = re.compile(r"\d")
+_EXACT = re.compile(r"\d|^(?:image|picture|photo)")
+"""What is no misspelt name: “images” is not “image 2”."""
 
 
 class Names:
@@ -53,8 +54,8 @@ class Names:
                 if name is not None and kind in (None, self.kind(name)):
                     return name
         near = (
-            difflib.get_close_matches(said, list(self._by_phrase), n=1, cutoff=0.84)
-            if len(said) > 3 and not _DIGIT.search(said)
+            difflib.get_close_matches(said, list(self._by_phrase), n=1, cutoff=0.8)
+            if len(said) > 3 and not _EXACT.search(said)
             else []
         )
         found = self._by_phrase[near[0]] if near else None
