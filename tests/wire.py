@@ -55,6 +55,8 @@ class Answer:
     """The image to answer with, instead of one made from the request."""
     text: str | None = None
     """What a chat model says, instead of what the vendor's module makes up."""
+    calls: Sequence[tuple[str, dict[str, Any]]] = ()
+    """The tools that a chat model calls, with their arguments."""
 
 
 @dataclass

@@ -6,8 +6,9 @@ and how long all that may take, stands here; nothing else repeats a call.
 
 import asyncio
 import base64
+import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -19,7 +20,7 @@ from tools.calls import Call, Errand, Lost, ModelCall, Purpose, Settlement, Stop
 from tools.catalog import Units
 from tools.child import in_child
 from tools.env import Env
-from tools.errors import Refused, Unavailable, Uncertain, VendorError
+from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorError
 from tools.measure import Question, judge
 from tools.pixels import variant
 from tools.prices import FREE, Quote
@@ -30,10 +31,11 @@ from tools.variants import Variant
 if TYPE_CHECKING:
     # Half a second that a process without a chat model need not pay.
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessage
+    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+    from langchain_core.tools import BaseTool
 
 T = TypeVar("T")
-Method = Literal["json_schema", "function_calling", "text"]
+Method = Literal["json_schema", "function_calling", "text", "tools"]
 Message = dict[str, Any]
 
 BUILTIN = "builtin"
@@ -44,6 +46,8 @@ REFINE_SECONDS = 10.0
 OUTPUT_TOKENS = 8192
 """The most that any answer may have, thoughts included."""
 ANSWER_CHARS = 50_000
+STREAM_CHARS = 60_000
+"""Words and arguments of one streamed answer; what comes after them is not waited for."""
 FIRST_PAUSE_SECONDS = 0.5
 LEAST_SECONDS = 0.5
 """With less time left than this no call is begun."""
@@ -67,18 +71,26 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     mask_key: str | None = None
 
 
+Hear = Callable[[str], Awaitable[None]]
+"""Is told of words as they come; it must not fail."""
+
+
 @dataclass(frozen=True)
 class Ask(Generic[T]):
     """A question to a model: in which ways it may be put, how often, and how its answer is read.
 
-    `read` raises ValueError for an answer that is none.
+    `keep` makes of an answer what the ledger keeps; `read` makes of that what was asked for, and raises ValueError for
+    an answer that is none. `tools` may be called and `hear` is told in the way that is called so.
     """
 
-    messages: Sequence[Message]
+    messages: "Sequence[Message | BaseMessage]"
     read: Callable[[str], T]
     ways: tuple[Method, ...]
     tries: int
     quoted: Quote
+    keep: "Callable[[AIMessage], str]"
+    tools: "Sequence[BaseTool]" = ()
+    hear: Hear | None = None
 
 
 @step("ai.see", retry=False)
@@ -94,7 +106,9 @@ async def see(env: Env, model: str, sight: Sight, errand: Errand) -> Verdict:
     end = asyncio.get_running_loop().time() + SEE_SECONDS
     messages = [_system(verdicts.INSTRUCTIONS), await _shown(env, sight)]
     quoted = _quote(env, model, _text_bytes(messages), _images(messages))
-    ask = Ask(messages, verdicts.read_verdict, ("json_schema", "function_calling", "text"), SEE_TRIES, quoted)
+    ask = Ask(
+        messages, verdicts.read_verdict, ("json_schema", "function_calling", "text"), SEE_TRIES, quoted, _words_of
+    )
     return await _converse(env, model, errand, ask, end)
 
 
@@ -112,10 +126,47 @@ async def chat(
     Effect: calls that cost money, each in the ledger; a repeated errand takes up the answer it finds there.
     Fails: Invalid when there is no such model · LeaseLost · Refused, VendorFailed, Unavailable, Uncertain.
     """
+    if model == BUILTIN:
+        message = (
+            "the built-in model talks about pages only; set DEFAULT_MODEL_REASONING to openai:…, gemini:… or workers:…"
+        )
+        raise Invalid(message, code="unknown_model")
     end = asyncio.get_running_loop().time() + seconds
     put = [{"role": role, "content": text} for role, text in messages]
-    ask = Ask(put, _read_words, ("text",), CHAT_TRIES, _quote(env, model, _text_bytes(put), 0))
+    ask = Ask(put, _read_words, ("text",), CHAT_TRIES, _quote(env, model, _text_bytes(put), 0), _words_of)
     return await _converse(env, model, errand, ask, end)
+
+
+@step("ai.converse", retry=False)
+async def converse(
+    env: Env,
+    model: str,
+    messages: "Sequence[BaseMessage]",
+    tools: "Sequence[BaseTool]",
+    errand: Errand,
+    *,
+    tries: int,
+    end: float,
+    hear: Hear,
+) -> "AIMessage":
+    """What a model says or does next in a conversation, streamed, before `end` in the loop's time.
+
+    Effect: calls that cost money, each in the ledger; a repeated errand takes up the answer it finds there. The
+    built-in model is free and has no rows.
+    Fails: Invalid when there is no such model · Refused, VendorFailed, Unavailable, Uncertain.
+    """
+    sent = sum(len(message.model_dump_json()) for message in messages) + _schema_bytes(tools)
+    quoted = FREE if model == BUILTIN else _quote(env, model, sent, 0)
+    ask = Ask(messages, _read_message, ("tools",), tries, quoted, _pack_message, tools, hear)
+    if model == BUILTIN:
+        return await _streamed(env.AI.chat_model(BUILTIN), ask)
+    return await _converse(env, model, errand, ask, end)
+
+
+def _schema_bytes(tools: "Sequence[BaseTool]") -> int:
+    from langchain_core.utils.function_calling import convert_to_openai_tool
+
+    return sum(len(json.dumps(convert_to_openai_tool(tool))) for tool in tools)
 
 
 def quote(env: Env, purpose: Purpose, prompt: str) -> Quote:
@@ -194,6 +245,23 @@ def _parts(message: Message) -> list[Message]:
     return [_text(content)] if isinstance(content, str) else content
 
 
+def _pack_message(answer: "AIMessage") -> str:
+    from langchain_core.messages import message_to_dict
+
+    return json.dumps(message_to_dict(answer), default=str)
+
+
+def _read_message(text: str) -> "AIMessage":
+    from langchain_core.messages import AIMessage, messages_from_dict
+
+    (message,) = messages_from_dict([json.loads(text)])
+    if not isinstance(message, AIMessage) or not (
+        message.text.strip() or message.tool_calls or message.invalid_tool_calls
+    ):
+        raise ValueError("the answer is empty")
+    return message
+
+
 def _read_words(text: str) -> str:
     if not text.strip():
         raise ValueError("the answer is empty")
@@ -232,7 +300,7 @@ async def _call(
     """Make the one call of a row: how it ended, and how long to wait before another one, in seconds."""
     try:
         async with asyncio.timeout_at(end):
-            answer = await _answer(model, method, ask.messages)
+            answer = await _answer(model, method, ask)
     except TimeoutError:
         return _settled_by_error(row, Uncertain("the model did not answer in time", code="deadline")), 0.0
     except VendorError as error:
@@ -240,15 +308,39 @@ async def _call(
     return _settled_by_answer(env, row, ask, answer), 0.0
 
 
-async def _answer(model: "BaseChatModel", method: Method, messages: Sequence[Message]) -> "AIMessage":
+async def _answer(model: "BaseChatModel", method: Method, ask: Ask[Any]) -> "AIMessage":
     if method == "text":
-        return await model.ainvoke(list(messages))
+        return await model.ainvoke(list(ask.messages))
+    if method == "tools":
+        return await _streamed(model, ask)
     # A copy, for LangChain writes into what it is given; `strict` has OpenAI hold to the schema.
     strict = {"strict": True} if method == "json_schema" else {}
     structured = model.with_structured_output(deepcopy(verdicts.SCHEMA), method=method, include_raw=True, **strict)
-    answered: Any = await structured.ainvoke(list(messages))
+    answered: Any = await structured.ainvoke(list(ask.messages))
     answer: AIMessage = answered["raw"]
     return answer
+
+
+async def _streamed(model: "BaseChatModel", ask: Ask[Any]) -> "AIMessage":
+    """The whole answer, its words told as they come. Of one that is endless, the beginning."""
+    from langchain_core.messages import AIMessage, message_chunk_to_message
+    from langchain_core.messages.ai import add_ai_message_chunks
+
+    assert ask.hear is not None
+    chunks: list[AIMessageChunk] = []
+    size = 0
+    stream: Any = model.bind_tools(list(ask.tools)).astream(list(ask.messages))
+    async with contextlib.aclosing(stream):
+        async for chunk in stream:
+            chunks.append(chunk)
+            size += len(chunk.text) + sum(len(part["args"] or "") for part in chunk.tool_call_chunks)
+            if chunk.text:
+                await ask.hear(chunk.text)
+            if size > STREAM_CHARS:
+                break
+    whole = message_chunk_to_message(add_ai_message_chunks(chunks[0], *chunks[1:])) if chunks else AIMessage("")
+    assert isinstance(whole, AIMessage)
+    return whole
 
 
 def _pause(error: VendorError, number: int) -> float:
@@ -261,7 +353,7 @@ def _settled_by_answer(env: Env, row: ModelCall, ask: Ask[Any], answer: "AIMessa
     """An answer is billed, whether it can be used or not."""
     usage = dict(answer.usage_metadata or {})
     paid = prices.charge(env, row.provider, row.model, _units(env, row, usage), _quote_of(row))
-    refusal, text = answer.response_metadata.get("refused"), _words_of(answer)
+    refusal, text = answer.response_metadata.get("refused"), ask.keep(answer)
     settled = Settlement(
         state="succeeded",
         billed=True,

@@ -486,4 +486,9 @@ async def save_config(env: Env, artifact_id: str, key: str, value: str) -> None:
 @step("db.get_config")
 async def get_config(env: Env, artifact_id: str) -> dict[str, str]:
     """What the placeholders of an artifact are filled with so far."""
-    return {row.key: row.value for row in await env.DB.all(GET_CONFIG, _Pair, artifact_id=artifact_id)}
+    return await config(env.DB, artifact_id)
+
+
+async def config(tx: Statements, artifact_id: str) -> dict[str, str]:
+    """The same within somebody's transaction."""
+    return {row.key: row.value for row in await tx.all(GET_CONFIG, _Pair, artifact_id=artifact_id)}

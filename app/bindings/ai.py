@@ -44,6 +44,10 @@ class Models:
         self._models: dict[str, BaseChatModel] = {}
 
     def chat_model(self, name: str) -> "BaseChatModel":
+        if name == BUILTIN and name not in self._models:
+            from app.bindings.assistant import Assistant
+
+            self._models[name] = Assistant()
         if name not in self._models:
             if reason := unusable(name, self.keys):
                 raise Invalid(f"the chat model {name!r} cannot be used: {reason}", code="unknown_model")
@@ -86,6 +90,7 @@ class Models:
             max_retries=0,
             use_responses_api=responses,
             include_response_headers=True,
+            stream_usage=True,
             **limit,
         )
 
@@ -153,10 +158,8 @@ def thinks_less(model: "BaseChatModel") -> bool:
 
 
 def unusable(name: str, keys: Mapping[str, str]) -> str | None:
-    """Why there is no chat model of this name; None when there is one."""
+    """Why no vendor has a chat model of this name; None when one does."""
     vendor, _, model = name.partition(":")
-    if name == BUILTIN:
-        return "the built-in model does not chat; set DEFAULT_MODEL_REASONING to openai:…, gemini:… or workers:…"
     if vendor not in NEEDS or not model:
         return f"a model is written as {', '.join(f'{known}:…' for known in NEEDS)}"
     missing = [needed for needed in NEEDS[vendor] if needed not in keys]

@@ -70,6 +70,10 @@ class OpenAIChat(ChatOpenAI):
     ) -> AsyncIterator[ChatGenerationChunk]:
         with _translated(openai_error):
             async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
+                # Chunks are added up, words of equal name one after the other: each is told once, or not at all.
+                info = chunk.generation_info = dict(chunk.generation_info or {})
+                headers = info.pop("headers", None) or chunk.message.response_metadata.pop("headers", None)
+                _note(info, _request_id(headers or {}), _declined(chunk.message) or _blocked(info))
                 yield chunk
 
 
@@ -100,7 +104,14 @@ class GeminiChat(ChatGoogleGenerativeAI):
     ) -> AsyncIterator[ChatGenerationChunk]:
         with _translated(google_error):
             async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
+                info = chunk.generation_info = dict(chunk.generation_info or {})
+                _note(info, None, _blocked(info))
                 yield chunk
+
+
+def _note(info: dict[str, Any], request_id: str | None, refused: str | None) -> None:
+    told = {"request_id": request_id, "refused": refused}
+    info.update({name: value for name, value in told.items() if value is not None})
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ def question(messages: Iterable[dict[str, Any]]) -> tuple[list[str], list[str]]:
 
 def _parts(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for message in messages:
-        content = message["content"]
+        content = message["content"] or ""
         yield from [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 

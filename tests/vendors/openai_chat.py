@@ -5,6 +5,8 @@ talks · `…-mute` never tells what it used · all others do as asked.
 """
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from tests.vendors.chatter import Usage, question, said, usage_of
@@ -31,6 +33,8 @@ class OpenAIChat:
         text = said(answer, texts)
         usage = usage_of(texts, images, text)
         call.bill = usage.cost(*self.rates)
+        if call.body.get("stream"):
+            return Reply(mime="text/event-stream", chunks=list(streamed(call, answer, text, usage)))
         return Reply(json.dumps(completion(call, answer, text, usage)).encode())
 
     def error(self, call: Received, answer: Answer) -> Reply | None:
@@ -65,6 +69,29 @@ def completion(call: Received, answer: Answer, text: str, usage: Usage) -> dict[
     choice = {"index": 0, "message": message, "finish_reason": finish}
     about = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": call.body["model"]}
     return {**about, "choices": [choice], **told}
+
+
+def streamed(call: Received, answer: Answer, text: str, usage: Usage) -> Iterator[tuple[float, bytes]]:
+    """An answer in pieces, each its own event: words, then the tools that are called, then what it used."""
+    about = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": call.body["model"]}
+
+    def event(delta: dict[str, Any], finish: str | None = None, **more: Any) -> tuple[float, bytes]:
+        choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
+        return 0.0, f"data: {json.dumps({**about, 'choices': choices, **more})}\n\n".encode()
+
+    yield event({"role": "assistant", "content": ""})
+    for word in re.findall(r"\S+\s*", "" if answer.calls and answer.text is None else text):
+        yield event({"content": word})
+    for index, (name, args) in enumerate(answer.calls):
+        function = {"name": name, "arguments": json.dumps(args)}
+        yield event(
+            {"tool_calls": [{"index": index, "id": f"{call.id}-{index}", "type": "function", "function": function}]}
+        )
+    yield event({}, "tool_calls" if answer.calls else "stop")
+    if (call.body.get("stream_options") or {}).get("include_usage") and "-mute" not in call.body["model"]:
+        told = {**about, "choices": [], "usage": usage.openai()}
+        yield 0.0, f"data: {json.dumps(told)}\n\n".encode()
+    yield 0.0, b"data: [DONE]\n\n"
 
 
 def _error(status: int, error: dict[str, Any]) -> Reply:

@@ -1,0 +1,298 @@
+"""What the built-in chat model says: how things stand, what it did, and what it did not understand."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.bindings.choosing import Choosing, Table, cut, label, looks, repaint
+from app.bindings.selections import Selection
+from app.bindings.sentences import (
+    Describe,
+    Pick,
+    Plain,
+    Repaint,
+    ShowImages,
+    Tell,
+    Undo,
+    Unknown,
+    Wish,
+)
+from tools.chats import Brief, ImageCard, Placeholder, ProjectCard, Rendered, Saved, ToolFailed
+
+NO_PAGE = (
+    "I am picasso's built-in assistant. I help to fill the pages of artifacts and understand plain instructions about "
+    "them; I am no language model and cannot talk about anything else."
+)
+WHO = (
+    "I am picasso's built-in assistant: no language model, but a set of rules that reads plain English about this "
+    "page. Set DEFAULT_MODEL_REASONING to talk to a real one."
+)
+MOST_LISTED = 12
+SAYINGS = {
+    "thanks": "You are welcome.",
+    "bye": "Goodbye. All you chose is kept; come back whenever you like.",
+    "how": "I am fine, thank you.",
+    "who": WHO,
+    "joke": "That is beyond me: I only know about this page.",
+    "hold": "Nothing is published until you say so.",
+    "no": "All right, nothing was changed.",
+    "preview": "There is no preview: the page exists once it is published, and can be published again later.",
+    "unpublish": "I cannot take a page off the web in this chat; the API's routes for the artifact can.",
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """All that a reply is made of."""
+
+    brief: Brief
+    wishes: list[Wish]
+    table: Table
+    projects: list[ProjectCard]
+    saved: list[Saved]
+    rendered: list[Rendered]
+    failed: list[ToolFailed]
+    reasons: list[str]
+
+    @property
+    def missing(self) -> list[Placeholder]:
+        return [known for known in self.brief.placeholders if known.value is None]
+
+    @property
+    def changed(self) -> dict[str, str]:
+        """What was chosen in this turn, as it is now."""
+        changed = {key: value for each in self.saved for key, value in each.saved.items()}
+        return self.in_order(changed)
+
+    def in_order(self, values: dict[str, str]) -> dict[str, str]:
+        """As the template has them."""
+        return {known.name: values[known.name] for known in self.brief.placeholders if known.name in values}
+
+
+def compose(told: Told) -> str:
+    """The reply: first what was done or asked, then where the page stands."""
+    parts = [part for part in (*_done(told), *_answers(told), *_standing(told)) if part]
+    return "\n".join(dict.fromkeys(parts))
+
+
+def _done(told: Told) -> Iterator[str]:
+    yield from told.reasons
+    filled = [_as_it_is(told.brief, key, value) for key, value in told.changed.items() if value]
+    cleared = [f"the {label(key)}" for key, value in told.changed.items() if not value]
+    if filled:
+        yield f"Done: {'; '.join(filled)}."
+    if cleared:
+        yield f"Cleared: {_listed(cleared)}."
+    for each in told.saved:
+        for refused in each.refused:
+            yield f"I could not set the {label(refused.key)}: {refused.message}."
+    yield from _undone(told)
+    yield from _liked(told)
+    for failure in told.failed:
+        yield f"That did not work: {failure.message}."
+    for page in told.rendered:
+        yield f"The page is public now: {page.link}"
+
+
+def _undone(told: Told) -> Iterator[str]:
+    undone = [each.undone for each in told.saved if each.undone is not None]
+    back = told.in_order({key: value for each in undone for key, value in each.items()})
+    if back:
+        said = [
+            f"the {label(key)} is {_value(told.brief, key, value) if value else 'empty'} again"
+            for key, value in back.items()
+        ]
+        yield f"Undone: {'; '.join(said)}."
+    elif any(isinstance(wish, Undo) for wish in told.wishes):
+        yield "There is nothing to undo."
+
+
+def _liked(told: Told) -> Iterator[str]:
+    kept = {kind: word for each in told.saved for kind, word in each.remembered.items()}
+    if likings := [f"{kind} “{word}”" for kind, word in kept.items() if word]:
+        yield f"I will remember that you like: {_listed(likings)}."
+    if gone := [kind for kind, word in kept.items() if not word]:
+        yield f"I forgot what you liked of {_listed(gone)}."
+
+
+def _answers(told: Told) -> Iterator[str]:
+    for wish in told.wishes:
+        match wish:
+            case Plain(word):
+                yield _plain(told, word)
+            case ShowImages(chosen):
+                yield _list(told, chosen)
+            case Describe(chosen):
+                yield from _described(told, chosen)
+            case Repaint(chosen, change):
+                yield _repainted(told, chosen, change)
+            case Tell(key):
+                yield _told(told, key)
+            case Pick() if not told.changed:
+                yield _nothing_to_pick(told)
+            case Unknown(text):
+                yield f"I did not understand “{cut(text, 80)}”. {_examples(told)}"
+
+
+def _plain(told: Told, word: str) -> str:
+    if word in SAYINGS:
+        return SAYINGS[word]
+    match word:
+        case "hello":
+            return f"Hello. {_needs(told)}{_offer(told)}"
+        case "help":
+            more = "Also: “what is missing”, “undo”, “start over”, “publish”."
+            return f"{_needs(told)}{_offer(told)}\n{_examples(told)} {more}"
+        case "missing" | "yes" if told.missing and not told.changed:
+            return f"{_needs(told)}{_offer(told)}"
+        case "start over" if not told.changed:
+            return "There is nothing to clear: the page is empty."
+        case "publish" if told.missing:
+            return f"I cannot publish yet: the page still needs {_names(told.missing)}."
+        case "link":
+            return f"The page is at {told.brief.link}" if told.brief.link else "The page is not public yet."
+        case "projects":
+            named = _listed([f"“{cut(card.name, 80)}”" for card in told.projects])
+            return f"The page may show images of {named or 'no project'}."
+    return ""
+
+
+def _standing(told: Told) -> Iterator[str]:
+    """Where the page stands, after something was changed or asked for."""
+    if told.rendered or any(isinstance(wish, Unknown | ShowImages | Describe | Repaint) for wish in told.wishes):
+        return
+    words = {wish.word for wish in told.wishes if isinstance(wish, Plain)}
+    if "link" in words or (words & {"publish", "hello", "help"} and (told.missing or told.failed)):
+        return
+    asked = any(wish in (Plain("missing"), Plain("yes"), Plain("hello"), Plain("help")) for wish in told.wishes)
+    undone = any(each.undone for each in told.saved)
+    if told.missing and (told.changed or undone):
+        yield f"Still missing: {_names(told.missing)}. {_next(told)}"
+    elif not told.missing and (told.changed or asked or undone):
+        yield _ready(told)
+
+
+def _ready(told: Told) -> str:
+    if told.brief.link and not told.brief.changed:
+        return f"Everything is filled and public at {told.brief.link}"
+    again = " again, for what is public does not show the latest changes yet" if told.brief.link else ""
+    return f"Everything is filled. Say “publish” and I make the page public{again}."
+
+
+def _needs(told: Told) -> str:
+    if not told.brief.placeholders:
+        return "This page has nothing to fill in: say “publish” and I make it public."
+    if not told.missing:
+        return ""
+    return f"The page still needs {_names(told.missing)}."
+
+
+def _offer(told: Told) -> str:
+    """Defaults for what is missing, with the images they are taken from."""
+    if not told.missing:
+        return ""
+    picked = Choosing(told.brief, told.table).pick(()).values
+    wanted = told.table.images[:5] if any(known.kind == "image" for known in told.missing) else []
+    listed = "\n".join(_line(card) for card in wanted)
+    shown = f" These images are there:\n{listed}\n" if listed else " "
+    if not picked:
+        return f"{shown}{_examples(told)}"
+    taste = ", ".join(f"{kind} {word}" for kind, word in told.brief.taste.items())
+    known = f" (I remember that you like: {taste}.)" if taste else ""
+    said = "; ".join(_as_it_is(told.brief, key, value) for key, value in picked.items())
+    return (
+        f"{shown}I suggest: {said}.{known} Say “pick for me” to take that, or tell me what you want: {_example(told)}."
+    )
+
+
+def _next(told: Told) -> str:
+    if any(known.kind == "image" for known in told.missing):
+        return f"Say “show images” or “pick for me”, or tell me: {_example(told)}."
+    return f"Tell me, as in {_example(told)}."
+
+
+def _example(told: Told) -> str:
+    first = next(iter(told.missing or told.brief.placeholders), None)
+    if first is None:
+        return "“publish”"
+    return f"“use image 1 as {_spoken(first.name)}”" if first.kind == "image" else f"“{label(first.name)}: …”"
+
+
+def _examples(told: Told) -> str:
+    text = next((known.name for known in told.brief.placeholders if known.kind == "text"), None)
+    image = next((known.name for known in told.brief.placeholders if known.kind == "image"), None)
+    examples = [f"“{label(text)}: Autumn”"] if text else []
+    examples += [f"“use image 2 as {_spoken(image)}”", "“show images”"] if image else []
+    return f"You can say {_listed([*examples, '“pick for me”'], 'or')}."
+
+
+def _spoken(name: str) -> str:
+    """A name that is understood again."""
+    words = label(name).removesuffix(" image")
+    return name.lower().replace("_", " ") if words.startswith("image slot") else words
+
+
+def _list(told: Told, chosen: Selection) -> str:
+    images = [card for card in told.table.images if chosen.judgment in (None, card.judgment)]
+    if not images:
+        return "There are no such images." if chosen.points else "The projects of this page have no images yet."
+    lines = "\n".join(_line(card) for card in images[:MOST_LISTED])
+    left = len(images) - MOST_LISTED + told.table.more
+    more = f"\nAnd {left} more; “show images by …” or “show the red ones” narrows the list." if left > 0 else ""
+    return f"{lines}{more}\nSay “use image {images[0].number}”, or what the one you want is like."
+
+
+def _line(card: ImageCard) -> str:
+    return f"{card.number}. {cut(card.prompt, 80)} ({looks(card)}): {card.url}"
+
+
+def _described(told: Told, chosen: Selection) -> Iterator[str]:
+    numbers, reason = Choosing(told.brief, told.table).find(chosen)
+    yield reason
+    for card in filter(None, map(told.table.card, numbers)):
+        note = f" The judge says: {card.note}" if card.note else ""
+        yield f"Image {card.number}: {cut(card.prompt, 160)} ({looks(card)}).{note} {card.url}"
+
+
+def _repainted(told: Told, chosen: Selection, change: str) -> str:
+    numbers, _ = Choosing(told.brief, told.table).find(chosen) if chosen.points else ([], "")
+    on_page = next(iter(told.brief.numbers.values()), 0)
+    base = told.table.card(numbers[0] if numbers else on_page) or next(iter(told.table.images), None)
+    if base is None:
+        return "I cannot paint in this chat, and the projects of this page have no images yet."
+    return f"I cannot paint in this chat. {repaint(base, change, told.table)}"
+
+
+def _told(told: Told, key: str | None) -> str:
+    if key is not None:
+        value = next(known.value for known in told.brief.placeholders if known.name == key)
+        return _as_it_is(told.brief, key, value) + "." if value else f"The {label(key)} is still empty."
+    filled = [_as_it_is(told.brief, known.name, known.value) for known in told.brief.placeholders if known.value]
+    missing = f" Still missing: {_names(told.missing)}." if told.missing else ""
+    return (f"So far: {'; '.join(filled)}." if filled else "Nothing is chosen yet.") + missing
+
+
+def _nothing_to_pick(told: Told) -> str:
+    if not told.missing:
+        return "Everything is filled already."
+    return f"I cannot make up {_names(told.missing)}: please tell me, as in {_example(told)}."
+
+
+def _as_it_is(brief: Brief, key: str, value: str) -> str:
+    return f"{label(key)} is {_value(brief, key, value)}"
+
+
+def _value(brief: Brief, key: str, value: str) -> str:
+    image = any(known.name == key and known.kind == "image" for known in brief.placeholders)
+    if not image:
+        return f"“{cut(value, 160)}”"
+    number = int(value) if re.fullmatch(r"\d+", value) else brief.numbers.get(key)
+    return f"image {number}" if number else "chosen"
+
+
+def _names(placeholders: list[Placeholder]) -> str:
+    return _listed([f"the {label(known.name)}" for known in placeholders])
+
+
+def _listed(words: list[str], joint: str = "and") -> str:
+    return ", ".join(words[:-1]) + f" {joint} {words[-1]}" if len(words) > 1 else "".join(words)

@@ -1,0 +1,93 @@
+"""A page to be filled by chat: real rows, a real Redis for what is remembered, and a template with placeholders."""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from app.bindings.ai import open_ai
+from app.bindings.memories import open_memories, open_preferences
+from app.conversation import speak
+from app.settings import Settings
+from tests.pages import Silent, add_image, add_project, pages_env
+from tools import artifacts, templates
+from tools.env import Env
+from tools.events import StoredEvent
+from tools.rows import Criterion
+
+TEMPLATE = """<main><h1>{{TITLE}}</h1><p>{{SUBTITLE}}</p><img src="{{IMAGE_HERO}}" alt="">
+<img src="{{IMAGE_2}}" alt=""><small>{{THEME}}</small></main>"""
+SMALL = '<h1>{{TITLE}}</h1><img src="{{IMAGE_HERO}}" alt="">'
+DESCRIPTION = "Posters for the October launch. They hang in three cities."
+MET = Criterion("a requirement", True, "seen")
+MISSED = Criterion("another", False, "not seen")
+IMAGES: tuple[dict[str, Any], ...] = (
+    {"prompt": "a red boat at dawn", "ai_tags": ["red", "warm", "bright"], "judgment": "pass", "criteria": [MET]},
+    {"prompt": "a blue boat at night", "ai_tags": ["blue", "cool", "dark"], "judgment": "fail",
+     "ai_notes": ["no stars"], "criteria": [MISSED]},
+    {"prompt": "a red boat in fog", "ai_tags": ["red", "cool", "soft"], "judgment": "pass", "ai_provider": "gemini",
+     "criteria": [MET, MISSED]},
+    {"prompt": "a green hill", "ai_tags": ["green", "cool"], "ai_provider": "openai"},
+)  # fmt: skip
+"""In the order of their making. The best judged first they are 1 the red dawn, 2 the fog, 3 the hill, 4 the night."""
+BEST_FIRST = ("p-0", "p-2", "p-3", "p-1")
+
+
+@contextlib.asynccontextmanager
+async def chatting(home: Path, redis: Redis, database_url: str = "", **environ: str) -> AsyncIterator[Env]:
+    """An `Env` with a page `a` of the project `p`, and other people's things: project `q`, page `b`."""
+    from tests.parts import settings
+
+    chosen: Settings = settings(home, API_KEY="k" * 40, **environ, **({"DB": database_url} if database_url else {}))
+    given = {
+        "AGENTIC_MEMORIES": open_memories(chosen, redis),
+        "USER_PREFERENCES": open_preferences(redis),
+        "PICASSO_DO": Silent(),
+        "DEFAULT_MODEL_REASONING": chosen.default_model_reasoning,
+    }
+    async with open_ai(chosen) as models, pages_env(home, database_url, environ, AI=models, **given) as env:
+        await fill_shelves(env)
+        yield env
+
+
+async def fill_shelves(env: Env) -> None:
+    await add_project(env, "p", "Aurora", DESCRIPTION)
+    await add_project(env, "q", "Foreign")
+    for number, facts in enumerate(IMAGES):
+        await add_image(env, "p", number, **facts)
+    await add_image(env, "q", 0, prompt="a foreign secret", judgment="pass")
+    await page(env, "a")
+    await page(env, "b", projects=["q"], owner="somebody")
+
+
+async def page(
+    env: Env, id: str, html: str = TEMPLATE, projects: Sequence[str] = ("p",), owner: str = "ada"
+) -> artifacts.ArtifactRow:
+    """A draft that a chat can fill."""
+    template = await templates.upload(env, "card", html)
+    draft = artifacts.draft(generator_id=None, title="A page", owner_id=owner, options={})
+    row = msgspec.structs.replace(draft, id=id, template_r2_key=template.r2_key)
+    await artifacts.create(env, row, list(projects))
+    return row
+
+
+async def say(env: Env, *words: str, artifact: str = "a", session: str = "s") -> dict[str, Any]:
+    """The answer to the last of the words."""
+    answer: dict[str, Any] = {}
+    for said in words:
+        answer = await speak(env, artifact, session, said, None)
+    return answer
+
+
+def url_of(env: Env, number: int) -> str:
+    """Where image `number` of the best-first list is delivered."""
+    return f"{env.settings.public_url}/images/{BEST_FIRST[number - 1]}/public"
+
+
+async def told(env: Env, session: str = "s") -> list[dict[str, Any]]:
+    """The data of the session's events."""
+    rows = await env.DB.all("SELECT * FROM events WHERE session_id = :id ORDER BY seq", StoredEvent, id=session)
+    return [{"type": row.type, **msgspec.json.decode(row.data)} for row in rows]

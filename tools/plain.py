@@ -1,0 +1,47 @@
+"""What a chat model said, made safe to show wherever a reply is shown: as text, as Markdown or, by mistake, as HTML.
+
+Each rule looks at no more than one word, so words may be told one by one as they come: together they read the same.
+"""
+
+import re
+from collections.abc import Set
+from urllib.parse import urlsplit
+
+LONGEST_REPLY = 8_000
+REMOVED = "[link removed]"
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff\ud800-\udfff]"
+)
+_LINK = re.compile(
+    r"[a-z][a-z0-9+.-]{0,30}:[\\/]{2}[^\s\"'`<>)\]]*|(?<![\w:/\\])[\\/]{2}[^\s\"'`<>)\]]*|(?<!\w)www\.[^\s\"'`<>)\]]*"
+    r"|\b(?:javascript|vbscript|data|file|blob|mailto|tel)&?[:#][^\s\"'`<>)\]]+",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"<(?=[A-Za-z/!?&])")
+_IMAGE = re.compile(r"!+(?=\[)")
+_TARGET = re.compile(r"\](?=\()|\](?=:)")
+
+
+def safe(text: str, origins: Set[str]) -> str:
+    """The text without hidden characters, markup of HTML, images, and links to other than these origins."""
+    plain = _HIDDEN.sub("", _ESCAPES.sub("", text))
+    plain = _LINK.sub(lambda link: link[0] if origin(link[0]) in origins else REMOVED, plain)
+    return _TAG.sub("‹", _TARGET.sub("] ", _IMAGE.sub("", plain)))
+
+
+def origin(url: str) -> str:
+    """Scheme and host of an address as a browser understands them; empty for what no two readers agree on."""
+    if "\\" in url or "@" in url:
+        return ""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc}" if parts.scheme in ("http", "https") else ""
+
+
+def cut(text: str) -> str:
+    """A reply of a length that can be shown."""
+    return text if len(text) <= LONGEST_REPLY else f"{text[: LONGEST_REPLY - 1].rstrip()}…"
