@@ -93,7 +93,10 @@ SENTENCES: list[tuple[str, list[Wish]]] = [
     ('title "Autumn" subtitle "Leaves"', [title("Autumn"), SetText("SUBTITLE", "Leaves")]),
     ("title=Autumn;subtitle=Leaves", [title("Autumn"), SetText("SUBTITLE", "Leaves")]),
     ("TITLE: Autumn\nIMAGE_HERO: 1", [title("Autumn"), image(HERO, numbers=(1,))]),
-    ("title: Autumn, subtitle: Fall, then publish it", [title("Autumn"), SetText("SUBTITLE", "Fall"), Plain("publish")]),
+    (
+        "title: Autumn, subtitle: Fall, then publish it",
+        [title("Autumn"), SetText("SUBTITLE", "Fall"), Plain("publish")],
+    ),
     ("hi, call it Autumn and use image 1 as hero", [Plain("hello"), title("Autumn"), image(HERO, numbers=(1,))]),
     ("clear the subtitle", [Clear("SUBTITLE")]),
     ("leave the subtitle empty", [Clear("SUBTITLE")]),
