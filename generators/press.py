@@ -93,5 +93,5 @@ def _compiled(
         for name, content in {"main.typ": source, "data.json": msgspec.json.encode(data), **files}.items():
             Path(folder, name).write_bytes(content)
         compiler = typst.Compiler(Path(folder, "main.typ"), root=folder, ignore_system_fonts=True)
-        made = compiler.compile(format=kind, ppi=72.0, timestamp=0)
+        made = compiler.compile(format=kind, ppi=72.0)
     return [page for page in (made if isinstance(made, list) else [made]) if page is not None]

@@ -1,6 +1,7 @@
 """Renders as rows: claimed under a fence, told of without ever falling back, published once whatever happens."""
 
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,35 @@ async def test_who_lost_the_lease_publishes_nothing(tmp_path: Path, database_url
         assert not await renders.renew(env, Hold(late.id, late.fence))
         assert (await artifacts.get(env, new.id)).version == 1
         assert sum("url" in event for event in await told(env)) == 1
+
+
+class Thief:
+    """A bucket; with its first file the lease goes to another worker."""
+
+    def __init__(self, env: Env, hold: Hold) -> None:
+        self._env, self._hold = env, hold
+        self.owner: RenderRow | None = None
+
+    async def put_once(self, key: str, data: bytes, *, content_type: str) -> None:
+        if self.owner is None:
+            await renders.release(self._env, self._hold)
+            self.owner = await claimed(self._env)
+        await self._env.BUCKET.put_once(key, data, content_type=content_type)
+
+
+async def test_a_lease_lost_at_the_very_end_is_noticed(tmp_path: Path) -> None:
+    """(Q6) The fence is checked in the transaction that publishes: taken over while its files are being put, a worker
+    publishes nothing, and the new owner publishes the same version."""
+    async with pressing(tmp_path) as env:
+        new = draft()
+        await submitted(env, new)
+        late = await claimed(env)
+        thief = Thief(env, Hold(late.id, late.fence))
+        with pytest.raises(LeaseLost):
+            await renders.run(dataclasses.replace(env, BUCKET=thief), late, Press(), None)  # type: ignore[arg-type]
+        assert (await artifacts.get(env, new.id)).version == 0 and thief.owner is not None
+        await renders.run(env, thief.owner, Press(), None)
+        assert (await artifacts.get(env, new.id)).content_r2_key == f"artifacts/{new.id}/v1/index.pdf"
 
 
 async def test_what_a_crash_left_is_made_again_and_told_once(tmp_path: Path) -> None:
