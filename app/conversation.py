@@ -85,8 +85,10 @@ class _Thread:
         before = await self.state()
         if (known := self._known(before, turn, said)) is not None:
             return known
-        again = bool(before.next) and before.values.get("turn") == turn
-        if before.next and not again:
+        # Not `next`: that leaves out a task whose outcome is stored, and there a crash may have cut off as well.
+        unfinished = bool(before.tasks)
+        again = unfinished and before.values.get("turn") == turn
+        if unfinished and not again:
             await self._mend()
         approved = asks_to_publish(said)
         answer = await self._run(None if again else ChatState(turn=turn, said=said), approved, TURN_SECONDS)

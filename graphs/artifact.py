@@ -8,7 +8,7 @@ from the run and never from the model. What was chosen stands in the rows; state
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, Literal
 
 import msgspec
@@ -108,7 +108,10 @@ async def converse(state: ChatState, runtime: Runtime[Env]) -> dict[str, Any]:
         answer = await _asked(env, turn, state, step)
     except VendorError as error:
         return {"halted": _excuse(env, error)}
-    return {"messages": [admitted(answer, f"{state['turn']}-{step}")]}
+    used = {
+        str(call["id"]) for message in since(state) if isinstance(message, AIMessage) for call in message.tool_calls
+    }
+    return {"messages": [admitted(answer, f"{state['turn']}-{step}", used)]}
 
 
 async def _asked(env: Env, turn: Turn, state: ChatState, step: int) -> AIMessage:
@@ -150,13 +153,13 @@ def _excuse(env: Env, error: VendorError) -> str:
     return f"I could not go on: {error.message}. What was chosen is kept; say it again in a moment."
 
 
-def admitted(answer: AIMessage, turn_step: str) -> AIMessage:
-    """The model's message as it is kept: bounded, with calls whose ids are told apart.
+def admitted(answer: AIMessage, turn_step: str, used: Set[str]) -> AIMessage:
+    """The model's message as it is kept: bounded, its calls under ids that the turn has not `used` yet.
 
     Arguments that could not be read, or are too long, are replaced by none: the tool says what it misses.
     """
     calls = [*answer.tool_calls, *(_repaired(call) for call in answer.invalid_tool_calls)][: MOST_CALLS + 1]
-    seen = set[str]()
+    seen = set(used)
     for at, call in enumerate(calls):
         if not call["id"] or len(call["id"]) > 128 or call["id"] in seen:
             call["id"] = f"{turn_step}-{at}"

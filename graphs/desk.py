@@ -143,6 +143,8 @@ def card_of(row: Progression, number: int) -> ImageCard:
 @tool(args_schema=Choices)
 async def save_configuration(runtime: Desk, choices: list[Choice], undo: bool, remember: Likings | None) -> str:
     """Fill placeholders. All that one call saves is one choice: an undo takes it back together."""
+    if not (choices or undo or remember):
+        raise Invalid("there is nothing to save in this", code="nothing_to_save")
     env, turn = runtime.context, turn_of(runtime.config)
     id = derived_id("choice", runtime.state["turn"], runtime.tool_call_id)
     undone = await _undo(env, turn, id) if undo else None

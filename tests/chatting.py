@@ -1,11 +1,18 @@
 """A page to be filled by chat: real rows, a real Redis for what is remembered, and a template with placeholders."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import dataclasses
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from redis.asyncio import Redis
 
 from app.bindings.ai import open_ai
@@ -13,6 +20,7 @@ from app.bindings.memories import open_memories, open_preferences
 from app.conversation import speak
 from app.settings import Settings
 from tests.pages import Silent, add_image, add_project, pages_env
+from tests.parts import settings
 from tools import artifacts, templates
 from tools.env import Env
 from tools.events import StoredEvent
@@ -37,19 +45,21 @@ BEST_FIRST = ("p-0", "p-2", "p-3", "p-1")
 
 
 @contextlib.asynccontextmanager
-async def chatting(home: Path, redis: Redis, database_url: str = "", **environ: str) -> AsyncIterator[Env]:
-    """An `Env` with a page `a` of the project `p`, and other people's things: project `q`, page `b`."""
-    from tests.parts import settings
+async def chatting(home: Path, redis: Redis, *, again: bool = False, **environ: str) -> AsyncIterator[Env]:
+    """An `Env` with a page `a` of the project `p`, and other people's things: project `q`, page `b`.
 
-    chosen: Settings = settings(home, API_KEY="k" * 40, **environ, **({"DB": database_url} if database_url else {}))
+    With `again` they are there already.
+    """
+    chosen: Settings = settings(home, API_KEY="k" * 40, **environ)
     given = {
         "AGENTIC_MEMORIES": open_memories(chosen, redis),
         "USER_PREFERENCES": open_preferences(redis),
         "PICASSO_DO": Silent(),
         "DEFAULT_MODEL_REASONING": chosen.default_model_reasoning,
     }
-    async with open_ai(chosen) as models, pages_env(home, database_url, environ, AI=models, **given) as env:
-        await fill_shelves(env)
+    async with open_ai(chosen) as models, pages_env(home, "", environ, AI=models, **given) as env:
+        if not again:
+            await fill_shelves(env)
         yield env
 
 
@@ -91,3 +101,75 @@ async def told(env: Env, session: str = "s") -> list[dict[str, Any]]:
     """The data of the session's events."""
     rows = await env.DB.all("SELECT * FROM events WHERE session_id = :id ORDER BY seq", StoredEvent, id=session)
     return [{"type": row.type, **msgspec.json.decode(row.data)} for row in rows]
+
+
+class Scripted(BaseChatModel):
+    """A model that says what a function of the messages makes up."""
+
+    script: Callable[[list[BaseMessage]], AIMessage]
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Any:
+        return self
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        raise NotImplementedError("the chat streams")
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        said = self.script(messages)
+        text = str(said.text)
+        for at in range(0, len(text), 500):
+            yield ChatGenerationChunk(message=AIMessageChunk(text[at : at + 500]))
+        for index, (name, args) in enumerate(said.additional_kwargs.get("calls", [])):
+            chunk = tool_call_chunk(name=name, args=json.dumps(args), id=f"c{index}", index=index)
+            yield ChatGenerationChunk(message=AIMessageChunk("", tool_call_chunks=[chunk]))
+        yield ChatGenerationChunk(message=AIMessageChunk("", chunk_position="last"))
+
+
+class OneModel:
+    """AI with one model under every name."""
+
+    def __init__(self, model: BaseChatModel) -> None:
+        self._model = model
+
+    keys: dict[str, str] = {}
+
+    def chat_model(self, name: str) -> BaseChatModel:
+        return self._model
+
+
+def scripted(env: Env, script: Callable[[list[BaseMessage]], AIMessage]) -> Env:
+    """The `Env` with a model that follows the script, at a vendor without prices."""
+    model: Any = OneModel(Scripted(script=script))
+    return dataclasses.replace(env, AI=model, DEFAULT_MODEL_REASONING="openai:scripted")
+
+
+def calling(*calls: tuple[str, Any], text: str = "") -> AIMessage:
+    """A message that calls tools, with arguments of any kind; in each message under the same ids."""
+    return AIMessage(text, additional_kwargs={"calls": list(calls)})
+
+
+def once(*messages: AIMessage) -> Callable[[list[BaseMessage]], AIMessage]:
+    """In each turn these messages one after the other, then a plain end."""
+
+    def script(seen: list[BaseMessage]) -> AIMessage:
+        start = max(at for at, message in enumerate(seen) if isinstance(message, HumanMessage))
+        step = sum(isinstance(message, AIMessage) for message in seen[start:])
+        return messages[step] if step < len(messages) else AIMessage("That is all.")
+
+    return script

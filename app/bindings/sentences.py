@@ -92,11 +92,10 @@ Reader = Callable[[str, Names], Iterator[Wish]]
 QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]")
 _JOINT = re.compile(r",\s*(?:and\s+)?(?:then\s+)?|\s+(?:and then|and|then)\s+")
 _SENTENCE = re.compile(r"(?:\"[^\"\n]*\"|“[^”\n]*”|[^.!?;\n\"“]|[.!?](?=\S)|[\"“])+\??")
-_HEAD = re.compile(
-    r"(?:^|(?<=[\n;,.!])|(?<=\band )|(?<=\bthen ))[ \t]*(?:please\s+)?(?:(?:set|use|make|add|write|enter|change|"
-    r"update)\s+)?"
-    r"([A-Za-z][A-Za-z0-9_ -]{0,40}?)\s*(?::|=| – | — | - )\s*(?=\S)"
-)
+LONGEST_NAME = 40
+_SEPARATOR = re.compile(r"\s*(?::|=| – | — | - )\s*(?=\S)")
+_BOUNDARY = re.compile(r"[\n;,.!][ \t]*|\b(?:and|then)\s+")
+_LEAD = re.compile(r"\s*(?:please\s+)?(?:(?:set|use|make|add|write|enter|change|update)\s+)?", re.IGNORECASE)
 _CLEARED = re.compile(r"(?:to )?(?:nothing|none|empty|blank|-|no image)")
 _POLITE = re.compile(
     r"^(?:(?:please|ok|okay|well|so|now|then|and|also|just|hey|hmm+|right|alright|great|sure|yes|no|thanks|cool|nice|"
@@ -149,11 +148,14 @@ def _wishes(text: str, names: Names) -> Iterator[Wish]:
 
 def _heads(text: str, names: Names) -> list[_Head]:
     quotes = [match.span() for match in QUOTED.finditer(text)]
-    found = [
-        (key, match.start(), match.end())
-        for match in _HEAD.finditer(text)
-        if (key := names.find(match[1])) and not any(start < match.start() < end for start, end in quotes)
-    ]
+    found = list[tuple[str, int, int]]()
+    for mark in _SEPARATOR.finditer(text):
+        start = max((edge.end() for edge in _BOUNDARY.finditer(text, 0, mark.start())), default=0)
+        lead = _LEAD.match(text, start)
+        words = text[lead.end() if lead else start : mark.start()]
+        quoted = any(begin < mark.start() < end for begin, end in quotes)
+        if not quoted and len(words) <= LONGEST_NAME and (key := names.find(words)):
+            found.append((key, start, mark.end()))
     ends = [*(start for _, start, _ in found[1:]), len(text)][: len(found)]
     return [_Head(key, at, value, _end(text, value, end)) for (key, at, value), end in zip(found, ends, strict=True)]
 
