@@ -316,7 +316,11 @@ async def test_the_wait_that_a_vendor_asks_for_is_told(
     """Seconds, a date, nonsense or nothing (J6)."""
     ended = await failed(tmp_path, Answer("rate", retry_after=header))
     assert isinstance(ended, Unavailable)
-    assert ended.retry_after == (None if seconds is None else pytest.approx(seconds, abs=120 if seconds > 60 else 0))
+    if seconds is not None and seconds > 60:
+        # The date was made when the tests were collected, which may be long ago.
+        assert ended.retry_after is not None and 1 < ended.retry_after <= seconds
+    else:
+        assert ended.retry_after == seconds
 
 
 @pytest.mark.parametrize(
