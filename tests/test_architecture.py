@@ -28,7 +28,7 @@ THIRD_PARTY = {
     "tools": {"msgspec", "PIL", "imagehash", "httpx", "httpcore", "anyio", "langchain_core"},
     "adapters": {"msgspec", "PIL", "numpy", "httpx", "openai", "google", "langchain_openai", "langchain_google_genai"},
     "generators": {"msgspec", "jinja2", "markupsafe", "nh3", "PIL"},
-    "graphs": {"msgspec", "pydantic", "langgraph", "langchain_core"},
+    "graphs": {"msgspec", "langgraph", "langchain_core", "pydantic"},
 }
 """What a room may touch of others' code; `app` may touch all that pyproject.toml names."""
 
