@@ -13,7 +13,6 @@ from msgspec import Meta
 
 from app.routes.jobs import idempotency_key
 from app.schemas import PROSE, Body, Id
-from tools.actor_emit import check_session_id
 from tools.env import Env
 
 LONGEST_INPUT = 4_000
@@ -77,11 +76,11 @@ async def customize(
 async def list_messages(
     artifact_id: FromPath[str],
     env: NamedDependency[Env],
-    session_id: Annotated[str, QueryParameter(name="sessionId", max_length=128)],
+    session_id: Annotated[str, QueryParameter(name="sessionId", pattern="^[A-Za-z0-9._:-]{1,128}$")],
 ) -> ChatMessages:
     """What was said in a session about the artifact: the end of a long chat, older turns in short."""
     module = await _conversation()
-    said = await module.history(env, artifact_id, check_session_id(session_id))
+    said = await module.history(env, artifact_id, session_id)
     return ChatMessages([ChatMessage(each.role, each.text, each.at) for each in said])
 
 

@@ -269,14 +269,16 @@ async def test_a_hijacked_model_can_do_no_harm(env: Env, state: str) -> None:
             return calling(*batch) if len(seen) == 1 else AIMessage("ok")
 
         answer = await say(scripted(env, script), "go on")
-        results += [str(message.text) for messages in seen for message in messages if isinstance(message, ToolMessage)]
+        results += [str(message.text) for message in seen[-1][-10:] if isinstance(message, ToolMessage)]
         assert all(call["name"] in {*NAMES, "unknown"} for call in answer["toolCalls"])
     after = await snapshot(env)
     assert not any("foreign" in result.replace("foreign_image", "") or "secret" in result for result in results)
+    # The one thing that was allowed: an empty value clears a placeholder of the page itself.
+    saved = [value for result in results for value in json.loads(result).get("saved", {}).values()]
+    assert not any(saved)
     changed = {table for table in TABLES if before[table] != after[table]}
     assert changed <= {"artifact_configurations", "artifact_choices", "artifact_chats"}
     own = [row for row in after["artifact_configurations"] if row not in before["artifact_configurations"]]
-    # The one thing that was allowed: an empty value clears a placeholder of the page itself.
     assert own == [] and all(row.startswith("a|") for row in set(before["artifact_configurations"]))
     assert {row.split("|")[0] for row in after["artifact_choices"]} <= {"a"}
     assert (await chats.taste(env, "ada")).get("tone") is None and await chats.taste(env, "somebody") == {}
@@ -566,8 +568,9 @@ async def test_a_choice_repeated_under_its_id_is_one(env: Env) -> None:
     """After a crash a tool runs again: the same choice once, the same undo once."""
     async with chats.holding(env, "a", "s", wait=1) as hold:
         for _ in range(2):
-            await chats.choose(env, hold, "one", {"TITLE": "A"})
-        await chats.choose(env, hold, "two", {"TITLE": "B"})
+            for id, value in (("one", "A"), ("two", "B")):
+                await chats.choose(env, hold, id, {"TITLE": value})
+            assert await db.get_config(env, "a") == {"TITLE": "B"}
         for _ in range(3):
             await chats.undo(env, hold, "back")
     assert await db.get_config(env, "a") == {"TITLE": "A"}
@@ -653,6 +656,8 @@ async def test_a_poisoned_memory_is_refused(env: Env, redis_client: Redis, caplo
             said = await history(env, "a", "s")
         except (Conflict, Unavailable) as refused:
             assert refused.code == "chat_damaged", name
+            with pytest.raises((Conflict, Unavailable)):
+                await say(env, "title: Taken")
         else:
             assert said == [], name
         assert not target.exists()
