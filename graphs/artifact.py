@@ -303,10 +303,10 @@ def allowed(env: Env, state: ChatState) -> frozenset[str]:
     return frozenset({origin(env.settings.public_url), *state.get("origins", [])}) - {""}
 
 
-def is_whole(values: Any) -> bool:
+def is_whole(values: dict[str, Any]) -> bool:
     """Whether what was stored is a conversation, as far as that can be seen."""
-    kinds = (HumanMessage, AIMessage, ToolMessage)
-    return isinstance(values, dict) and all(isinstance(message, kinds) for message in values.get("messages", []))
+    kinds, messages = (HumanMessage, AIMessage, ToolMessage), values.get("messages", [])
+    return isinstance(messages, list) and all(isinstance(message, kinds) for message in messages)
 
 
 def fingerprint(said: str) -> str:
