@@ -45,6 +45,7 @@ def rendered(template: markup.Template) -> bytes:
     return filled.render(template, "x", used, {"IMAGE_HERO": Image(URL, "a boat")}, frozenset([URL]))
 
 
+@pytest.mark.soak
 async def test_no_payload_runs_even_where_nothing_forbids_it() -> None:
     """(T2) Seventy payloads in nine places and as templates, served without any policy and with scripts on: no dialog,
     no foreign request, and no element that was not let in."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.journeys.calls import calling, ended, environ, events, new_project, submit
 from tests.server import Server, running
@@ -102,6 +103,7 @@ def ledger(home: Path) -> list[dict[str, Any]]:
         return [dict(row) for row in db.execute(sql)]
 
 
+@pytest.mark.soak
 async def test_a_model_that_cannot_or_does_not_answer_is_told_clearly(tmp_path: Path) -> None:
     """Without tools, out of quota, refusing, cut off: a plain sentence each, no upstream text, and the chat goes on."""
     async with Wire() as wire:
@@ -161,6 +163,7 @@ async def killed_in(server: Server, client: httpx.AsyncClient, page: str, number
     turn.exception()
 
 
+@pytest.mark.soak
 async def test_no_call_to_a_model_is_repeated_after_a_kill(tmp_path: Path) -> None:
     """SIGKILL while the model answers: the call counts, is never made again, and the next turn goes on."""
     async with Wire() as wire:

@@ -78,6 +78,7 @@ async def test_the_width_holds_over_two_workers(
     assert histories.violations(await histories.read_postgres(postgres_url)) == []
 
 
+@pytest.mark.soak
 async def test_nobody_calls_before_the_vendor_said(tmp_path: Path, shared: dict[str, str], wire: Wire) -> None:
     """One 429 with Retry-After: from then on neither worker calls before that time, and all images come (J6)."""
     async with two_workers(tmp_path, **shared) as client:

@@ -51,7 +51,7 @@ def checked(home: Path, wire: Wire) -> histories.Left:
 async def test_a_server_may_be_killed_at_any_moment(tmp_path: Path, wire: Wire, rounds: int) -> None:
     """SIGKILL of the server at random moments of a job of 8 items; a restart goes on by itself (J1 J2 J3 J5 E3 E4)."""
     chance, job, target = random.Random(7), "", ""
-    for kill in range(rounds * 12):
+    for kill in range(rounds * 8):
         async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
             target = target or await new_project(client)
             job = await submit_mixed(client, target, f"k{kill // 2}")

@@ -77,6 +77,7 @@ async def test_who_asks_so_is_answered_at_once(client: httpx.AsyncClient) -> Non
     assert [event["publicSlug"] for event in events if "publicSlug" in event] == [made["public_slug"]]
 
 
+@pytest.mark.soak
 async def test_who_says_nothing_waits_for_the_end(client: httpx.AsyncClient) -> None:
     """201 with the published version, made by the worker; a wait that is too short turns into 202; a page that is quick
     is made at once, or in the background where that is asked for."""
@@ -152,6 +153,7 @@ async def _kill_after(server: Server, client: httpx.AsyncClient, artifact_id: st
     os.kill(server.process.pid, signal.SIGKILL)
 
 
+@pytest.mark.soak
 async def test_a_drain_does_not_wait_for_a_film(tmp_path: Path) -> None:
     """(D1) SIGTERM while one is being made: the process ends soon, and the next one makes it."""
     async with running(tmp_path, **environ()) as server, calling(server) as client:

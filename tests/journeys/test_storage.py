@@ -95,6 +95,7 @@ async def test_a_job_lives_on_s3(tmp_path: Path, own_rclone: S3Server, wire: Wir
     assert not (tmp_path / "bucket").exists()
 
 
+@pytest.mark.soak
 async def test_two_servers_share_a_bucket(
     tmp_path: Path, rclone: S3Server, postgres_url: str, redis_url: str, wire: Wire
 ) -> None:

@@ -225,6 +225,7 @@ async def drain(home: Path, wire: Wire) -> str:
     return workflow_id
 
 
+@pytest.mark.soak
 async def test_a_frozen_worker_calls_and_writes_nothing_late(tmp_path: Path, postgres_url: str, redis_url: str) -> None:
     """SIGSTOP of a worker with a call in flight, beyond its lease: another ends the workflow `uncertain` and calls
     nobody, takes the next one, and the first, when it goes on, changes nothing (Q6)."""

@@ -274,6 +274,7 @@ async def test_many_of_the_largest_images_fit_in_line(rounds: int) -> None:
     assert max(peak for _, peak in seen) < MEMORY_BYTES + (200 << 20)
 
 
+@pytest.mark.soak
 async def test_the_largest_webp_fits_into_the_childs_memory() -> None:
     """40 megapixels of WebP with alpha, the costliest of the allowed, are inspected and delivered (M7)."""
     largest = encoded(Image.new("RGBA", (6320, 6320), (9, 99, 199, 128)), "WEBP", method=0, quality=10)
