@@ -115,6 +115,7 @@ async def test_what_cannot_be_made_says_why(client: httpx.AsyncClient) -> None:
     assert (await client.post(path, json={"options": {"paper": "a0"}}, headers=SOON)).status_code == 400
 
 
+@pytest.mark.soak
 async def test_a_server_may_be_killed_while_it_renders(tmp_path: Path, rounds: int) -> None:
     """(J1 Q6) SIGKILL at growing progress of a film, a restart each time: it is made again by itself, published once,
     and its progress never falls."""
