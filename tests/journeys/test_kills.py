@@ -50,8 +50,8 @@ def checked(home: Path, wire: Wire) -> histories.Left:
 
 async def test_a_server_may_be_killed_at_any_moment(tmp_path: Path, wire: Wire, rounds: int) -> None:
     """SIGKILL of the server at random moments of a job of 8 items; a restart goes on by itself (J1 J2 J3 J5 E3 E4)."""
-    chance, job, target = random.Random(7), "", ""
-    for kill in range(rounds * 8):
+    chance, job, target, kills = random.Random(7), "", "", rounds * 8
+    for kill in range(kills):
         async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
             target = target or await new_project(client)
             job = await submit_mixed(client, target, f"k{kill // 2}")
@@ -65,9 +65,9 @@ async def test_a_server_may_be_killed_at_any_moment(tmp_path: Path, wire: Wire, 
             while any(job["ended_at"] is None for job in histories.read(tmp_path / "picasso.db").jobs):
                 await asyncio.sleep(0.2)
     left = checked(tmp_path, wire)
-    assert len(left.jobs) == (rounds * 12 + 1) // 2
+    assert len(left.jobs) == (kills + 1) // 2
     lost = [item for item in left.items if item["status"] == "uncertain"]
-    assert len(lost) <= rounds * 12 * 4, "more calls in flight at a kill than the provider's width"
+    assert len(lost) <= kills * 4, "more calls in flight at a kill than the provider's width"
 
 
 async def _kill_children(server: Server, of: Callable[[psutil.Process], bool]) -> int:
