@@ -6,7 +6,7 @@ Imports LangGraph, which takes a second: routes load it when the first turn come
 import asyncio
 import contextlib
 import logging
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
@@ -72,6 +72,21 @@ async def fillable(env: Env, artifact_id: str) -> ArtifactRow:
     return artifact
 
 
+class _Begun(NamedTuple):
+    """Which turn a checkpoint is of, and a fingerprint of its words.
+
+    Stands beside the state: LangGraph stores a turn's input before it becomes state, and there a crash may fall too.
+    """
+
+    turn: str
+    said: str
+
+
+def _begun(before: StateSnapshot) -> _Begun | None:
+    known = cast("dict[str, str]", before.metadata or {})
+    return _Begun(known["turn"], known["said"]) if "turn" in known else None
+
+
 class _Thread:
     """The graph on the thread of one chat."""
 
@@ -86,12 +101,13 @@ class _Thread:
         if (known := self._known(before, turn, said)) is not None:
             return known
         # Not `next`: that leaves out a task whose outcome is stored, and there a crash may have cut off as well.
-        unfinished = bool(before.tasks)
-        again = unfinished and before.values.get("turn") == turn
+        unfinished, begun = bool(before.tasks), _begun(before)
+        again = unfinished and begun is not None and begun.turn == turn
         if unfinished and not again:
-            await self._mend()
-        approved = asks_to_publish(said)
-        answer = await self._run(None if again else ChatState(turn=turn, said=said), approved, TURN_SECONDS)
+            await self._mend(begun)
+        mine = _Begun(turn, chat.fingerprint(said))
+        words = None if again else ChatState(turn=turn, said=said)
+        answer = await self._run(words, mine, asks_to_publish(said), TURN_SECONDS)
         await self._prune()
         return answer
 
@@ -118,20 +134,23 @@ class _Thread:
         Fails: Conflict (`idempotency_mismatch`) when the key was used for other words.
         """
         finished = next((one for one in before.values.get("answers", []) if one["turn"] == turn), None)
-        mark = finished["said"] if finished else chat.fingerprint(before.values.get("said", ""))
-        if (finished or before.values.get("turn") == turn) and mark != chat.fingerprint(said):
+        begun = _Begun(turn, finished["said"]) if finished else _begun(before)
+        if begun is not None and begun.turn == turn and begun.said != chat.fingerprint(said):
             raise Conflict("this Idempotency-Key was used with other words", code="idempotency_mismatch")
         return cast("dict[str, Any]", finished["answer"]) if finished else None
 
-    async def _mend(self) -> None:
+    async def _mend(self, begun: "_Begun | None") -> None:
         """Carry out what a turn had begun when a crash cut it off; what was approved then is not any more."""
         with contextlib.suppress(PicassoError):
-            await self._run(None, False, MEND_SECONDS)
+            await self._run(None, begun, False, MEND_SECONDS)
 
-    async def _run(self, words: ChatState | None, approved: bool, seconds: float) -> dict[str, Any]:
+    async def _run(
+        self, words: ChatState | None, begun: "_Begun | None", approved: bool, seconds: float
+    ) -> dict[str, Any]:
         end = asyncio.get_running_loop().time() + seconds
         turn = Turn(self._artifact.id, self._hold.session_id, self._artifact.owner_id, self._hold.fence, approved, end)
-        after = await self._graph.ainvoke(words, config_for(turn), context=self._env, durability="sync")
+        config = config_for(turn, begun._asdict() if begun else {})
+        after = await self._graph.ainvoke(words, config, context=self._env, durability="sync")
         return cast("dict[str, Any]", after["answer"])
 
     async def _prune(self) -> None:

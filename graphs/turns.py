@@ -2,7 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
@@ -65,9 +66,10 @@ class Turn(msgspec.Struct, frozen=True, array_like=True):
         return Hold(self.artifact_id, self.session_id, self.fence)
 
 
-def config_for(turn: Turn) -> RunnableConfig:
-    """The configuration of one turn: its thread, and what it may do."""
+def config_for(turn: Turn, metadata: Mapping[str, Any] = MappingProxyType({})) -> RunnableConfig:
+    """The configuration of one turn: its thread, what it may do, and `metadata` for each of its checkpoints."""
     return {
+        "metadata": dict(metadata),
         "configurable": {
             "thread_id": thread_of(turn.artifact_id, turn.session_id),
             "turn": list(msgspec.structs.astuple(turn)),
