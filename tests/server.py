@@ -15,7 +15,10 @@ from typing import Any
 
 import httpx
 
-ROOT = Path(__file__).parent.parent
+from tests import forked
+from tests.forked import ROOT, Forked
+
+Process = asyncio.subprocess.Process | Forked
 SERVE = ("app", "serve")
 START_SECONDS, STOP_SECONDS = 30.0, 35.0
 
@@ -26,7 +29,7 @@ class Server:
 
     url: str
     key: str
-    process: asyncio.subprocess.Process
+    process: Process
     home: Path
     log: Path
 
@@ -53,13 +56,14 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def running(
-    home: Path, *, command: Sequence[str] = SERVE, ready: bool = True, **environ: str
+    home: Path, *, command: Sequence[str] = SERVE, ready: bool = True, fresh: bool = False, **environ: str
 ) -> AsyncIterator[Server]:
     """A server on a free port with its data in `home`; with `ready` it has answered /readyz with 200.
 
-    `environ` are the settings by their environment names; nothing else of this process's settings is handed on.
+    With `fresh` nothing of it is loaded before its start. `environ` are the settings by their environment names;
+    nothing else of this process's settings is handed on.
     """
-    process = await start(home, command, **environ)
+    process = await start(home, command, fresh, **environ)
     try:
         server = await _listening(process, home, environ)
         if ready:
@@ -69,23 +73,25 @@ async def running(
         await stop(process)
 
 
-async def start(home: Path, command: Sequence[str] = SERVE, **environ: str) -> asyncio.subprocess.Process:
+async def start(home: Path, command: Sequence[str] = SERVE, fresh: bool = False, **environ: str) -> Process:
     home.mkdir(parents=True, exist_ok=True)
     plain = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR") if name in os.environ}
-    settings = {"PICASSO_HOME": str(home), "PORT": "0", "SKETCH_SECONDS": "0", **environ}
+    own = {"PICASSO_HOME": str(home), "PORT": "0", "SKETCH_SECONDS": "0", "PYTHONPATH": str(ROOT), **environ}
+    if not fresh:
+        return forked.start(command, {**plain, **own}, home / "serve.out", home / "serve.log")
     with (home / "serve.log").open("w") as log, (home / "serve.out").open("w") as out:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             *command,
-            env={**plain, "PYTHONPATH": str(ROOT), **settings},
+            env={**plain, **own},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=out,
             stderr=log,
         )
 
 
-async def stop(process: asyncio.subprocess.Process) -> int:
+async def stop(process: Process) -> int:
     """End the process as an operator would and return its exit code; one that hangs is killed and fails the test."""
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
@@ -97,7 +103,7 @@ async def stop(process: asyncio.subprocess.Process) -> int:
         raise AssertionError(f"the server did not end within {STOP_SECONDS} s") from None
 
 
-async def _listening(process: asyncio.subprocess.Process, home: Path, environ: dict[str, str]) -> Server:
+async def _listening(process: Process, home: Path, environ: dict[str, str]) -> Server:
     log = home / "serve.log"
     async with asyncio.timeout(START_SECONDS):
         while True:

@@ -328,7 +328,7 @@ async def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
 async def test_it_is_ready_fast_and_light(tmp_path: Path) -> None:
     """The HTTP process is ready soon (2.5 s on an idle machine), below 200 MB, and names no server software."""
     started = time.monotonic()
-    async with running(tmp_path, command=SHELL) as server, server.client() as client:
+    async with running(tmp_path, command=SHELL, fresh=True) as server, server.client() as client:
         assert time.monotonic() - started <= 10.0
         assert server.memory() <= 200 * MIB
         assert "server" not in (await client.get("/healthz")).headers
