@@ -402,7 +402,7 @@ def _failed(error: "APIError") -> VendorError:
     """What an answered error means; one inside a stream has no status, so its code alone speaks."""
     from openai import APIStatusError
 
-    fault = Fault(error.code, error.type)
+    fault = _fault({"code": error.code, "type": error.type})
     if not isinstance(error, APIStatusError):
         return _meaning(fault)
     failed = _meaning(fault, error.status_code, retry_after(error.response.headers))

@@ -143,7 +143,7 @@ def _is_hopeless(failed: Attempt) -> bool:
 def _reason(attempt: Attempt) -> tuple[str, str]:
     if attempt.provider_code == "image_rejected":
         return "image_rejected", REASONS["invalid"]
-    if attempt.failure == "invalid" and (attempt.provider_status or 0) >= 400:
+    if attempt.failure == "invalid" and (attempt.provider_status or 0) >= 300:
         said = NO_ACCESS if attempt.provider_status in (401, 403) else NOT_TAKEN
         return "provider_invalid", said
     return f"provider_{attempt.failure}", REASONS[attempt.failure or "outage"]

@@ -388,6 +388,13 @@ async def test_an_error_that_comes_as_200_is_that_error(
     assert (type(ended), ended.failure, ended.provider_code) == (error, failure, code)
 
 
+async def test_an_error_that_calls_itself_nothing_speaks_by_its_status(tmp_path: Path) -> None:
+    """Whatever stands where a code should be, an answered 4xx bought nothing."""
+    for said in (b'{"error": {"code": ["a"], "type": {"b": 1}}}', b'{"error": [1]}', b"[]", b""):
+        ended = await failed(tmp_path, vendor=Says(said, status=400))
+        assert (type(ended), ended.failure, ended.provider_status) == (VendorFailed, "invalid", 400)
+
+
 @pytest.mark.parametrize("usage", [None, [1], "much", {"output_tokens": "many"}, {"output_tokens": 10**30}])
 async def test_nothing_said_beside_a_picture_costs_the_picture(tmp_path: Path, usage: Any) -> None:
     """A strange bill, size or order of previews leaves the picture whole, and no more than a word is told of it."""

@@ -110,6 +110,7 @@ OUT = GiveUp("failed", "provider_outage", "the provider did not answer")
                 id=f"turned away with {status}: it says why",
             )
             for status, said in (
+                (307, "the provider did not accept the request"),
                 (400, "the provider did not accept the request"),
                 (401, "the provider does not accept our key, or does not let it use this model"),
                 (200, "the provider's answer held no usable image"),
