@@ -268,7 +268,7 @@ def _result(answer: Answer, adjustments: list[str]) -> ProviderResult:
         data=picture.data,
         mime=picture.mime,
         provider_meta={"modelVersion": answer.model_version},
-        usage=answer.usage_metadata or {},
+        usage=answer.usage_metadata if isinstance(answer.usage_metadata, dict) else {},
         units=units_of(answer),
         adjustments=[*adjustments, *extra],
         request_id=answer.response_id,

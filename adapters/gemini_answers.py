@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import msgspec
 
-from adapters.signals import retry_after
+from adapters.signals import code_of, retry_after
 from tools.catalog import Units
 from tools.errors import Refused, Unavailable, VendorError, VendorFailed
 
@@ -36,7 +36,6 @@ MAGIC = {
     "image/jpeg": re.compile(rb"\xff\xd8\xff"),
     "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
 }
-CODE = re.compile(r"[A-Za-z0-9_]{1,64}")
 DELAY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s")
 SPENT = re.compile(r"credits are depleted|spend(?:ing)? cap", re.IGNORECASE)
 """How a prepaid account without money is told, in words alone."""
@@ -66,16 +65,6 @@ class Feedback(msgspec.Struct, rename="camel"):
     block_reason: str | None = None
 
 
-class Answer(msgspec.Struct, rename="camel"):
-    """What is read of an HTTP 200."""
-
-    candidates: list[Candidate] | None = None
-    prompt_feedback: Feedback | None = None
-    usage_metadata: dict[str, Any] | None = None
-    response_id: str | None = None
-    model_version: str | None = None
-
-
 class Count(msgspec.Struct, rename="camel"):
     modality: str
     token_count: int = 0
@@ -102,6 +91,7 @@ class Detail(msgspec.Struct, rename="camel"):
 
 
 class Fault(msgspec.Struct):
+    code: int = 0
     status: str = ""
     message: str = ""
     details: list[Detail] = []
@@ -109,6 +99,17 @@ class Fault(msgspec.Struct):
 
 class Envelope(msgspec.Struct):
     error: Fault
+
+
+class Answer(msgspec.Struct, rename="camel"):
+    """What is read of an HTTP 200. Of any form is what no picture is thrown away for."""
+
+    candidates: list[Candidate] | None = None
+    prompt_feedback: Feedback | None = None
+    usage_metadata: object = None
+    response_id: str | None = None
+    model_version: str | None = None
+    error: object = None
 
 
 class Picture(NamedTuple):
@@ -160,11 +161,15 @@ def _blobs(answer: Answer) -> list[str]:
 def _without_picture(answer: Answer) -> VendorError:
     signals: dict[str, Any] = {"provider_status": 200, "request_id": answer.response_id}
     if answer.prompt_feedback and (blocked := answer.prompt_feedback.block_reason):
-        return Refused("Gemini refused this prompt", provider_code=_code(blocked), **signals)
+        return Refused("Gemini refused this prompt", provider_code=code_of(blocked), **signals)
+    if answer.error:
+        # Something on the way answered 200 with the error of another status in it.
+        fault = _fault({"error": answer.error})
+        return _meaning(fault, fault.code, {}, answer.response_id)
     reason = next((candidate.finish_reason for candidate in answer.candidates or []), None) or ""
     if reason in REFUSALS:
         return Refused("Gemini refused to show what it made", provider_code=reason, **signals)
-    return VendorFailed("Gemini answered without a picture", failure="empty", provider_code=_code(reason), **signals)
+    return VendorFailed("Gemini answered without a picture", failure="empty", provider_code=code_of(reason), **signals)
 
 
 def units_of(answer: Answer) -> Units:
@@ -193,21 +198,24 @@ def _pictures(counts: list[Count]) -> int:
 
 def failure_of(error: "APIError") -> VendorError:
     """What an answer other than 200 means."""
-    fault = _fault(error.details)
     headers = error.response.headers if isinstance(error.response, httpx.Response) else {}
+    return _meaning(_fault(error.details), error.code, headers, headers.get("x-request-id"))
+
+
+def _meaning(fault: Fault, status: int, headers: Mapping[str, str], request_id: str | None) -> VendorError:
     reason = next((detail.reason for detail in fault.details if detail.reason), fault.status)
     signals: dict[str, Any] = {
-        "provider_code": _code(reason),
-        "provider_status": error.code,
-        "request_id": headers.get("x-request-id"),
+        "provider_code": code_of(reason),
+        "provider_status": status or 200,
+        "request_id": request_id,
     }
-    if error.code == 429 and _spent(fault):
+    if status == 429 and _spent(fault):
         return VendorFailed("the quota at Gemini is used up", failure="quota", **signals)
-    if error.code == 429:
+    if status == 429:
         return Unavailable("Gemini asks to wait", failure="rate", retry_after=_wait(fault, headers), **signals)
-    if error.code >= 500:
+    if status >= 500:
         return Unavailable("Gemini failed", failure="outage", retry_after=_wait(fault, headers), **signals)
-    if error.code in (401, 403) or reason.startswith("API_KEY"):
+    if status in (401, 403) or reason.startswith("API_KEY"):
         return VendorFailed("Gemini did not accept our key", failure="invalid", **signals)
     return VendorFailed("Gemini did not accept the request", failure="invalid", **signals)
 
@@ -217,10 +225,6 @@ def _fault(body: object) -> Fault:
         return msgspec.convert(body, Envelope).error
     except msgspec.ValidationError:
         return Fault()
-
-
-def _code(word: str) -> str | None:
-    return word if CODE.fullmatch(word) else None
 
 
 def _spent(fault: Fault) -> bool:

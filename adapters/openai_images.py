@@ -17,7 +17,7 @@ import msgspec
 
 from adapters.openai_plan import LONGEST_SIDE, PARTIALS, Plan, meter, offered, plan, text
 from adapters.provider import Capability, ImageOp, ImageOpKind, InputImage, OnProgress, ProviderResult
-from adapters.signals import lost, retry_after
+from adapters.signals import code_of, lost, retry_after
 from tools.catalog import Units
 from tools.child import in_child
 from tools.env import Env
@@ -66,6 +66,8 @@ MAGIC = {
 Quality = Literal["low", "medium", "high", "xhigh", "max"]
 File = tuple[str, bytes, str]
 """A file of a multipart body: name, bytes, type."""
+WORD = re.compile(r"[A-Za-z0-9_-]{1,32}")
+"""How an answer says the size, quality or background of its picture."""
 
 
 class Tokens(msgspec.Struct, frozen=True):
@@ -82,27 +84,32 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """What an event of the stream, or one of `data`, may say."""
+    """What an event of the stream, or one of `data`, may say. Of any form is what no picture is thrown away for."""
 
     type: str = ""
     b64_json: str | None = None
-    partial_image_index: int = 0
-    size: str | None = None
-    quality: str | None = None
-    background: str | None = None
-    output_format: str | None = None
-    usage: dict[str, Any] | None = None
+    size: object = None
+    quality: object = None
+    background: object = None
+    usage: object = None
 
 
 class Whole(msgspec.Struct, frozen=True):
     """An answer that was not streamed."""
 
     data: list[Picture] | None = None
-    size: str | None = None
-    quality: str | None = None
-    background: str | None = None
-    output_format: str | None = None
-    usage: dict[str, Any] | None = None
+    size: object = None
+    quality: object = None
+    background: object = None
+    usage: object = None
+    error: object = None
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """What an error calls itself."""
+
+    code: str | None = None
+    type: str | None = None
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -263,24 +270,27 @@ async def _listen(stream: "AsyncStream[Any]", on_progress: OnProgress) -> Pictur
     if "json" in stream.response.headers.get("content-type", ""):
         # Some servers that speak this API do not stream: they say it all at once, and are paid for it.
         return _whole(await stream.response.aread())
+    shown = 0
     async for event in stream:
-        picture = msgspec.convert(event.to_dict(), Picture)
+        picture = msgspec.convert(event.to_dict(warnings=False), Picture)
         if picture.type.endswith(".completed"):
             return picture
         if picture.type.endswith(".partial_image"):
-            step = min(picture.partial_image_index + 1, PARTIALS)
-            await on_progress(LAST_PREVIEW_FRACTION * step / PARTIALS, preview_bytes=_preview(picture))
+            shown = min(shown + 1, PARTIALS)
+            await on_progress(LAST_PREVIEW_FRACTION * shown / PARTIALS, preview_bytes=_preview(picture))
     return Picture()
 
 
 def _whole(body: bytes) -> Picture:
+    """Fails: what an error in place of a picture means, for some servers answer 200 with one."""
     answer = msgspec.json.decode(body, type=Whole)
+    if answer.error and not answer.data:
+        raise _meaning(_fault(answer.error), status=200)
     return Picture(
         b64_json=answer.data[0].b64_json if answer.data else None,
         size=answer.size,
         quality=answer.quality,
         background=answer.background,
-        output_format=answer.output_format,
         usage=answer.usage,
     )
 
@@ -316,11 +326,11 @@ def _result(wanted: Plan, picture: Picture, request_id: str | None) -> ProviderR
         mime=_mime(data),
         provider_meta={
             "model": wanted.model.id,
-            "size": picture.size,
-            "quality": picture.quality,
-            "background": picture.background,
+            "size": _word(picture.size),
+            "quality": _word(picture.quality),
+            "background": _word(picture.background),
         },
-        usage=picture.usage or {},
+        usage=picture.usage if isinstance(picture.usage, dict) else {},
         units=_units(picture.usage),
         adjustments=[*wanted.adjustments, *_deviations(wanted, picture)],
         request_id=request_id,
@@ -329,13 +339,18 @@ def _result(wanted: Plan, picture: Picture, request_id: str | None) -> ProviderR
 
 def _deviations(wanted: Plan, picture: Picture) -> Iterator[str]:
     """What the answer says it is, other than what was asked for."""
-    if wanted.size and picture.size not in (None, "auto", text(wanted.size)):
-        yield f"{NAME} made {picture.size} where {text(wanted.size)} was asked for"
-    if picture.quality not in (None, "auto", wanted.quality):
-        yield f"{NAME} used quality {picture.quality} where {wanted.quality} was asked for"
+    size, quality = _word(picture.size), _word(picture.quality)
+    if wanted.size and size not in (None, "auto", text(wanted.size)):
+        yield f"{NAME} made {size} where {text(wanted.size)} was asked for"
+    if quality not in (None, "auto", wanted.quality):
+        yield f"{NAME} used quality {quality} where {wanted.quality} was asked for"
 
 
-def _units(usage: dict[str, Any] | None) -> Units:
+def _word(said: object) -> str | None:
+    return said if isinstance(said, str) and WORD.fullmatch(said) else None
+
+
+def _units(usage: object) -> Units:
     """Empty when the answer does not tell its tokens by kind."""
     try:
         told = msgspec.convert(usage, Usage)
@@ -359,6 +374,9 @@ def _translated(heard: Heard) -> Iterator[None]:
 
     try:
         yield
+    except VendorError as error:
+        _known(error, heard)
+        raise
     except APIConnectionError as error:
         raise _known(lost(_cause(error), NAME), heard) from error
     except APIError as error:
@@ -384,12 +402,25 @@ def _failed(error: "APIError") -> VendorError:
     """What an answered error means; one inside a stream has no status, so its code alone speaks."""
     from openai import APIStatusError
 
-    status, wait, signals = None, None, dict[str, Any](provider_code=error.code or error.type)
-    if isinstance(error, APIStatusError):
-        status, wait = error.status_code, retry_after(error.response.headers)
-        signals |= {"provider_status": status, "request_id": error.request_id}
-    said = {error.code, error.type}
-    if said & REFUSED or (USER_ERROR in said and error.code in (None, USER_ERROR)):
+    fault = _fault({"code": error.code, "type": error.type})
+    if not isinstance(error, APIStatusError):
+        return _meaning(fault)
+    failed = _meaning(fault, error.status_code, retry_after(error.response.headers))
+    failed.request_id = error.request_id
+    return failed
+
+
+def _fault(error: object) -> Fault:
+    try:
+        return msgspec.convert(error, Fault)
+    except msgspec.ValidationError:
+        return Fault()
+
+
+def _meaning(fault: Fault, status: int | None = None, wait: float | None = None) -> VendorError:
+    said = {fault.code, fault.type}
+    signals: dict[str, Any] = {"provider_code": code_of(fault.code or fault.type), "provider_status": status}
+    if said & REFUSED or (USER_ERROR in said and fault.code in (None, USER_ERROR)):
         return Refused(f"{NAME} refused this request", **signals)
     if said & QUOTA:
         return VendorFailed(f"the quota at {NAME} is used up", failure="quota", **signals)
@@ -399,6 +430,6 @@ def _failed(error: "APIError") -> VendorError:
         return Unavailable(f"{NAME} is out of order", failure="outage", retry_after=wait, **signals)
     if status in (401, 403):
         return VendorFailed(f"{NAME} did not accept our key", failure="invalid", **signals)
-    if status is None:
+    if status in (None, 200):
         return VendorFailed(f"{NAME} broke off without an image", failure="empty", **signals)
     return VendorFailed(f"{NAME} did not accept the request", failure="invalid", **signals)

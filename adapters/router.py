@@ -236,14 +236,18 @@ def _chosen(env: Env, known: Providers, kind: ImageOpKind, entry: Mapping[str, s
         )
     adapter = known[name]
     if unset := missing(adapter, env):
-        raise Invalid(
-            f"the provider {name!r} is not configured: set {' and '.join(unset)}",
-            code="provider_not_configured",
-            detail={"provider": name, "missing": unset},
-        )
+        raise _not_configured(name, unset)
     if not adapter.supports(kind, model):
         raise _unsupported(known, kind, name, model)
     return adapter, model or next(c.model for c in adapter.capabilities() if c.kind == kind)
+
+
+def _not_configured(name: str, unset: list[str]) -> Invalid:
+    return Invalid(
+        f"the provider {name!r} is not configured: set {' and '.join(unset)}",
+        code="provider_not_configured",
+        detail={"provider": name, "missing": unset},
+    )
 
 
 def _unsupported(known: Providers, kind: ImageOpKind, name: str, model: str | None) -> Invalid:
@@ -264,9 +268,10 @@ def _unsupported(known: Providers, kind: ImageOpKind, name: str, model: str | No
 
 def _check_images(request: JobRequest) -> None:
     if request.kind != "generate" and request.start_image_url is None:
-        raise Invalid(f"{request.kind} needs startImageUrl", code="start_image_missing")
+        detail = {"field": "startImageUrl"}
+        raise Invalid(f"{request.kind} needs startImageUrl", code="start_image_missing", detail=detail)
     if request.kind == "inpaint" and request.mask_image_url is None:
-        raise Invalid("inpaint needs maskImageUrl", code="mask_missing")
+        raise Invalid("inpaint needs maskImageUrl", code="mask_missing", detail={"field": "maskImageUrl"})
 
 
 def check_strict(known: Providers, ops: Sequence[tuple[str, ImageOp]]) -> None:
@@ -319,9 +324,11 @@ async def run(
 
     Effect: may cost money; it is made once, and only the ledger may decide to make it again.
     Fails: what `ProviderAdapter.run` says; Uncertain also past the deadline and when the adapter broke;
-    VendorFailed when no bytes came.
+    VendorFailed when no bytes came; Invalid when its key is gone since the job was accepted.
     """
     adapter = (providers() if known is None else known)[provider]
+    if unset := missing(adapter, env):
+        raise _not_configured(provider, unset)
     try:
         async with asyncio.timeout(env.settings.vendor_seconds):
             result = await adapter.run(op, env, on_progress)

@@ -2,11 +2,19 @@
 
 import datetime
 import email.utils
+import re
 from collections.abc import Mapping
 
 import httpx
 
 from tools.errors import Unavailable, Uncertain, VendorError
+
+CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def code_of(word: object) -> str | None:
+    """The vendor's own word for what went wrong, when it is a word: it is shown and logged."""
+    return word if isinstance(word, str) and CODE.fullmatch(word) else None
 
 
 def lost(error: Exception, vendor: str) -> VendorError:
@@ -32,7 +40,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
             return seconds
     try:
         moment = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # A date without a zone is meant as GMT.
     moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)

@@ -24,7 +24,7 @@ from litestar.types import Scope
 
 from app.errors import Unauthorized, WrongMedia
 from app.schemas import invalid
-from app.settings import Settings, check_key
+from app.settings import SettingError, Settings, check_key
 from tools.env import Env
 from tools.errors import Forbidden, RateLimited
 
@@ -235,8 +235,15 @@ def _said(scope: Scope, name: bytes, length: int) -> str | None:
 def home_key(home: Path) -> str:
     """The key of a loopback server without API_KEY, made at its first start and kept in `api_key` (mode 0600).
 
-    Fails: SettingError when the file holds no usable key.
+    Fails: SettingError when the file holds no usable key, or none can be kept there.
     """
+    try:
+        return check_key(_kept_key(home).removesuffix("\n"), "the key in the file api_key")
+    except OSError as error:
+        raise SettingError(f"PICASSO_HOME cannot keep a key at {home}: {error.strerror}") from error
+
+
+def _kept_key(home: Path) -> str:
     path = home / "api_key"
     home.mkdir(parents=True, exist_ok=True)
     temporary = home / f".api_key.{secrets.token_hex(8)}"
@@ -250,4 +257,4 @@ def home_key(home: Path) -> str:
         path.chmod(0o600)
     finally:
         temporary.unlink()
-    return check_key(path.read_text("utf-8").removesuffix("\n"), "the key in the file api_key")
+    return path.read_text("utf-8")

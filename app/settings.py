@@ -151,9 +151,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         api_key=api_key,
         host=host,
         port=port,
-        public_url=get("PUBLIC_URL", f"http://{_bracketed(host)}:{port}", _url("http", "https")).rstrip("/"),
-        vendor={name: values[name] for name in VENDOR_NAMES if name in values},
-        s3_keys={name: values[name] for name in S3_NAMES if name in values},
+        public_url=get("PUBLIC_URL", f"http://{_bracketed(host)}:{port}", _site).rstrip("/"),
+        vendor={name: _vendor(name, values[name]) for name in VENDOR_NAMES if name in values},
+        s3_keys={name: _word(name, values[name]) for name in S3_NAMES if name in values},
         max_body=get("MAX_BODY", str(1 << 20), _whole(1024, 1 << 30)),
         max_image=get("MAX_IMAGE", str(25 << 20), _whole(1024, 1 << 30)),
         jobs_per_minute=get("JOBS_PER_MINUTE", "600", _whole(1, 1_000_000)),
@@ -169,7 +169,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         view_ip=get("VIEW_IP", "truncated", _one_of("truncated", "full", "hashed", "none")),
         sketch_seconds=get("SKETCH_SECONDS", "0.5", _seconds(0, 600)),
         fetch_allow=get("FETCH_ALLOW", "", _hosts),
-        otlp_endpoint=get("OTEL_EXPORTER_OTLP_ENDPOINT", "", _url("http", "https")).rstrip("/")
+        otlp_endpoint=get("OTEL_EXPORTER_OTLP_ENDPOINT", "", _site).rstrip("/")
         if "OTEL_EXPORTER_OTLP_ENDPOINT" in values
         else None,
         secrets=frozenset(_secrets(environ)),
@@ -256,6 +256,29 @@ def _url(*schemes: str) -> Callable[[str, str], str]:
     return parse
 
 
+def _site(name: str, value: str) -> str:
+    """The address of a server, to which paths are added."""
+    try:
+        parts = urlsplit(_word(name, value))
+        sound = parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment)
+        _ = parts.port
+    except ValueError:
+        sound = False
+    if not sound:
+        raise SettingError(f"{name} must be an address such as https://host.example, without a query")
+    return value
+
+
+def _word(name: str, value: str) -> str:
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise SettingError(f"{name} must be plain ASCII without white space")
+    return value
+
+
+def _vendor(name: str, value: str) -> str:
+    return _site(name, value) if name.endswith("_BASE_URL") else _word(name, value)
+
+
 def _model(name: str, value: str) -> str:
     named = f"workers:{value}" if value.startswith("@cf/") else value
     if named != "builtin" and named.partition(":")[0] not in ("openai", "gemini", "workers"):
@@ -285,7 +308,7 @@ def _file(name: str, value: str) -> Path:
 def _origins(name: str, value: str) -> tuple[str, ...]:
     origins = tuple(filter(None, (part.strip().rstrip("/") for part in value.split(","))))
     for origin in origins:
-        if "*" in origin or not origin.startswith(("http://", "https://")):
+        if "*" in origin or not re.fullmatch(r"https?://[^/?#\s]+", origin):
             raise SettingError(f"{name} must list exact origins such as https://app.example, not {origin!r}")
     return origins
 

@@ -45,6 +45,9 @@ REASONS = {
     "empty": "the provider answered without an image",
 }
 
+NO_ACCESS = "the provider does not accept our key, or does not let it use this model"
+NOT_TAKEN = "the provider did not accept the request"
+
 
 @dataclass(frozen=True)
 class Bought:
@@ -140,6 +143,9 @@ def _is_hopeless(failed: Attempt) -> bool:
 def _reason(attempt: Attempt) -> tuple[str, str]:
     if attempt.provider_code == "image_rejected":
         return "image_rejected", REASONS["invalid"]
+    if attempt.failure == "invalid" and (attempt.provider_status or 0) >= 300:
+        said = NO_ACCESS if attempt.provider_status in (401, 403) else NOT_TAKEN
+        return "provider_invalid", said
     return f"provider_{attempt.failure}", REASONS[attempt.failure or "outage"]
 
 
@@ -218,7 +224,7 @@ async def _call(env: Env, run: Run, job: Job, item: Item, call: Call) -> None:
         except VendorError as error:
             if error.code != "adapter_failed":  # our fault says nothing about the vendor
                 turn.report(*_health(error))
-            settlement = _failure(error)
+            settlement = settlement_after(error)
             await patiently(lambda: ledger.settle(env, run, attempt, settlement))
             return
         turn.report("answered")
@@ -288,7 +294,8 @@ def _health(error: VendorError) -> tuple[Literal["answered", "outage", "rate"], 
             return "answered", None
 
 
-def _failure(error: VendorError) -> Settlement:
+def settlement_after(error: VendorError) -> Settlement:
+    """How a call that brought no image is settled."""
     match error:
         case Refused():
             return ledger.settlement_of(error, "refused", billed=False)
@@ -297,8 +304,8 @@ def _failure(error: VendorError) -> Settlement:
         case Uncertain():
             return ledger.settlement_of(error, "uncertain", billed=True)
         case _:
-            # What the vendor turned away costs nothing; what it answered without a usable image does.
-            billed = error.failure in ("invalid", "empty") and (error.provider_status or 200) < 400
+            # What the vendor turned away, or sent elsewhere, costs nothing; an answer without a usable image does.
+            billed = error.failure in ("invalid", "empty") and 200 <= (error.provider_status or 200) < 300
             return ledger.settlement_of(error, "failed", billed=billed)
 
 

@@ -83,6 +83,27 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
 
 
+async def submitted(
+    env: Env, project_id: str, request: JobRequest, scope: str, key: str, retry_of: str | None = None
+) -> Job | None:
+    """The job that this very request made under the key before; None when the key is new.
+
+    Fails: Conflict (`idempotency_mismatch`) when the key named another request.
+    """
+    before = await env.DB.one(JOB_OF_KEY, Job, scope=scope, key=key)
+    return _same(before, _body(project_id, retry_of, request)) if before else None
+
+
+def _body(project_id: str, retry_of: str | None, request: JobRequest) -> str:
+    return hashlib.sha256(dump([project_id, retry_of, request]).encode()).hexdigest()
+
+
+def _same(before: Job, body: str) -> Job:
+    if before.body_sha256 != body:
+        raise Conflict("this Idempotency-Key was used for another request", code="idempotency_mismatch")
+    return before
+
+
 @step("jobs.submit")
 async def submit(env: Env, submission: Submission) -> tuple[Job, bool]:
     """Claim the key and store job, items and `queued` events in one transaction; `True` says that it was there before.
@@ -91,7 +112,7 @@ async def submit(env: Env, submission: Submission) -> tuple[Job, bool]:
     Fails: NotFound for an unknown project; Conflict (`idempotency_mismatch`) when the key named another request;
     OverBudget, with nothing stored, when the project's budget does not allow what its places reserve.
     """
-    body = hashlib.sha256(dump([submission.project_id, submission.retry_of, submission.request]).encode()).hexdigest()
+    body = _body(submission.project_id, submission.retry_of, submission.request)
     async with env.DB.transaction() as tx:
         job_id, replayed = await _claim_key(tx, submission, body)
         if not replayed:
@@ -131,9 +152,7 @@ async def _claim_key(tx: Statements, submission: Submission, body: str) -> tuple
         return job_id, False
     before = await tx.one(JOB_OF_KEY, Job, scope=submission.scope, key=submission.key)
     assert before is not None
-    if before.body_sha256 != body:
-        raise Conflict("this Idempotency-Key was used for another request", code="idempotency_mismatch")
-    return before.id, True
+    return _same(before, body).id, True
 
 
 async def _insert_items(tx: Statements, job_id: str, submission: Submission) -> None:

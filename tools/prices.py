@@ -39,6 +39,8 @@ class Charge(msgspec.Struct, frozen=True):
 
 
 FREE = Quote(0, 0, None, "free")
+INCREDIBLE = 100
+"""How many times its highest quote, or the ceiling, a call cannot have cost: such an answer has miscounted."""
 UNCACHED: Mapping[Unit, Unit] = {"cached_text_input": "text_input", "cached_image_input": "image_input"}
 """What a cached token without a rate of its own costs: at most as much as any other."""
 
@@ -95,9 +97,10 @@ def total(parts: Sequence[Quote]) -> Quote:
 
 def charge(env: Env, provider: str, model: str, used: Units, quoted: Quote) -> Charge:
     """What a billed call cost, to the nearest micro-USD, by what its answer says it used; without that, or a price
-    for it, what was quoted at most."""
+    for it, or when it tells what cannot be, what was quoted at most."""
     price = price_of(env, provider, model)
     paid = amount(price, used) if price and used else None
-    if price is None or paid is None:
+    most = INCREDIBLE * max(quoted.high, env.settings.unpriced_micros)
+    if price is None or paid is None or paid > most:
         return Charge(quoted.high, quoted.basis, quoted.version)
     return Charge(round(paid), "usage", version(provider, model, price))

@@ -26,12 +26,12 @@ class Made(msgspec.Struct, frozen=True):
 
 class Fault(msgspec.Struct, frozen=True):
     code: int = 0
-    message: str = ""
+    message: str | None = None
 
 
 class Envelope(msgspec.Struct, frozen=True):
     result: Made | None = None
-    errors: list[Fault] = []
+    errors: list[Fault] | None = None
 
 
 class Signals(TypedDict):
@@ -70,7 +70,7 @@ def image_of(answer: Answer) -> tuple[bytes, str]:
     if answer.status == 200 and found:
         return found, str(sniff(found))
     if answer.status != 200 or said.errors:
-        raise failure(answer, said.errors)
+        raise failure(answer, said.errors or [])
     if data or (answer.body and said is NOTHING):
         raise VendorFailed("the provider's answer is no image", failure="invalid", **_signals(answer, Fault()))
     raise VendorFailed("the provider answered without an image", failure="empty", **_signals(answer, Fault()))
@@ -104,7 +104,7 @@ def failure(answer: Answer, faults: list[Fault]) -> VendorError:
         # It gave up while the model was at work: large images run for minutes before this comes, and nothing says
         # that they are not billed.
         return Uncertain("the provider gave up waiting for its model", code="deadline", **signals)
-    if code == MODERATED and not any(words in fault.message.lower() for words in NOT_MODERATION):
+    if code == MODERATED and not any(words in (fault.message or "").lower() for words in NOT_MODERATION):
         return Refused("the provider refused this request", **signals)
     if code in CLOSED:
         return VendorFailed("the provider does not let our account use this model", failure="invalid", **signals)

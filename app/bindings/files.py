@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from app.settings import SettingError
 from tools.errors import NotFound, Unavailable
 
 T = TypeVar("T")
@@ -34,10 +35,13 @@ class Files:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, root: Path, name: str) -> AsyncIterator["Files"]:
-        """Make the folder and sweep what killed writers left; what a living writer is at stays."""
+        """Make the folder and sweep what killed writers left; what a living writer is at stays.
+
+        Fails: SettingError when there can be no folder that is written to · Unavailable while the disk is full.
+        """
         with ThreadPoolExecutor(THREADS, thread_name_prefix=name) as threads:
             files = cls(root, name, threads)
-            await files.call(_prepare, root)
+            await files.call(_prepare, root, name)
             yield files
 
     async def replace(self, path: Path, data: bytes) -> None:
@@ -87,8 +91,14 @@ def folder_of(address: str) -> Path:
     return Path(unquote(urlsplit(address).path))
 
 
-def _prepare(root: Path) -> None:
-    (root / WRITING).mkdir(parents=True, exist_ok=True)
+def _prepare(root: Path, name: str) -> None:
+    try:
+        (root / WRITING).mkdir(parents=True, exist_ok=True)
+        _check(root)
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        raise SettingError(f"{name.upper()} cannot be used at {root}: {error.strerror}") from error
     for left in (root / WRITING).iterdir():
         with contextlib.suppress(FileNotFoundError, BlockingIOError), left.open("rb") as file:
             # A writer holds the lock as long as it lives.

@@ -94,7 +94,9 @@ async def submit_job(
     """
     await limit_jobs(request, env, settings)
     key = idempotency_key(request.headers.getall("idempotency-key", []))
-    wanted = job_request(data)
+    wanted, scope = job_request(data), f"project:{project_id}"
+    if key and not data.dry_run and (before := await jobs.submitted(env, project_id, wanted, scope, key)):
+        return await _answer(env, before, replayed=True)
     planned = plan(env, wanted)
     if data.dry_run:
         return Response(await quoted(env, project_id, wanted, planned), status_code=200)
@@ -104,7 +106,7 @@ async def submit_job(
         places=planned.places,
         metadata=planned.metadata,
         parent_progression_id=await _parent(env, project_id, wanted),
-        scope=f"project:{project_id}" if key else None,
+        scope=scope if key else None,
         key=key,
     )
     return await _accept(env, submission)
@@ -155,7 +157,9 @@ async def retry_item(
         raise Conflict(
             "only items without an image or with a failed judgement can be tried again", code="not_retryable"
         )
-    wanted = retry_request(job, item, data, progression)
+    wanted, scope = retry_request(job, item, data, progression), f"item:{item.id}"
+    if key and (before := await jobs.submitted(env, job.project_id, wanted, scope, key, item.id)):
+        return await _answer(env, before, replayed=True)
     planned = plan(env, wanted)
     submission = Submission(
         project_id=job.project_id,
@@ -165,7 +169,7 @@ async def retry_item(
         inputs=job.inputs,
         parent_progression_id=progression.id if progression else job.parent_progression_id,
         retry_of=item.id,
-        scope=f"item:{item.id}" if key else None,
+        scope=scope if key else None,
         key=key,
     )
     return await _accept(env, submission)
@@ -271,7 +275,10 @@ async def _parent(env: Env, project_id: str, wanted: JobRequest) -> str | None:
 
 
 async def _accept(env: Env, submission: Submission) -> Response[Accepted]:
-    job, replayed = await jobs.submit(env, submission)
+    return await _answer(env, *await jobs.submit(env, submission))
+
+
+async def _answer(env: Env, job: Job, replayed: bool) -> Response[Accepted]:
     items = [
         QueuedItem(item.id, item.provider, item.variant_index, "queued") for item in await jobs.items(env.DB, job.id)
     ]

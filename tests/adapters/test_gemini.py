@@ -578,8 +578,25 @@ async def test_a_strange_usage_does_not_cost_the_picture(desk: Desk) -> None:
     data = base64.urlsafe_b64encode(picture(9)).decode()
     answer = {
         "candidates": [{"content": {"parts": [{"inlineData": {"data": data}}]}, "finishReason": "NEW"}, {}],
-        "usageMetadata": {"promptTokenCount": "many", "candidatesTokensDetails": None},
     }
-    async with served(desk, 200, msgspec.json.encode(answer)) as env:
-        result = await adapter.run(generate(), env, Told())
-    assert (result.data, result.units, result.request_id) == (picture(9), {}, None)
+    for usage in ({"promptTokenCount": "many", "candidatesTokensDetails": None}, "much", [1], None):
+        async with served(desk, 200, msgspec.json.encode({**answer, "usageMetadata": usage})) as env:
+            result = await adapter.run(generate(), env, Told())
+        assert (result.data, result.units, result.request_id) == (picture(9), {}, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "failure"),
+    [
+        ({"code": 429, "status": "RESOURCE_EXHAUSTED"}, Unavailable, "rate"),
+        ({"code": 503, "status": "UNAVAILABLE"}, Unavailable, "outage"),
+        ({"code": 403, "status": "PERMISSION_DENIED"}, VendorFailed, "invalid"),
+        ("no", VendorFailed, "invalid"),
+    ],
+)
+async def test_an_error_that_comes_as_200_is_that_error(
+    desk: Desk, said: Any, error: type[VendorError], failure: Failure
+) -> None:
+    """A server between us and Google may answer 200 with an error in it: nothing was made, so it may be asked again."""
+    ended = await answered(desk, 200, msgspec.json.encode({"error": said}))
+    assert (type(ended), ended.failure) == (error, failure)

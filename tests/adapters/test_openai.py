@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import email.utils
+import json
 import logging
 import math
 import subprocess
@@ -26,7 +27,8 @@ from tests.adapters.pictures import as_input, mask, opened, plain
 from tests.parts import settings
 from tests.pictures import encoded, textured
 from tests.vendors import openai as played
-from tests.wire import Answer, Fault, Received, Wire, picture
+from tests.vendors.openai import coded
+from tests.wire import Answer, Fault, Received, Reply, Vendor, Wire, picture
 from tools import prices
 from tools.catalog import image_models
 from tools.env import Env
@@ -72,7 +74,7 @@ def asked(kind: Kind = "generate", **fields: Any) -> ImageOp:
 
 
 async def bought(
-    home: Path, op: ImageOp, *answers: Answer, vendor: played.OpenAI | None = None
+    home: Path, op: ImageOp, *answers: Answer, vendor: Vendor | None = None
 ) -> tuple[ProviderResult, Received, Told]:
     """The result of one run, the one call that it made, and what it told on the way."""
     told = Told()
@@ -83,7 +85,7 @@ async def bought(
     return result, call, told
 
 
-async def failed(home: Path, *answers: Answer, vendor: played.OpenAI | None = None, **environ: str) -> VendorError:
+async def failed(home: Path, *answers: Answer, vendor: Vendor | None = None, **environ: str) -> VendorError:
     """The error of one run through the router's door; it made one call, and says nothing that is nobody's business."""
     async with Wire(_vendors={"openai": vendor or played.vendor}) as wire, shop(home, wire.url, **environ) as env:
         wire.scripts["openai"].extend(answers)
@@ -307,8 +309,15 @@ IN_AN_HOUR = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=36
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7), ("0", 0), ("soon", None), (None, None), (email.utils.format_datetime(IN_AN_HOUR, usegmt=True), 3600)],
-    ids=["seconds", "none at all", "garbage", "nothing", "a date"],
+    [
+        ("7", 7),
+        ("0", 0),
+        ("soon", None),
+        (None, None),
+        (f"Wed, 21 Oct {10**20} 07:28:00 GMT", None),
+        (email.utils.format_datetime(IN_AN_HOUR, usegmt=True), 3600),
+    ],
+    ids=["seconds", "none at all", "garbage", "nothing", "no date", "a date"],
 )
 async def test_the_wait_that_a_vendor_asks_for_is_told(
     tmp_path: Path, header: str | None, seconds: float | None
@@ -343,6 +352,61 @@ async def test_an_error_inside_the_stream_speaks_by_its_code(
     ended = await failed(tmp_path, vendor=played.OpenAI(breaks=code))
     assert (type(ended), ended.failure, ended.provider_code) == (error, failure, code)
     assert ended.request_id is not None
+
+
+@dataclasses.dataclass
+class Says:
+    """A server that speaks OpenAI's API in its own way: it gives this one answer."""
+
+    body: bytes
+    mime: str = "application/json"
+    status: int = 200
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
+    name: str = "openai"
+    prefix: str = "/openai/v1"
+
+    def reply(self, call: Received, answer: Answer) -> Reply:
+        return Reply(self.body, self.status, self.headers, self.mime)
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "failure", "code"),
+    [
+        ({"code": "moderation_blocked", "message": "no"}, Refused, "refused", "moderation_blocked"),
+        ({"code": "insufficient_quota", "message": "no"}, VendorFailed, "quota", "insufficient_quota"),
+        ({"code": "server_error"}, Unavailable, "outage", "server_error"),
+        ({"code": 500, "message": "no"}, VendorFailed, "empty", None),
+        ("just words", VendorFailed, "empty", None),
+        ({"code": "a whole story " * 99}, VendorFailed, "empty", None),
+    ],
+)
+async def test_an_error_that_comes_as_200_is_that_error(
+    tmp_path: Path, said: Any, error: type[VendorError], failure: str, code: str | None
+) -> None:
+    """A server between us and the vendor may answer 200 with an error: it speaks by its code, and is billed as that."""
+    ended = await failed(tmp_path, vendor=Says(msgspec.json.encode({"error": said})))
+    assert (type(ended), ended.failure, ended.provider_code) == (error, failure, code)
+
+
+async def test_an_error_that_calls_itself_nothing_speaks_by_its_status(tmp_path: Path) -> None:
+    """Whatever stands where a code should be, an answered 4xx bought nothing."""
+    for said in (b'{"error": {"code": ["a"], "type": {"b": 1}}}', b'{"error": [1]}', b"[]", b""):
+        ended = await failed(tmp_path, vendor=Says(said, status=400))
+        assert (type(ended), ended.failure, ended.provider_status) == (VendorFailed, "invalid", 400)
+
+
+@pytest.mark.parametrize("usage", [None, [1], "much", {"output_tokens": "many"}, {"output_tokens": 10**30}])
+async def test_nothing_said_beside_a_picture_costs_the_picture(tmp_path: Path, usage: Any) -> None:
+    """A strange bill, size or order of previews leaves the picture whole, and no more than a word is told of it."""
+    data, strange = coded(picture(9)), {"size": ["1"], "quality": {"a": 1}, "background": "so " * 99, "usage": usage}
+    partial = {"type": "image_generation.partial_image", "b64_json": coded(picture(1)), "partial_image_index": "last"}
+    events = [partial, {**partial, "partial_image_index": -5, "b64_json": "!"}]
+    stream = [*events, {"type": "image_generation.completed", "b64_json": data, **strange}]
+    body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in stream)
+    result, _, told = await bought(tmp_path, asked(), vendor=Says(body, "text/event-stream"))
+    assert result.data == picture(9) and told.previews == [picture(1)] and told.fractions == sorted(told.fractions)
+    assert [result.provider_meta[name] for name in ("size", "quality", "background")] == [None] * 3
+    assert result.adjustments == []
 
 
 @pytest.mark.parametrize(("status", "error", "failure"), [(503, Unavailable, "outage"), (408, Unavailable, "outage")])

@@ -208,6 +208,15 @@ async def test_whatever_a_provider_does_is_one_call_and_one_known_error(
     assert ended.value.code == code  # type: ignore[attr-defined]
 
 
+async def test_a_key_that_is_gone_since_is_no_doubt_about_a_bill(tmp_path: Path) -> None:
+    """A job accepted before a restart without the key is told what to set: nothing was sent, so nothing is charged."""
+    painter = Painter(needs=("EASEL_KEY",), answer=b"png")
+    async with bare_env(tmp_path, AI=Keys()) as env:
+        with pytest.raises(Invalid, match="set EASEL_KEY") as ended:
+            await router.run("easel", CALL, env, deaf, {"easel": painter})
+    assert (painter.calls, ended.value.code) == (0, "provider_not_configured")
+
+
 async def test_a_broken_adapter_leaves_its_traceback_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

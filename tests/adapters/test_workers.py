@@ -17,6 +17,7 @@ from PIL import Image
 from adapters import router
 from adapters.provider import ImageOp, InputImage, ProviderResult
 from adapters.workers import adapter
+from adapters.workers_ai import answer as answers
 from adapters.workers_ai import plan
 from app.bindings.ai import open_ai
 from tests.adapters.pictures import as_input, gradient, mask, opened, plain
@@ -262,6 +263,16 @@ async def test_each_code_of_the_vendor_means_what_its_documents_say(
     assert (type(error), error.failure) == (kind, failure)
     assert (error.provider_status, error.provider_code) == (status, said.split()[0])
     assert error.request_id is not None
+
+
+def test_an_error_without_words_speaks_by_its_code() -> None:
+    """A refusal is one whatever else its envelope leaves empty."""
+    for body in (b'{"errors": [{"code": 3030, "message": null}]}', b'{"errors": [{"code": 3030}], "result": null}'):
+        with pytest.raises(Refused):
+            answers.image_of(answers.Answer(400, {}, body))
+    with pytest.raises(VendorFailed) as empty:
+        answers.image_of(answers.Answer(200, {}, b'{"result": null, "success": true, "errors": null}'))
+    assert empty.value.failure == "empty"
 
 
 async def test_the_two_reasons_of_a_403_are_told_apart(tmp_path: Path) -> None:

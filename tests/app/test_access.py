@@ -357,6 +357,22 @@ WEAK = [
     pytest.param({"CORS_ORIGINS": "*"}, id="any origin"),
     pytest.param({"CORS_ORIGINS": "https://*.example"}, id="wildcard origin"),
     pytest.param({"CORS_ORIGINS": "null"}, id="null origin"),
+    pytest.param({"CORS_ORIGINS": "https://app.example/page"}, id="a page for an origin"),
+    pytest.param({"CORS_ORIGINS": "https://"}, id="half an origin"),
+]
+UNUSABLE = [
+    ("PUBLIC_URL", "http://"),
+    ("PUBLIC_URL", "http://my host"),
+    ("PUBLIC_URL", "https://host:port"),
+    ("PUBLIC_URL", "https://host.example/?page=1"),
+    ("OPENAI_BASE_URL", "localhost:1234"),
+    ("GOOGLE_GEMINI_BASE_URL", "https://[half"),
+    ("CLOUDFLARE_BASE_URL", "ftp://host.example"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"),
+    ("OPENAI_API_KEY", "sk-two\nlines"),
+    ("GEMINI_API_KEY", "schlüssel"),
+    ("CLOUDFLARE_API_TOKEN", "a b"),
+    ("AWS_SECRET_ACCESS_KEY", "a\x00b"),
 ]
 
 
@@ -365,6 +381,14 @@ async def test_weak_settings_are_refused(environ: dict[str, str]) -> None:
     """A setting too weak to start with is refused by its name (A10)."""
     with pytest.raises(SettingError, match=r"^(API_KEY|CORS_ORIGINS) "):
         read_settings(environ)
+
+
+@pytest.mark.parametrize(("name", "value"), UNUSABLE)
+def test_what_no_call_could_be_made_with_is_refused(name: str, value: str) -> None:
+    """An address that leads nowhere, or a key that fits no header, ends the start by its name and is not repeated."""
+    with pytest.raises(SettingError, match=rf"^{name} must be ") as refused:
+        read_settings({name: value})
+    assert value not in str(refused.value)
 
 
 async def test_weak_settings_do_not_start(tmp_path: Path) -> None:
@@ -384,3 +408,10 @@ async def test_a_key_file_that_holds_no_key_is_refused(tmp_path: Path) -> None:
     (tmp_path / "api_key").write_text("x\n")
     with pytest.raises(SettingError, match="api_key must have at least 32"):
         security.home_key(tmp_path)
+
+
+async def test_a_data_directory_that_can_hold_no_key_is_refused(tmp_path: Path) -> None:
+    """One line that names the setting and the place, not an error of the system."""
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingError, match=r"^PICASSO_HOME cannot keep a key at .*: Not a directory$"):
+        security.home_key(tmp_path / "file" / "home")

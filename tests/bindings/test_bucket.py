@@ -247,3 +247,7 @@ async def test_settings_choose_the_bucket(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"^BUCKET "):
         async with open_bucket(settings(tmp_path, BUCKET="file://host/folder")):
             pass
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingError, match=rf"^BUCKET cannot be used at {tmp_path}/file/bucket: Not a directory$"):
+        async with open_bucket(settings(tmp_path, BUCKET=f"file://{tmp_path}/file/bucket")):
+            pass

@@ -14,12 +14,13 @@ from graphs.purchase import (
     Move,
     Recover,
     next_move,
+    settlement_after,
     teller,
     wait_before,
 )
 from tests.works import TOY, working
 from tools import ledger
-from tools.errors import PicassoError
+from tools.errors import Failure, PicassoError, VendorFailed
 from tools.rows import Attempt, AttemptState, Painter
 
 TOY_1 = Painter("toy", "toy-1")
@@ -32,6 +33,7 @@ def attempt(
     code: str | None = None,
     painter: Painter = TOY_1,
     retry_at: int | None = None,
+    status: int | None = None,
 ) -> Attempt:
     return Attempt(
         id=f"a{number}",
@@ -45,7 +47,7 @@ def attempt(
         billed=0,
         failure=failure,
         provider_code=code,
-        provider_status=None,
+        provider_status=status,
         request_id=None,
         usage=None,
         result=None,
@@ -100,6 +102,19 @@ OUT = GiveUp("failed", "provider_outage", "the provider did not answer")
             [attempt(1, "failed", "invalid", "image_rejected")],
             GiveUp("failed", "image_rejected", "the provider's answer held no usable image"),
             id="garbage: give up",
+        ),
+        *(
+            pytest.param(
+                [attempt(1, "failed", "invalid", status=status)],
+                GiveUp("failed", "provider_invalid", said, status),
+                id=f"turned away with {status}: it says why",
+            )
+            for status, said in (
+                (307, "the provider did not accept the request"),
+                (400, "the provider did not accept the request"),
+                (401, "the provider does not accept our key, or does not let it use this model"),
+                (200, "the provider's answer held no usable image"),
+            )
         ),
         pytest.param(
             [attempt(1, "refused")],
@@ -185,6 +200,15 @@ SPARE, LAST = Painter("gemini", "g-1"), Painter("workers", "w-1")
 def test_another_steps_in_only_where_nothing_was_bought(rows: list[Attempt], move: Move) -> None:
     """Fallback is by cause: an outage, a rate limit, a spent quota; never after a refusal or a bill."""
     assert next_move(rows, [TOY_1, SPARE, LAST]) == move
+
+
+@pytest.mark.parametrize(("status", "billed"), [(None, True), (200, True), (204, True), (307, False), (400, False)])
+def test_only_an_answer_with_success_is_billed(status: int | None, billed: bool) -> None:
+    """What the vendor made and nobody can use costs; what it turned away or sent elsewhere does not."""
+    failures: tuple[Failure, ...] = ("invalid", "empty")
+    for failure in failures:
+        settled = settlement_after(VendorFailed("no image", failure=failure, provider_status=status))
+        assert (settled.outcome, settled.billed) == ("failed", billed)
 
 
 async def test_progress_that_cannot_be_told_does_not_break_the_call(tmp_path: Path) -> None:

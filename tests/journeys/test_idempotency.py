@@ -133,11 +133,14 @@ async def test_a_4xx_does_not_burn_the_key(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_kill_never_wedges_a_key(tmp_path: Path, rounds: int) -> None:
-    """SIGKILL while posts are under way: after the restart the same key continues, and makes one job in all (I4)."""
+    """SIGKILL while posts are under way: after the restart the same key continues, and makes one job in all, also one
+    that would not be accepted any more (I2 I4)."""
+    vendor = {"OPENAI_API_KEY": "sk-gone-tomorrow", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
     project, keys = "", [f"k{n}" for n in range(8)]
     for _ in range(rounds * 2):
-        async with running(tmp_path, **environ()) as server, calling(server) as client:
+        async with running(tmp_path, **environ(), **vendor) as server, calling(server) as client:
             project = project or await new_project(client)
+            paid = await submit(client, project, "paid", providers=["openai"])
             posts = [asyncio.create_task(submit(client, project, key)) for key in keys]
             await asyncio.wait(posts, return_when=asyncio.FIRST_COMPLETED)
             server.process.kill()
@@ -145,4 +148,5 @@ async def test_a_kill_never_wedges_a_key(tmp_path: Path, rounds: int) -> None:
     async with running(tmp_path, **environ()) as server, calling(server) as client:
         for key in keys:
             await ended(client, (await submit(client, project, key))["jobId"])
-        assert len(await jobs_of(client, project)) == len(keys)
+        assert await submit(client, project, "paid", providers=["openai"]) == paid
+        assert len(await jobs_of(client, project)) == len(keys) + 1

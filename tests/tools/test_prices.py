@@ -158,6 +158,8 @@ def test_without_an_answer_the_highest_quote_is_charged(tmp_path: Path) -> None:
     highest = prices.Charge(11_000, "estimate", quoted.version)
     nonsense: list[Units] = [{}, {"step": 1}, {"image": -1}, {"image": float("nan")}, {"image": float("inf")}]
     assert [prices.charge(local, "toy", "m", used, quoted) for used in nonsense] == [highest] * len(nonsense)
+    incredible: list[Units] = [{"image": 10**18}, {"image": 1e300}, {"text_input": 10**9}]
+    assert [prices.charge(local, "toy", "m", used, quoted) for used in incredible] == [highest] * len(incredible)
     assert prices.charge(local, "toy", "m", {"image": 2}, quoted).micros == 20_000
     assert prices.charge(local, "sketch", "any", {}, prices.FREE) == prices.Charge(0, "free", None)
 
