@@ -19,7 +19,7 @@ from langchain_core.tools import BaseTool
 
 from app.bindings import replies, sentences
 from app.bindings.choosing import Choosing, Chosen, Table
-from app.bindings.sentences import (
+from app.bindings.wishes import (
     Clear,
     Describe,
     Pick,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.bindings.choosing import Choosing, Table, cut, label, looks, repaint
 from app.bindings.selections import Selection
-from app.bindings.sentences import (
+from app.bindings.wishes import (
     Describe,
     Pick,
     Plain,

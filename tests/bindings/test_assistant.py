@@ -9,7 +9,8 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 
 from app.bindings.assistant import Assistant, answer
 from app.bindings.selections import Selection
-from app.bindings.sentences import (
+from app.bindings.sentences import read
+from app.bindings.wishes import (
     Clear,
     Describe,
     Pick,
@@ -23,7 +24,6 @@ from app.bindings.sentences import (
     Undo,
     Unknown,
     Wish,
-    read,
 )
 from graphs.approval import asks_to_publish
 from graphs.desk import NAMES, TOOLS
