@@ -6,7 +6,7 @@ It is better to ask once more than to publish what nobody asked for: a question,
 import re
 
 _OPENING = (
-    r"(?:please|ok|okay|yes|yep|yeah|sure|great|good|perfect|fine|nice|thanks|thank you|now|then|and|so|just|"
+    r"(?:please|pls|plz|ok|okay|yes|yep|yeah|sure|great|good|perfect|fine|nice|thanks|thank you|now|then|and|so|just|"
     r"all ?right|"
     r"right|let's|lets|let us|go ahead|do|finally|next|also|i'?d like to|i would like to|i want to|i'?d like you to|"
     r"i want you to|i would like you to|you can|you may|you should|can you|could you|would you|will you|we can|"
@@ -20,7 +20,8 @@ _DEED = (
     rf"(?:make|put|get|take|set|push|bring) {_WHAT} (?:to the )?(?:public|live|online))"
 )
 _TAIL = (
-    rf"(?:{_WHAT}|all|now|again|please|for me|for us|right now|right away|today|then|publicly|live|online|to the web|"
+    rf"(?:{_WHAT}|all|now|again|please|pls|plz|for me|for us|right now|right away|today|then|publicly|live|online|"
+    rf"to the web|"
     r"as it is|as is|thanks|thank you)"
 )
 _REQUEST = re.compile(rf"(?:{_OPENING}[\s,]+)*{_DEED}(?:[\s,]+{_TAIL})*")
@@ -32,14 +33,31 @@ _NO = re.compile(
     r"after|later|"
     r"yet|wait|stop|hold|should i|should we|shall i|shall we|how|what|why|would it|is it|was it)\b|n't\b"
 )
+_OPENED = re.compile(
+    r"((?:[:=→]|\b(?:call|name|title|entitle) (?:it|this|that|the page)|\b(?:to|is|be|say|read))\s+)"
+    r"(?:After|Before|Until|Till|Unless|If|When|Once|Later|Yet|Wait|Stop|Hold|How|What|Why|No|Not|Never|Without|Don't|"
+    r"Doesn't|Can't|Won't)\b"
+)
+"""A title may open with such a word: as the first of a value and with a capital it is no condition, and no no."""
 _SENTENCE = re.compile(r"[\n.!;?]+")
 _THEN = re.compile(r",\s*(?:and\s+)?(?:then\s+)?|\s+(?:and\s+)?then\s+")
 _AND = re.compile(r"\s+and\s+")
 
 
+_REFUSAL = re.compile(
+    r"\b(?:do not|don't|dont|never|not|nobody should|hold off|wait with|stop)(?: (?:yet|to|on|ever|want to))* "
+    rf"(?:(?:re-?)?publish|(?:re-?)?render|go(?:ing)? live|share|send|(?:make|put|get|take|set) {_WHAT} (?:to the )?"
+    r"(?:public|live|online))"
+)
+_SPOKEN = re.compile(
+    r"\b(?:(?:re-?|un)?publish(?:ed|ing|es)?|render(?:ed|ing)?|online|public|(?:go|goes|going|is|be|change) live|"
+    r"(?:who|client|anyone|everyone|people) (?:can|could|may|will)? ?see (?:it|this))\b"
+)
+
+
 def asks_to_publish(text: str) -> bool:
     """Whether some sentence of the text tells us, now and without a condition, to render or to publish."""
-    plain = _QUOTED.sub(" ", text.replace("’", "'")).lower()
+    plain = _OPENED.sub(r"\1", _unquoted(text)).lower()
     return any(_is_request(sentence) for sentence in _SENTENCE.split(plain))
 
 
@@ -59,5 +77,13 @@ def _ends_in_request(clause: str) -> bool:
 
 def refuses_to_publish(text: str) -> bool:
     """Whether the text speaks of publishing to say that it is not wanted yet."""
-    plain = _QUOTED.sub(" ", text.replace("’", "'")).lower()
-    return bool(re.search(r"\b(?:do not|don't|dont|never|not) (?:yet )?(?:re-?)?(?:publish|render)", plain))
+    return bool(_REFUSAL.search(_unquoted(text).lower()))
+
+
+def speaks_of_publishing(text: str) -> bool:
+    """Whether the text is about publishing at all: a question, a plan, a condition."""
+    return bool(_SPOKEN.search(_unquoted(text).lower()))
+
+
+def _unquoted(text: str) -> str:
+    return _QUOTED.sub(" ", text.replace("’", "'"))

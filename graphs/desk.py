@@ -38,6 +38,7 @@ from tools.chats import (
 from tools.env import Env
 from tools.errors import Invalid, LeaseLost, NotFound, PicassoError, TooLarge
 from tools.events import Agent
+from tools.measure import ABOUT
 from tools.plain import origin
 from tools.rows import Judgment, Progression, derived_id, dump
 from tools.step import correlation_id
@@ -126,6 +127,7 @@ def merit(row: Progression) -> tuple[int, float, int, str]:
 
 def card_of(row: Progression, number: int) -> ImageCard:
     met = sum(criterion.met for criterion in row.criteria)
+    notes = [note for note in row.ai_notes if note != ABOUT]
     return ImageCard(
         number=number,
         id=row.id,
@@ -135,7 +137,7 @@ def card_of(row: Progression, number: int) -> ImageCard:
         tags=[tag[:40] for tag in row.ai_tags[:12]],
         judgment=row.judgment,
         met=f"{met}/{len(row.criteria)}" if row.criteria else "",
-        note=" ".join(row.ai_notes[0].split())[:160] if row.ai_notes else "",
+        note=" ".join(" ".join(notes).split())[:160],
         made=row.created_at,
     )
 

@@ -9,11 +9,14 @@ _PHRASES: tuple[tuple[Word, str], ...] = (
         "start over",
         r"(?:let'?s )?(?:start|begin) (?:it )?(?:all )?(?:over|again|anew|afresh|from scratch)(?: again)?|"
         r"reset(?: (?:it|everything|all|"
-        r"the page))?|from scratch|(?:clear|empty|wipe|delete|remove) (?:everything|it all|all(?: of it)?|"
-        r"the (?:whole )?page)",
+        r"the page))?|from scratch|(?:clear|empty|wipe|delete|remove) (?:everything|it all|all(?: of it)?)|"
+        r"(?:clear|empty|wipe) the (?:whole )?page",
     ),
-    ("help", r"help(?: me)?(?: out)?|\?+|what can (?:you|i) (?:do|say)(?: here)?|how does (?:this|it) work|commands?|"
-             r"what (?:do|should|can) i (?:do|say|type)(?: now)?|i need help|instructions|how do i (?:start|begin|"
+    ("help", r"help(?: me)?(?: out)?|\?+|what can (?:you|i) (?:do|say)(?: here| for (?:me|us))?|how does (?:this|"
+             r"it) work|commands?|"
+             r"what (?:do|should|can) i (?:do|say|type)(?: now)?|i need help|i(?:'m| am) (?:lost|confused|stuck)|"
+             r"i (?:do not|don'?t) (?:understand|get it)|"
+             r"what is this(?: all about)?|instructions|how do i (?:start|begin|"
              r"use this)"),
     (
         "missing",
@@ -25,7 +28,9 @@ _PHRASES: tuple[tuple[Word, str], ...] = (
         r"there|ready|finished)"
         r"(?: yet)?|is (?:everything|it all|the page) (?:filled|done|complete|ready)(?: in)?|am i done|"
         r"anything (?:missing|left|else)"
-        r"|what remains|missing|(?:and )?what(?:'s| is)? next|what now|now what|what placeholders.*|"
+        r"|what remains|missing|(?:and )?what(?:'s| is)? next|what now|now what|how (?:many|much) (?:are|is|"
+        r"do we have) (?:still )?(?:left|missing|empty|open)|"
+        r"(?:and )?what (?:should|do|can|must) (?:i|we) (?:do )?(?:next|now)|what placeholders.*|"
         r"which placeholders.*|"
         r"what (?:can|must|should|do) i (?:still )?(?:fill|need to fill|have to fill)(?: in)?",
     ),
@@ -33,10 +38,26 @@ _PHRASES: tuple[tuple[Word, str], ...] = (
              r"send me |share )?(?:the )?"
              r"(?:public )?(?:link|url|address|slug)(?: please)?|is (?:it|the page) (?:published|public|online|"
              r"live)(?: yet| now)?)"),
+    ("share", r"(?:(?:please )?(?:share|send|show|forward|mail|e-?mail|give)(?: (?:it|this|that|the page|the link|"
+              r"a link|"
+              r"everything|them))? (?:with|to) (?:my |our |the |a |all )*(?:client|customer|team|boss|colleague|friend|"
+              r"everyone|everybody|people|world)\w*|share(?: (?:it|this|the page))?|can (?:my|our|"
+              r"the) \w+ see (?:it|this|"
+              r"the page))"),
+    ("redo", r"redo(?: (?:it|that|this))?"),
+    ("later", r"(?:leave|skip) .+? (?:for )?(?:later|now|the moment)|skip (?:it|that|this)|.+? (?:comes?|"
+              r"can wait) later|"
+              r"(?:not now|later)"),
+    ("good", r"(?:i(?:'m| am)|we(?:'re| are)) (?:very |really )?(?:happy|pleased|fine|good|satisfied)(?: with .+)?|"
+             r"(?:i|we) (?:really )?(?:like|love) (?:it|this|that)(?: now| all)?|(?:everything|it all|all|it|this|that)"
+             r"(?:'s| is| looks?) (?:all )?(?:very |really |just )?(?:fine|good|great|perfect|nice|lovely|ok|"
+             r"okay)(?: now)?|"
+             r"are you (?:still )?there|lol|haha+|👍|🎉|❤️?"),
     ("preview", r"(?:show me |can i (?:see|have|get) )?(?:a |the )?preview(?: (?:it|the page|please))?|"
                 r"how does (?:it|the page) look|"
                 r"(?:show me|let me see) (?:the page|how it looks)"),
-    ("unpublish", r"(?:unpublish|take (?:it|the page|this) (?:down|offline)|make (?:it|the page) private|hide (?:it|"
+    ("unpublish", r"(?:unpublish|take (?:it|the page|this) (?:down|offline)|(?:delete|remove) (?:the|this|"
+                  r"my) (?:whole )?page|make (?:it|the page) private|hide (?:it|"
                   r"the page)).*"),
     ("projects", r"(?:(?:which|what|show|list)(?: me)?(?: the| my| all)? projects?(?: .*)?|where do the (?:images|"
                  r"pictures) come from)"),

@@ -9,12 +9,15 @@ from typing import get_args
 
 import msgspec
 
+from app.bindings.corrections import correct
 from app.bindings.phrases import word_of
 from app.bindings.selections import CHANGES, Selection, select, speaks_of_images
 from app.bindings.slots import Names
 from app.bindings.wishes import (
     Clear,
+    Copy,
     Describe,
+    Past,
     Pick,
     Plain,
     Remember,
@@ -28,7 +31,7 @@ from app.bindings.wishes import (
     Unknown,
     Wish,
 )
-from graphs.approval import asks_to_publish, refuses_to_publish
+from graphs.approval import asks_to_publish, refuses_to_publish, speaks_of_publishing
 from tools.chats import Placeholder
 from tools.wording import read_wording
 
@@ -38,26 +41,34 @@ QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]")
 _JOINT = re.compile(r",\s*(?:and\s+)?(?:then\s+)?|\s+(?:and then|and|then)\s+")
 _SENTENCE = re.compile(r"(?:\"[^\"\n]*\"|“[^”\n]*”|[^.!?;\n\"“]|[.!?](?=\S)|[\"“])+\??")
 LONGEST_NAME = 40
-_SEPARATOR = re.compile(r"\s*(?::|=| – | — | - )\s*(?=\S)")
+_SEPARATOR = re.compile(r"\s*(?::|=>?|->|→| – | — | - )\s*(?=\S)")
 _BOUNDARY = re.compile(r"[\n;,.!][ \t]*|\b(?:and|then)\s+")
-_LEAD = re.compile(r"\s*(?:please\s+)?(?:(?:set|use|make|add|write|enter|change|update)\s+)?", re.IGNORECASE)
+_LEAD = re.compile(
+    r"\s*(?:please\s+)?(?:(?:set|use|make|add|write|enter|change|update|for|as|in|and)\s+)?", re.IGNORECASE
+)
+_TRAIL = re.compile(
+    r",?\s+(?:please|pls|use|take|write|put|say|try|choose|is|as|should be|reads?)(?:\s+to)?$", re.IGNORECASE
+)
 _CLEARED = re.compile(r"(?:to )?(?:nothing|none|empty|blank|-|no image)")
 _POLITE = re.compile(
-    r"^(?:(?:please|ok|okay|well|so|now|then|and|also|just|hey|hmm+|right|alright|great|sure|yes|no|thanks|cool|nice|"
-    r"can you|could you|would you|will you|can we|could we|i want you to|i'?d like you to|i would like you to|kindly|"
+    r"^(?:(?:pl[eas]+se|pls|plz|ok|okay|well|so|now|then|and|also|just|hey|hmm+|right|alright|great|sure|yes|no|thanks|cool|nice|"
+    r"can you|could you|would you mind|would you|will you|can we|could we|i want you to|i'?d like you to|i would like you to|kindly|"
+    r"i want to|i'?d like to|i would like to|i need to|we want to|i think|i guess|sorry|oh|um+|but|"
     r"let'?s|let us|go ahead and|first|next|finally|actually|maybe|perhaps)[\s,]+)+",
     re.IGNORECASE,
 )
 
 
-def read(text: str, placeholders: Sequence[Placeholder]) -> list[Wish]:
+def read(text: str, placeholders: Sequence[Placeholder], past: Past | None = None) -> list[Wish]:
     """What the text asks for, in its order. Publishing comes last, for it needs all the rest."""
-    names, text = Names(placeholders), re.sub(r"[’`´]", "'", text).strip()
+    names, text = Names(placeholders, past), re.sub(r"[’`´]", "'", text).strip()
     wishes = [wish for wish in _wishes(text, names) if wish != Plain("publish")]
-    if refuses_to_publish(text):
-        return [*(wish for wish in wishes if not isinstance(wish, Unknown)), Plain("hold")]
     if asks_to_publish(text):
         return [*(wish for wish in wishes if wish not in _AGREEING), Plain("publish")]
+    if refuses_to_publish(text):
+        return [*(wish for wish in wishes if not isinstance(wish, Unknown | Plain)), Plain("hold")]
+    if speaks_of_publishing(text) and all(isinstance(wish, Unknown) for wish in wishes):
+        return [Plain("publishing")]
     return wishes or [Unknown(text)]
 
 
@@ -67,7 +78,7 @@ def unquoted(value: str) -> str:
     return match[2].strip() if match and match[2].strip() else value.strip()
 
 
-_AGREEING = (Plain("yes"), Plain("thanks"))
+_AGREEING = (Plain("yes"), Plain("thanks"), Plain("good"))
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -97,7 +108,7 @@ def _heads(text: str, names: Names) -> list[_Head]:
     for mark in _SEPARATOR.finditer(text):
         start = max((edge.end() for edge in _BOUNDARY.finditer(text, 0, mark.start())), default=0)
         lead = _LEAD.match(text, start)
-        words = text[lead.end() if lead else start : mark.start()]
+        words = _TRAIL.sub("", text[lead.end() if lead else start : mark.start()])
         quoted = any(begin < mark.start() < end for begin, end in quotes)
         if not quoted and len(words) <= LONGEST_NAME and (key := names.find(words)):
             found.append((key, start, mark.end()))
@@ -111,17 +122,28 @@ def _end(text: str, start: int, end: int) -> int:
     return match.start() if match else end
 
 
-def _cut_commands(value: str, names: Names) -> tuple[str, list[str]]:
-    """A value without the commands that were said in the same breath: “Autumn, then publish it”."""
+def _cut_commands(value: str, names: Names, *, loose: bool = False) -> tuple[str, list[str]]:
+    """A value without the commands that were said in the same breath: “Autumn, then publish it”.
+
+    With `loose` also without “…, subtitle Leaves, image 2”, which beside a colon would be part of the value.
+    """
     value = re.sub(r"(?:\s*[,;]|\s+and)+\s*$", "", value.strip()).strip()
     if QUOTED.fullmatch(value.rstrip(".!")):
         return value, []
     pieces = re.split(r"((?:,|\.|!)\s+(?:and\s+)?(?:then\s+)?|\s+and\s+then\s+|\s+then\s+|\s+and\s+)", value)
     commands: list[str] = []
-    while len(pieces) > 2 and _is_command(pieces[-1], pieces[-2], names):
+    while len(pieces) > 2 and (_is_command(pieces[-1], pieces[-2], names) or (loose and _is_more(pieces[-1], names))):
         commands.insert(0, pieces[-1])
         pieces = pieces[:-2]
     return "".join(pieces).strip(), commands
+
+
+def _is_more(piece: str, names: Names) -> bool:
+    """Whether a piece is another choice without a verb: “subtitle Leaves”, “the second picture”."""
+    first = next(_clause(piece.strip(" ,.!"), names))
+    if isinstance(first, SetImage):
+        return not first.selection.words and (speaks_of_images(piece) or first.key is not None)
+    return isinstance(first, SetText) and names.opens(piece.split()) is not None
 
 
 def _is_command(piece: str, joint: str, names: Names) -> bool:
@@ -132,7 +154,7 @@ def _is_command(piece: str, joint: str, names: Names) -> bool:
         return True
     first = next(_clause(piece.strip(" ,.!"), names))
     if isinstance(first, Plain):
-        return first.word in ("start over", "missing", "hold")
+        return first.word in ("start over", "missing", "hold", "later")
     if isinstance(first, SetText | SetImage | ShowImages):
         return bool(_COMMANDING.match(piece))
     return isinstance(first, Pick) and len(piece.split()) > 1
@@ -162,7 +184,8 @@ def _image_for(key: str, value: str) -> Wish:
 
 def _clauses(text: str, names: Names) -> Iterator[Wish]:
     for sentence in _SENTENCE.findall(text):
-        if plain := sentence.strip(" ,\t.!"):
+        plain = sentence.strip(" ,\t.!")
+        if plain and plain.lower() not in ("and", "then", "and then"):
             yield from _sentence(plain, names)
 
 
@@ -199,12 +222,23 @@ def _split(sentence: str) -> list[str]:
 def _clause(text: str, names: Names) -> Iterator[Wish]:
     """The wishes of one clause by the first reader that knows it; else one `Unknown`."""
     bare = _POLITE.sub("", text).strip(" ,") or text
+    if bare != text and not _ASKED.search(bare):
+        bare = bare.rstrip("? ")
+    bare = _THANKS.sub("", bare) or text
     for reader in _READERS:
         for form in dict.fromkeys((text, bare)):
             if found := list(reader(form, names)):
                 yield from found
                 return
     yield Unknown(text)
+
+
+_ASKED = re.compile(
+    r"\b(?:to|as|be|is|it)\s+[\"“']?(?:what|who|why|when|where|how|which|is|are|do|does|can|will)\b[^?]*\?$",
+    re.IGNORECASE,
+)
+"""A value that is a question keeps its mark, though “can you …?” loses its own."""
+_THANKS = re.compile(r"[\s,]+(?:please|pls|plz|thanks|thank you|thx)[\s.!]*$")
 
 
 def _plain(text: str, names: Names) -> Iterator[Wish]:
@@ -217,7 +251,7 @@ def _plain(text: str, names: Names) -> Iterator[Wish]:
 _UNDO = re.compile(
     r"(?:undo|revert|take (?:that|it|this) back|go back(?: one)?(?: step)?|step back|oops|roll ?back|"
     r"never ?mind(?: that)?|"
-    r"take back|back)(?: (?:it|that|this|please|again|now|one|step))*"
+    r"take back|back)(?: (?:it|that|this|please|again|now|one|step|too|also|as well))*"
     r"(?: (?:the |my )?(?:last|latest|previous)? ?(?:(\d|two|three|four|five|twice) ?)?"
     r"(?:one|choices?|changes?|steps?|edits?|things?|times?|thing i said)?)?"
 )
@@ -242,10 +276,11 @@ _PICK = re.compile(
     r"your)? ?(?:suggestions?|proposals?|defaults?)|"
     r"i don'?t (?:care|mind|know)|fill (?:it|everything|the rest|them)(?: (?:in|out|up))?|"
     r"any(?:thing)?(?: will do)?|suggest something|"
-    r"the rest is up to you|take (?:any|whatever)"
+    r"the rest is up to you|take (?:any|whatever)|fill (?:in )?the rest(?: in)? for (?:me|us)"
 )
 _PICK_WHAT = re.compile(
-    r"(?:pick|choose|decide(?: on)?|select|suggest|fill(?: in)?|find|propose|take)\s+(.+?)(?:\s+(?:for (?:me|us)|"
+    r"(?:you )?(?:pick|choose|decide(?: on)?|select|suggest|fill(?: in)?|find|propose|"
+    r"take)\s+(.+?)(?:\s+(?:for (?:me|us)|"
     r"yourself))?"
 )
 
@@ -261,7 +296,7 @@ def _pick(text: str, names: Names) -> Iterator[Wish]:
     if keys := _named_keys(what, names):
         yield Pick(keys)
     elif (key := names.find(what)) and (
-        said.endswith(("for me", "yourself")) or said.startswith(("suggest", "propose"))
+        said.endswith(("for me", "yourself")) or said.startswith(("suggest", "propose", "you "))
     ):
         yield Pick((key,))
     elif _is_pick(said):
@@ -284,12 +319,23 @@ def _named_keys(text: str, names: Names) -> tuple[str, ...]:
 
 
 _SET = re.compile(
-    r"(?:set|change|update|edit|switch|turn|fill(?: in)?|let|have|put|rename|make|write|swap|replace|"
+    r"(?:set(?:ting)?|chang(?:e|ing)|update|edit|switch|turn|fill(?: in)?|let|have|put|rename|make|write|swap|replace|"
     r"exchange)\s+(?P<key>.+?)\s+"
     r"(?:to(?: be| say| read)?|as|=|be|into|with|read|say|from .+? to|for|by)\s*:?\s+(?P<value>.+)",
     re.IGNORECASE | re.DOTALL,
 )
-_MAKE = re.compile(r"(?:set|make|fill(?: in)?|write|enter)\s+(?P<rest>.+)", re.IGNORECASE | re.DOTALL)
+_MAKE = re.compile(
+    r"(?:(?:i (?:need|want)|make|give me|create|build)(?: me)? an? \w+ (?:with|called)|set|make|fill(?: in)?|"
+    r"write|enter|"
+    r"with|(?:i|we) (?:want|need)|i'?d like|give it)\s+(?P<rest>.+)",
+    re.IGNORECASE | re.DOTALL,
+)
+_LOOKS = re.compile(
+    rf"(?:{CHANGES.pattern}|(?:much |a bit |a little )?\w+er|bold|italic|big|small|large|huge|tiny|centred|centered|"
+    r"uppercase|lowercase)(?:\s.*)?",
+    re.IGNORECASE,
+)
+"""What a text may be made to look like, which no chat about words can do."""
 _IS = re.compile(
     r"(?:i (?:want|need)|i'?d like|i would like)?\s*(?P<key>.+?)\s+"
     r"(?:should (?:be|read|say)|shall (?:be|read|say)|must (?:be|read|say)|can be|could be|will be|has to be|"
@@ -300,22 +346,24 @@ _IS = re.compile(
 _USE = re.compile(
     r"(?:use|put|take|write|have|add|insert|enter|type|with|make|choose|pick|select|try|place|go with|give me|"
     r"i'?d like|i would like|"
-    r"i(?:'ll| will)? (?:take|use|want|like|prefer))\s+"
+    r"how about|what about|i(?:'ll| will)? (?:take|use|want|like|prefer))\s+"
     r"(?P<value>.+?)\s+(?:as|for|in|into|to|on|onto|under|at)\s+(?P<key>.+)",
     re.IGNORECASE | re.DOTALL,
 )
 _OTHER_VERB = re.compile(r"\b(?:use|call|set|make|put|title|name|undo|publish|write|add|change)\b", re.IGNORECASE)
 _FOR = re.compile(r"(?P<value>.+?)\s+(?:as|for|in|into|on)\s+(?P<key>.+)", re.IGNORECASE | re.DOTALL)
 _CALL = re.compile(
-    r"(?:call|name|title|entitle|headline)\s+(?:it|this|that|the page|the (?:whole )?thing|the artifact|our page|"
-    r"my page)\s*(?:,|:)?\s+(?P<value>.+)",
+    r"(?:(?:call|name|title|entitle|headline)\s+(?:(?:the|our|my|this|that) (?:whole )?(?:page|thing|artifact|card|"
+    r"lookbook|deck)|it|this|that)|(?:(?:the|our|my|this) (?:page|thing|card|lookbook|deck)|it|this) (?:should|"
+    r"must|shall|"
+    r"will|can|is to) be (?:called|named|titled))\s*(?:,|:)?\s+(?P<value>.+)",
     re.IGNORECASE | re.DOTALL,
 )
 _KEY_QUOTED = re.compile(
     r"(?P<key>[A-Za-z_][A-Za-z_ -]{1,40}?)\s+(?P<value>\"[^\"]+\"|“[^”]+”)\s*(?:,|and)?\s*", re.DOTALL
 )
 _AND_KEY = re.compile(
-    r"\s*,?\s+and\s+(?P<key>(?:the |my |our )?[A-Za-z][A-Za-z_ -]{1,40}?)\s+(?:to(?: be| say| read)?|as|is|"
+    r"\s*(?:,|,?\s+and)\s+(?P<key>(?:the |my |our )?[A-Za-z][A-Za-z_ -]{1,40}?)\s+(?:to(?: be| say| read)?|as|is|"
     r"should be|be)\s+(?P<value>.+)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -326,16 +374,21 @@ def _set(text: str, names: Names) -> Iterator[Wish]:
     if (match := _CALL.fullmatch(text)) and (key := names.find("title") or names.find("name")):
         yield from _valued(key, match["value"], names)
         return
-    if text.rstrip().endswith("?"):
-        return
-    for pattern in (_SET, _IS):
+    asked = text.rstrip().endswith("?")
+    for pattern in (_SET,) if asked else (_SET, _IS):
         if (match := pattern.fullmatch(text)) and (key := names.find(match["key"])):
             yield from _valued(key, match["value"], names)
             return
     if quoted := list(_quoted(text, names)):
         yield from quoted
+    elif asked:
+        return
     elif match := _MAKE.fullmatch(text):
         yield from _made(match["rest"], names)
+    elif (opened := names.opens(text.split())) and names.kind(opened[0]) == "text":
+        value = " ".join(text.split()[opened[1] :])
+        if value and not value[0].islower() and value[0] not in _MARKS:
+            yield from _valued(opened[0], value, names)
 
 
 def _quoted(text: str, names: Names) -> Iterator[Wish]:
@@ -352,8 +405,17 @@ def _made(rest: str, names: Names) -> Iterator[Wish]:
     words = rest.split(" ")
     for length in range(min(4, len(words) - 1), 0, -1):
         if key := names.find(" ".join(words[:length])):
-            yield from _valued(key, " ".join(words[length:]), names)
+            value, more = " ".join(words[length:]), _AND_KEYED.search(rest)
+            if more and (opened := names.opens(more["rest"].split())) and more["rest"].split()[opened[1] :]:
+                yield from _valued(key, rest[: more.start()].split(" ", length)[-1], names)
+                yield from _made(more["rest"], names)
+            elif not _LOOKS.fullmatch(value):
+                yield from _valued(key, value, names)
             return
+
+
+_AND_KEYED = re.compile(r",?\s+and\s+(?P<rest>(?:the|my|our) .+)", re.IGNORECASE | re.DOTALL)
+_MARKS = "?!.,;:&+-–—"
 
 
 def _valued(key: str, value: str, names: Names) -> Iterator[Wish]:
@@ -362,7 +424,7 @@ def _valued(key: str, value: str, names: Names) -> Iterator[Wish]:
         yield from _assigned(key, value[: more.start()].strip(), names)
         yield from _valued(other, more["value"], names)
         return
-    value, commands = _cut_commands(value, names)
+    value, commands = _cut_commands(_THANKS.sub("", value), names, loose=True)
     yield from _assigned(key, value.strip(" ,"), names)
     for command in commands:
         yield from _clauses(command, names)
@@ -380,15 +442,20 @@ def _use(text: str, names: Names) -> Iterator[Wish]:
 
 
 def _use_one(text: str, names: Names) -> Iterator[Wish]:
-    for pattern in (_USE, _FOR):
+    for pattern in (_FOR_KEY, _USE, _FOR):
         match = pattern.fullmatch(text)
-        if match is None or not (key := names.find(re.sub(r"[\s,]*(?:please|now|instead)?[\s.!]*$", "", match["key"]))):
+        if match is None or not (
+            key := names.find(re.sub(r"[\s,]*(?:please|now|instead)?[\s.!?]*$", "", match["key"]))
+        ):
             continue
         value = match["value"].strip()
         if names.kind(key) == "image":
             if not _OTHER_VERB.search(value):
                 yield _image_for(key, value)
-        elif pattern is _USE or QUOTED.fullmatch(value):
+        elif _NAMED.fullmatch(value) and (source := names.find(value, "text")):
+            if source != key and names.value(source):
+                yield Copy(((key, source),))
+        elif _is_text(value, pattern, text):
             yield SetText(key, unquoted(value))
         return
     match = re.fullmatch(
@@ -398,14 +465,31 @@ def _use_one(text: str, names: Names) -> Iterator[Wish]:
         yield _image_for(key, match["sel"])
 
 
+def _is_text(value: str, pattern: re.Pattern[str], text: str) -> bool:
+    """Whether what is said to go into a text placeholder is that text, and not talk about it."""
+    if QUOTED.fullmatch(value):
+        return True
+    if pattern is _FOR or text.endswith("?"):
+        return not value[:1].islower() and not _TALK.match(value)
+    return True
+
+
+_TALK = re.compile(r"(?:i|i'\w+|we|you|it|what|which|who|is|are|that's|any|some)\b", re.IGNORECASE)
+_NAMED = re.compile(r"(?:the|our|my) [a-z ]+")
+_FOR_KEY = re.compile(
+    r"(?:for|as|in) (?P<key>.+?),?\s+(?:please\s+)?(?:use|take|write|put|choose|pick|go with|try|"
+    r"i(?:'d| would)? (?:want|like)|we (?:want|use))\s*:?\s+(?P<value>.+)",
+    re.IGNORECASE | re.DOTALL,
+)
 _CLEAR = re.compile(
     r"(?:clear|remove|delete|empty|drop|erase|unset|take out|get rid of|forget)\s+(?P<key>.+)", re.IGNORECASE
 )
+_WITHOUT = re.compile(r"(?:no|without(?: an?| the)?) (?P<key>.+)", re.IGNORECASE)
 _LEAVE = re.compile(r"leave\s+(?P<key>.+?)\s+(?:empty|blank|out|open)", re.IGNORECASE)
 
 
 def _clear(text: str, names: Names) -> Iterator[Wish]:
-    match = _CLEAR.fullmatch(text) or _LEAVE.fullmatch(text)
+    match = _CLEAR.fullmatch(text) or _LEAVE.fullmatch(text) or _WITHOUT.fullmatch(text)
     if match and (key := names.find(match["key"].strip(" .!"))):
         yield Clear(key)
 
@@ -433,7 +517,7 @@ def _repaint(text: str, names: Names) -> Iterator[Wish]:
 _SHOW = re.compile(
     r"(?:show|list|display|see|view|give|let me see|i want to see|what|which|are there(?: any)?|do (?:we|you|"
     r"i) have(?: any)?|any|browse|look at|all)\b"
-    r".*\b(?:images?|pictures?|pics?|photos?|shots?|ones|options|choices|versions|passed|failed)\b.*",
+    r".*\b(?:anything|something|images?|pictures?|pics?|photos?|shots?|ones|options|choices|versions|passed|failed)\b.*",
     re.IGNORECASE,
 )  # fmt: skip
 _DESCRIBE = re.compile(
@@ -445,15 +529,27 @@ _DESCRIBE = re.compile(
 
 
 def _show(text: str, names: Names) -> Iterator[Wish]:
-    plain = text.strip(" ?.!")
+    plain = re.sub(r"[\s,]+(?:please|pls|plz)$", "", text.strip(" ?.!"), flags=re.IGNORECASE)
     match = _DESCRIBE.fullmatch(plain)
-    if match and (chosen := select(match["what"])) and (chosen.numbers or chosen.places):
+    if match and (chosen := _described(match["what"], plain, names)):
         yield Describe(chosen)
-    elif re.fullmatch(r"(?:images?|pictures?|photos?)", plain.lower()):
-        yield ShowImages(Selection())
+    elif re.fullmatch(r"(?:images?|pictures?|photos?|(?:any|which(?: ones?)?) with .+)", plain.lower()):
+        yield ShowImages(select(plain))
     elif _SHOW.fullmatch(plain):
         chosen = select(re.sub(r"^(?:show|give)\s+(?:me|us)\b", "", plain, flags=re.IGNORECASE))
         yield Describe(chosen) if chosen.numbers or chosen.places else ShowImages(chosen)
+
+
+def _described(what: str, plain: str, names: Names) -> Selection | None:
+    """The image that a question is about: one that is named, else the one that was spoken of last."""
+    chosen = select(what)
+    if chosen.points and (chosen.numbers or chosen.places or speaks_of_images(what)):
+        return chosen
+    if not re.fullmatch(r"(?:it|this|that|(?:this|that) (?:one|image|picture))", what.lower()):
+        return None
+    if names.past.image:
+        return Selection(numbers=(names.past.image,))
+    return Selection(judgment="fail") if "fail" in plain or "wrong" in plain else None
 
 
 _TELL = re.compile(
@@ -463,7 +559,8 @@ _TELL = re.compile(
     re.IGNORECASE,
 )
 _TELL_ALL = re.compile(
-    r"(?:what (?:have we|have i|do we have|did (?:we|i))(?: got| chosen| choose| picked| so far| set| filled)*|"
+    r"(?:what (?:have we|have i|do we have|did (?:we|i))(?: got| chosen| choose| picked| pick| take| so far| set|"
+    r" filled)*|"
     r"(?:show|give)(?: me)? "
     r"(?:everything|the (?:configuration|config|summary|choices|state|current state|page so far))|summar(?:y|ise|"
     r"ize)(?: .*)?|"
@@ -589,6 +686,11 @@ _CHOOSE = re.compile(
 )
 
 
+_QUESTION = re.compile(r"(?:which|what|who|why|when|where|how|is|are|was|were|does|do|did|has|have)\b", re.IGNORECASE)
+_THING = re.compile(r"(?:the|that|my|our) [a-z-]+(?: [a-z-]+){0,3}")
+"""“the red boat”: few words, of which the images will tell whether they mean one."""
+
+
 def _choose(text: str, names: Names) -> Iterator[Wish]:
     """An image without saying what for."""
     plain = text.strip(" ?.!")
@@ -598,8 +700,14 @@ def _choose(text: str, names: Names) -> Iterator[Wish]:
         return
     if re.search(r"\b(?:all|every|both)\b", said) and not select(said).points:
         return
+    if match is None and _QUESTION.match(said):
+        chosen = select(said)
+        if speaks_of_images(said) and chosen.points:
+            yield Describe(chosen)
+        return
     bare = re.fullmatch(r"(?:#?\d{1,3})(?:\s*(?:,|and|&)\s*#?\d{1,3})*", said)
-    if not (bare or speaks_of_images(said)) or (match is None and len(said.split()) > 12):
+    plainly = match is not None and _THING.fullmatch(said) and names.of("image") and not names.mentioned(said)
+    if not (bare or plainly or speaks_of_images(said)) or (match is None and len(said.split()) > 12):
         return
     selection = select(said)
     if selection.points:
@@ -607,5 +715,5 @@ def _choose(text: str, names: Names) -> Iterator[Wish]:
 
 
 _READERS: tuple[Reader, ...] = (
-    _plain, _undo, _remember, _pick, _tell, _repaint, _use, _clear, _set, _show, _choose,
+    _plain, _undo, correct, _remember, _pick, _tell, _repaint, _use, _clear, _set, _show, _choose,
 )  # fmt: skip

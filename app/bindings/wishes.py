@@ -9,8 +9,21 @@ from app.bindings.selections import Selection
 Taste = Literal["theme", "tone", "layout"]
 Word = Literal[
     "missing", "publish", "hold", "start over", "help", "link", "hello", "thanks", "bye", "who", "how", "yes", "no",
-    "preview", "unpublish", "projects", "joke",
+    "preview", "unpublish", "projects", "joke", "share", "publishing", "later", "redo", "good",
 ]  # fmt: skip
+
+
+class Past(msgspec.Struct, frozen=True):
+    """What went before, as far as later words point back at it."""
+
+    keys: tuple[str, ...] = ()
+    """What the last turn that changed anything changed."""
+    undone: bool = False
+    """Whether it did so by an undo."""
+    image: int = 0
+    """The one image that the last reply spoke of."""
+    offered: bool = False
+    """Whether the last reply proposed something to say yes to."""
 
 
 class SetText(msgspec.Struct, frozen=True):
@@ -33,6 +46,24 @@ class Pick(msgspec.Struct, frozen=True):
     """Choose what is missing, or only these."""
 
     keys: tuple[str, ...] = ()
+
+
+class Copy(msgspec.Struct, frozen=True):
+    """Each first placeholder gets what the second has now, all at once."""
+
+    pairs: tuple[tuple[str, str], ...]
+
+
+class Another(msgspec.Struct, frozen=True):
+    """The next best image for a placeholder."""
+
+    key: str
+
+
+class Doubt(msgspec.Struct, frozen=True):
+    """What was chosen is not liked, and nobody said what would be."""
+
+    key: str
 
 
 class ShowImages(msgspec.Struct, frozen=True):
@@ -68,7 +99,7 @@ class Undo(msgspec.Struct, frozen=True):
 
 
 class Plain(msgspec.Struct, frozen=True):
-    """A wish without particulars. `hold` is not to publish yet."""
+    """A wish without particulars. `hold` is not to publish yet, `publishing` a question about it."""
 
     word: Word
 
@@ -77,4 +108,7 @@ class Unknown(msgspec.Struct, frozen=True):
     text: str
 
 
-Wish = SetText | Clear | SetImage | Pick | ShowImages | Describe | Repaint | Remember | Tell | Undo | Plain | Unknown
+Wish = (
+    SetText | Clear | SetImage | Pick | Copy | Another | Doubt | ShowImages | Describe | Repaint | Remember | Tell
+    | Undo | Plain | Unknown
+)  # fmt: skip
