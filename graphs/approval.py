@@ -27,7 +27,7 @@ _TAIL = (
 _REQUEST = re.compile(rf"(?:{_OPENING}[\s,]+)*{_DEED}(?:[\s,]+{_TAIL})*")
 _AFTER_AND = re.compile(rf"(?:{_OPENING}[\s,]+)*{_DEED}(?:[\s,]+{_TAIL})+|go live|(?:ship|launch|release) it")
 """After a bare “and” the deed needs its object: “Read and publish” may be a title."""
-_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|(?<!\w)'[^'\n]*'(?!\w)")
+_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^„“”\n]*[“”]|«[^»\n]*»|(?<!\w)'[^'\n]*'(?!\w)")
 _NO = re.compile(
     r"\b(?:not|no|never|n't|dont|don't|doesn't|can't|cannot|won't|without|before|until|till|unless|if|when|once|"
     r"after|later|"

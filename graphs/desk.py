@@ -46,6 +46,8 @@ from tools.step import correlation_id
 log = logging.getLogger("picasso.chat")
 
 ARGUMENT_CHARS = 20_000
+UNREAD = "arguments"
+"""Stands alone in place of arguments that could not be read."""
 VALUE_CHARS = 2_000
 MOST_IMAGES, MOST_LISTED = 24, 500
 """Of one list, and of all that a chat has numbers for."""
@@ -288,12 +290,14 @@ async def watched(
 ) -> "ToolMessage | Command[Any]":
     """One call within its bounds, told to the session.
 
-    Fails: NotFound for a tool that there is not · TooLarge · TimeoutError.
+    Fails: NotFound for a tool that there is not · Invalid, TooLarge for its arguments · TimeoutError.
     """
     env = cast(Env, request.runtime.context)
     turn, call = turn_of(request.runtime.config), request.tool_call
     if request.tool is None:
         raise NotFound("there is no such tool", code="unknown_tool")
+    if call["args"].keys() == {UNREAD}:
+        raise Invalid("the arguments broke off or cannot be read: call again, with less", code="invalid_arguments")
     if len(arguments := msgspec.json.encode(call["args"]).decode()) > ARGUMENT_CHARS:
         raise TooLarge("the arguments are too long", code="arguments_too_large")
     await emit(

@@ -37,7 +37,7 @@ from tools.wording import read_wording
 
 Reader = Callable[[str, Names], Iterator[Wish]]
 
-QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]")
+QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^„“”\n]*[“”]")
 _JOINT = re.compile(r",\s*(?:and\s+)?(?:then\s+)?|\s+(?:and then|and|then)\s+")
 _SENTENCE = re.compile(r"(?:\"[^\"\n]*\"|“[^”\n]*”|[^.!?;\n\"“]|[.!?](?=\S)|[\"“])+\??")
 LONGEST_NAME = 40
@@ -52,7 +52,8 @@ _TRAIL = re.compile(
 _CLEARED = re.compile(r"(?:to )?(?:nothing|none|empty|blank|-|no image)")
 _POLITE = re.compile(
     r"^(?:(?:pl[eas]+se|pls|plz|ok|okay|well|so|now|then|and|also|just|hey|hmm+|right|alright|great|sure|yes|no|thanks|cool|nice|"
-    r"can you|could you|would you mind|would you|will you|can we|could we|i want you to|i'?d like you to|i would like you to|kindly|"
+    r"can you|could you|would you mind|would you|will you|can we|could we|i want you to|i'?d like you to|"
+    r"i would like you to|kindly|"
     r"i want to|i'?d like to|i would like to|i need to|we want to|i think|i guess|sorry|oh|um+|but|"
     r"let'?s|let us|go ahead and|first|next|finally|actually|maybe|perhaps)[\s,]+)+",
     re.IGNORECASE,
@@ -108,7 +109,8 @@ def _heads(text: str, names: Names) -> list[_Head]:
     for mark in _SEPARATOR.finditer(text):
         start = max((edge.end() for edge in _BOUNDARY.finditer(text, 0, mark.start())), default=0)
         lead = _LEAD.match(text, start)
-        words = _TRAIL.sub("", text[lead.end() if lead else start : mark.start()])
+        words = text[lead.end() if lead else start : mark.start()]
+        words = _TRAIL.sub("", words) if len(words) < 2 * LONGEST_NAME else words
         quoted = any(begin < mark.start() < end for begin, end in quotes)
         if not quoted and len(words) <= LONGEST_NAME and (key := names.find(words)):
             found.append((key, start, mark.end()))
