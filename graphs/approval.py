@@ -36,7 +36,7 @@ _NO = re.compile(
 _OPENED = re.compile(
     r"((?:[:=→]|\b(?:call|name|title|entitle) (?:it|this|that|the page)|\b(?:to|is|be|say|read))\s+)"
     r"(?:After|Before|Until|Till|Unless|If|When|Once|Later|Yet|Wait|Stop|Hold|How|What|Why|No|Not|Never|Without|Don't|"
-    r"Doesn't|Can't|Won't)\b"
+    r"Doesn't|Can't|Won't)(?=\s+\w)"
 )
 """A title may open with such a word: as the first of a value and with a capital it is no condition, and no no."""
 _SENTENCE = re.compile(r"[\n.!;?]+")
