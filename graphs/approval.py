@@ -8,7 +8,8 @@ import re
 _OPENING = (
     r"(?:please|pls|plz|ok|okay|yes|yep|yeah|sure|great|good|perfect|fine|nice|thanks|thank you|now|then|and|so|just|"
     r"all ?right|"
-    r"right|let's|lets|let us|go ahead|do|finally|next|also|i'?d like to|i would like to|i want to|i'?d like you to|"
+    r"right|let's|lets|let us|go ahead|go on|do|finally|next|also|i'?d like to|i would like to|i want to|"
+    r"i'?d like you to|"
     r"i want you to|i would like you to|you can|you may|you should|can you|could you|would you|will you|we can|"
     r"we should|time to|ready to|i'?m ready to|we are ready to|we're ready to|it'?s time to)"
 )
@@ -39,7 +40,9 @@ _OPENED = re.compile(
     r"Doesn't|Can't|Won't)(?=\s+\w)"
 )
 """A title may open with such a word: as the first of a value and with a capital it is no condition, and no no."""
-_SENTENCE = re.compile(r"[\n.!;?]+")
+_SENTENCE = re.compile(r"([^\n.!;?…]+)([\n.!;?…]*)")
+_POLITE = re.compile(r"(?:(?:please|ok|okay|so|and|great|now)[\s,]+)*(?:can|could|will) (?:you|we)\b|.*\bplease\b")
+_DOUBT = re.compile(r"(?:\s|hm+|oh|well|but|or|,)*(?:not?|nope|never|don't|dont|wait|stop|hold|cancel|maybe|rather)\b")
 _THEN = re.compile(r",\s*(?:and\s+)?(?:then\s+)?|\s+(?:and\s+)?then\s+")
 _AND = re.compile(r"\s+and\s+")
 
@@ -58,7 +61,16 @@ _SPOKEN = re.compile(
 def asks_to_publish(text: str) -> bool:
     """Whether some sentence of the text tells us, now and without a condition, to render or to publish."""
     plain = _OPENED.sub(r"\1", _unquoted(text)).lower()
-    return any(_is_request(sentence) for sentence in _SENTENCE.split(plain))
+    sentences = _SENTENCE.findall(plain)
+    asked = (_is_request(said) and _is_firm(said, mark) for said, mark in sentences)
+    return any(sure and not any(_DOUBT.match(later) for later, _ in sentences[at:]) for at, sure in enumerate(asked, 1))
+
+
+def _is_firm(said: str, mark: str) -> bool:
+    """“Publish?” and “publish …” are no request; “can you publish it?” is."""
+    if ".." in mark or "…" in mark:
+        return False
+    return "?" not in mark or _POLITE.match(said.strip()) is not None
 
 
 def _is_request(sentence: str) -> bool:

@@ -16,7 +16,8 @@ _PHRASES: tuple[tuple[Word, str], ...] = (
              r"it) work|commands?|"
              r"what (?:do|should|can) i (?:do|say|type)(?: now)?|i need help|i(?:'m| am) (?:lost|confused|stuck)|"
              r"i (?:do not|don'?t) (?:understand|get it)|"
-             r"what is this(?: all about)?|instructions|how do i (?:start|begin|"
+             r"what(?: is|'s) this(?: all about)?|where (?:do|should|can) i (?:start|begin)|"
+             r"i (?:have )?made a mistake|instructions|how do i (?:start|begin|"
              r"use this)"),
     (
         "missing",

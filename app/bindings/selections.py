@@ -71,6 +71,7 @@ _STOP = frozenset(
         "something",
         "why",
         "how",
+        "many",
         "when",
         "where",
         "most",

@@ -33,6 +33,7 @@ from app.bindings.wishes import (
 )
 from graphs.approval import asks_to_publish, refuses_to_publish, speaks_of_publishing
 from tools.chats import Placeholder
+from tools.colours import colour_named
 from tools.wording import read_wording
 
 Reader = Callable[[str, Names], Iterator[Wish]]
@@ -54,7 +55,8 @@ _POLITE = re.compile(
     r"^(?:(?:pl[eas]+se|pls|plz|ok|okay|well|so|now|then|and|also|just|hey|hmm+|right|alright|great|sure|yes|no|thanks|cool|nice|"
     r"can you|could you|would you mind|would you|will you|can we|could we|i want you to|i'?d like you to|"
     r"i would like you to|kindly|"
-    r"i want to|i'?d like to|i would like to|i need to|we want to|i think|i guess|sorry|oh|um+|but|"
+    r"i want to|i'?d like to|i would like to|i need to|we want to|i think|i guess|let me have|(?:can|could|"
+    r"may) i have|i'?d rather have|on second thoughts?|sorry|oh|um+|but|"
     r"let'?s|let us|go ahead and|first|next|finally|actually|maybe|perhaps)[\s,]+)+",
     re.IGNORECASE,
 )
@@ -345,6 +347,11 @@ _IS = re.compile(
     r"is|reads|says)\s*:?\s+(?:now\s+)?(?P<value>.+)",
     re.IGNORECASE | re.DOTALL,
 )
+_VERDICT = re.compile(
+    r"(?:not|too|very|really|quite|so|still|wrong|missing|fine|good|great|ok|okay|nice|perfect|ugly|bad|boring|long|short|"
+    r"better|done|right|correct|unclear|up to you)(?:$|[\s,])"
+)
+"""“The title is too long” is no title."""
 _USE = re.compile(
     r"(?:use|put|take|write|have|add|insert|enter|type|with|make|choose|pick|select|try|place|go with|give me|"
     r"i'?d like|i would like|"
@@ -378,7 +385,12 @@ def _set(text: str, names: Names) -> Iterator[Wish]:
         return
     asked = text.rstrip().endswith("?")
     for pattern in (_SET,) if asked else (_SET, _IS):
-        if (match := pattern.fullmatch(text)) and (key := names.find(match["key"])):
+        match = pattern.fullmatch(text)
+        if (
+            match
+            and (key := names.find(match["key"]))
+            and not (pattern is _IS and _VERDICT.match(match["value"].lower()))
+        ):
             yield from _valued(key, match["value"], names)
             return
     if quoted := list(_quoted(text, names)):
@@ -411,7 +423,7 @@ def _made(rest: str, names: Names) -> Iterator[Wish]:
             if more and (opened := names.opens(more["rest"].split())) and more["rest"].split()[opened[1] :]:
                 yield from _valued(key, rest[: more.start()].split(" ", length)[-1], names)
                 yield from _made(more["rest"], names)
-            elif not _LOOKS.fullmatch(value):
+            elif not _LOOKS.fullmatch(value) and not (value.islower() and colour_named(value)):
                 yield from _valued(key, value, names)
             return
 
@@ -517,7 +529,7 @@ def _repaint(text: str, names: Names) -> Iterator[Wish]:
 
 
 _SHOW = re.compile(
-    r"(?:show|list|display|see|view|give|let me see|i want to see|what|which|are there(?: any)?|do (?:we|you|"
+    r"(?:how many|show|list|display|see|view|give|let me see|i want to see|what|which|are there(?: any)?|do (?:we|you|"
     r"i) have(?: any)?|any|browse|look at|all)\b"
     r".*\b(?:anything|something|images?|pictures?|pics?|photos?|shots?|ones|options|choices|versions|passed|failed)\b.*",
     re.IGNORECASE,

@@ -102,6 +102,9 @@ class Names:
                     yield rest, known.name
                     yield f"picture {rest}", known.name
 
+        if len(images := self.of("image")) == 1:
+            yield from ((noun, images[0]) for noun in ("image", "picture", "photo"))
+
     def _synonym(self, said: str, kind: Kind | None) -> str | None:
         names = [known.name for known in self.placeholders]
         first = said.removesuffix(" image").removesuffix(" picture").removesuffix(" photo")

@@ -180,6 +180,9 @@ SENTENCES: list[tuple[str, list[Wish]]] = [
     ("for the title, use Golden Hour", [title("Golden Hour")]),
     ("title Golden Hour", [title("Golden Hour")]),
     ("title looks good", [Unknown("title looks good")]),
+    ("the title is too long", [Unknown("the title is too long")]),
+    ("make the title red", [Unknown("make the title red")]),
+    ("how many images are there?", [ShowImages(Selection())]),
     ("how about Golden Hour as the title?", [title("Golden Hour")]),
     ("can you change the title to What Now?", [title("What Now?")]),
     ("can you change the title to Golden Hour?", [title("Golden Hour")]),
@@ -257,6 +260,7 @@ ASKING = [
     "pick for me and publish it", "go ahead and publish", "render it again", "ship it", "plz publish",
     "title: After the Storm, subtitle: Before the Calm, use image 1 and publish it",
     "call it After Dark and publish it",
+    "Not the red one. Publish it.", "could you please publish it?", "would you please publish it?",
     "title: No Return, then publish it", "set the title to When Leaves Fall and publish it",
 ]  # fmt: skip
 NOT_ASKING = [
@@ -267,6 +271,7 @@ NOT_ASKING = [
     "After lunch, publish it", "call it Autumn, After that publish it", "call it Autumn when we agree and publish it",
     "title: Autumn, but not before noon publish it", "title: Autumn. If all agree, publish it", "set it to No, publish",
     "title: After the Storm, if all is well publish it", "share it with my client", "send it to everyone",
+    "publish?", "publish? no way", "hmm, publish... not sure", "publish it. No, wait", "would you publish this?",
     "publish or perish is my title", "never publish", "publish it if all is filled", "yes", "ok", "go on",
 ]  # fmt: skip
 
