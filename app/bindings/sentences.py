@@ -401,7 +401,7 @@ def _set(text: str, names: Names) -> Iterator[Wish]:
         yield from _made(match["rest"], names)
     elif (opened := names.opens(text.split())) and names.kind(opened[0]) == "text":
         value = " ".join(text.split()[opened[1] :])
-        if value and not value[0].islower() and value[0] not in _MARKS:
+        if value and not value[0].islower() and value[0] not in _MARKS and not text.isupper():
             yield from _valued(opened[0], value, names)
 
 

@@ -65,6 +65,29 @@ async def test_a_turn_with_tools_passes_over_each_vendor(
         assert [row.cost_micros for row in rows] == [round(call.bill * 1e6) for call in wire.of(VENDORS[family])]
 
 
+async def test_a_turn_with_tools_passes_over_openais_responses(tmp_path: Path, redis_client: Redis, wire: Wire) -> None:
+    """The API that OpenAI wants for its newer models: items in pieces, and each call comes back with its output."""
+    async with chatting(tmp_path, redis_client, **vendors(tmp_path, wire, MODELS["openai"])) as env:
+        env.AI.chat_model(MODELS["openai"]).use_responses_api = True
+        chosen = {"choices": [{"key": "TITLE", "value": "Autumn – “früh” 🍂"}]}
+        wire.scripts["openai_responses"].extend(
+            [
+                Answer(calls=[("get_projects_for_artifact", {}), ("get_images_for_project", {"project_id": "p"})]),
+                Answer(text="I set it.", calls=[("save_configuration", chosen)]),
+                Answer(text="The title is set."),
+                Answer(text="You are welcome."),
+            ]
+        )
+        answer = await say(env, "Set a title")
+        assert answer["configuration"] == {"TITLE": "Autumn – “früh” 🍂"} and "is set" in answer["reply"]
+        assert [call["outcome"] for call in answer["toolCalls"]] == ["ok"] * 3
+        assert (await say(env, "thanks"))["reply"] == "You are welcome."
+        rows = await ledger(env)
+        assert [(row.state, row.cost_micros) for row in rows] == [
+            ("succeeded", round(call.bill * 1e6)) for call in wire.of("openai_responses")
+        ]
+
+
 @each_family
 @pytest.mark.parametrize(
     ("answer", "said"),
