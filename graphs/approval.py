@@ -6,9 +6,10 @@ It is better to ask once more than to publish what nobody asked for: a question,
 import re
 
 _OPENING = (
-    r"(?:please|ok|okay|yes|yep|yeah|sure|great|good|perfect|fine|nice|thanks|thank you|now|then|and|so|just|"
+    r"(?:please|pls|plz|ok|okay|yes|yep|yeah|sure|great|good|perfect|fine|nice|thanks|thank you|now|then|and|so|just|"
     r"all ?right|"
-    r"right|let's|lets|let us|go ahead|do|finally|next|also|i'?d like to|i would like to|i want to|i'?d like you to|"
+    r"right|let's|lets|let us|go ahead|go on|do|finally|next|also|i'?d like to|i would like to|i want to|"
+    r"i'?d like you to|"
     r"i want you to|i would like you to|you can|you may|you should|can you|could you|would you|will you|we can|"
     r"we should|time to|ready to|i'?m ready to|we are ready to|we're ready to|it'?s time to)"
 )
@@ -20,27 +21,56 @@ _DEED = (
     rf"(?:make|put|get|take|set|push|bring) {_WHAT} (?:to the )?(?:public|live|online))"
 )
 _TAIL = (
-    rf"(?:{_WHAT}|all|now|again|please|for me|for us|right now|right away|today|then|publicly|live|online|to the web|"
+    rf"(?:{_WHAT}|all|now|again|please|pls|plz|for me|for us|right now|right away|today|then|publicly|live|online|"
+    rf"to the web|"
     r"as it is|as is|thanks|thank you)"
 )
 _REQUEST = re.compile(rf"(?:{_OPENING}[\s,]+)*{_DEED}(?:[\s,]+{_TAIL})*")
 _AFTER_AND = re.compile(rf"(?:{_OPENING}[\s,]+)*{_DEED}(?:[\s,]+{_TAIL})+|go live|(?:ship|launch|release) it")
 """After a bare “and” the deed needs its object: “Read and publish” may be a title."""
-_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|(?<!\w)'[^'\n]*'(?!\w)")
+_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^„“”\n]*[“”]|«[^»\n]*»|(?<!\w)'[^'\n]*'(?!\w)")
 _NO = re.compile(
     r"\b(?:not|no|never|n't|dont|don't|doesn't|can't|cannot|won't|without|before|until|till|unless|if|when|once|"
     r"after|later|"
     r"yet|wait|stop|hold|should i|should we|shall i|shall we|how|what|why|would it|is it|was it)\b|n't\b"
 )
-_SENTENCE = re.compile(r"[\n.!;?]+")
+_OPENED = re.compile(
+    r"((?:[:=→]|\b(?:call|name|title|entitle) (?:it|this|that|the page)|\b(?:to|is|be|say|read))\s+)"
+    r"(?:After|Before|Until|Till|Unless|If|When|Once|Later|Yet|Wait|Stop|Hold|How|What|Why|No|Not|Never|Without|Don't|"
+    r"Doesn't|Can't|Won't)(?=\s+\w)"
+)
+"""A title may open with such a word: as the first of a value and with a capital it is no condition, and no no."""
+_SENTENCE = re.compile(r"([^\n.!;?…]+)([\n.!;?…]*)")
+_POLITE = re.compile(r"(?:(?:please|ok|okay|so|and|great|now)[\s,]+)*(?:can|could|will) (?:you|we)\b|.*\bplease\b")
+_DOUBT = re.compile(r"(?:\s|hm+|oh|well|but|or|,)*(?:not?|nope|never|don't|dont|wait|stop|hold|cancel|maybe|rather)\b")
 _THEN = re.compile(r",\s*(?:and\s+)?(?:then\s+)?|\s+(?:and\s+)?then\s+")
 _AND = re.compile(r"\s+and\s+")
 
 
+_REFUSAL = re.compile(
+    r"\b(?:do not|don't|dont|never|not|nobody should|hold off|wait with|stop)(?: (?:yet|to|on|ever|want to))* "
+    rf"(?:(?:re-?)?publish|(?:re-?)?render|go(?:ing)? live|share|send|(?:make|put|get|take|set) {_WHAT} (?:to the )?"
+    r"(?:public|live|online))"
+)
+_SPOKEN = re.compile(
+    r"\b(?:(?:re-?|un)?publish(?:ed|ing|es)?|render(?:ed|ing)?|online|public|(?:go|goes|going|is|be|change) live|"
+    r"(?:who|client|anyone|everyone|people) (?:can|could|may|will)? ?see (?:it|this))\b"
+)
+
+
 def asks_to_publish(text: str) -> bool:
     """Whether some sentence of the text tells us, now and without a condition, to render or to publish."""
-    plain = _QUOTED.sub(" ", text.replace("’", "'")).lower()
-    return any(_is_request(sentence) for sentence in _SENTENCE.split(plain))
+    plain = _OPENED.sub(r"\1", _unquoted(text)).lower()
+    sentences = _SENTENCE.findall(plain)
+    asked = (_is_request(said) and _is_firm(said, mark) for said, mark in sentences)
+    return any(sure and not any(_DOUBT.match(later) for later, _ in sentences[at:]) for at, sure in enumerate(asked, 1))
+
+
+def _is_firm(said: str, mark: str) -> bool:
+    """“Publish?” and “publish …” are no request; “can you publish it?” is."""
+    if ".." in mark or "…" in mark:
+        return False
+    return "?" not in mark or _POLITE.match(said.strip()) is not None
 
 
 def _is_request(sentence: str) -> bool:
@@ -59,5 +89,13 @@ def _ends_in_request(clause: str) -> bool:
 
 def refuses_to_publish(text: str) -> bool:
     """Whether the text speaks of publishing to say that it is not wanted yet."""
-    plain = _QUOTED.sub(" ", text.replace("’", "'")).lower()
-    return bool(re.search(r"\b(?:do not|don't|dont|never|not) (?:yet )?(?:re-?)?(?:publish|render)", plain))
+    return bool(_REFUSAL.search(_unquoted(text).lower()))
+
+
+def speaks_of_publishing(text: str) -> bool:
+    """Whether the text is about publishing at all: a question, a plan, a condition."""
+    return bool(_SPOKEN.search(_unquoted(text).lower()))
+
+
+def _unquoted(text: str) -> str:
+    return _QUOTED.sub(" ", text.replace("’", "'"))

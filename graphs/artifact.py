@@ -27,7 +27,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
-from graphs.desk import ARGUMENT_CHARS, NAMES, TASTE_KEYS, TOOL_NODE, TOOLS
+from graphs.desk import ARGUMENT_CHARS, NAMES, TASTE_KEYS, TOOL_NODE, TOOLS, UNREAD
 from graphs.prompts import CHAT
 from graphs.turns import (
     LAST_SECONDS,
@@ -46,7 +46,7 @@ from tools.ai import BUILTIN
 from tools.calls import Errand
 from tools.chats import BRIEF_MARK, Brief, Saved, ToolFailed
 from tools.env import Env
-from tools.errors import VendorError, VendorFailed
+from tools.errors import Refused, VendorError, VendorFailed
 from tools.events import Agent
 from tools.plain import cut, origin, safe
 from tools.rows import dump, now_ms
@@ -145,7 +145,7 @@ async def _check_budget(env: Env, project_id: str) -> None:
 
 
 def _excuse(env: Env, error: VendorError) -> str:
-    if error.provider_status in (400, 404, 422):
+    if error.provider_status in (400, 404, 422) and not isinstance(error, Refused):
         return (
             f"The model {env.DEFAULT_MODEL_REASONING} did not take this conversation; most likely it cannot call "
             "tools, which this chat needs. Set DEFAULT_MODEL_REASONING to another one, or to builtin."
@@ -166,7 +166,7 @@ def admitted(answer: AIMessage, turn_step: str, used: Set[str]) -> AIMessage:
         seen.add(str(call["id"]))
         call["name"] = call["name"][:64]
         if len(dump(call["args"])) > ARGUMENT_CHARS:
-            call["args"] = {"arguments": "too long"}
+            call["args"] = {UNREAD: "too long"}
     return answer.model_copy(
         update={"tool_calls": calls, "invalid_tool_calls": [], "id": turn_step, "content": _bounded(answer)}
     )
@@ -175,7 +175,7 @@ def admitted(answer: AIMessage, turn_step: str, used: Set[str]) -> AIMessage:
 def _repaired(call: Any) -> ToolCall:
     return {
         "name": call["name"] or "unknown",
-        "args": {"arguments": "unreadable"},
+        "args": {UNREAD: "unreadable"},
         "id": call["id"],
         "type": "tool_call",
     }

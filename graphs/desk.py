@@ -38,6 +38,7 @@ from tools.chats import (
 from tools.env import Env
 from tools.errors import Invalid, LeaseLost, NotFound, PicassoError, TooLarge
 from tools.events import Agent
+from tools.measure import ABOUT
 from tools.plain import origin
 from tools.rows import Judgment, Progression, derived_id, dump
 from tools.step import correlation_id
@@ -45,6 +46,8 @@ from tools.step import correlation_id
 log = logging.getLogger("picasso.chat")
 
 ARGUMENT_CHARS = 20_000
+UNREAD = "arguments"
+"""Stands alone in place of arguments that could not be read."""
 VALUE_CHARS = 2_000
 MOST_IMAGES, MOST_LISTED = 24, 500
 """Of one list, and of all that a chat has numbers for."""
@@ -126,6 +129,7 @@ def merit(row: Progression) -> tuple[int, float, int, str]:
 
 def card_of(row: Progression, number: int) -> ImageCard:
     met = sum(criterion.met for criterion in row.criteria)
+    notes = [note for note in row.ai_notes if note != ABOUT]
     return ImageCard(
         number=number,
         id=row.id,
@@ -135,7 +139,7 @@ def card_of(row: Progression, number: int) -> ImageCard:
         tags=[tag[:40] for tag in row.ai_tags[:12]],
         judgment=row.judgment,
         met=f"{met}/{len(row.criteria)}" if row.criteria else "",
-        note=" ".join(row.ai_notes[0].split())[:160] if row.ai_notes else "",
+        note=" ".join(" ".join(notes).split())[:160],
         made=row.created_at,
     )
 
@@ -286,12 +290,14 @@ async def watched(
 ) -> "ToolMessage | Command[Any]":
     """One call within its bounds, told to the session.
 
-    Fails: NotFound for a tool that there is not · TooLarge · TimeoutError.
+    Fails: NotFound for a tool that there is not · Invalid, TooLarge for its arguments · TimeoutError.
     """
     env = cast(Env, request.runtime.context)
     turn, call = turn_of(request.runtime.config), request.tool_call
     if request.tool is None:
         raise NotFound("there is no such tool", code="unknown_tool")
+    if call["args"].keys() == {UNREAD}:
+        raise Invalid("the arguments broke off or cannot be read: call again, with less", code="invalid_arguments")
     if len(arguments := msgspec.json.encode(call["args"]).decode()) > ARGUMENT_CHARS:
         raise TooLarge("the arguments are too long", code="arguments_too_large")
     await emit(

@@ -55,8 +55,10 @@ class Answer:
     """The image to answer with, instead of one made from the request."""
     text: str | None = None
     """What a chat model says, instead of what the vendor's module makes up."""
-    calls: Sequence[tuple[str, dict[str, Any]]] = ()
-    """The tools that a chat model calls, with their arguments."""
+    calls: Sequence[tuple[str, Any]] = ()
+    """The tools that a chat model calls, with their arguments; a text goes out as it is."""
+    finish: str | None = None
+    """Why a chat model stopped, instead of what the vendor's module says."""
 
 
 @dataclass

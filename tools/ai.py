@@ -31,7 +31,7 @@ from tools.variants import Variant
 if TYPE_CHECKING:
     # Half a second that a process without a chat model need not pay.
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, InvalidToolCall, ToolCall, ToolCallChunk
     from langchain_core.tools import BaseTool
 
 T = TypeVar("T")
@@ -338,9 +338,32 @@ async def _streamed(model: "BaseChatModel", ask: Ask[Any]) -> "AIMessage":
                 await ask.hear(chunk.text)
             if size > STREAM_CHARS:
                 break
-    whole = message_chunk_to_message(add_ai_message_chunks(chunks[0], *chunks[1:])) if chunks else AIMessage("")
+    if not chunks:
+        return AIMessage("")
+    added = add_ai_message_chunks(chunks[0], *chunks[1:])
+    whole = message_chunk_to_message(added)
     assert isinstance(whole, AIMessage)
+    whole.tool_calls = [call for part in added.tool_call_chunks if (call := _whole_call(part))]
+    whole.invalid_tool_calls = [_half_call(part) for part in added.tool_call_chunks if not _whole_call(part)]
     return whole
+
+
+def _whole_call(part: "ToolCallChunk") -> "ToolCall | None":
+    """The call, if its arguments came to their end. LangChain would close the brackets of half of them itself, and
+    half a text would be saved."""
+    try:
+        args = json.loads(part["args"] or "{}")
+    except ValueError:
+        return None
+    return (
+        {"name": part["name"] or "", "args": args, "id": part["id"], "type": "tool_call"}
+        if isinstance(args, dict)
+        else None
+    )
+
+
+def _half_call(part: "ToolCallChunk") -> "InvalidToolCall":
+    return {"name": part["name"], "args": part["args"], "id": part["id"], "error": None, "type": "invalid_tool_call"}
 
 
 def _pause(error: VendorError, number: int) -> float:

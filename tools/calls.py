@@ -183,8 +183,14 @@ def error_of(call: ModelCall) -> VendorError:
         return Uncertain("the model was called, but its answer is not known", **signals)
     if call.state == "refused":
         return Refused("the model's vendor would not answer this", **signals)
-    if call.failure in ("outage", "rate"):
+    if call.failure == "rate":
+        return Unavailable("the rate limit of the model's vendor was reached", **signals)
+    if call.failure == "outage":
         return Unavailable("the model's vendor did not answer", **signals)
+    if call.failure == "quota":
+        return VendorFailed("the quota of the model's vendor is used up", **signals)
+    if call.provider_status in (401, 403):
+        return VendorFailed("the model's vendor did not accept our key", **signals)
     return VendorFailed("the model gave no answer that can be used", **signals)
 
 

@@ -6,6 +6,7 @@ asks for by real tool calls, and it says so when it did not understand.
 
 import re
 from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -19,9 +20,13 @@ from langchain_core.tools import BaseTool
 
 from app.bindings import replies, sentences
 from app.bindings.choosing import Choosing, Chosen, Table
-from app.bindings.sentences import (
+from app.bindings.wishes import (
+    Another,
     Clear,
+    Copy,
     Describe,
+    Doubt,
+    Past,
     Pick,
     Plain,
     Remember,
@@ -106,10 +111,18 @@ def answer(messages: Sequence[BaseMessage], offered: frozenset[str]) -> AIMessag
 class _Turn:
     """What was said last, and what the tools have answered since."""
 
-    def __init__(self, brief: Brief, said: str, since: Sequence[BaseMessage], offered: frozenset[str]) -> None:
+    def __init__(
+        self,
+        brief: Brief,
+        said: str,
+        before: Sequence[BaseMessage],
+        since: Sequence[BaseMessage],
+        offered: frozenset[str],
+    ) -> None:
         results = [message for message in since if isinstance(message, ToolMessage)]
         self.brief, self.offered = brief, offered
-        self.wishes = sentences.read(said, brief.placeholders)
+        self.past = _past(before)
+        self.wishes = sentences.read(said, brief.placeholders, self.past)
         self.reasons: list[str] = []
         """What is to be said of the choices that are about to be made."""
         self.given = [str(message.text) for message in since if isinstance(message, AIMessage) and message.text]
@@ -128,7 +141,7 @@ class _Turn:
         at = max((n for n, message in enumerate(messages) if isinstance(message, HumanMessage)), default=None)
         if brief is None or at is None:
             return None
-        return _Turn(brief, str(messages[at].text), messages[at + 1 :], offered)
+        return _Turn(brief, str(messages[at].text), messages[:at], messages[at + 1 :], offered)
 
     def next_calls(self) -> list[Call]:
         """First look, then choose, then publish; each once."""
@@ -173,14 +186,24 @@ class _Turn:
                 by_place = bool(chosen.places) and bool(self.brief.shown)
                 plain = bool(chosen.numbers or by_place) and not (chosen.but or chosen.words or chosen.judgment)
                 return not plain or not self.brief.shown
-            case Pick() | ShowImages() | Describe() | Repaint():
+            case Pick() | ShowImages() | Another() | Describe() | Repaint():
                 return True
             case Plain(word):
-                return word in ("hello", "help", "projects") or (word in ("missing", "yes") and self._missing())
+                return (
+                    word in ("hello", "help", "projects")
+                    or (word == "missing" and self._missing())
+                    or (word == "yes" and self._agrees())
+                )
+            case Doubt(key):
+                return any(known.name == key and known.kind == "image" for known in self.brief.placeholders)
         return False
 
     def _missing(self) -> bool:
         return any(known.value is None for known in self.brief.placeholders)
+
+    def _agrees(self) -> bool:
+        """Whether a mere “yes” says yes to something."""
+        return self.past.offered and self._missing()
 
     def _projects(self) -> list[Call]:
         return [("get_projects_for_artifact", {})] if self._looks() and not self.called else []
@@ -213,14 +236,18 @@ class _Turn:
     def _changes(self, wish: Wish, choosing: Choosing) -> list[dict[str, Any]]:
         match wish:
             case SetText(key, value):
-                return _choice({key: value})
+                return _choice(choosing.take({key: value}))
             case Clear(key):
-                return _choice({key: ""})
+                return _choice(choosing.take({key: ""}))
+            case Copy(pairs):
+                return _choice(choosing.copied(pairs))
+            case Another(key):
+                return _chosen(choosing.another(key))
             case SetImage(key, selection):
                 return _chosen(choosing.choose(key, selection))
             case Pick(keys):
                 return _chosen(choosing.pick(keys))
-            case Plain("yes") if self._missing():
+            case Plain("yes") if self._agrees():
                 return _chosen(choosing.pick(()))
             case Plain("start over"):
                 return _choice({known.name: "" for known in self.brief.placeholders if known.value is not None})
@@ -248,6 +275,24 @@ def _brief(message: BaseMessage) -> Brief | None:
         return None
     _, mark, text = str(message.text).rpartition(BRIEF_MARK)
     return msgspec.json.decode(text, type=Brief) if mark else None
+
+
+def _past(before: Sequence[BaseMessage]) -> Past:
+    """What earlier turns did and said, as far as it is still told."""
+    said = next((str(message.text) for message in reversed(before) if isinstance(message, AIMessage)), "")
+    spoken = {int(number) for number in re.findall(r"\bimage (\d{1,4})\b", said, re.IGNORECASE)}
+    image, offered = (spoken.pop() if len(spoken) == 1 else 0), replies.OFFER in said
+    for turn in reversed(_turns(before)):
+        saved = _read([message for message in turn if isinstance(message, ToolMessage)], "save_configuration", Saved)
+        keys = {key: None for each in saved for key in (*each.saved, *(each.undone or {}))}
+        if keys:
+            return Past(tuple(keys), any(each.undone for each in saved), image, offered)
+    return Past(image=image, offered=offered)
+
+
+def _turns(messages: Sequence[BaseMessage]) -> list[Sequence[BaseMessage]]:
+    starts = [at for at, message in enumerate(messages) if isinstance(message, HumanMessage)]
+    return [messages[start:end] for start, end in pairwise([*starts, len(messages)])]
 
 
 def _read(results: Sequence[ToolMessage], name: str, kind: type[R]) -> list[R]:

@@ -1,8 +1,8 @@
 """The vendors' chat models behind LangChain's interface, speaking this application's errors.
 
 Only `app/bindings/ai.py` imports this module, and only when a model is asked for: LangChain's packages and the SDKs
-take seconds. A call is one HTTP request. It raises what `tools.env.AI` says, and the answer tells under
-`response_metadata` its `request_id` and, when the vendor would not answer, why: `refused`.
+take seconds. A call is one HTTP request that is answered with words. It raises what `tools.env.AI` says, and the
+answer tells under `response_metadata` its `request_id` and, when the vendor would not answer, why: `refused`.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import httpx
 import openai
 from google.genai.errors import APIError as GoogleError
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
@@ -69,12 +69,41 @@ class OpenAIChat(ChatOpenAI):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         with _translated(openai_error):
-            async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
+            ended = False
+            async for chunk in self._counted(messages, stop, run_manager, **kwargs):
                 # Chunks are added up, words of equal name one after the other: each is told once, or not at all.
                 info = chunk.generation_info = dict(chunk.generation_info or {})
                 headers = info.pop("headers", None) or chunk.message.response_metadata.pop("headers", None)
                 _note(info, _request_id(headers or {}), _declined(chunk.message) or _blocked(info))
+                ended |= _is_last(chunk)
                 yield chunk
+            _see_ended(ended)
+
+    def _convert_chunk_to_generation_chunk(
+        self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: dict[str, Any] | None
+    ) -> ChatGenerationChunk | None:
+        made = super()._convert_chunk_to_generation_chunk(chunk, default_chunk_class, base_generation_info)
+        # LangChain leaves a refusal out of a stream.
+        match chunk:
+            case {"choices": [{"delta": {"refusal": str(words)}}, *_]} if made is not None and words:
+                made.message.additional_kwargs["refusal"] = words
+        return made
+
+    async def _counted(self, *asked: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        """The stream with its count of tokens; without it from a server that will not take the wish for one.
+
+        That no is free, so asking again within the same call costs nothing; the model remembers it.
+        """
+        try:
+            async for chunk in super()._astream(*asked, **kwargs):
+                yield chunk
+            return
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as refused:
+            if not self.stream_usage or "stream_options" not in f"{refused.message} {refused.body}":
+                raise
+        self.stream_usage = False
+        async for chunk in super()._astream(*asked, **kwargs):
+            yield chunk
 
 
 class GeminiChat(ChatGoogleGenerativeAI):
@@ -103,15 +132,32 @@ class GeminiChat(ChatGoogleGenerativeAI):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         with _translated(google_error):
+            ended = False
             async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
                 info = chunk.generation_info = dict(chunk.generation_info or {})
-                _note(info, None, _blocked(info))
+                feedback = chunk.message.response_metadata.pop("prompt_feedback", None) or {}
+                refused = _plain(feedback.get("block_reason")) or _blocked(info)
+                _note(info, None, refused)
+                ended |= _is_last(chunk) or refused is not None
                 yield chunk
+            _see_ended(ended)
 
 
 def _note(info: dict[str, Any], request_id: str | None, refused: str | None) -> None:
     told = {"request_id": request_id, "refused": refused}
     info.update({name: value for name, value in told.items() if value is not None})
+
+
+def _is_last(chunk: ChatGenerationChunk) -> bool:
+    message = chunk.message
+    last = isinstance(message, AIMessageChunk) and message.chunk_position == "last"
+    return last or "finish_reason" in (chunk.generation_info or {})
+
+
+def _see_ended(ended: bool) -> None:
+    """Fails: Uncertain, when a stream ended without saying so: half an answer is none."""
+    if not ended:
+        raise Uncertain("the model's answer broke off", code="broke_off")
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """How the built-in chat model chooses: images by what was said of them, and defaults from what the projects tell."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.bindings.selections import Selection
@@ -81,6 +82,25 @@ class Choosing:
             return self._placed(selection)
         return self._alike(selection)
 
+    def take(self, values: dict[str, str]) -> dict[str, str]:
+        """The values, which nothing else of this message may fill again."""
+        self._taken |= values
+        return values
+
+    def another(self, key: str) -> Chosen:
+        """The best image that the page does not show yet."""
+        free = [card for card in self._best() if card.number not in self.brief.numbers.values()]
+        if not free:
+            self.said.append("There is no other image.")
+            return Chosen({})
+        return Chosen(self.take({key: str(free[0].number)}))
+
+    def copied(self, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+        """What each first placeholder gets from the second: an image by its number, where it has one."""
+        now = {known.name: known.value or "" for known in self.brief.placeholders}
+        numbers = {name: str(number) for name, number in self.brief.numbers.items()}
+        return self.take({key: numbers.get(source, now[source]) for key, source in pairs})
+
     def pick(self, keys: tuple[str, ...]) -> Chosen:
         """Defaults for what is missing: texts from the projects, the best judged images, what the owner likes."""
         missing = [known for known in self.brief.placeholders if known.value is None and known.name not in self._taken]
@@ -124,6 +144,9 @@ class Choosing:
             return [], "The projects of this page have no images yet."
         judged = [card for card in self.table.images if selection.judgment in (None, card.judgment)]
         fitting = [card for card in judged if all(fits(card, word) for word in selection.words)]
+        if not fitting and (wish := [card for card in judged if all(wished(card, word) for word in selection.words)]):
+            said = f"image {wish[0].number} was asked for as “{_plain(wish[0].prompt)}”, so I took that."
+            return [wish[0].number], f"The judge saw little of that, but {said}"
         if selection.newest:
             fitting.sort(key=lambda card: card.made, reverse=True)
         if fitting:
@@ -229,6 +252,12 @@ def fits(card: ImageCard, word: str) -> bool:
     if colour is not None and tags & {"warm", "cool", *COLOUR_TAGS}:
         # The judge saw colours: what the prompt wished for does not count beside that.
         return word in tags or bool(tags & colour.families)
+    return wished(card, word)
+
+
+def wished(card: ImageCard, word: str) -> bool:
+    """The same, but that a colour in the prompt counts as well."""
+    tags = {tag.lower() for tag in card.tags}
     spoken = {*re.findall(r"[a-z0-9-]+", card.prompt.lower()), *(part for tag in tags for part in tag.split())}
     return word in {card.provider.lower(), *tags} or word in spoken or word.removesuffix("s") in spoken
 

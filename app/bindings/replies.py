@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from app.bindings.choosing import Choosing, Table, cut, label, looks, repaint
 from app.bindings.selections import Selection
-from app.bindings.sentences import (
+from app.bindings.wishes import (
     Describe,
+    Doubt,
     Pick,
     Plain,
     Repaint,
@@ -27,6 +28,12 @@ WHO = (
     "I am picasso's built-in assistant: no language model, but a set of rules that reads plain English about this "
     "page. Set DEFAULT_MODEL_REASONING to talk to a real one."
 )
+CAN = (
+    "I fill this page with you: tell me its texts, choose its images by number or by what they are like, or let "
+    "me pick; "
+    "once all is filled, say “publish”."
+)
+OFFER = "I suggest: "
 MOST_LISTED = 12
 SAYINGS = {
     "thanks": "You are welcome.",
@@ -35,9 +42,12 @@ SAYINGS = {
     "who": WHO,
     "joke": "That is beyond me: I only know about this page.",
     "hold": "Nothing is published until you say so.",
+    "later": "All right, that can wait.",
+    "good": "Good.",
+    "redo": "I cannot redo what was undone: please tell me once more what you want.",
     "no": "All right, nothing was changed.",
     "preview": "There is no preview: the page exists once it is published, and can be published again later.",
-    "unpublish": "I cannot take a page off the web in this chat; the API's routes for the artifact can.",
+    "unpublish": "I cannot take a page off the web in this chat; whoever runs this server can do it for you.",
 }
 
 
@@ -130,8 +140,89 @@ def _answers(told: Told) -> Iterator[str]:
                 yield _told(told, key)
             case Pick() if not told.changed:
                 yield _nothing_to_pick(told)
+            case Doubt(key):
+                yield _doubted(told, key)
             case Unknown(text):
-                yield f"I did not understand “{cut(text, 80)}”. {_examples(told)}"
+                yield _puzzled(told, text)
+
+
+def _doubted(told: Told, key: str) -> str:
+    if any(known.name == key and known.kind == "image" for known in told.brief.placeholders):
+        return f"Which one shall it be for the {label(key)}?\n{_list(told, Selection())}"
+    return f"What shall the {label(key)} be instead? Say “{label(key)}: …”, or “undo”."
+
+
+_NO_PLACE = re.compile(
+    r"(?:please )?(?:(?:set|change|make|add) )?(?:the |a |my )?([a-z_ ]{2,30}?)(?: ?[:=] ?| to ).+", re.I
+)
+_ELSEWHERE = frozenset(
+    [
+        "der",
+        "das",
+        "und",
+        "ich",
+        "nicht",
+        "bitte",
+        "kannst",
+        "zeig",
+        "mir",
+        "ist",
+        "fehlt",
+        "noch",
+        "seite",
+        "titel",
+        "bilder",
+        "le",
+        "les",
+        "je",
+        "vous",
+        "voudrais",
+        "est",
+        "une",
+        "bonjour",
+        "merci",
+        "titre",
+        "el",
+        "los",
+        "por",
+        "puedes",
+        "hacer",
+        "quiero",
+        "qué",
+        "hola",
+        "gracias",
+        "il",
+        "lo",
+        "una",
+        "che",
+        "pagina",
+        "ciao",
+        "wat",
+        "het",
+        "een",
+        "niet",
+        "de",
+        "não",
+        "você",
+        "olá",
+        "jag",
+        "och",
+        "är",
+        "hej",
+    ]
+)
+"""Frequent words of other languages that are none of English."""
+
+
+def _puzzled(told: Told, text: str) -> str:
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    foreign = any(ord(letter) > 0x24F for word in words for letter in word) or not {*words}.isdisjoint(_ELSEWHERE)
+    if foreign:
+        return f"I am sorry, I only understand English. {_examples(told)} The texts themselves may be in any language."
+    if match := _NO_PLACE.fullmatch(text):
+        there = _listed([f"the {label(known.name)}" for known in told.brief.placeholders])
+        return f"I did not understand “{cut(text, 80)}”: this page has no “{match[1]}”, only {there}."
+    return f"I did not understand “{cut(text, 80)}”. {_examples(told)}"
 
 
 def _plain(told: Told, word: str) -> str:
@@ -142,9 +233,13 @@ def _plain(told: Told, word: str) -> str:
             return f"Hello. {_needs(told)}{_offer(told)}"
         case "help":
             more = "Also: “what is missing”, “undo”, “start over”, “publish”."
-            return f"{_needs(told)}{_offer(told)}\n{_examples(told)} {more}"
-        case "missing" | "yes" if told.missing and not told.changed:
+            return f"{CAN} {_examples(told)} {more}\n{_needs(told)}{_offer(told, examples=False)}".strip()
+        case "missing" if told.missing and not told.changed:
             return f"{_needs(told)}{_offer(told)}"
+        case "yes" if told.missing and not told.changed:
+            return f"{_needs(told)} {_next(told)}"
+        case "publishing" | "share":
+            return _publishing(told, word)
         case "start over" if not told.changed:
             return "There is nothing to clear: the page is empty."
         case "publish" if told.missing:
@@ -157,12 +252,30 @@ def _plain(told: Told, word: str) -> str:
     return ""
 
 
+def _publishing(told: Told, word: str) -> str:
+    page = told.brief
+    if page.link and word == "share":
+        return f"The page is public at {page.link} – send that link to whoever should see it."
+    if page.link:
+        changed = " What you changed since is not on it yet: say “publish” for that." if page.changed else ""
+        return f"The page is public at {page.link}, for everyone who has that link.{changed}"
+    alone = "I cannot send anything myself. " if word == "share" else ""
+    first = f"It still needs {_names(told.missing)}; then say" if told.missing else "Say"
+    return (
+        f"{alone}Nothing is public yet. {first} “publish”, and I make the page public at a link that everyone who "
+        f"has it "
+        "can open."
+    )
+
+
 def _standing(told: Told) -> Iterator[str]:
     """Where the page stands, after something was changed or asked for."""
     if told.rendered or any(isinstance(wish, Unknown | ShowImages | Describe | Repaint) for wish in told.wishes):
         return
     words = {wish.word for wish in told.wishes if isinstance(wish, Plain)}
-    if "link" in words or (words & {"publish", "hello", "help"} and (told.missing or told.failed)):
+    if words & {"link", "publishing", "share"} or (
+        words & {"publish", "hello", "help"} and (told.missing or told.failed)
+    ):
         return
     asked = any(wish in (Plain("missing"), Plain("yes"), Plain("hello"), Plain("help")) for wish in told.wishes)
     undone = any(each.undone for each in told.saved)
@@ -187,7 +300,7 @@ def _needs(told: Told) -> str:
     return f"The page still needs {_names(told.missing)}."
 
 
-def _offer(told: Told) -> str:
+def _offer(told: Told, *, examples: bool = True) -> str:
     """Defaults for what is missing, with the images they are taken from."""
     if not told.missing:
         return ""
@@ -196,13 +309,11 @@ def _offer(told: Told) -> str:
     listed = "\n".join(_line(card) for card in wanted)
     shown = f" These images are there:\n{listed}\n" if listed else " "
     if not picked:
-        return f"{shown}{_examples(told)}"
+        return f"{shown}{_examples(told)}" if examples else shown
     taste = ", ".join(f"{kind} {word}" for kind, word in told.brief.taste.items())
     known = f" (I remember that you like: {taste}.)" if taste else ""
     said = "; ".join(_as_it_is(told.brief, key, value) for key, value in picked.items())
-    return (
-        f"{shown}I suggest: {said}.{known} Say “pick for me” to take that, or tell me what you want: {_example(told)}."
-    )
+    return f"{shown}{OFFER}{said}.{known} Say “pick for me” to take that, or tell me what you want: {_example(told)}."
 
 
 def _next(told: Told) -> str:

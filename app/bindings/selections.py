@@ -13,7 +13,7 @@ ORDINAL = rf"(?:{'|'.join(ORDINALS)}|\d{{1,2}}(?:st|nd|rd|th)|last)"
 _COUNT = rf"(?:\d{{1,3}}|{'|'.join(ONES)})"
 _AND = r"\s*(?:,\s*and|,|and|&|\+)\s*"
 _NUMBERED = re.compile(
-    r"(?:\b(?:images?|pictures?|pics?|photos?|shots?|versions?|numbers?|no\.?|nr\.?)\s*#?|#)\s*"
+    r"(?:\b(?:images?|imgs?|pictures?|pics?|photos?|shots?|versions?|numbers?|no\.?|nr\.?)\s*#?|#)\s*"
     rf"({_COUNT}(?:{_AND}(?:(?:image|picture|photo|number|no\.?)\s*)?#?{_COUNT})*)\b(?!\s*(?:one|images?|pictures?)\b)"
 )
 _ONLY_NUMBERS = re.compile(rf"#?{_COUNT}(?:{_AND}#?{_COUNT})*")
@@ -65,6 +65,16 @@ _STOP = frozenset(
         "or",
         "one",
         "ones",
+        "img",
+        "instead",
+        "rather",
+        "something",
+        "why",
+        "how",
+        "many",
+        "when",
+        "where",
+        "most",
         "image",
         "images",
         "picture",
@@ -154,7 +164,7 @@ _STOP = frozenset(
         "our",
     ]
 )
-_POINTER = re.compile(r"\b(?:images?|pictures?|pics?|photos?|shots?|versions?|ones?)\b")
+_POINTER = re.compile(r"\b(?:images?|img|imgs|pictures?|pics?|photos?|shots?|versions?|ones?|newest)\b")
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):

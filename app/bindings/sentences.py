@@ -5,114 +5,73 @@ Nothing is guessed at from afar: what fits no pattern is `Unknown`, and whoever 
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import msgspec
 
+from app.bindings.corrections import correct
+from app.bindings.phrases import word_of
 from app.bindings.selections import CHANGES, Selection, select, speaks_of_images
 from app.bindings.slots import Names
-from graphs.approval import asks_to_publish, refuses_to_publish
+from app.bindings.wishes import (
+    Clear,
+    Copy,
+    Describe,
+    Past,
+    Pick,
+    Plain,
+    Remember,
+    Repaint,
+    SetImage,
+    SetText,
+    ShowImages,
+    Taste,
+    Tell,
+    Undo,
+    Unknown,
+    Wish,
+)
+from graphs.approval import asks_to_publish, refuses_to_publish, speaks_of_publishing
 from tools.chats import Placeholder
+from tools.colours import colour_named
 from tools.wording import read_wording
 
-Taste = Literal["theme", "tone", "layout"]
-Word = Literal[
-    "missing", "publish", "hold", "start over", "help", "link", "hello", "thanks", "bye", "who", "how", "yes", "no",
-    "preview", "unpublish", "projects", "joke",
-]  # fmt: skip
-
-
-class SetText(msgspec.Struct, frozen=True):
-    key: str
-    value: str
-
-
-class Clear(msgspec.Struct, frozen=True):
-    key: str
-
-
-class SetImage(msgspec.Struct, frozen=True):
-    """`key` is None when nobody said what for."""
-
-    key: str | None
-    selection: Selection
-
-
-class Pick(msgspec.Struct, frozen=True):
-    """Choose what is missing, or only these."""
-
-    keys: tuple[str, ...] = ()
-
-
-class ShowImages(msgspec.Struct, frozen=True):
-    selection: Selection
-
-
-class Describe(msgspec.Struct, frozen=True):
-    selection: Selection
-
-
-class Repaint(msgspec.Struct, frozen=True):
-    """An image that is not there yet: what to start from, and what should be otherwise."""
-
-    selection: Selection
-    change: str
-
-
-class Remember(msgspec.Struct, frozen=True):
-    """A liking of theme, tone or layout; an empty word forgets it."""
-
-    kind: Taste
-    word: str
-
-
-class Tell(msgspec.Struct, frozen=True):
-    """What one placeholder, or with None the whole page, is filled with."""
-
-    key: str | None
-
-
-class Undo(msgspec.Struct, frozen=True):
-    times: int = 1
-
-
-class Plain(msgspec.Struct, frozen=True):
-    """A wish without particulars. `hold` is not to publish yet."""
-
-    word: Word
-
-
-class Unknown(msgspec.Struct, frozen=True):
-    text: str
-
-
-Wish = SetText | Clear | SetImage | Pick | ShowImages | Describe | Repaint | Remember | Tell | Undo | Plain | Unknown
 Reader = Callable[[str, Names], Iterator[Wish]]
 
-QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]")
+QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^„“”\n]*[“”]")
 _JOINT = re.compile(r",\s*(?:and\s+)?(?:then\s+)?|\s+(?:and then|and|then)\s+")
 _SENTENCE = re.compile(r"(?:\"[^\"\n]*\"|“[^”\n]*”|[^.!?;\n\"“]|[.!?](?=\S)|[\"“])+\??")
 LONGEST_NAME = 40
-_SEPARATOR = re.compile(r"\s*(?::|=| – | — | - )\s*(?=\S)")
+_SEPARATOR = re.compile(r"\s*(?::|=>?|->|→| – | — | - )\s*(?=\S)")
 _BOUNDARY = re.compile(r"[\n;,.!][ \t]*|\b(?:and|then)\s+")
-_LEAD = re.compile(r"\s*(?:please\s+)?(?:(?:set|use|make|add|write|enter|change|update)\s+)?", re.IGNORECASE)
+_LEAD = re.compile(
+    r"\s*(?:please\s+)?(?:(?:set|use|make|add|write|enter|change|update|for|as|in|and)\s+)?", re.IGNORECASE
+)
+_TRAIL = re.compile(
+    r",?\s+(?:please|pls|use|take|write|put|say|try|choose|is|as|should be|reads?)(?:\s+to)?$", re.IGNORECASE
+)
 _CLEARED = re.compile(r"(?:to )?(?:nothing|none|empty|blank|-|no image)")
 _POLITE = re.compile(
-    r"^(?:(?:please|ok|okay|well|so|now|then|and|also|just|hey|hmm+|right|alright|great|sure|yes|no|thanks|cool|nice|"
-    r"can you|could you|would you|will you|can we|could we|i want you to|i'?d like you to|i would like you to|kindly|"
+    r"^(?:(?:pl[eas]+se|pls|plz|ok|okay|well|so|now|then|and|also|just|hey|hmm+|right|alright|great|sure|yes|no|thanks|cool|nice|"
+    r"can you|could you|would you mind|would you|will you|can we|could we|i want you to|i'?d like you to|"
+    r"i would like you to|kindly|"
+    r"i want to|i'?d like to|i would like to|i need to|we want to|i think|i guess|let me have|(?:can|could|"
+    r"may) i have|i'?d rather have|on second thoughts?|sorry|oh|um+|but|"
     r"let'?s|let us|go ahead and|first|next|finally|actually|maybe|perhaps)[\s,]+)+",
     re.IGNORECASE,
 )
 
 
-def read(text: str, placeholders: Sequence[Placeholder]) -> list[Wish]:
+def read(text: str, placeholders: Sequence[Placeholder], past: Past | None = None) -> list[Wish]:
     """What the text asks for, in its order. Publishing comes last, for it needs all the rest."""
-    names, text = Names(placeholders), re.sub(r"[’`´]", "'", text).strip()
+    names, text = Names(placeholders, past), re.sub(r"[’`´]", "'", text).strip()
     wishes = [wish for wish in _wishes(text, names) if wish != Plain("publish")]
-    if refuses_to_publish(text):
-        return [*(wish for wish in wishes if not isinstance(wish, Unknown)), Plain("hold")]
     if asks_to_publish(text):
         return [*(wish for wish in wishes if wish not in _AGREEING), Plain("publish")]
+    if refuses_to_publish(text):
+        return [*(wish for wish in wishes if not isinstance(wish, Unknown | Plain)), Plain("hold")]
+    if speaks_of_publishing(text) and all(isinstance(wish, Unknown) for wish in wishes):
+        return [Plain("publishing")]
     return wishes or [Unknown(text)]
 
 
@@ -122,7 +81,7 @@ def unquoted(value: str) -> str:
     return match[2].strip() if match and match[2].strip() else value.strip()
 
 
-_AGREEING = (Plain("yes"), Plain("thanks"))
+_AGREEING = (Plain("yes"), Plain("thanks"), Plain("good"))
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -153,6 +112,7 @@ def _heads(text: str, names: Names) -> list[_Head]:
         start = max((edge.end() for edge in _BOUNDARY.finditer(text, 0, mark.start())), default=0)
         lead = _LEAD.match(text, start)
         words = text[lead.end() if lead else start : mark.start()]
+        words = _TRAIL.sub("", words) if len(words) < 2 * LONGEST_NAME else words
         quoted = any(begin < mark.start() < end for begin, end in quotes)
         if not quoted and len(words) <= LONGEST_NAME and (key := names.find(words)):
             found.append((key, start, mark.end()))
@@ -166,17 +126,28 @@ def _end(text: str, start: int, end: int) -> int:
     return match.start() if match else end
 
 
-def _cut_commands(value: str, names: Names) -> tuple[str, list[str]]:
-    """A value without the commands that were said in the same breath: “Autumn, then publish it”."""
+def _cut_commands(value: str, names: Names, *, loose: bool = False) -> tuple[str, list[str]]:
+    """A value without the commands that were said in the same breath: “Autumn, then publish it”.
+
+    With `loose` also without “…, subtitle Leaves, image 2”, which beside a colon would be part of the value.
+    """
     value = re.sub(r"(?:\s*[,;]|\s+and)+\s*$", "", value.strip()).strip()
     if QUOTED.fullmatch(value.rstrip(".!")):
         return value, []
     pieces = re.split(r"((?:,|\.|!)\s+(?:and\s+)?(?:then\s+)?|\s+and\s+then\s+|\s+then\s+|\s+and\s+)", value)
     commands: list[str] = []
-    while len(pieces) > 2 and _is_command(pieces[-1], pieces[-2], names):
+    while len(pieces) > 2 and (_is_command(pieces[-1], pieces[-2], names) or (loose and _is_more(pieces[-1], names))):
         commands.insert(0, pieces[-1])
         pieces = pieces[:-2]
     return "".join(pieces).strip(), commands
+
+
+def _is_more(piece: str, names: Names) -> bool:
+    """Whether a piece is another choice without a verb: “subtitle Leaves”, “the second picture”."""
+    first = next(_clause(piece.strip(" ,.!"), names))
+    if isinstance(first, SetImage):
+        return not first.selection.words and (speaks_of_images(piece) or first.key is not None)
+    return isinstance(first, SetText) and names.opens(piece.split()) is not None
 
 
 def _is_command(piece: str, joint: str, names: Names) -> bool:
@@ -187,7 +158,7 @@ def _is_command(piece: str, joint: str, names: Names) -> bool:
         return True
     first = next(_clause(piece.strip(" ,.!"), names))
     if isinstance(first, Plain):
-        return first.word in ("start over", "missing", "hold")
+        return first.word in ("start over", "missing", "hold", "later")
     if isinstance(first, SetText | SetImage | ShowImages):
         return bool(_COMMANDING.match(piece))
     return isinstance(first, Pick) and len(piece.split()) > 1
@@ -217,7 +188,8 @@ def _image_for(key: str, value: str) -> Wish:
 
 def _clauses(text: str, names: Names) -> Iterator[Wish]:
     for sentence in _SENTENCE.findall(text):
-        if plain := sentence.strip(" ,\t.!"):
+        plain = sentence.strip(" ,\t.!")
+        if plain and plain.lower() not in ("and", "then", "and then"):
             yield from _sentence(plain, names)
 
 
@@ -254,6 +226,9 @@ def _split(sentence: str) -> list[str]:
 def _clause(text: str, names: Names) -> Iterator[Wish]:
     """The wishes of one clause by the first reader that knows it; else one `Unknown`."""
     bare = _POLITE.sub("", text).strip(" ,") or text
+    if bare != text and not _ASKED.search(bare):
+        bare = bare.rstrip("? ")
+    bare = _THANKS.sub("", bare) or text
     for reader in _READERS:
         for form in dict.fromkeys((text, bare)):
             if found := list(reader(form, names)):
@@ -262,80 +237,25 @@ def _clause(text: str, names: Names) -> Iterator[Wish]:
     yield Unknown(text)
 
 
-_PLAIN: tuple[tuple[Word, str], ...] = (
-    (
-        "start over",
-        r"(?:let'?s )?(?:start|begin) (?:it )?(?:all )?(?:over|again|anew|afresh|from scratch)(?: again)?|"
-        r"reset(?: (?:it|everything|all|"
-        r"the page))?|from scratch|(?:clear|empty|wipe|delete|remove) (?:everything|it all|all(?: of it)?|"
-        r"the (?:whole )?page)",
-    ),
-    ("help", r"help(?: me)?(?: out)?|\?+|what can (?:you|i) (?:do|say)(?: here)?|how does (?:this|it) work|commands?|"
-             r"what (?:do|should|can) i (?:do|say|type)(?: now)?|i need help|instructions|how do i (?:start|begin|"
-             r"use this)"),
-    (
-        "missing",
-        r"(?:so )?what(?:'s| is| are|'re)?(?: still| else| there)*(?: to be)? (?:missing|left|open|needed|to do|"
-        r"remaining|outstanding|"
-        r"unfilled|empty|next|required)(?: to (?:do|fill)| now| here| yet)?|what (?:else )?(?:do you|does it|"
-        r"does the page) "
-        r"(?:still )?need(?: from me)?|(?:current )?status|progress|how far (?:are|am) (?:we|i)|are we (?:done|"
-        r"there|ready|finished)"
-        r"(?: yet)?|is (?:everything|it all|the page) (?:filled|done|complete|ready)(?: in)?|am i done|"
-        r"anything (?:missing|left|else)"
-        r"|what remains|missing|(?:and )?what(?:'s| is)? next|what now|now what|what placeholders.*|"
-        r"which placeholders.*|"
-        r"what (?:can|must|should|do) i (?:still )?(?:fill|need to fill|have to fill)(?: in)?",
-    ),
-    ("link", r"(?:where (?:is|can i (?:see|find)) (?:it|the page|the link)|(?:what(?:'s| is) |give me |show me |"
-             r"send me |share )?(?:the )?"
-             r"(?:public )?(?:link|url|address|slug)(?: please)?|is (?:it|the page) (?:published|public|online|"
-             r"live)(?: yet| now)?)"),
-    ("preview", r"(?:show me |can i (?:see|have|get) )?(?:a |the )?preview(?: (?:it|the page|please))?|"
-                r"how does (?:it|the page) look|"
-                r"(?:show me|let me see) (?:the page|how it looks)"),
-    ("unpublish", r"(?:unpublish|take (?:it|the page|this) (?:down|offline)|make (?:it|the page) private|hide (?:it|"
-                  r"the page)).*"),
-    ("projects", r"(?:(?:which|what|show|list)(?: me)?(?: the| my| all)? projects?(?: .*)?|where do the (?:images|"
-                 r"pictures) come from)"),
-    ("hello", r"(?:hello|hi+|hey|hiya|howdy|greetings|good (?:morning|afternoon|evening|day)|moin|hallo|"
-              r"yo)(?: there| again| picasso| everyone)?"),
-    ("thanks", r"(?:many )?(?:thanks|thank you|thx|cheers|ta|great|nice|perfect|cool|awesome|lovely|wonderful|"
-               r"excellent|good job|well done|"
-               r"brilliant|super|wow)(?: (?:you|so much|a lot|very much|again|work|job|one|that|that's|is|great|"
-               r"nice|perfect))*"),
-    ("bye", r"(?:good ?bye|bye(?: bye)?|see you(?: later| tomorrow| soon)?|later|that'?s (?:all|it)(?: for (?:now|"
-            r"today))?|i'?m done|good night|ciao)"),
-    ("who", r"(?:who|what) are you|are you (?:a |an )?(?:bot|robot|human|ai|real|person|chatgpt|model|"
-            r"language model|machine).*|"
-            r"what(?:'s| is) your name|which model are you"),
-    ("how", r"how are you(?: doing)?(?: today)?|how(?:'s| is) it going|what'?s up|how do you do"),
-    ("joke", r"tell me (?:a joke|something funny|a story)|what(?:'s| is) the (?:weather|time|date)(?: .*)?|sing.*|"
-             r"what do you think.*"),
-    ("yes", r"(?:yes|yep|yeah|yup|ok|okay|sure|fine|agreed|right|correct|of course|absolutely|sounds (?:good|great)|"
-            r"looks (?:good|great)|"
-            r"that'?s (?:good|fine|right|ok|okay)|please do|do (?:it|that|so)|go ahead|go on|continue|carry on|"
-            r"i agree)(?: please| then| thanks)?"),
-    ("no", r"(?:no|nope|nah|not (?:yet|now|really)|no thanks?|no thank you|don'?t|stop|cancel|wait)"),
-)  # fmt: skip
-_PLAINS = [(word, re.compile(pattern)) for word, pattern in _PLAIN]
+_ASKED = re.compile(
+    r"\b(?:to|as|be|is|it)\s+[\"“']?(?:what|who|why|when|where|how|which|is|are|do|does|can|will)\b[^?]*\?$",
+    re.IGNORECASE,
+)
+"""A value that is a question keeps its mark, though “can you …?” loses its own."""
+_THANKS = re.compile(r"[\s,]+(?:please|pls|plz|thanks|thank you|thx)[\s.!]*$")
 
 
 def _plain(text: str, names: Names) -> Iterator[Wish]:
-    said = " ".join(text.lower().split()).strip(" ,.!?") or text
     if asks_to_publish(text) and len(_split(text)) == 1:
         yield Plain("publish")
-        return
-    for word, pattern in _PLAINS:
-        if pattern.fullmatch(said):
-            yield Plain(word)
-            return
+    elif word := word_of(text):
+        yield Plain(word)
 
 
 _UNDO = re.compile(
     r"(?:undo|revert|take (?:that|it|this) back|go back(?: one)?(?: step)?|step back|oops|roll ?back|"
     r"never ?mind(?: that)?|"
-    r"take back|back)(?: (?:it|that|this|please|again|now|one|step))*"
+    r"take back|back)(?: (?:it|that|this|please|again|now|one|step|too|also|as well))*"
     r"(?: (?:the |my )?(?:last|latest|previous)? ?(?:(\d|two|three|four|five|twice) ?)?"
     r"(?:one|choices?|changes?|steps?|edits?|things?|times?|thing i said)?)?"
 )
@@ -360,10 +280,11 @@ _PICK = re.compile(
     r"your)? ?(?:suggestions?|proposals?|defaults?)|"
     r"i don'?t (?:care|mind|know)|fill (?:it|everything|the rest|them)(?: (?:in|out|up))?|"
     r"any(?:thing)?(?: will do)?|suggest something|"
-    r"the rest is up to you|take (?:any|whatever)"
+    r"the rest is up to you|take (?:any|whatever)|fill (?:in )?the rest(?: in)? for (?:me|us)"
 )
 _PICK_WHAT = re.compile(
-    r"(?:pick|choose|decide(?: on)?|select|suggest|fill(?: in)?|find|propose|take)\s+(.+?)(?:\s+(?:for (?:me|us)|"
+    r"(?:you )?(?:pick|choose|decide(?: on)?|select|suggest|fill(?: in)?|find|propose|"
+    r"take)\s+(.+?)(?:\s+(?:for (?:me|us)|"
     r"yourself))?"
 )
 
@@ -379,7 +300,7 @@ def _pick(text: str, names: Names) -> Iterator[Wish]:
     if keys := _named_keys(what, names):
         yield Pick(keys)
     elif (key := names.find(what)) and (
-        said.endswith(("for me", "yourself")) or said.startswith(("suggest", "propose"))
+        said.endswith(("for me", "yourself")) or said.startswith(("suggest", "propose", "you "))
     ):
         yield Pick((key,))
     elif _is_pick(said):
@@ -402,12 +323,23 @@ def _named_keys(text: str, names: Names) -> tuple[str, ...]:
 
 
 _SET = re.compile(
-    r"(?:set|change|update|edit|switch|turn|fill(?: in)?|let|have|put|rename|make|write|swap|replace|"
+    r"(?:set(?:ting)?|chang(?:e|ing)|update|edit|switch|turn|fill(?: in)?|let|have|put|rename|make|write|swap|replace|"
     r"exchange)\s+(?P<key>.+?)\s+"
     r"(?:to(?: be| say| read)?|as|=|be|into|with|read|say|from .+? to|for|by)\s*:?\s+(?P<value>.+)",
     re.IGNORECASE | re.DOTALL,
 )
-_MAKE = re.compile(r"(?:set|make|fill(?: in)?|write|enter)\s+(?P<rest>.+)", re.IGNORECASE | re.DOTALL)
+_MAKE = re.compile(
+    r"(?:(?:i (?:need|want)|make|give me|create|build)(?: me)? an? \w+ (?:with|called)|set|make|fill(?: in)?|"
+    r"write|enter|"
+    r"with|(?:i|we) (?:want|need)|i'?d like|give it)\s+(?P<rest>.+)",
+    re.IGNORECASE | re.DOTALL,
+)
+_LOOKS = re.compile(
+    rf"(?:{CHANGES.pattern}|(?:much |a bit |a little )?\w+er|bold|italic|big|small|large|huge|tiny|centred|centered|"
+    r"uppercase|lowercase)(?:\s.*)?",
+    re.IGNORECASE,
+)
+"""What a text may be made to look like, which no chat about words can do."""
 _IS = re.compile(
     r"(?:i (?:want|need)|i'?d like|i would like)?\s*(?P<key>.+?)\s+"
     r"(?:should (?:be|read|say)|shall (?:be|read|say)|must (?:be|read|say)|can be|could be|will be|has to be|"
@@ -415,25 +347,32 @@ _IS = re.compile(
     r"is|reads|says)\s*:?\s+(?:now\s+)?(?P<value>.+)",
     re.IGNORECASE | re.DOTALL,
 )
+_VERDICT = re.compile(
+    r"(?:not|too|very|really|quite|so|still|wrong|missing|fine|good|great|ok|okay|nice|perfect|ugly|bad|boring|long|short|"
+    r"better|done|right|correct|unclear|up to you)(?:$|[\s,])"
+)
+"""“The title is too long” is no title."""
 _USE = re.compile(
     r"(?:use|put|take|write|have|add|insert|enter|type|with|make|choose|pick|select|try|place|go with|give me|"
     r"i'?d like|i would like|"
-    r"i(?:'ll| will)? (?:take|use|want|like|prefer))\s+"
+    r"how about|what about|i(?:'ll| will)? (?:take|use|want|like|prefer))\s+"
     r"(?P<value>.+?)\s+(?:as|for|in|into|to|on|onto|under|at)\s+(?P<key>.+)",
     re.IGNORECASE | re.DOTALL,
 )
 _OTHER_VERB = re.compile(r"\b(?:use|call|set|make|put|title|name|undo|publish|write|add|change)\b", re.IGNORECASE)
 _FOR = re.compile(r"(?P<value>.+?)\s+(?:as|for|in|into|on)\s+(?P<key>.+)", re.IGNORECASE | re.DOTALL)
 _CALL = re.compile(
-    r"(?:call|name|title|entitle|headline)\s+(?:it|this|that|the page|the (?:whole )?thing|the artifact|our page|"
-    r"my page)\s*(?:,|:)?\s+(?P<value>.+)",
+    r"(?:(?:call|name|title|entitle|headline)\s+(?:(?:the|our|my|this|that) (?:whole )?(?:page|thing|artifact|card|"
+    r"lookbook|deck)|it|this|that)|(?:(?:the|our|my|this) (?:page|thing|card|lookbook|deck)|it|this) (?:should|"
+    r"must|shall|"
+    r"will|can|is to) be (?:called|named|titled))\s*(?:,|:)?\s+(?P<value>.+)",
     re.IGNORECASE | re.DOTALL,
 )
 _KEY_QUOTED = re.compile(
     r"(?P<key>[A-Za-z_][A-Za-z_ -]{1,40}?)\s+(?P<value>\"[^\"]+\"|“[^”]+”)\s*(?:,|and)?\s*", re.DOTALL
 )
 _AND_KEY = re.compile(
-    r"\s*,?\s+and\s+(?P<key>(?:the |my |our )?[A-Za-z][A-Za-z_ -]{1,40}?)\s+(?:to(?: be| say| read)?|as|is|"
+    r"\s*(?:,|,?\s+and)\s+(?P<key>(?:the |my |our )?[A-Za-z][A-Za-z_ -]{1,40}?)\s+(?:to(?: be| say| read)?|as|is|"
     r"should be|be)\s+(?P<value>.+)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -444,16 +383,26 @@ def _set(text: str, names: Names) -> Iterator[Wish]:
     if (match := _CALL.fullmatch(text)) and (key := names.find("title") or names.find("name")):
         yield from _valued(key, match["value"], names)
         return
-    if text.rstrip().endswith("?"):
-        return
-    for pattern in (_SET, _IS):
-        if (match := pattern.fullmatch(text)) and (key := names.find(match["key"])):
+    asked = text.rstrip().endswith("?")
+    for pattern in (_SET,) if asked else (_SET, _IS):
+        match = pattern.fullmatch(text)
+        if (
+            match
+            and (key := names.find(match["key"]))
+            and not (pattern is _IS and _VERDICT.match(match["value"].lower()))
+        ):
             yield from _valued(key, match["value"], names)
             return
     if quoted := list(_quoted(text, names)):
         yield from quoted
+    elif asked:
+        return
     elif match := _MAKE.fullmatch(text):
         yield from _made(match["rest"], names)
+    elif (opened := names.opens(text.split())) and names.kind(opened[0]) == "text":
+        value = " ".join(text.split()[opened[1] :])
+        if value and not value[0].islower() and value[0] not in _MARKS and not text.isupper():
+            yield from _valued(opened[0], value, names)
 
 
 def _quoted(text: str, names: Names) -> Iterator[Wish]:
@@ -470,8 +419,17 @@ def _made(rest: str, names: Names) -> Iterator[Wish]:
     words = rest.split(" ")
     for length in range(min(4, len(words) - 1), 0, -1):
         if key := names.find(" ".join(words[:length])):
-            yield from _valued(key, " ".join(words[length:]), names)
+            value, more = " ".join(words[length:]), _AND_KEYED.search(rest)
+            if more and (opened := names.opens(more["rest"].split())) and more["rest"].split()[opened[1] :]:
+                yield from _valued(key, rest[: more.start()].split(" ", length)[-1], names)
+                yield from _made(more["rest"], names)
+            elif not _LOOKS.fullmatch(value) and not (value.islower() and colour_named(value)):
+                yield from _valued(key, value, names)
             return
+
+
+_AND_KEYED = re.compile(r",?\s+and\s+(?P<rest>(?:the|my|our) .+)", re.IGNORECASE | re.DOTALL)
+_MARKS = "?!.,;:&+-–—"
 
 
 def _valued(key: str, value: str, names: Names) -> Iterator[Wish]:
@@ -480,7 +438,7 @@ def _valued(key: str, value: str, names: Names) -> Iterator[Wish]:
         yield from _assigned(key, value[: more.start()].strip(), names)
         yield from _valued(other, more["value"], names)
         return
-    value, commands = _cut_commands(value, names)
+    value, commands = _cut_commands(_THANKS.sub("", value), names, loose=True)
     yield from _assigned(key, value.strip(" ,"), names)
     for command in commands:
         yield from _clauses(command, names)
@@ -498,15 +456,20 @@ def _use(text: str, names: Names) -> Iterator[Wish]:
 
 
 def _use_one(text: str, names: Names) -> Iterator[Wish]:
-    for pattern in (_USE, _FOR):
+    for pattern in (_FOR_KEY, _USE, _FOR):
         match = pattern.fullmatch(text)
-        if match is None or not (key := names.find(re.sub(r"[\s,]*(?:please|now|instead)?[\s.!]*$", "", match["key"]))):
+        if match is None or not (
+            key := names.find(re.sub(r"[\s,]*(?:please|now|instead)?[\s.!?]*$", "", match["key"]))
+        ):
             continue
         value = match["value"].strip()
         if names.kind(key) == "image":
             if not _OTHER_VERB.search(value):
                 yield _image_for(key, value)
-        elif pattern is _USE or QUOTED.fullmatch(value):
+        elif _NAMED.fullmatch(value) and (source := names.find(value, "text")):
+            if source != key and names.value(source):
+                yield Copy(((key, source),))
+        elif _is_text(value, pattern, text):
             yield SetText(key, unquoted(value))
         return
     match = re.fullmatch(
@@ -516,14 +479,31 @@ def _use_one(text: str, names: Names) -> Iterator[Wish]:
         yield _image_for(key, match["sel"])
 
 
+def _is_text(value: str, pattern: re.Pattern[str], text: str) -> bool:
+    """Whether what is said to go into a text placeholder is that text, and not talk about it."""
+    if QUOTED.fullmatch(value):
+        return True
+    if pattern is _FOR or text.endswith("?"):
+        return not value[:1].islower() and not _TALK.match(value)
+    return True
+
+
+_TALK = re.compile(r"(?:i|i'\w+|we|you|it|what|which|who|is|are|that's|any|some)\b", re.IGNORECASE)
+_NAMED = re.compile(r"(?:the|our|my) [a-z ]+")
+_FOR_KEY = re.compile(
+    r"(?:for|as|in) (?P<key>.+?),?\s+(?:please\s+)?(?:use|take|write|put|choose|pick|go with|try|"
+    r"i(?:'d| would)? (?:want|like)|we (?:want|use))\s*:?\s+(?P<value>.+)",
+    re.IGNORECASE | re.DOTALL,
+)
 _CLEAR = re.compile(
     r"(?:clear|remove|delete|empty|drop|erase|unset|take out|get rid of|forget)\s+(?P<key>.+)", re.IGNORECASE
 )
+_WITHOUT = re.compile(r"(?:no|without(?: an?| the)?) (?P<key>.+)", re.IGNORECASE)
 _LEAVE = re.compile(r"leave\s+(?P<key>.+?)\s+(?:empty|blank|out|open)", re.IGNORECASE)
 
 
 def _clear(text: str, names: Names) -> Iterator[Wish]:
-    match = _CLEAR.fullmatch(text) or _LEAVE.fullmatch(text)
+    match = _CLEAR.fullmatch(text) or _LEAVE.fullmatch(text) or _WITHOUT.fullmatch(text)
     if match and (key := names.find(match["key"].strip(" .!"))):
         yield Clear(key)
 
@@ -549,9 +529,9 @@ def _repaint(text: str, names: Names) -> Iterator[Wish]:
 
 
 _SHOW = re.compile(
-    r"(?:show|list|display|see|view|give|let me see|i want to see|what|which|are there(?: any)?|do (?:we|you|"
+    r"(?:how many|show|list|display|see|view|give|let me see|i want to see|what|which|are there(?: any)?|do (?:we|you|"
     r"i) have(?: any)?|any|browse|look at|all)\b"
-    r".*\b(?:images?|pictures?|pics?|photos?|shots?|ones|options|choices|versions|passed|failed)\b.*",
+    r".*\b(?:anything|something|images?|pictures?|pics?|photos?|shots?|ones|options|choices|versions|passed|failed)\b.*",
     re.IGNORECASE,
 )  # fmt: skip
 _DESCRIBE = re.compile(
@@ -563,15 +543,27 @@ _DESCRIBE = re.compile(
 
 
 def _show(text: str, names: Names) -> Iterator[Wish]:
-    plain = text.strip(" ?.!")
+    plain = re.sub(r"[\s,]+(?:please|pls|plz)$", "", text.strip(" ?.!"), flags=re.IGNORECASE)
     match = _DESCRIBE.fullmatch(plain)
-    if match and (chosen := select(match["what"])) and (chosen.numbers or chosen.places):
+    if match and (chosen := _described(match["what"], plain, names)):
         yield Describe(chosen)
-    elif re.fullmatch(r"(?:images?|pictures?|photos?)", plain.lower()):
-        yield ShowImages(Selection())
+    elif re.fullmatch(r"(?:images?|pictures?|photos?|(?:any|which(?: ones?)?) with .+)", plain.lower()):
+        yield ShowImages(select(plain))
     elif _SHOW.fullmatch(plain):
         chosen = select(re.sub(r"^(?:show|give)\s+(?:me|us)\b", "", plain, flags=re.IGNORECASE))
         yield Describe(chosen) if chosen.numbers or chosen.places else ShowImages(chosen)
+
+
+def _described(what: str, plain: str, names: Names) -> Selection | None:
+    """The image that a question is about: one that is named, else the one that was spoken of last."""
+    chosen = select(what)
+    if chosen.points and (chosen.numbers or chosen.places or speaks_of_images(what)):
+        return chosen
+    if not re.fullmatch(r"(?:it|this|that|(?:this|that) (?:one|image|picture))", what.lower()):
+        return None
+    if names.past.image:
+        return Selection(numbers=(names.past.image,))
+    return Selection(judgment="fail") if "fail" in plain or "wrong" in plain else None
 
 
 _TELL = re.compile(
@@ -581,7 +573,8 @@ _TELL = re.compile(
     re.IGNORECASE,
 )
 _TELL_ALL = re.compile(
-    r"(?:what (?:have we|have i|do we have|did (?:we|i))(?: got| chosen| choose| picked| so far| set| filled)*|"
+    r"(?:what (?:have we|have i|do we have|did (?:we|i))(?: got| chosen| choose| picked| pick| take| so far| set|"
+    r" filled)*|"
     r"(?:show|give)(?: me)? "
     r"(?:everything|the (?:configuration|config|summary|choices|state|current state|page so far))|summar(?:y|ise|"
     r"ize)(?: .*)?|"
@@ -707,6 +700,11 @@ _CHOOSE = re.compile(
 )
 
 
+_QUESTION = re.compile(r"(?:which|what|who|why|when|where|how|is|are|was|were|does|do|did|has|have)\b", re.IGNORECASE)
+_THING = re.compile(r"(?:the|that|my|our) [a-z-]+(?: [a-z-]+){0,3}")
+"""“the red boat”: few words, of which the images will tell whether they mean one."""
+
+
 def _choose(text: str, names: Names) -> Iterator[Wish]:
     """An image without saying what for."""
     plain = text.strip(" ?.!")
@@ -716,8 +714,14 @@ def _choose(text: str, names: Names) -> Iterator[Wish]:
         return
     if re.search(r"\b(?:all|every|both)\b", said) and not select(said).points:
         return
+    if match is None and _QUESTION.match(said):
+        chosen = select(said)
+        if speaks_of_images(said) and chosen.points:
+            yield Describe(chosen)
+        return
     bare = re.fullmatch(r"(?:#?\d{1,3})(?:\s*(?:,|and|&)\s*#?\d{1,3})*", said)
-    if not (bare or speaks_of_images(said)) or (match is None and len(said.split()) > 12):
+    plainly = match is not None and _THING.fullmatch(said) and names.of("image") and not names.mentioned(said)
+    if not (bare or plainly or speaks_of_images(said)) or (match is None and len(said.split()) > 12):
         return
     selection = select(said)
     if selection.points:
@@ -725,5 +729,5 @@ def _choose(text: str, names: Names) -> Iterator[Wish]:
 
 
 _READERS: tuple[Reader, ...] = (
-    _plain, _undo, _remember, _pick, _tell, _repaint, _use, _clear, _set, _show, _choose,
+    _plain, _undo, correct, _remember, _pick, _tell, _repaint, _use, _clear, _set, _show, _choose,
 )  # fmt: skip

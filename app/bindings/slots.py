@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from app.bindings.selections import ORDINAL, place_of
+from app.bindings.wishes import Past
 from tools.chats import Placeholder
 
 Kind = Literal["text", "image"]
 
 SYNONYMS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("title headline heading", ("TITLE", "HEADLINE", "HEADING", "NAME", "PAGE_TITLE")),
+    ("title headline heading", ("TITLE", "HEADLINE", "HEADING", "NAME", "PAGE_TITLE", "H1", "H")),
     (
         "subtitle sub-title tagline strapline subline subheading subhead slogan claim",
         ("SUBTITLE", "TAGLINE", "SUBHEADING", "STRAPLINE", "SLOGAN", "CLAIM"),
@@ -32,6 +33,7 @@ _IMAGE_SYNONYMS = frozenset(
     ["hero", "cover", "header", "main", "banner", "top", "lead", "big", "opening", "title", "background"]
 )
 _MAIN_IMAGES = ("IMAGE_HERO", "IMAGE_COVER", "IMAGE_MAIN", "IMAGE_HEADER", "IMAGE_BANNER", "IMAGE", "IMAGE_1")
+_BACKGROUND, _BEHIND = frozenset(["background", "backdrop", "bg"]), ("IMAGE_BACKGROUND", "IMAGE_BG", "IMAGE_BACKDROP")
 _ARTICLES = re.compile(r"^(?:(?:the|my|our|a|an|its|your|this)\s+)+")
 _TYPES = re.compile(r"\s+(?:placeholder|field|slot|spot|position|place|line|box|text|value)$")
 
@@ -42,14 +44,14 @@ _EXACT = re.compile(r"\d|^(?:image|picture|photo)")
 class Names:
     """What people may call the placeholders of one template."""
 
-    def __init__(self, placeholders: Sequence[Placeholder]) -> None:
-        self.placeholders = placeholders
+    def __init__(self, placeholders: Sequence[Placeholder], past: Past | None = None) -> None:
+        self.placeholders, self.past = placeholders, past or Past()
         self._by_phrase = dict(self._phrases())
 
     def find(self, phrase: str, kind: Kind | None = None) -> str | None:
         """The placeholder meant by a few words; None when they name none (of that kind)."""
         said = _ARTICLES.sub("", " ".join(phrase.lower().replace("_", " ").split()))
-        for tried in (said, _TYPES.sub("", said)):
+        for tried in dict.fromkeys((said, _TYPES.sub("", said), _numbered(said))):
             for name in (self._by_phrase.get(tried), self._synonym(tried, kind), self._place(tried)):
                 if name is not None and kind in (None, self.kind(name)):
                     return name
@@ -60,6 +62,27 @@ class Names:
         )
         found = self._by_phrase[near[0]] if near else None
         return found if found is not None and kind in (None, self.kind(found)) else None
+
+    def opens(self, words: Sequence[str]) -> tuple[str, int] | None:
+        """The placeholder whose own name opens the words, and how many of them it takes."""
+        for count in range(min(4, len(words)), 0, -1):
+            said = _ARTICLES.sub("", " ".join(words[:count]).lower().replace("_", " "))
+            if name := self._by_phrase.get(said) or self._synonym(said, None):
+                return name, count
+        return None
+
+    def mentioned(self, text: str) -> bool:
+        """Whether a word of the text is a placeholder's name."""
+        return any(word in self._by_phrase for word in re.findall(r"[a-z]{3,}", text.lower()))
+
+    @property
+    def last(self) -> str | None:
+        """The one placeholder that was changed last."""
+        keys = [key for key in self.past.keys if key in {known.name for known in self.placeholders}]
+        return keys[0] if len(keys) == 1 else None
+
+    def value(self, name: str) -> str | None:
+        return next(known.value for known in self.placeholders if known.name == name)
 
     def kind(self, name: str) -> Kind:
         return next(known.kind for known in self.placeholders if known.name == name)
@@ -79,9 +102,14 @@ class Names:
                     yield rest, known.name
                     yield f"picture {rest}", known.name
 
+        if len(images := self.of("image")) == 1:
+            yield from ((noun, images[0]) for noun in ("image", "picture", "photo"))
+
     def _synonym(self, said: str, kind: Kind | None) -> str | None:
         names = [known.name for known in self.placeholders]
         first = said.removesuffix(" image").removesuffix(" picture").removesuffix(" photo")
+        if found := next((name for name in _BEHIND if kind != "text" and name in names and first in _BACKGROUND), None):
+            return found
         if kind != "text" and first in _IMAGE_SYNONYMS and (kind == "image" or first != "title" or first != said):
             return next((name for name in _MAIN_IMAGES if name in names), None)
         said = said.replace(" ", "-") if said.startswith(("sub ", "call to")) else said
@@ -97,4 +125,21 @@ class Names:
         if match is None or not slots:
             return None
         at = place_of(match[1])
+        if f"IMAGE_{at}" in slots:
+            return f"IMAGE_{at}"
         return slots[at - 1 if at > 0 else at] if at <= len(slots) else None
+
+
+_NUMBERED = re.compile(rf"({ORDINAL}) ([a-z ]+)")
+_OF_IMAGE = re.compile(
+    rf"([a-z ]+?)(?: (?:of|for|under|below|beside|on|at))?(?: the)? (?:(?:image|picture|photo) (\d{{1,2}})|"
+    rf"({ORDINAL}) (?:image|picture|photo|one))"
+)
+
+
+def _numbered(said: str) -> str:
+    """“second caption” and “caption of the second image” are “caption 2”."""
+    if match := _OF_IMAGE.fullmatch(said):
+        return f"{match[1]} {match[2] or place_of(match[3])}"
+    match = _NUMBERED.fullmatch(said)
+    return f"{match[2]} {place_of(match[1])}" if match else said

@@ -9,9 +9,14 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 
 from app.bindings.assistant import Assistant, answer
 from app.bindings.selections import Selection
-from app.bindings.sentences import (
+from app.bindings.sentences import read
+from app.bindings.wishes import (
+    Another,
     Clear,
+    Copy,
     Describe,
+    Doubt,
+    Past,
     Pick,
     Plain,
     Remember,
@@ -23,7 +28,6 @@ from app.bindings.sentences import (
     Undo,
     Unknown,
     Wish,
-    read,
 )
 from graphs.approval import asks_to_publish
 from graphs.desk import NAMES, TOOLS
@@ -167,6 +171,31 @@ SENTENCES: list[tuple[str, list[Wish]]] = [
     ("help", [Plain("help")]),
     ("hello", [Plain("hello")]),
     ("thanks!", [Plain("thanks")]),
+    ("share it with my client", [Plain("share")]),
+    ("when will it be published?", [Plain("publishing")]),
+    ("publish it tomorrow", [Plain("publishing")]),
+    ("nobody should publish this", [Plain("hold")]),
+    ("delete the page", [Plain("unpublish")]),
+    ("I'm happy with it, publish", [Plain("publish")]),
+    ("for the title, use Golden Hour", [title("Golden Hour")]),
+    ("title Golden Hour", [title("Golden Hour")]),
+    ("title looks good", [Unknown("title looks good")]),
+    ("the title is too long", [Unknown("the title is too long")]),
+    ("make the title red", [Unknown("make the title red")]),
+    ("how many images are there?", [ShowImages(Selection())]),
+    ("how about Golden Hour as the title?", [title("Golden Hour")]),
+    ("can you change the title to What Now?", [title("What Now?")]),
+    ("can you change the title to Golden Hour?", [title("Golden Hour")]),
+    ("My page should be called Golden Hour", [title("Golden Hour")]),
+    ("set the title to Autumn, please", [title("Autumn")]),
+    ("title → Golden Hour", [title("Golden Hour")]),
+    ("make the title bigger", [Unknown("make the title bigger")]),
+    ("I want the title Autumn and the subtitle Leaves", [title("Autumn"), SetText("SUBTITLE", "Leaves")]),
+    ("title Autumn, subtitle Leaves, image 2", [title("Autumn"), SetText("SUBTITLE", "Leaves"), image(numbers=(2,))]),
+    ("for the intro write: We went north. It was cold", [SetText("INTRO", "We went north. It was cold")]),
+    ("use the red boat", [image(words=("red", "boat"))]),
+    ("do you have anything blue?", [ShowImages(Selection(words=("blue",)))]),
+    ("which one is the best?", [Describe(Selection(best=True))]),
     ("who are you?", [Plain("who")]),
     ("where is it?", [Plain("link")]),
     ("which projects?", [Plain("projects")]),
@@ -187,17 +216,62 @@ def test_plain_english_is_understood(said: str, meant: list[Wish]) -> None:
     assert read(said, PAGE) == meant
 
 
+AFTER_TITLE, AFTER_HERO = Past(("TITLE",)), Past((HERO,), image=2)
+BACK: list[tuple[str, Past, list[Wish]]] = [
+    ("actually make that Winter", AFTER_TITLE, [title("Winter")]),
+    ("no, Spring", AFTER_TITLE, [title("Spring")]),
+    ("hmm, I meant Summer", AFTER_TITLE, [title("Summer")]),
+    ("change it to Late Summer", AFTER_TITLE, [title("Late Summer")]),
+    ("make it Early Fall instead", AFTER_TITLE, [title("Early Fall")]),
+    ("not Autumn but Winter", AFTER_TITLE, [title("Winter")]),
+    ("same for the subtitle", AFTER_TITLE, [Copy((("SUBTITLE", "TITLE"),))]),
+    ("the subtitle too", AFTER_TITLE, [Copy((("SUBTITLE", "TITLE"),))]),
+    ("take it out", AFTER_TITLE, [Clear("TITLE")]),
+    ("put it back", AFTER_TITLE, [Undo()]),
+    ("I don't like it", AFTER_TITLE, [Doubt("TITLE")]),
+    ("no, image 3", AFTER_HERO, [image(HERO, numbers=(3,))]),
+    ("use the blue one instead", AFTER_HERO, [image(HERO, words=("blue",))]),
+    ("actually the sunflowers", AFTER_HERO, [image(HERO, words=("sunflowers",))]),
+    ("the chair would be better", AFTER_HERO, [image(HERO, words=("chair",))]),
+    ("another one", AFTER_HERO, [Another(HERO)]),
+    ("no, the other one", AFTER_HERO, [Doubt(HERO)]),
+    ("use it", Past(image=2), [image(numbers=(2,))]),
+    ("why did that one fail?", Past(image=2), [Describe(Selection(numbers=(2,)))]),
+    ("swap the hero and image 2", Past(), [Copy(((HERO, SECOND), (SECOND, HERO)))]),
+    ("swap them", Past(), [Copy(((HERO, SECOND), (SECOND, HERO)))]),
+    ("no, I want something nice", AFTER_TITLE, [Plain("no"), Unknown("I want something nice")]),
+    ("make it bigger", AFTER_TITLE, [Unknown("make it bigger")]),
+    ("put it back", Past(("TITLE",), undone=True), [Unknown("put it back")]),
+    ("actually make that Winter", Past(), [Unknown("actually make that Winter")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "past", "meant"), BACK, ids=[said for said, _, _ in BACK])
+def test_later_words_point_back_at_earlier_ones(said: str, past: Past, meant: list[Wish]) -> None:
+    """A correction is of what was chosen last; where nothing was, or the words are no value, nothing is guessed."""
+    page = [msgspec.structs.replace(known, value="Autumn" if known.kind == "text" else "http://x/1") for known in PAGE]
+    assert read(said, page, past) == meant
+
+
 ASKING = [
     "render", "publish", "Publish it!", "please publish", "OK, publish the page now", "Great. Publish.",
     "title: Autumn, then publish it", "set the title to X and publish it", "make it public", "put it online please",
     "let's go live", "can you publish it?", "yes, render", "publish now, thanks", "looks good, publish",
-    "pick for me and publish it", "go ahead and publish", "render it again", "ship it",
+    "pick for me and publish it", "go ahead and publish", "render it again", "ship it", "plz publish",
+    "title: After the Storm, subtitle: Before the Calm, use image 1 and publish it",
+    "call it After Dark and publish it",
+    "Not the red one. Publish it.", "could you please publish it?", "would you please publish it?",
+    "title: No Return, then publish it", "set the title to When Leaves Fall and publish it",
 ]  # fmt: skip
 NOT_ASKING = [
     "don't publish", "do not render yet", "title: publish", "call it Read and Publish", "what happens if I publish?",
     "should I publish?", "how do I publish", "when it is ready, publish it", "the title is Publish it",
     'title: "publish"', 'set the title to "Now. Publish it"', "publisher", "I wonder about rendering",
     "don't render and publish it", "publish later", "wait, do not publish", "hello", "use image 2 as hero",
+    "After lunch, publish it", "call it Autumn, After that publish it", "call it Autumn when we agree and publish it",
+    "title: Autumn, but not before noon publish it", "title: Autumn. If all agree, publish it", "set it to No, publish",
+    "title: After the Storm, if all is well publish it", "share it with my client", "send it to everyone",
+    "publish?", "publish? no way", "hmm, publish... not sure", "publish it. No, wait", "would you publish this?",
     "publish or perish is my title", "never publish", "publish it if all is filled", "yes", "ok", "go on",
 ]  # fmt: skip
 
@@ -297,6 +371,33 @@ CHOICES: list[tuple[str, dict[str, str], str]] = [
     ("pick the images for me", {"IMAGE_HERO": "1", "IMAGE_2": "2"}, "Still missing: the title and the subtitle"),
     ("title: Autumn", {"TITLE": "Autumn"}, "title is “Autumn”"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", ["title: Mine and pick the rest for me", "call it Mine, pick the rest for me"])
+def test_what_was_said_beside_a_pick_stays(said: str) -> None:
+    """Defaults are for what the same message left open."""
+    table = Table()
+    table.talk(said)
+    assert table.saved == {**PICKED, "TITLE": "Mine"}
+
+
+def test_a_mere_yes_takes_only_what_was_offered() -> None:
+    """“ok” after a proposal takes it; out of the blue it chooses nothing."""
+    table = Table()
+    assert "The page still needs" in table.talk("ok") and table.saved == {}
+    offer = table.talk("hello")
+    table.talk("ok", [HumanMessage("hello"), AIMessage(offer)])
+    assert table.saved == PICKED
+
+
+@pytest.mark.parametrize(
+    "said", ["Kannst du mir helfen?", "Zeig mir die Bilder", "タイトルを秋に", "Привет", "¿Qué puedes hacer?"]
+)
+def test_other_languages_get_a_kind_answer(said: str) -> None:
+    """Whoever writes in another one learns that English is understood, and how to say it."""
+    table = Table()
+    reply = table.talk(said)
+    assert "I only understand English" in reply and "title" in reply and table.saved == {}
 
 
 @pytest.mark.parametrize(("said", "saved", "told"), CHOICES, ids=[said for said, _, _ in CHOICES])

@@ -1,6 +1,9 @@
 """Gemini's generateContent as a chat model. `…-no-schema` in the model's name: it takes no response schema."""
 
+import base64
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from tests.vendors.chatter import IMAGE_TOKENS, Usage, said
@@ -30,7 +33,13 @@ class GeminiChat:
         images = IMAGE_TOKENS * sum("inlineData" in part for part in parts)
         usage = Usage(sum(map(len, texts)) // 4 + images, len(text) // 4 + 1)
         call.bill = usage.cost(*self.rates)
-        return Reply(json.dumps(_answered(call, answer, text, usage)).encode())
+        if not call.path.endswith(":streamGenerateContent"):
+            return Reply(json.dumps(_answered(call, answer, text, usage)).encode())
+        if "tools" in call.body and "-no-tools" in call.path:
+            return _error(400, "INVALID_ARGUMENT", "")
+        if unsigned := _unsigned(call.body):
+            return _error(400, "INVALID_ARGUMENT", unsigned)
+        return Reply(mime="text/event-stream", chunks=list(_streamed(call, answer, text, usage)))
 
 
 def _turns(body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -49,6 +58,44 @@ def _answered(call: Received, answer: Answer, text: str, usage: Usage) -> dict[s
     content = {"role": "model", "parts": [] if answer.fault == "empty" else [part]}
     candidate = {"index": 0, "content": content, "finishReason": "STOP"}
     return {"candidates": [candidate], "usageMetadata": counts, "modelVersion": call.path.rpartition("/")[2]}
+
+
+SIGNATURE = base64.b64encode(b"a signature of thoughts").decode()
+
+
+def _unsigned(body: dict[str, Any]) -> str:
+    """What Gemini 3 says of a call of this turn that comes back without the signature of the thoughts before it."""
+    turns = body["contents"]
+    spoken = [at for at, turn in enumerate(turns) if turn["role"] == "user" and "text" in turn["parts"][0]]
+    for turn in turns[spoken[-1] :] if spoken else turns:
+        called = [part for part in turn["parts"] if "functionCall" in part]
+        if called and called[0].get("thoughtSignature") != SIGNATURE:
+            return "Function call is missing a thought_signature"
+    return ""
+
+
+def _streamed(call: Received, answer: Answer, text: str, usage: Usage) -> Iterator[tuple[float, bytes]]:
+    """An answer in pieces: a thought, words, all calls at once without ids, then the end with the count of tokens."""
+
+    def event(parts: list[dict[str, Any]], **more: Any) -> tuple[float, bytes]:
+        candidate = {"index": 0, "content": {"role": "model", "parts": parts}, **more.pop("candidate", {})}
+        told = {"candidates": [candidate], "modelVersion": "gemini-test", "responseId": call.id, **more}
+        return 0.0, f"data: {json.dumps(told)}\r\n\r\n".encode()
+
+    counts = {"promptTokenCount": usage.read, "totalTokenCount": usage.read + usage.written}
+    if answer.fault == "refuse":
+        blocked = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": counts}
+        yield 0.0, f"data: {json.dumps(blocked)}\r\n\r\n".encode()
+        return
+    if answer.fault != "empty":
+        yield event([{"text": "The person wants me to act.", "thought": True}])
+        for word in re.findall(r"\S+\s*", "" if answer.calls and answer.text is None else text):
+            yield event([{"text": word}])
+    if answer.calls:
+        parts = [{"functionCall": {"name": name, "args": args}} for name, args in answer.calls]
+        yield event([{**parts[0], "thoughtSignature": SIGNATURE}, *parts[1:]])
+    counts["candidatesTokenCount"] = usage.written
+    yield event([{"text": ""}], candidate={"finishReason": answer.finish or "STOP"}, usageMetadata=counts)
 
 
 def _decoded(text: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A server that speaks OpenAI's chat completions. What it can do stands in the model's name:
 
 `…-no-schema` refuses response_format with a 400 · `…-no-tools` refuses tools as well · `…-deaf` ignores both and
-talks · `…-mute` never tells what it used · all others do as asked.
+talks · `…-mute` never tells what it used · `…-plain` refuses stream_options · `…-untagged` calls tools without ids
+· all others do as asked.
 """
 
 import json
@@ -47,6 +48,8 @@ class OpenAIChat:
         model = call.body["model"]
         if "response_format" in call.body and "-no-" in model:
             return _error(400, {"message": "response_format is unknown", "type": "invalid_request_error"})
+        if "stream_options" in call.body and "-plain" in model:
+            return _error(400, {"message": "Unrecognized request argument supplied: stream_options", "type": "invalid"})
         if "tools" in call.body and "-no-tools" in model:
             return _error(400, {"message": "tools are unknown", "type": "invalid_request_error"})
         return None
@@ -80,14 +83,18 @@ def streamed(call: Received, answer: Answer, text: str, usage: Usage) -> Iterato
         return 0.0, f"data: {json.dumps({**about, 'choices': choices, **more})}\n\n".encode()
 
     yield event({"role": "assistant", "content": ""})
+    if answer.fault == "refuse":
+        yield event({"refusal": "I will not do this."})
+        text = ""
     for word in re.findall(r"\S+\s*", "" if answer.calls and answer.text is None else text):
         yield event({"content": word})
     for index, (name, args) in enumerate(answer.calls):
-        function = {"name": name, "arguments": json.dumps(args)}
-        yield event(
-            {"tool_calls": [{"index": index, "id": f"{call.id}-{index}", "type": "function", "function": function}]}
-        )
-    yield event({}, "tool_calls" if answer.calls else "stop")
+        known = {} if "-untagged" in call.body["model"] else {"id": f"{call.id}-{index}"}
+        function = {"name": name, "arguments": ""}
+        yield event({"tool_calls": [{"index": index, **known, "type": "function", "function": function}]})
+        for piece in re.findall(r"(?s).{1,7}", args if isinstance(args, str) else json.dumps(args)):
+            yield event({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+    yield event({}, answer.finish or ("tool_calls" if answer.calls else "stop"))
     if (call.body.get("stream_options") or {}).get("include_usage") and "-mute" not in call.body["model"]:
         told = {**about, "choices": [], "usage": usage.openai()}
         yield 0.0, f"data: {json.dumps(told)}\n\n".encode()
