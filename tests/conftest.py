@@ -2,6 +2,8 @@
 
 import pytest
 
+LONGEST = ("tests/journeys", "tests/app/test_server", "tests/app/test_stream", "tests/app", "tests/generators")
+
 pytest_plugins = ["tests.postgres", "tests.valkey", "tests.s3"]
 
 
@@ -14,7 +16,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What has a lighter test of the same promise beside it is left to soaks, so that all else ends in ten minutes."""
+    """What has a lighter test of the same promise beside it is left to soaks, so that all else ends in ten minutes;
+    what takes longest begins first, so that no process works on alone at the end."""
+    items.sort(key=lambda item: next((at for at, room in enumerate(LONGEST) if room in item.nodeid), len(LONGEST)))
     if int(config.getoption("rounds")) > 1:
         return
     soaks = [item for item in items if item.get_closest_marker("soak")]
