@@ -1,8 +1,8 @@
 """What comes in and what goes out: request Structs are camelCase and refuse unknown fields.
 
-Every JSON string is trimmed and NFC-normalised before it is validated, `\\r\\n` becomes `\\n`, and control characters are
-refused (`\\n` and `\\t` are let through to fields of type `Prose`), so a Struct's lengths and patterns hold for what is
-stored.
+Every JSON string is trimmed and NFC-normalised before it is validated, `\\r\\n` becomes `\\n`, and control characters
+are refused (`\\n` and `\\t` are let through to fields of type `Prose`), so a Struct's lengths and patterns hold for
+what is stored.
 """
 
 import re

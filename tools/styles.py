@@ -20,7 +20,7 @@ TOKEN = re.compile(
     r"|(?P<word>#[A-Za-z0-9_-]+|--[A-Za-z0-9_-]+|-?[A-Za-z_][A-Za-z0-9_-]*)"
     r"|(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?:%|[A-Za-z]+)?)"
     r"|(?P<mark><=|>=|\|\||[{}()\[\];:,>+~*/.=|^$!&%#-])"
-    # A string that is never closed is one token: if each sign in it began anew, quotes would cost the square of the text.
+    # A string that is never closed is one token: were it cut at each quote, it would cost the square of its length.
     r"|(?P<odd>\"(?:[^\"\\\n\r\f]++|\\[^\n\r\f])*+|'(?:[^'\\\n\r\f]++|\\[^\n\r\f])*+|.)",
     re.DOTALL,
 )
