@@ -131,12 +131,17 @@ def _invalid_parameters(error: ValidationException, names: Mapping[str, str] | N
     problems = [problem for problem in error.extra or [] if isinstance(problem, dict)]
     keys = [str(problem.get("key", "body")) for problem in problems]
     fields = [
-        {"field": (names or {}).get(key, key), "problem": without_values(problem["message"])}
+        {"field": (names or {}).get(key, key), "problem": _problem(problem["message"], key)}
         for key, problem in zip(keys, problems, strict=True)
     ]
     named = ", ".join(str(field["field"]) for field in fields)
     message = f"not valid: {named}" if named else "the request is not valid"
     return Answer(400, "invalid_request", message, {"errors": fields} if fields else None)
+
+
+def _problem(message: str, key: str) -> str:
+    """What Litestar says of a parameter; of one that is missing it says its name alone."""
+    return "Expected a value" if message == repr(key) else without_values(message)
 
 
 def _unexpected(error: Exception) -> Answer:
@@ -216,7 +221,8 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
 def _stated_names(request: Request[Any, Any, Any]) -> dict[str, str]:
     fields = request.route_handler.parsed_fn_signature.parameters.items()
     stated = ((name, field.kwarg_definition) for name, field in fields)
-    return {name: each.name for name, each in stated if isinstance(each, ParameterKwarg) and each.name}
+    names = {name: each.name for name, each in stated if isinstance(each, ParameterKwarg) and each.name}
+    return {"data": "body", **names}
 
 
 def without_values(problem: str) -> str:

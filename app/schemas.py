@@ -1,7 +1,8 @@
 """What comes in and what goes out: request Structs are camelCase and refuse unknown fields.
 
-Every JSON string is trimmed and NFC-normalised before it is validated, and control characters are refused
-(`\\n` and `\\t` are let through to fields of type `Prose`), so a Struct's lengths and patterns hold for what is stored.
+Every JSON string is trimmed and NFC-normalised before it is validated, `\\r\\n` becomes `\\n`, and control characters
+are refused (`\\n` and `\\t` are let through to fields of type `Prose`), so a Struct's lengths and patterns hold for
+what is stored.
 """
 
 import re
@@ -151,6 +152,7 @@ def _below(step: str | int, value: Any) -> Any:
 
 
 def _clean_text(text: str) -> str:
+    text = text.replace("\r\n", "\n")
     if CONTROL.search(text):
         raise _Unclean("Expected `str` without control characters")
     return (text if text.isascii() else unicodedata.normalize("NFC", text)).strip()

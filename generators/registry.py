@@ -61,6 +61,8 @@ def decode_options(generator: Generator[Any], options: dict[str, Any]) -> Any:
     except msgspec.ValidationError as error:
         problem, _, path = str(error).partition(" - at ")
         field = "options" + path.strip("`").removeprefix("$")
+        if (named := re.search(r"(?:required|unknown) field `([^`]{1,64})`", problem)) is not None:
+            field = f"{field}.{named[1]}"
         detail = {"errors": [{"field": field, "problem": problem.partition(" '")[0]}]}
         raise Invalid(f"not valid: {field}", code="invalid_request", detail=detail, status=400) from None
 

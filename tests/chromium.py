@@ -81,6 +81,10 @@ class Tab:
         root = await self.call("DOM.getDocument", depth=0)
         return str((await self.call("DOM.getOuterHTML", nodeId=root["root"]["nodeId"]))["outerHTML"])
 
+    async def fits(self) -> bool:
+        """Whether no part of the page is off-screen on the right; `innerWidth` cannot tell, for it grows with it."""
+        return bool(await self.evaluate("(e => e.scrollWidth <= e.clientWidth)(document.documentElement)"))
+
     async def evaluate(self, expression: str) -> Any:
         answer = await self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer

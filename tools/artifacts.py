@@ -31,7 +31,9 @@ INSERT INTO project_artifacts (project_id, artifact_id) VALUES (:project_id, :ar
 ON CONFLICT (project_id, artifact_id) DO NOTHING
 """
 SET_CONTENT = """
-UPDATE artifacts SET version = :version, title = :title, options = :options, unpublished_at = NULL,
+UPDATE artifacts SET version = :version, title = :title, options = :options,
+    unpublished_at = CASE WHEN unpublished_at IS DISTINCT FROM CAST(:known_unpublished_at AS BIGINT)
+        THEN unpublished_at END,
     content_r2_key = :content_r2_key, content_type = :content_type,
     content_sha256 = :content_sha256, content_policy = :content_policy,
     template_r2_key = COALESCE(:template_r2_key, template_r2_key), updated_at = :updated_at
@@ -284,7 +286,7 @@ async def publish(
 
     Effect: files and manifest in BUCKET under the first free version, then one transaction: the row with title and
     options as given (a draft is stored with its projects), what `along` writes with the version's number, and the
-    `artifact` event of `session_id`.
+    `artifact` event of `session_id`. A page that was taken away since `artifact` was read stays away.
     Fails: Conflict when a later version was published meanwhile · Unavailable.
     """
     version = await _place(env, artifact, output, project_ids)
@@ -302,6 +304,7 @@ async def publish(
             content_sha256=hashlib.sha256(output.index.data).hexdigest(),
             content_policy=output.policy,
             template_r2_key=output.template,
+            known_unpublished_at=artifact.unpublished_at,
             updated_at=max(now_ms(), artifact.created_at),
         )
         if changed:

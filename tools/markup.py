@@ -19,6 +19,8 @@ DEEPEST = 100
 VALUE_LENGTH = 10_000
 PAGE_LENGTH = 1 << 20
 """Characters that a page may have before it is cleaned: a long value may stand in thousands of places."""
+STYLE_LENGTH = 2 * TEMPLATE_BYTES
+"""Of these, characters of CSS, in the sheet and in attributes: each sign of it costs more than one of text."""
 
 PLACEHOLDER = re.compile(r"\{\{[ \t]{0,8}([A-Z][A-Z0-9_]{0,63})[ \t]{0,8}\}\}")
 MARK = re.compile(r"<(?:(?P<comment>!--)|(?P<tag>/?[A-Za-z][^\s/>]*)|[!?/])")
@@ -141,7 +143,8 @@ def read(text: str) -> Template:
     if len(text) > TEMPLATE_BYTES or len(text.encode("utf-8", "surrogatepass")) > TEMPLATE_BYTES:
         detail = {"maxBytes": TEMPLATE_BYTES}
         raise TooLarge("a template is limited to 64 KiB", code="template_too_large", detail=detail)
-    reader = _Reader(text)
+    # Some editors open a file with a byte order mark; in the page it would be a line of its own.
+    reader = _Reader(text.removeprefix("\ufeff"))
     reader.run()
     return Template(
         lang=reader.lang,
@@ -284,16 +287,17 @@ def write(template: Template, values: Mapping[str, str], images: Mapping[str, Im
     """The template with its values, each escaped for the place where it stands. A value is never a template.
 
     Every placeholder must be in one of the mappings.
-    Fails: TooLarge when it becomes longer than a page may be.
+    Fails: TooLarge when it, or the CSS in it, becomes longer than that of a page may be.
     """
     writer = _Writer(values, images)
     body = [writer.node(node) for node in template.body]
-    return Written(writer.join(template.title, str), writer.join(template.style, css_value), "".join(body))
+    return Written(writer.join(template.title, str), writer.style(template.style), "".join(body))
 
 
 class _Writer:
     def __init__(self, values: Mapping[str, str], images: Mapping[str, Image]) -> None:
-        self._values, self._images, self._left = values, images, PAGE_LENGTH
+        self._values, self._images = values, images
+        self._left, self._style_left = PAGE_LENGTH, STYLE_LENGTH
 
     def node(self, node: Open | End | Text) -> str:
         match node:
@@ -307,12 +311,20 @@ class _Writer:
     def join(self, pieces: Pieces, escape: Callable[[str], str]) -> str:
         return "".join(self._spent(escape(self._value(p.name)) if isinstance(p, Slot) else p) for p in pieces)
 
+    def style(self, pieces: Pieces) -> str:
+        css = self.join(pieces, css_value)
+        self._style_left -= len(css)
+        if self._style_left < 0:
+            detail = {"maxLength": STYLE_LENGTH}
+            raise TooLarge("the page's style would become too large", code="page_too_large", detail=detail)
+        return css
+
     def _attributes(self, node: Open) -> Iterator[str]:
         for name, pieces in node.attributes.items():
             if name in ADDRESSES:
                 value = self.join(pieces[:1], str.strip) + self.join(pieces[1:], _within_address)
             else:
-                value = self.join(pieces, css_value if name == "style" else str)
+                value = self.style(pieces) if name == "style" else self.join(pieces, str)
             yield f' {name}="{html.escape(value)}"'
         source = node.attributes.get("src", ())
         if node.tag == "img" and "alt" not in node.attributes and len(source) == 1 and isinstance(source[0], Slot):

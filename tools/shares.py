@@ -143,12 +143,14 @@ async def consume(env: Env, share: Share) -> None:
 
 @step("shares.find")
 async def find(env: Env, slug: str) -> Share:
-    """The link of a slug that has conditions.
+    """The link of a slug that has conditions, while it leads somewhere.
 
-    Fails: NotFound.
+    Fails: NotFound · Gone (unpublished, revoked, expired, used up).
     """
-    if (share := await env.DB.one(BY_SLUG, Share, slug=slug)) is None:
+    found = await env.DB.one(FIND, _Found, slug=slug)
+    if found is None or (share := _share(found)) is None:
         raise NotFound("there is no such page")
+    _check_end(found, share, now_ms(), beside=False)
     return share
 
 

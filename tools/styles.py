@@ -14,13 +14,14 @@ from tools.markup import words
 TOKEN = re.compile(
     r"(?P<comment>/\*.*?(?:\*/|\Z))"
     r"|(?P<space>\s+)"
-    r"|(?P<string>\"(?:[^\"\\\n\r\f]|\\[^\n\r\f])*\"|'(?:[^'\\\n\r\f]|\\[^\n\r\f])*')"
+    r"|(?P<string>\"(?:[^\"\\\n\r\f]++|\\[^\n\r\f])*+\"|'(?:[^'\\\n\r\f]++|\\[^\n\r\f])*+')"
     r"|(?P<at>@-?[A-Za-z][A-Za-z0-9-]*)"
     r"|(?P<function>-?[A-Za-z][A-Za-z0-9_-]*\()"
     r"|(?P<word>#[A-Za-z0-9_-]+|--[A-Za-z0-9_-]+|-?[A-Za-z_][A-Za-z0-9_-]*)"
     r"|(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?:%|[A-Za-z]+)?)"
     r"|(?P<mark><=|>=|\|\||[{}()\[\];:,>+~*/.=|^$!&%#-])"
-    r"|(?P<odd>.)",
+    # A string that is never closed is one token: were it cut at each quote, it would cost the square of its length.
+    r"|(?P<odd>\"(?:[^\"\\\n\r\f]++|\\[^\n\r\f])*+|'(?:[^'\\\n\r\f]++|\\[^\n\r\f])*+|.)",
     re.DOTALL,
 )
 FUNCTIONS = words("""

@@ -9,7 +9,7 @@ import contextlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import msgspec
@@ -29,7 +29,7 @@ from app.settings import Settings
 from tools import artifacts, boards
 from tools.boards import Choice, Mine, OwnerState, Remark, State, Verdict
 from tools.env import Env
-from tools.errors import Forbidden, Gone, Invalid, NotFound, RateLimited, Unavailable
+from tools.errors import Forbidden, Gone, Invalid, Locked, NotFound, RateLimited, Unavailable
 from tools.events import Approval, Artifact, BoardNews, Comment, Frame, Tally
 from tools.rows import ArtifactRow, new_id
 
@@ -38,6 +38,8 @@ COOKIE_DAYS = 180
 COOKIE_SHAPE = re.compile(r"([A-Za-z0-9_-]{22})\.([0-9a-f]{32})")
 STREAM_SECONDS = 900.0
 """After this a stream ends and the browser asks again, so that nobody holds a place for ever."""
+ADMIT_SECONDS = 5.0
+"""So often each reader of a stream is asked again whether they may see the page."""
 VIEWERS = 1000
 """Of one board at a time, over all processes."""
 BODY_BYTES = 16 << 10
@@ -236,7 +238,7 @@ async def follow_board(
     await _take(env, STREAMS_OF_ADDRESS, limit_key(client_address(request.scope, settings)))
     if await env.PICASSO_DO.clients(boards.session_of(artifact.id)) >= VIEWERS:
         raise RateLimited("this board has as many live viewers as it can have", retry_after=30.0)
-    return BoardStream(env, life, artifact)
+    return BoardStream(env, life, artifact, lambda: _page(slug, request, env, settings))
 
 
 @post("/api/artifacts/{artifact_id:str}/board", status_code=200, tags=["boards"])
@@ -274,12 +276,20 @@ handlers: list[Any] = [
 class BoardStream(EventStream):
     """Opens with the whole board, so a reader that comes back has missed nothing, and then tells each change of it.
 
-    Of the session only this board's own news is handed on, whatever else somebody put there.
+    Of the session only this board's own news is handed on, whatever else somebody put there. It ends when `admit`
+    turns the reader away, for the page may be closed while they look: so does their next try.
     """
 
-    def __init__(self, env: Env, life: Life, artifact: ArtifactRow) -> None:
+    def __init__(
+        self,
+        env: Env,
+        life: Life,
+        artifact: ArtifactRow,
+        admit: Callable[[], Awaitable[ArtifactRow]],
+        every: float = ADMIT_SECONDS,
+    ) -> None:
         super().__init__(env, life, boards.session_of(artifact.id), None)
-        self._artifact = artifact
+        self._artifact, self._admit, self._every = artifact, admit, every
 
     async def _push(self, send: Send) -> None:
         with contextlib.suppress(Gone, Unavailable, TimeoutError):
@@ -289,6 +299,14 @@ class BoardStream(EventStream):
                 await _write(send, [_First(**_fields(state))])
                 async for frames in self._subscription:
                     await _write(send, [news for news in self._news(frames) if news.revision > state.revision])
+
+    async def _ended(self) -> None:
+        with contextlib.suppress(NotFound, Gone, Locked, Forbidden):
+            while not self._life.draining.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._life.draining.wait(), self._every)
+                with contextlib.suppress(Unavailable):
+                    await self._admit()
 
     def _news(self, frames: Any) -> Iterator[BoardNews]:
         for frame in frames:

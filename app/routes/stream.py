@@ -178,8 +178,12 @@ class EventStream(ASGIResponse):
     async def send_body(self, send: Send, receive: Receive) -> None:
         # No blank line: it opens the first event's block instead of making one of its own.
         await _send(send, b"retry: %d\n" % RETRY_MS)
-        await _first(self._push(send), _beat(send), _leave(receive), self._life.draining.wait())
+        await _first(self._push(send), _beat(send), _leave(receive), self._ended())
         await _send(send, b"", more=False)
+
+    async def _ended(self) -> None:
+        """Come back when the stream is over, whatever else is still to be told."""
+        await self._life.draining.wait()
 
     async def _push(self, send: Send) -> None:
         # Retention may overtake a reader that lags: then the stream ends, and its reconnect is told 410.

@@ -200,6 +200,7 @@ FIELDS = [
     pytest.param(b'{"parts": {}}', "parts", id="object for list"),
     pytest.param(b'{"parts": [], "kind": {"deep": ["\\u001b"]}}', "kind.deep[0]", id="in free JSON"),
     pytest.param(b'"canary-value"', "body", id="not an object"),
+    pytest.param(b"", "body", id="nothing"),
 ]
 
 
@@ -209,7 +210,7 @@ async def test_the_field_is_named_and_its_value_is_not(app: Application, body: b
     answer = await call(app, "POST", "/api/wholes", {"X-Api-Key": KEY, "Content-Type": "application/json"}, body)
     error = check_shape(answer, 400)
     assert [problem["field"] for problem in error["detail"]["errors"]] == [field]
-    assert "canary" not in str(answer.body) and "yyy" not in str(answer.body)
+    assert "canary" not in str(answer.body) and "yyy" not in str(answer.body) and b"'data'" not in answer.body
 
 
 async def test_parameters_are_named_and_not_repeated(app: Application) -> None:

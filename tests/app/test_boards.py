@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from app.lifespan import Life
 from app.routes import boards as routes
 from tests.boards import Board, boards_app, boards_env, publish_board
 from tests.pages import add_image, client_of, free_listener, publish, serving
-from tools import actor_emit, shares
+from tools import actor_emit, artifacts, shares
 from tools.env import Env, Statements
 from tools.events import Artifact, BoardNews, Progress, StoredEvent, data_text, frame
+from tools.rows import ArtifactRow, now_ms
 from tools.shares import Conditions
 
 VOTE = {"progressionId": "p-0", "choice": "yes"}
@@ -371,6 +372,38 @@ async def test_the_stream_opens_with_the_board_and_tells_each_change(tmp_path: P
         life.draining.set()
         with pytest.raises(EOFError):
             await watcher.next()
+
+
+@pytest.mark.parametrize(
+    "close",
+    [
+        lambda env, id: artifacts.unpublish(env, id),
+        lambda env, id: shares.close_main(env, id),
+        lambda env, id: shares.set_main(env, id, Conditions(password="open sesame")),
+        lambda env, id: shares.set_main(env, id, Conditions(expires_at=now_ms() + 20)),
+    ],
+)
+async def test_a_stream_ends_when_its_page_is_closed(
+    env: Env, deck: Board, close: Callable[[Env, str], Awaitable[Any]]
+) -> None:
+    """(T9) Who was let in before a page is taken down, closed, locked or expires hears nothing of the board after."""
+    sent: list[bytes] = []
+
+    async def admit() -> ArtifactRow:
+        return (await shares.admit(env, deck.slug)).artifact
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+
+    stream = routes.BoardStream(env, Life(), await artifacts.get(env, deck.id), admit, every=0.01)
+    async with asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(stream({"type": "http"}, asyncio.Event().wait, send))  # type: ignore[arg-type]
+        async with asyncio.timeout(5):
+            while b"state" not in b"".join(sent):
+                await asyncio.sleep(0.01)
+        await close(env, deck.id)
+        await asyncio.wait_for(following, 5)
+    assert sent[-1] == b""
 
 
 async def test_many_viewers_share_one_reader(tmp_path: Path, redis_url: str) -> None:

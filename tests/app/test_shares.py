@@ -74,6 +74,21 @@ async def test_a_link_of_its_own_can_be_closed_without_the_others(tmp_path: Path
         assert [one["url"].rpartition("/")[2] for one in listed] == [row["public_slug"], second.rpartition("/")[2]]
 
 
+async def test_a_closed_link_takes_no_passwords(tmp_path: Path, redis_client: Redis) -> None:
+    """410 before a try is counted or looked at: what is closed tells nobody which password it had."""
+    async with gallery(tmp_path, PICASSO_WORKFLOW=Buckets(redis_client)) as (_, client, row):
+        path = await shared(client, row, password=WORD)
+        (link,) = (await client.get(f"/api/artifacts/{row['id']}/shares")).json()["items"][1:]
+        await client.put(f"/api/artifacts/{row['id']}/shares/main", json={"password": WORD})
+        assert (await unlock(client, path, WORD)).status_code == 303
+        await client.delete(f"/api/artifacts/{row['id']}/shares/{link['shareId']}")
+        await client.delete(f"/api/artifacts/{row['id']}/shares/main")
+        for page in (path, f"/public/artifact/{row['public_slug']}"):
+            for word in (WORD, "a wrong one") * 5:
+                answer = await unlock(client, page, word)
+                assert (answer.status_code, answer.json()["error"]["code"]) == (410, "link_revoked")
+
+
 async def test_a_link_leads_to_its_own_files_alone(tmp_path: Path) -> None:
     """Where a page links its files, they are found under the link that it was opened by; old versions are not."""
     async with gallery(tmp_path) as (env, client, _):

@@ -30,6 +30,23 @@ async def test_a_template_comes_in_once_and_is_listed(tmp_path: Path) -> None:
         assert len(examples) >= 3 and all(len(one["placeholders"]) >= 3 for one in examples)
 
 
+async def test_a_template_written_on_windows_is_a_template(tmp_path: Path) -> None:
+    """Line ends of two signs become one, in its text as in what is said about a project, and a byte order mark before
+    it is no line of the page; a `\\r` alone is a control character."""
+    async with site(tmp_path) as (env, client):
+        await add_project(env, "p")
+        html = "\ufeff<!doctype html>\r\n<title>T</title>\r\n<p>{{TEXT}}\r\n"
+        key = (await client.post("/api/templates", json={"name": "mine", "html": html})).json()["templateR2Key"]
+        assert await env.BUCKET.get(key) == html.replace("\r", "").strip().encode()
+        body = {"templateR2Key": key, "projectIds": ["p"]}
+        made = (await client.post("/api/artifacts", json=body)).json()
+        await db.save_config(env, made["artifact_id"], "TEXT", "carafe")
+        assert (await client.post(f"/api/artifacts/{made['artifact_id']}/regenerate")).status_code == 200
+        page = (await client.get(f"/public/artifact/{made['public_slug']}")).text
+        assert "<p>carafe" in page and "\ufeff" not in page
+        assert (await client.post("/api/templates", json={"name": "mine", "html": "a\rb"})).status_code == 400
+
+
 async def test_templates_are_listed_in_pages(tmp_path: Path) -> None:
     """`limit` and `nextCursor` lead through all of them, each once."""
     async with site(tmp_path) as (_, client):

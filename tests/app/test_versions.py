@@ -262,6 +262,22 @@ async def test_a_page_that_was_taken_away_comes_back_by_regenerating(tmp_path: P
         assert (await client.get(page)).status_code == 200
 
 
+async def test_what_was_being_made_while_a_page_was_taken_away_does_not_bring_it_back(
+    tmp_path: Path, database_url: str
+) -> None:
+    """(T9) The version is kept, the page stays 410; regenerating after that brings the newest one."""
+    async with site(tmp_path, database_url=database_url) as (env, client):
+        read = await made(env, b"one")
+        await artifacts.unpublish(env, read.id)
+        output = Output(index=File("index.html", PAGE, "text/html; charset=utf-8"))
+        late = await artifacts.publish(env, read, output, ["p"])
+        assert (late.version, late.unpublished_at is None) == (2, False)
+        assert {(await client.get(path)).status_code for path in paths(read)} == {410}
+        back = await artifacts.publish(env, late, output, ["p"])
+        assert (back.version, back.unpublished_at) == (3, None)
+        assert (await client.get(paths(read)[0])).status_code == 200
+
+
 async def test_only_what_was_published_can_be_taken_away(tmp_path: Path) -> None:
     """A draft is 409, an unknown artifact 404, and neither needs less than the key."""
     async with site(tmp_path) as (env, client):

@@ -44,9 +44,10 @@ TITLES = ("".join(PAYLOADS[:4])[:200], PAYLOADS[66], PAYLOADS[11])
 ROOM = (
     "(() => { const inside = e => { for (let p = e.parentElement; p && p !== document.body; p = p.parentElement)"
     " if (getComputedStyle(p).overflowX !== 'visible') return true; return false; };"
-    " const out = [...document.body.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > innerWidth + 1"
+    " const end = document.documentElement.clientWidth, sticksOut = e => e.getBoundingClientRect().right > end + 1;"
+    " const out = [...document.body.querySelectorAll('*')].filter(e => sticksOut(e)"
     " && e.getBoundingClientRect().width > 1 && !inside(e)).map(e => e.outerHTML.slice(0, 90));"
-    " return document.documentElement.scrollWidth > innerWidth ? ['the page', ...out] : out; })()"
+    " return document.documentElement.scrollWidth > end ? ['the page', ...out] : out; })()"
 )
 """What sticks out on the right, but for what scrolls within its own box."""
 ATTACHED = re.compile(r"script|iframe|object|embed|base|link|frame|applet|form")
@@ -78,10 +79,14 @@ async def seeded_env(home: Path, words: seeded.Words = seeded.plain, **more: Any
         yield env
 
 
-def hostile() -> seeded.Words:
+TALL = "Z" + "\u0301\u0489\u0334" * 300
+"""One letter to a browser, and wider than a telephone."""
+
+
+def hostile(first_prompt: str = "") -> seeded.Words:
     """One payload after the other, in whatever place is asked for next."""
     payloads = itertools.cycle(PAYLOADS)
-    return lambda _: next(payloads)
+    return lambda text: first_prompt if first_prompt and text == seeded.PROMPTS[0] else next(payloads)
 
 
 def files(output: Output) -> Iterator[tuple[str, File]]:
@@ -330,9 +335,10 @@ async def test_pages_are_whole_in_a_browser(tmp_path: Path) -> None:
 @pytest.mark.skipif(BINARY is None, reason="no Chromium is installed")
 @pytest.mark.timeout(180)
 async def test_no_payload_runs_in_a_browser(tmp_path: Path) -> None:
-    """(T2) Pages full of payloads, served without any policy and with scripts on: no dialog, no foreign request."""
+    """(T2) Pages full of payloads, served without any policy and with scripts on: no dialog, no foreign request, and
+    not even words that cannot be parted push anything off a telephone's screen."""
     with free_listener() as (listener, here):
-        async with seeded_env(tmp_path, words=hostile(), environ={"PUBLIC_URL": here}) as env:
+        async with seeded_env(tmp_path, words=hostile(TALL), environ={"PUBLIC_URL": here}) as env:
             pages = {id: (await generate(env, id, title=PAYLOADS[n])).index.data for n, id in enumerate(HTML)}
 
             @get("/bare/{id:str}")
@@ -342,7 +348,7 @@ async def test_no_payload_runs_in_a_browser(tmp_path: Path) -> None:
             app = Litestar([bare, paint], openapi_config=None, logging_config=None)
             async with serving(app, listener), open_tab() as tab:
                 for id in HTML:
-                    await tab.open(f"{here}/bare/{id}")
+                    await look(tab, f"{here}/bare/{id}", *WIDTHS[0])
                     await shown_images(tab)
                     assert await tab.evaluate("document.title.length") > 0
                     assert tab.dialogs == [], id

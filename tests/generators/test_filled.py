@@ -181,6 +181,9 @@ def test_rendering_is_bounded() -> None:
         assert time.process_time() - started < 0.6
     with pytest.raises(TooLarge):
         page("{{P}}", P="x" * (1 << 20))
+    for styled in ("<style>" + "a{b:{{P}}}" * 100, "<i style='b:{{P}}'>x</i>" * 100):
+        with pytest.raises(TooLarge, match="style"):
+            page(styled, P="b " * 2000)
 
 
 async def draft(env: Env, html: str, *projects: str) -> ArtifactRow:

@@ -107,7 +107,7 @@ async def test_packaged_examples_are_whole_under_their_own_policy(tmp_path: Path
                         await tab.resize(width, 900)
                         await tab.open(f"{here}/public/artifact/{slug}")
                         assert await tab.evaluate("getComputedStyle(document.body).marginTop") == "0px"
-                        assert await tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+                        assert await tab.fits()
                         assert all(natural > 0 and shown > 0 for natural, shown in await loaded(tab))
                 assert (rows(tab), tab.dialogs) == ([], [])
                 own = (f"{here}/images/", f"{here}/public/", f"{here}/favicon.ico")

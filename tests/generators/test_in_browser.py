@@ -83,7 +83,7 @@ async def test_a_published_page_is_whole_under_its_own_policy(tmp_path: Path) ->
                 )
                 await tab.open(f"{here}/public/lookbook/{slug}")
                 assert await tab.evaluate("getComputedStyle(document.body).marginTop") == "0px"
-                assert await tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+                assert await tab.fits()
                 images = await loaded(tab)
                 assert len(images) == 5
                 assert all(natural > 0 and shown > 0 for natural, shown in images)

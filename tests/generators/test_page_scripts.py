@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,14 +24,14 @@ SEEN = (
 
 
 @contextlib.asynccontextmanager
-async def opened(home: Path, id: str, *, scripts: bool = True) -> AsyncIterator[Tab]:
+async def opened(home: Path, id: str, *, scripts: bool = True, **wishes: Any) -> AsyncIterator[Tab]:
     """The page of the seeded project under its own policy."""
     with free_listener() as (listener, here):
         async with pages_env(home, environ={"PUBLIC_URL": here}) as env:
             await seeded.seed(env)
             generator = registry.find(id)
             draft = artifacts.draft(generator_id=id, title="Autumn", owner_id="default", options={})
-            options = registry.decode_options(generator, {})
+            options = registry.decode_options(generator, wishes)
             output = await generator.generate(env, draft, [await db.get_project(env, "p")], options)
             row = await artifacts.publish(env, draft, output, ["p"])
             async with serving(small_app(env), listener), open_tab() as tab:
@@ -48,8 +49,10 @@ async def until(tab: Tab, expression: str) -> None:
 
 
 async def test_a_slideshow_goes_by_keys_and_plays(tmp_path: Path) -> None:
-    """Arrows, End and Home move; the button plays and pauses; the whole screen can be asked for."""
-    async with opened(tmp_path, "slideshow") as tab:
+    """Arrows, End and Home move; the button plays and pauses; the whole screen can be asked for. The title can be read
+    also where the words below it are longer than the screen."""
+    async with opened(tmp_path, "slideshow", intro="of autumn " * 190) as tab:
+        assert await tab.evaluate("document.querySelector('h1').getBoundingClientRect().top") >= 0
         await tab.press("ArrowRight")
         await until(tab, f"{LEFT} === 1")
         await tab.press("End")

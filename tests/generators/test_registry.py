@@ -70,7 +70,7 @@ def test_another_package_offers_a_generator_by_entry_point(tmp_path: Path) -> No
         ({"only": "some"}, "options.only"),
         ({"intro": "x" * 2001}, "options.intro"),
         ({"progressionIds": [7]}, "options.progressionIds[0]"),
-        ({"colour": "teal"}, "options"),
+        ({"colour": "teal"}, "options.colour"),
     ],
 )
 def test_options_are_refused_by_the_path_of_the_field(options: dict[str, object], field: str) -> None:

@@ -1,6 +1,7 @@
 """What stays of a user's style sheet, and what of it never does."""
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -99,6 +100,19 @@ def test_a_bad_declaration_takes_only_itself_along() -> None:
     assert clean_sheet(css) == "a{color:red;margin:0}b{c:d}e{f:g}"
     assert clean_declarations("color:red; background:url(x) ; margin:0;") == "color:red;margin:0"
     assert clean_declarations("a{color:red}") == clean_declarations("color") == clean_declarations(":red") == ""
+
+
+@pytest.mark.parametrize("quotes", ['"' + '\\"' * 30_000, "\"\\'" * 20_000, "a{b:'" + "\\'" * 30_000 + "}"])
+def test_quotes_that_are_never_closed_cost_no_more_than_others(quotes: str) -> None:
+    """(T5) A sheet or attribute of 60,000 signs of unclosed strings is read in time, and nothing of it stays."""
+    started = time.process_time()
+    assert clean_sheet(quotes) == clean_declarations(quotes) == ""
+    assert time.process_time() - started < 0.6
+
+
+def test_an_unclosed_string_ends_with_its_line() -> None:
+    """As in browsers: what follows on the next line stands, the declaration with the string does not."""
+    assert clean_sheet("a{color:red;content:'x;margin:0}\n;top:0}b{c:d}") == "a{color:red;top:0}b{c:d}"
 
 
 PIECES = st.lists(
