@@ -23,7 +23,7 @@ from PIL import Image
 
 from generators import registry
 from tests.chromium import Tab, open_tab
-from tests.server import Server, running
+from tests.server import running
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "templates" / "gallery"
@@ -41,7 +41,7 @@ JOBS: Sequence[Mapping[str, Any]] = (
     {
         "prompt": "A red sailing boat on a calm turquoise fjord, snowy mountains behind, morning light",
         "size": WIDE,
-        "seed": 7,
+        "seed": 8,
         "providers": ALL,
     },
     {
@@ -79,9 +79,9 @@ JOBS: Sequence[Mapping[str, Any]] = (
     {"prompt": "A cherry tree in blossom by a river, pastel, spring", "size": SQUARE, "seed": 8, "providers": [SKETCH]},
 )
 EDITS = (
-    (0, "edit", "The same boat at night, deep violet sky, stars, moonlight"),
-    (0, "variation", "A red sailing boat on a calm turquoise fjord, pink sunset sky"),
     (1, "edit", "The same lighthouse in winter, snow, cool tones"),
+    (1, "variation", "A white lighthouse on a cliff, deep violet sea, pink sunset sky"),
+    (2, "edit", "The same cabin at dawn, pastel pink sky"),
 )
 """A job whose first image is worked on, how, and with which words; each goes on from the one before of that job."""
 OPTIONS: Mapping[str, dict[str, Any]] = {
@@ -113,14 +113,13 @@ Photograph = Callable[[Tab, Made], Awaitable[Image.Image]]
 async def make_pictures(ids: Sequence[str]) -> None:
     guests = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "guests")])
     with tempfile.TemporaryDirectory() as home:
-        async with running(Path(home), PYTHONPATH=guests, SKETCH_SECONDS="0.5", VENDOR_SECONDS="300") as server:
-            async with server.client(**server.headers) as client:
-                project = await _paint_project(client)
-                for id in ids:
-                    made = await _make(client, project, id)
-                    async with open_tab() as tab:
-                        _keep(id, await PHOTOGRAPHS.get(id, photograph_page)(tab, made))
-                    print(id, made.url, flush=True)
+        async with running(Path(home), PYTHONPATH=guests) as server, server.client(**server.headers) as client:
+            project = await _paint_project(client)
+            for id in ids:
+                made = await _make(client, project, id)
+                async with open_tab() as tab:
+                    _keep(id, await PHOTOGRAPHS.get(id, photograph_page)(tab, made))
+                print(id, flush=True)
 
 
 async def _paint_project(client: httpx.AsyncClient) -> str:
@@ -201,6 +200,8 @@ async def photograph_page(tab: Tab, made: Made, prepare: str = "0", path: str = 
 async def _open(tab: Tab, url: str) -> None:
     width, height = WINDOW
     await tab.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+    still = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+    await tab.call("Emulation.setEmulatedMedia", features=still)
     await tab.open(url)
     await tab.evaluate("[...document.images].forEach(image => { image.loading = 'eager' })")
     async with asyncio.timeout(120):
@@ -219,16 +220,24 @@ def scrolled_to(selector: str) -> Photograph:
     return lambda tab, made: photograph_page(tab, made, scroll)
 
 
+async def photograph_slide(tab: Tab, made: Made) -> Image.Image:
+    """What the first press of a key brings."""
+    await _open(tab, made.url)
+    await tab.press("ArrowRight")
+    return await _shoot(tab)
+
+
 async def photograph_companion(tab: Tab, made: Made) -> Image.Image:
     """The page beside a table."""
     return await photograph_page(tab, made, path="/files/index.html")
 
 
 async def photograph_pdf(tab: Tab, made: Made) -> Image.Image:
-    """The first two pages, side by side."""
+    """The cover and the first page of an image, side by side."""
     import pypdfium2
 
-    pages = [page.render(scale=1.2).to_pil() for page in list(pypdfium2.PdfDocument(made.data))[:2]]
+    document = pypdfium2.PdfDocument(made.data)
+    pages = [document[number].render(scale=1.2).to_pil() for number in (0, 3)]
     desk = Image.new("RGB", WINDOW, "#c9c6c0")
     for place, page in enumerate(pages):
         page.thumbnail((WINDOW[0] // 2 - 60, WINDOW[1] - 60))
@@ -282,12 +291,17 @@ async def _typeset(tab: Tab, body: str) -> Image.Image:
 
 
 PHOTOGRAPHS: Mapping[str, Photograph] = {
+    "compare-deck": scrolled_to(".slide"),
     "exhibition": photograph_rooms,
     "knowledge-pack": photograph_lines,
     "provider-benchmark": photograph_companion,
+    "prompt-lineage-map": scrolled_to("main"),
     "r2-archive-manifest": photograph_table,
+    "review-board": scrolled_to("main"),
     "seed-replay-script": photograph_lines,
+    "slideshow": photograph_slide,
     "stakeholder-pdf": photograph_pdf,
+    "voting-deck": scrolled_to("main"),
     "walkthrough-reel": photograph_film,
 }
 

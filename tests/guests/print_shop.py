@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
-from adapters.sketch import SIZES, adapter as sketch
+from adapters.sketch import SIZES
+from adapters.sketch import adapter as sketch
 from tools.catalog import Units
 from tools.env import Env
 
