@@ -160,14 +160,14 @@ def parameters(row: Progression, job: Job | None, options: PromptRecipeCardOptio
         Parameter("Size", f"{_size(row).replace('x', ' × ')}{asked}"),
         Parameter("Quality", (request.quality or "") if request else ""),
         Parameter("Kind", KINDS[job.kind] if job else ""),
-        Parameter("Variant", _variant(row, request) if request else ""),
+        Parameter("Variant", variant(row, request) if request else ""),
         Parameter("References", str(len(request.reference_image_urls) or "") if request else ""),
         Parameter("Made on", showing.day(row.created_at)),
         Parameter("Cost", showing.dollars(row.cost_usd) if options.costs else ""),
     ]
 
 
-def _variant(row: Progression, request: JobRequest) -> str:
+def variant(row: Progression, request: JobRequest) -> str:
     """Variants are counted over all models of a provider; how many another provider would have made is not known of one
     that stepped in."""
     all_of_them = request.variants * sum(asked["provider"] == row.ai_provider for asked in request.providers)

@@ -107,6 +107,13 @@ class Made(NamedTuple):
     files: str
 
 
+PAINTED = (
+    "[...document.images].filter(image => { const box = image.getBoundingClientRect();"
+    " return box.width && box.bottom > 0 && box.top < innerHeight })"
+    ".every(image => image.complete && image.naturalWidth)"
+)
+"""Whether all images that are in the window have come."""
+
 Photograph = Callable[[Tab, Made], Awaitable[Image.Image]]
 
 
@@ -191,7 +198,7 @@ async def _post(client: httpx.AsyncClient, path: str, body: Mapping[str, Any]) -
 
 
 async def photograph_page(tab: Tab, made: Made, prepare: str = "0", path: str = "") -> Image.Image:
-    """The page as it opens, all its images loaded, after an expression has been run in it."""
+    """The page as it opens, after an expression has been run in it."""
     await _open(tab, made.url + path)
     await tab.evaluate(prepare)
     return await _shoot(tab)
@@ -203,13 +210,12 @@ async def _open(tab: Tab, url: str) -> None:
     still = [{"name": "prefers-reduced-motion", "value": "reduce"}]
     await tab.call("Emulation.setEmulatedMedia", features=still)
     await tab.open(url)
-    await tab.evaluate("[...document.images].forEach(image => { image.loading = 'eager' })")
-    async with asyncio.timeout(120):
-        while not await tab.evaluate("[...document.images].every(image => image.complete)"):
-            await asyncio.sleep(0.2)
 
 
 async def _shoot(tab: Tab) -> Image.Image:
+    async with asyncio.timeout(300):
+        while not await tab.evaluate(PAINTED):
+            await asyncio.sleep(0.2)
     shot = await tab.call("Page.captureScreenshot", format="png")
     return Image.open(io.BytesIO(base64.b64decode(shot["data"])))
 

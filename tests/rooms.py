@@ -17,7 +17,7 @@ from PIL import Image
 
 Floats = NDArray[np.float32]
 NEAR = 0.05
-AMBIENT = 0.5
+AMBIENT, GAMMA = 0.5, 2.2
 BRIGHT = 1.75
 """What keeps a surface beside a lamp from going white: light is pressed together towards this."""
 TYPES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3}
@@ -70,7 +70,8 @@ class Model:
             view = self.json["bufferViews"][self.json["images"][number]["bufferView"]]
             start = view.get("byteOffset", 0)
             with Image.open(io.BytesIO(self._binary[start : start + view["byteLength"]])) as picture:
-                self._images[number] = np.asarray(picture.convert("RGBA"), np.float32) / 255
+                read = np.asarray(picture.convert("RGBA"), np.float32) / 255
+            self._images[number] = np.dstack([read[:, :, :3] ** GAMMA, read[:, :, 3]])
         return self._images[number]
 
 
@@ -89,7 +90,9 @@ def draw(data: bytes, size: tuple[int, int], finer: int = 2) -> Image.Image:
     clear = [node for node in nodes if "mesh" in node and _is_clear(model, node)]
     for node in [*solid, *clear]:
         _draw_node(canvas, model, node)
-    return Image.fromarray((np.clip(canvas.colours, 0, 1) * 255).astype(np.uint8)).resize(size, Image.Resampling.BOX)
+    return Image.fromarray((np.clip(canvas.colours, 0, 1) ** (1 / GAMMA) * 255).astype(np.uint8)).resize(
+        size, Image.Resampling.BOX
+    )
 
 
 def _is_clear(model: Model, node: dict[str, Any]) -> bool:
@@ -154,7 +157,7 @@ class Canvas:
         shares = np.stack([1 - second - third, second, third], -1)
         near = shares @ (1 / depth)
         window = self._depths[top:bottom, left:right]
-        hit = (shares.min(-1) >= -1e-6) & (near > 0) & (1 / np.maximum(near, 1e-9) <= window + 1e-4)
+        hit = (shares.min(-1) >= -1e-6) & (near > 0) & (1 / np.maximum(near, 1e-9) <= window)
         if not hit.any():
             return
         values = (shares[hit] / depth) @ part[:, 3:] / near[hit][:, None]
