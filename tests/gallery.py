@@ -85,6 +85,7 @@ EDITS = (
 )
 """A job whose first image is worked on, how, and with which words; each goes on from the one before of that job."""
 OPTIONS: Mapping[str, dict[str, Any]] = {
+    "knowledge-pack": {"minImages": 1},
     "storyboard": {"seconds": 4},
     "slideshow": {"seconds": 8},
     "moodboard": {"most": 12},
@@ -216,6 +217,8 @@ async def _shoot(tab: Tab) -> Image.Image:
     async with asyncio.timeout(300):
         while not await tab.evaluate(PAINTED):
             await asyncio.sleep(0.2)
+    await tab.evaluate("Promise.all([...document.images].filter(i => i.complete).map(i => i.decode().catch(() => 0)))")
+    await tab.evaluate("Promise.all(document.getAnimations().map(moving => moving.finished.catch(() => 0)))")
     shot = await tab.call("Page.captureScreenshot", format="png")
     return Image.open(io.BytesIO(base64.b64decode(shot["data"])))
 
@@ -257,7 +260,7 @@ async def photograph_film(tab: Tab, made: Made) -> Image.Image:
 
     with av.open(io.BytesIO(made.data)) as film:
         frames = [frame.to_image() for frame in film.decode(video=0)]
-    moments = [frames[round(len(frames) * at)] for at in (0.04, 0.3, 0.5, 0.72)]
+    moments = [frames[round(len(frames) * at)] for at in (0.04, 0.3, 0.5, 0.86)]
     sheet = Image.new("RGB", WINDOW, "black")
     for place, moment in enumerate(moments):
         moment = moment.resize((WINDOW[0] // 2 - 6, round((WINDOW[0] // 2 - 6) * moment.height / moment.width)))

@@ -45,8 +45,8 @@ def blocks(text: str, language: str = "bash") -> list[str]:
 
 @pytest.mark.parametrize("text", [README, AGENTS], ids=["README", "AGENTS"])
 def test_every_path_that_is_named_exists(text: str) -> None:
-    """A guide that names what is not there is worse than none."""
-    named = set(PATH.findall(text))
+    """A guide that names what is not there is worse than none. What README has its reader write is made up."""
+    named = set(PATH.findall(text)) - {"test_contact_sheet.py"}
     homes = [ROOT, *(ROOT / room for room in ("app", "tools", "graphs", "adapters", "generators", "tests"))]
     assert named and [path for path in sorted(named) if not any((home / path).exists() for home in homes)] == []
 
