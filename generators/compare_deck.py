@@ -76,7 +76,8 @@ generator = CompareDeck()
 def write(template: bytes, title: str, shown: Sequence[Shown], options: CompareDeckOptions, public_url: str) -> bytes:
     """The page. It depends on nothing but its arguments."""
     rows = showing.all_rows(shown)
-    deck = list(slides(shown, options, public_url))
+    shared = showing.shared_notes(rows)
+    deck = list(slides(showing.without_notes(shown, shared), options, public_url))
     context = {
         "title": title,
         "intro": options.intro or (shown[0].project.description if len(shown) == 1 else None),
@@ -85,7 +86,7 @@ def write(template: bytes, title: str, shown: Sequence[Shown], options: CompareD
         "widest": widest(showing.scores(rows)),
         "several": len(shown) > 1,
         "notes": [(part.project.name, note) for part in shown if (note := showing.note(part, options))],
-        "colophon": showing.colophon(rows),
+        "colophon": showing.colophon(rows, shared),
     }
     return page.render(template, context)
 

@@ -83,6 +83,7 @@ generator = JudgeReport()
 def write(template: bytes, title: str, shown: Sequence[Shown], options: JudgeReportOptions, public_url: str) -> bytes:
     """The page. It depends on nothing but its arguments."""
     rows = showing.all_rows(shown)
+    shared = showing.shared_notes(rows)
     judged = [row for row in rows if row.judgment]
     passed = sum(row.judgment == "pass" for row in rows)
     context = {
@@ -95,10 +96,10 @@ def write(template: bytes, title: str, shown: Sequence[Shown], options: JudgeRep
         "scores": showing.scores(rows),
         "missed": missed(rows),
         "tags": [(colour(tally.name), tally) for tally in tags(rows)],
-        "chapters": list(chapters(shown, options, public_url)),
+        "chapters": list(chapters(showing.without_notes(shown, shared), options, public_url)),
         "several": len(shown) > 1,
         "notes": [(part.project.name, note) for part in shown if (note := showing.note(part, options))],
-        "colophon": showing.colophon(rows),
+        "colophon": showing.colophon(rows, shared),
     }
     return page.render(template, context)
 

@@ -91,8 +91,9 @@ class KnowledgePack:
             if options.provider in (None, tip.provider) and tip.measured.images >= options.min_images
         ]
         written = KnowledgePackFile(projects=[project.name for project in projects], tips=tips)
+        data = msgspec.json.encode(written, order="deterministic")
         return Output(
-            index=File("index.json", msgspec.json.encode(written, order="deterministic"), "application/json"),
+            index=File("index.json", msgspec.json.format(data, indent=1), "application/json"),
             beside=(File(SCHEMA_NAME, schema(), "application/schema+json"),),
             progression_ids=tuple(image.id for image in images),
         )

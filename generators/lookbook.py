@@ -75,6 +75,7 @@ generator = Lookbook()
 def write(template: bytes, title: str, shown: Sequence[Shown], options: LookbookOptions, public_url: str) -> bytes:
     """The page. It depends on nothing but its arguments."""
     rows = showing.all_rows(shown)
+    shared = showing.shared_notes(rows)
     cover = showing.cover(rows)
     context = {
         "title": title,
@@ -83,8 +84,8 @@ def write(template: bytes, title: str, shown: Sequence[Shown], options: Lookbook
         "palette": palette([tag for row in rows for tag in row.ai_tags], 9),
         "when": showing.period(rows),
         "cover": showing.picture(cover, public_url) if cover else None,
-        "parts": list(parts(shown, options, public_url)),
-        "colophon": showing.colophon(rows),
+        "parts": list(parts(showing.without_notes(shown, shared), options, public_url)),
+        "colophon": showing.colophon(rows, shared),
     }
     return page.render(template, context)
 

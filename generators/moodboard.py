@@ -23,6 +23,7 @@ AT_ONCE = 4
 """Originals in memory at a time."""
 COLOURS_SHOWN = 8
 WORDS_SHOWN = 6
+SHAPES = ("landscape", "portrait", "square")
 WORD_EVERY = 5
 """After so many images stands a word."""
 
@@ -159,8 +160,8 @@ def tiles(
 
 
 def common_words(rows: Sequence[Progression]) -> list[str]:
-    """The tags that most images bear and that name no colour: the palette does that better."""
-    counted = Counter(tag for row in rows for tag in row.ai_tags if colour(tag).hex is None)
+    """The tags that most images bear and that name neither a colour nor a shape: those are there to be seen."""
+    counted = Counter(tag for row in rows for tag in row.ai_tags if tag not in SHAPES and colour(tag).hex is None)
     return [tag for tag, _ in counted.most_common(WORDS_SHOWN)]
 
 

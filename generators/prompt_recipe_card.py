@@ -11,7 +11,7 @@ from generators.generator import Output
 from generators.showing import STEPS, STEPS_ALONE, VERDICTS, Selection, Shown
 from tools import jobs
 from tools.env import Env
-from tools.rows import ArtifactRow, Job, Progression, Project
+from tools.rows import ArtifactRow, Job, JobRequest, Progression, Project
 
 PROMPT_SHOWN = 1400
 """Characters that fit on a printed card; the rest is folded."""
@@ -160,11 +160,20 @@ def parameters(row: Progression, job: Job | None, options: PromptRecipeCardOptio
         Parameter("Size", f"{_size(row).replace('x', ' × ')}{asked}"),
         Parameter("Quality", (request.quality or "") if request else ""),
         Parameter("Kind", KINDS[job.kind] if job else ""),
-        Parameter("Variant", f"{row.variant_index + 1} of {request.variants}" if request else ""),
+        Parameter("Variant", variant(row, request) if request else ""),
         Parameter("References", str(len(request.reference_image_urls) or "") if request else ""),
         Parameter("Made on", showing.day(row.created_at)),
         Parameter("Cost", showing.dollars(row.cost_usd) if options.costs else ""),
     ]
+
+
+def variant(row: Progression, request: JobRequest) -> str:
+    """Variants are counted over all models of a provider; how many another provider would have made is not known of one
+    that stepped in."""
+    all_of_them = request.variants * sum(asked["provider"] == row.ai_provider for asked in request.providers)
+    return (
+        f"{row.variant_index + 1} of {all_of_them}" if row.variant_index < all_of_them else f"{row.variant_index + 1}"
+    )
 
 
 def _size(row: Progression) -> str:

@@ -130,7 +130,7 @@ def write(
         "projects": " · ".join(names),
         "when": _span(images),
         "facts": facts(painted),
-        "charts": [draw(painted) for draw in CHARTS] if painted else [],
+        "charts": [draw(painted) for draw in _worth_drawing(painted)] if painted else [],
         "panels": panels(painted),
         "rows": [_row(one) for one in painted],
         "unpriced": [one.name for one in painted if one.unpriced],
@@ -231,6 +231,12 @@ def totals(painted: Sequence[Painted]) -> Chart:
 
 
 CHARTS = (pass_rates, costs_per_image, latencies, counts, totals)
+
+
+def _worth_drawing(painted: Sequence[Painted]) -> list[Callable[[Sequence[Painted]], Chart]]:
+    """All charts, but none of costs where every call was free."""
+    cost = any(one.cost_micros or one.unpriced for one in painted)
+    return [chart for chart in CHARTS if cost or chart not in (costs_per_image, totals)]
 
 
 def panels(painted: Sequence[Painted]) -> list[Panel]:

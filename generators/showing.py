@@ -216,10 +216,26 @@ def _score(name: str, rows: Sequence[Progression]) -> Score:
     )
 
 
-def colophon(rows: Sequence[Progression]) -> str:
-    """One sentence with everyone who made the images; empty without images."""
+def colophon(rows: Sequence[Progression], shared: Sequence[str] = ()) -> str:
+    """One sentence with everyone who made the images, then what was noted on all of them; empty without images."""
     makers = sorted({f"{row.ai_provider} ({row.ai_model})" if row.ai_model else row.ai_provider for row in rows})
-    return f"Images made with {', '.join(makers)}." if makers else ""
+    made = f"Images made with {', '.join(makers)}." if makers else ""
+    return f"{made} Noted on each that has notes: {' '.join(shared)}" if shared else made
+
+
+def shared_notes(rows: Sequence[Progression]) -> list[str]:
+    """What stands on every image that has notes, so that a page may say it once; nothing of a single one."""
+    noted = [row.ai_notes for row in rows if row.ai_notes]
+    return [note for note in noted[0] if all(note in notes for notes in noted)] if len(noted) > 1 else []
+
+
+def without_notes(shown: Sequence[Shown], notes: Sequence[str]) -> list[Shown]:
+    """The same images, of whose notes these are left out."""
+    return [msgspec.structs.replace(part, rows=[_without(row, notes) for row in part.rows]) for part in shown]
+
+
+def _without(row: Progression, notes: Sequence[str]) -> Progression:
+    return msgspec.structs.replace(row, ai_notes=[note for note in row.ai_notes if note not in notes])
 
 
 def dollars(micros: int) -> str:

@@ -1,18 +1,24 @@
 """README.md and AGENTS.md tell the truth: what they name exists, and what exists they name."""
 
 import asyncio
+import importlib
 import re
 import shlex
 import shutil
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
 from litestar.routes import HTTPRoute, WebSocketRoute
+from PIL import Image
 
 from app.__main__ import make_parser
 from app.settings import NAMES, read_settings
+from generators import registry
+from tests.gallery import FOLDER, MOST_ALTOGETHER, MOST_BYTES, PICTURE
 from tests.parts import settings
 from tests.tables import vendors
 from tools import catalog
@@ -39,8 +45,8 @@ def blocks(text: str, language: str = "bash") -> list[str]:
 
 @pytest.mark.parametrize("text", [README, AGENTS], ids=["README", "AGENTS"])
 def test_every_path_that_is_named_exists(text: str) -> None:
-    """A guide that names what is not there is worse than none."""
-    named = set(PATH.findall(text))
+    """A guide that names what is not there is worse than none. What README has its reader write is made up."""
+    named = set(PATH.findall(text)) - {"test_contact_sheet.py"}
     homes = [ROOT, *(ROOT / room for room in ("app", "tools", "graphs", "adapters", "generators", "tests"))]
     assert named and [path for path in sorted(named) if not any((home / path).exists() for home in homes)] == []
 
@@ -93,6 +99,53 @@ def test_the_example_of_prices_can_be_used(tmp_path: Path) -> None:
     assert [(model.provider, len(model.price)) for model in found.model] == [("openai", 1), ("workers", 1)]
     units = re.findall(r"`([a-z_]+)`", re.sub(r"\| is \|.*", "", section(README, "Prices").partition("| unit |")[2]))
     assert sorted(units) == sorted(get_args(catalog.Unit))
+
+
+def test_every_kind_of_artifact_has_its_picture() -> None:
+    """Each generator stands in README with a picture, what it puts out and a line of words; `python -m tests.gallery`
+    makes them."""
+    cells = re.findall(
+        r"!\[([\w-]+)\]\(templates/gallery/([\w-]+)\.webp\)<br>\*\*`([\w-]+)`\*\* · (\w+)<br>[A-Z][^|]+\. (?=\|)",
+        section(README, "What it makes"),
+    )
+    assert sorted(cells) == [(id, id, id, registry.known()[id].output) for id in registry.known()]
+
+
+def test_the_gallery_is_small_and_holds_nothing_else() -> None:
+    """No stray file; each picture opens, has the size they all have, and weighs little."""
+    assert sorted(path.name for path in FOLDER.iterdir()) == [f"{id}.webp" for id in registry.known()]
+    for path in FOLDER.iterdir():
+        with Image.open(path) as picture:
+            picture.load()
+            assert (picture.format, picture.size) == ("WEBP", PICTURE)
+        assert path.stat().st_size <= MOST_BYTES
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= MOST_ALTOGETHER
+
+
+async def test_the_generator_of_ones_own_works(tmp_path: Path) -> None:
+    """README's package, written down as it stands and installed as pip would, makes its artifact by its own test."""
+    text = section(README, "A generator of your own")
+    files = dict(re.findall(r"^`([\w/.]+)`[^\n]*\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    project = tomllib.loads(files["pyproject.toml"])["project"]
+    ((group, entries),) = project["entry-points"].items()
+    facts = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    (facts / "entry_points.txt").write_text(f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in entries.items()))
+    before = set(sys.modules)
+    sys.path.insert(0, str(tmp_path))
+    registry.known.cache_clear()
+    try:
+        assert registry.find("contactSheet").name == "Contact sheet"
+        await importlib.import_module("test_contact_sheet").test_every_image_is_on_the_sheet(tmp_path / "home")
+    finally:
+        sys.path.remove(str(tmp_path))
+        registry.known.cache_clear()
+        for name in {"contact_sheet", "test_contact_sheet"} - before:
+            sys.modules.pop(name, None)
 
 
 def test_every_command_stands_in_the_readme() -> None:

@@ -6,6 +6,9 @@ from importlib.resources.abc import Traversable
 
 from tools.errors import NotFound
 
+GALLERY = "gallery"
+"""Pictures for README, which are in the repository and in no installation."""
+
 
 class Packaged:
     """Files below one folder of the installation, read once; nothing else can be named."""
@@ -24,7 +27,8 @@ class Packaged:
 
 def open_assets() -> Packaged:
     """Every packaged template and public file, by its path below `templates/`."""
-    return Packaged(dict(_walk(files("templates"), "")))
+    found = _walk(files("templates"), "")
+    return Packaged({name: data for name, data in found if not name.startswith(f"{GALLERY}/")})
 
 
 def _walk(folder: Traversable, prefix: str) -> Iterable[tuple[str, bytes]]:

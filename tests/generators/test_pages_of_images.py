@@ -6,13 +6,22 @@ from typing import Any
 
 import pytest
 
-from generators import compare_deck, judge_report, moodboard, registry, slideshow, storyboard
+from generators import (
+    compare_deck,
+    judge_report,
+    lookbook,
+    moodboard,
+    prompt_recipe_card,
+    registry,
+    slideshow,
+    storyboard,
+)
 from generators.showing import Shown
 from tests import seeded
 from tests.pages import HERE, Outline, add_image, add_project, pages_env, row
 from tools import artifacts, db
 from tools.env import Env
-from tools.rows import Criterion, Progression, Project
+from tools.rows import Criterion, JobRequest, Progression, Project
 from tools.swatches import Swatch
 
 
@@ -95,6 +104,28 @@ async def test_a_moodboard_holds_the_newest_of_the_chosen(tmp_path: Path) -> Non
         assert picked.progression_ids == ("p-10", "p-9")
 
 
+def test_words_on_a_board_name_neither_colour_nor_shape() -> None:
+    """What the eye sees by itself is not said."""
+    rows = [row("p", n, ai_tags=["portrait", "deep teal", "calm", "square"]) for n in range(3)]
+    assert moodboard.common_words(rows) == ["calm"]
+
+
+def test_a_note_on_all_images_is_told_once() -> None:
+    """In the closing line; what is said of some stays with them, and one image alone keeps all of its notes."""
+    rows = [row("p", n, judgment="pass", ai_notes=["By rule.", f"Light {n}."]) for n in range(3)]
+    for write, name, wishes in (
+        (lookbook.write, "lookbook", lookbook.LookbookOptions()),
+        (judge_report.write, "judge-report", judge_report.JudgeReportOptions()),
+        (compare_deck.write, "compare-deck", compare_deck.CompareDeckOptions()),
+    ):
+        made: Any = write
+        text = words(Outline(made(template(name), "Autumn", shown(*rows, row("p", 9)), wishes, HERE).decode()))
+        assert text.count("By rule.") == 1 and "Noted on each that has notes: By rule." in text
+        assert all(text.count(f"Light {n}.") == 1 for n in range(3))
+        alone = words(Outline(made(template(name), "Autumn", shown(rows[0]), wishes, HERE).decode()))
+        assert alone.count("By rule.") == 1 and "Noted on" not in alone
+
+
 def test_stripes_fill_the_width() -> None:
     """The stripes under an image begin where the one before ends, and end at a hundred."""
     bands = moodboard.bands([Swatch((1, 1, 1), 0.4), Swatch((2, 2, 2), 0.2), Swatch((3, 3, 3), 0.2)])
@@ -171,6 +202,18 @@ async def test_a_card_has_all_it_takes_to_make_the_image_again(tmp_path: Path) -
         assert "openai" not in text
         bare = words(Outline((await make(env, "prompt-recipe-card", costs=False)).index.data.decode()))
         assert "Cost" not in bare and "Seed40" in bare
+
+
+@pytest.mark.parametrize(
+    ("provider", "index", "told"),
+    [("openai", 0, "1 of 2"), ("sketch", 3, "4 of 4"), ("gemini", 1, "2")],
+    ids=["one model", "two models of one provider", "one that stepped in"],
+)
+def test_a_variant_is_one_of_all_that_its_provider_makes(provider: str, index: int, told: str) -> None:
+    """The number runs over the provider within the job, so two models of one provider share it."""
+    asked = [{"provider": "openai"}, {"provider": "sketch"}, {"provider": "sketch", "model": "sketch-1"}]
+    request = JobRequest(prompt="a carafe", providers=asked, session_id="s", variants=2)
+    assert prompt_recipe_card.variant(row("p", 1, ai_provider=provider, variant_index=index), request) == told
 
 
 async def test_an_image_that_no_job_made_has_a_card(tmp_path: Path) -> None:

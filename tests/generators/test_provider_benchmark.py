@@ -95,6 +95,19 @@ async def test_the_page_draws_and_says_the_same_numbers(tmp_path: Path) -> None:
         assert f"No price is known for some calls of workers · {FLUX}" in page.text
 
 
+async def test_where_all_is_free_no_costs_are_drawn(tmp_path: Path) -> None:
+    """A chart of zeros says nothing; the sum and the table say that nothing was billed."""
+    async with pages_env(tmp_path) as env:
+        await add_studio(env)
+        page = page_of(await make(env, providers=["sketch"]))
+    assert [svg["aria-label"] for svg in page.all("svg") if svg.get("role") == "img"] == [
+        "Pass rate",
+        "Latency",
+        "Images",
+    ]
+    assert "$0.00" in page.text
+
+
 async def test_providers_can_be_chosen(tmp_path: Path) -> None:
     """Only those named are told of; one that has nothing here is refused with those that have."""
     async with pages_env(tmp_path) as env:
