@@ -15,7 +15,7 @@ from generators.palette import colour
 from generators.showing import Selection, Shown
 from tools import swatches
 from tools.env import Env
-from tools.errors import NotFound
+from tools.errors import Invalid, NotFound
 from tools.rows import ArtifactRow, Progression, Project
 from tools.swatches import Swatch
 
@@ -64,7 +64,7 @@ class Tile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Moodboard:
-    """Without images: a page that says so. An image whose original is gone keeps its place and gives no colours."""
+    """Without images: a page that says so. An image whose original is gone or spoilt keeps its place, colourless."""
 
     id = "moodboard"
     name = "Moodboard"
@@ -101,7 +101,7 @@ async def measure_all(env: Env, rows: Sequence[Progression]) -> dict[str, list[S
         async with places:
             try:
                 return await swatches.measure(env, row.original_image_r2_key)
-            except NotFound:
+            except (NotFound, Invalid):
                 # A board with one palette less is still a board; the image itself is delivered from elsewhere.
                 return []
 

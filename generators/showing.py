@@ -11,7 +11,8 @@ from msgspec import Meta
 
 from generators import page
 from generators.generator import File, Output
-from tools.db import get_progression, list_progressions
+from tools import reports
+from tools.db import list_progressions
 from tools.env import Env
 from tools.errors import Invalid
 from tools.rows import Judgment, Progression, Project
@@ -95,12 +96,12 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 async def collect(env: Env, projects: Sequence[Project], selection: Selection) -> list[Shown]:
     """What the options ask for, project by project.
 
-    Fails: Invalid naming the first image that belongs to none of the projects.
+    Fails: Invalid naming the first image that belongs to none of the projects · NotFound.
     """
     if not selection.progression_ids:
         judgment = JUDGMENTS[selection.only]
         return [_newest(project, await _images(env, project, judgment)) for project in projects]
-    picked = [await get_progression(env, id) for id in dict.fromkeys(selection.progression_ids)]
+    picked = await reports.named_images(env, selection.progression_ids)
     of = {project.id: [row for row in picked if row.project_id == project.id] for project in projects}
     for row in picked:
         if row.project_id not in of:
