@@ -1,8 +1,8 @@
 """What each kind of artifact costs at 1,000 images: seconds, and the peak memory of the process and of its image child.
 
 `python -m tests.bench.generators [KIND …]`. One project of 1,000 image versions with jobs, ledger, verdicts and
-originals is made once; each kind then runs in a process of its own. The seconds depend on what else the machine does,
-so beside them stands how many times what it takes to read all 1,000 rows once that is.
+originals is made once; each kind then runs in a process of its own. Seconds depend on what else the machine does, so
+beside them stand those of CPU, the children's among them, and how many times that is what reading all rows takes.
 """
 
 import asyncio
@@ -35,10 +35,12 @@ PAINTED = 12
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """Megabytes; `kilobytes` are those of all files that were made, `least` the seconds of reading all rows once."""
+    """`cpu` is that of the process and its children, `least` that of reading all rows once, both in seconds; peaks are
+    megabytes, `kilobytes` those of all files that were made."""
 
     id: str
     seconds: float
+    cpu: float
     least: float
     peak: float
     child: float
@@ -100,30 +102,33 @@ async def run(home: Path, id: str) -> Figures:
     async with pages_env(home) as env:
         generator = registry.find(id)
         project = await db.get_project(env, "p")
-        started = time.perf_counter()
+        began = time.process_time()
         assert len((await db.list_progressions(env, "p", limit=IMAGES)).items) == IMAGES
-        least = time.perf_counter() - started
+        least = time.process_time() - began
         draft = artifacts.draft(generator_id=id, title="Autumn", owner_id="default", options={})
         options = registry.decode_options(generator, {})
-        started = time.perf_counter()
+        started, began = time.perf_counter(), time.process_time()
         output = await generator.generate(env, draft, [project], options)
-        seconds, child = time.perf_counter() - started, child_peak()
+        seconds, (child, spent) = time.perf_counter() - started, children()
+        cpu = time.process_time() - began + spent
     made = sum(len(file.data) for file in (output.index, *output.beside))
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Figures(id, seconds, least, own, child, made / 1024, len(output.progression_ids))
+    return Figures(id, seconds, cpu, least, own, child, made / 1024, len(output.progression_ids))
 
 
-def child_peak() -> float:
-    """What the largest living child of this process had at most (Linux: /proc)."""
-    peaks = [0.0]
-    for status in Path("/proc").glob("[0-9]*/status"):
+def children() -> tuple[float, float]:
+    """The most megabytes that a living child of this process had, and the seconds of all of them (Linux: /proc)."""
+    peaks, ticks = [0.0], 0
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            facts = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            facts = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
         except OSError:
             continue
-        if int(facts["PPid"]) == os.getpid() and "VmHWM" in facts:
+        if int(fields[1]) == os.getpid():
+            ticks += int(fields[11]) + int(fields[12])
             peaks.append(int(facts["VmHWM"].split()[0]) / 1024)
-    return max(peaks)
+    return max(peaks), ticks / os.sysconf("SC_CLK_TCK")
 
 
 def measured(home: Path, id: str) -> Figures:
@@ -144,7 +149,8 @@ def main(args: Sequence[str]) -> None:
                 for id in ids or registry.known():
                     told = measured(Path(folder), id)
                     print(
-                        f"{told.id:22} {told.seconds:7.2f} s   {told.seconds / told.least:7.1f} × reading the rows   "
+                        f"{told.id:22} {told.seconds:7.2f} s, {told.cpu:6.2f} s CPU, "
+                        f"{told.cpu / told.least:6.1f} × reading   "
                         f"peak {told.peak:4.0f} MB, child {told.child:4.0f} MB   "
                         f"{told.kilobytes:7.0f} kB of {told.shown:4} images",
                         flush=True,
