@@ -13,11 +13,15 @@ from tools.env import Env
 from tools.errors import NotFound
 
 FRESH, NEVER_KEPT = "public, max-age=60, must-revalidate", "private, no-store"
-SEALED = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+REST = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+SEALED = f"default-src 'none'; {REST}"
 """The policy of an output that loads nothing."""
+PLAYED = f"default-src 'none'; media-src 'self'; {REST} allow-same-origin"
+"""That of a film: a browser that goes there makes a page around it, which asks for the film once more."""
 SAVED = (".csv", ".json", ".py")
 """Files that a browser saves instead of showing them."""
-EMBEDDED = ("video/", "audio/", "image/", "model/")
+TIMED = ("video/", "audio/")
+EMBEDDED = (*TIMED, "image/", "model/")
 """Types that a page in its sandbox may load, which counts as another origin there."""
 WRITTEN = ("text/", "application/json", "image/svg+xml")
 """Types in which a link is plain text."""
@@ -26,7 +30,7 @@ RANGE = re.compile(r"bytes=[ \t]*(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))[
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
     """Something to be read. `size` is in bytes, where it is known without asking BUCKET; `name` is that of a file;
-    `relinked` is a piece of the content's own links and what stands there instead."""
+    `relinked` are pieces of the content's own links, each with what stands there instead."""
 
     key: str
     content_type: str
@@ -34,11 +38,11 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     policy: str | None
     size: int | None = None
     name: str | None = None
-    relinked: tuple[str, str] | None = None
+    relinked: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_rewritten(self) -> bool:
-        return self.relinked is not None and self.content_type.startswith(WRITTEN)
+        return self.relinked != () and self.content_type.startswith(WRITTEN)
 
 
 async def answer(
@@ -74,7 +78,7 @@ def _headers(content: Content, cached: bool, partial: bool) -> dict[str, str]:
     headers = {
         "Cache-Control": FRESH if cached else NEVER_KEPT,
         "Content-Type": content.content_type,
-        "Content-Security-Policy": content.policy or SEALED,
+        "Content-Security-Policy": content.policy or (PLAYED if content.content_type.startswith(TIMED) else SEALED),
     }
     if cached:
         headers["ETag"] = f'"{content.sha256}"' if not content.is_rewritten else f'"{content.sha256}-earlier"'
@@ -132,9 +136,10 @@ async def _chunks(env: Env, content: Content) -> AsyncIterator[bytes]:
 
 
 async def _rewritten(env: Env, content: Content) -> bytes:
-    assert content.relinked is not None
-    own, instead = content.relinked
-    return (await env.BUCKET.get(content.key)).replace(own.encode(), instead.encode())
+    data = await env.BUCKET.get(content.key)
+    for own, instead in content.relinked:
+        data = data.replace(own.encode(), instead.encode())
+    return data
 
 
 async def _cut(chunks: AsyncIterator[bytes], first: int, end: int) -> AsyncIterator[bytes]:

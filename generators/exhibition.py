@@ -13,11 +13,10 @@ from typing import Literal, NamedTuple
 import msgspec
 from PIL import Image, ImageDraw, ImageFilter
 
-from generators import film, press, showing
+from generators import press, showing
 from generators.generator import File, Output
 from generators.glb import Faces, Paint, Scene, Vector, box, sheet, slab
 from generators.showing import Selection, Shown
-from tools import images, renders
 from tools.env import Env
 from tools.rows import ArtifactRow, Progression, Project
 
@@ -104,11 +103,7 @@ class Exhibition:
         press.check_installed(self.modules)
         rooms = plan(await showing.collect(env, projects, options))
         hung = [each for room in rooms for each in room.hung]
-        pictures = []
-        for number, each in enumerate(hung, 1):
-            derived = await images.derive(env, each.row.original_image_r2_key, SIDE)
-            pictures.append(derived or film.blank(each.row.width, each.row.height))
-            await renders.tell("collect", number / len(hung))
+        pictures = await showing.pictures(env, [each.row for each in hung], SIDE)
         words = written(artifact.title, rooms)
         writing = await press.in_press(press.labels, env.ASSETS.read("exhibition.typ"), words)
         made = await press.in_press(build, artifact.title, rooms, pictures, writing, options.labels)

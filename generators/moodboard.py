@@ -1,6 +1,5 @@
 """A moodboard: images close together, the palette measured in their pixels, and the words that come up most."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -15,12 +14,10 @@ from generators.palette import colour
 from generators.showing import Selection, Shown
 from tools import swatches
 from tools.env import Env
-from tools.errors import NotFound
+from tools.errors import Invalid, NotFound
 from tools.rows import ArtifactRow, Progression, Project
 from tools.swatches import Swatch
 
-AT_ONCE = 4
-"""Originals in memory at a time."""
 COLOURS_SHOWN = 8
 WORDS_SHOWN = 6
 SHAPES = ("landscape", "portrait", "square")
@@ -65,7 +62,7 @@ class Tile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Moodboard:
-    """Without images: a page that says so. An image whose original is gone keeps its place and gives no colours."""
+    """Without images: a page that says so. An image whose original is gone or spoilt keeps its place, colourless."""
 
     id = "moodboard"
     name = "Moodboard"
@@ -96,19 +93,16 @@ def newest(rows: Sequence[Progression], most: int) -> list[Progression]:
 
 async def measure_all(env: Env, rows: Sequence[Progression]) -> dict[str, list[Swatch]]:
     """The dominant colours of each image, by its id."""
-    places = asyncio.Semaphore(AT_ONCE)
 
     async def measure(row: Progression) -> list[Swatch]:
-        async with places:
-            try:
-                return await swatches.measure(env, row.original_image_r2_key)
-            except NotFound:
-                # A board with one palette less is still a board; the image itself is delivered from elsewhere.
-                return []
+        try:
+            return await swatches.measure(env, row.original_image_r2_key)
+        except (NotFound, Invalid):
+            # A board with one palette less is still a board; the image itself is delivered from elsewhere.
+            return []
 
-    async with asyncio.TaskGroup() as tasks:
-        measuring = {row.id: tasks.create_task(measure(row)) for row in rows}
-    return {id: task.result() for id, task in measuring.items()}
+    measured = await showing.a_few_at_once(measure, rows)
+    return {row.id: found for row, found in zip(rows, measured, strict=True)}
 
 
 def write(

@@ -20,6 +20,7 @@ PUBLIC_SIDE = 2048
 WIDTHS = (480, 960, 1440)
 STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+SAVES = re.compile(r"<a [^>]*\bdownload>")
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?")
 
 
@@ -53,8 +54,8 @@ def render(template: bytes, context: Mapping[str, Any]) -> bytes:
 def policy(template: bytes, images: Iterable[str], *, live: bool = False) -> str:
     """The Content-Security-Policy of a page of this template that shows these image URLs.
 
-    Its own styles and scripts are let in by their hashes. A `live` page may speak with the server it came from,
-    so it has no sandbox.
+    Its own styles and scripts are let in by their hashes, and a page with a link to save a file may save it. A `live`
+    page may speak with the server it came from, so it has no sandbox.
     """
     text = template.decode()
     scripts = " ".join(map(_hash, SCRIPT.findall(text)))
@@ -68,8 +69,8 @@ def policy(template: bytes, images: Iterable[str], *, live: bool = False) -> str
         "form-action 'self'" if live else "form-action 'none'",
         "frame-ancestors 'none'",
     ]
-    sandbox = [] if live else ["sandbox allow-scripts" if scripts else "sandbox"]
-    return "; ".join([*allowed, *sandbox])
+    freed = ["allow-scripts"] * bool(scripts) + ["allow-downloads"] * bool(SAVES.search(text))
+    return "; ".join(allowed if live else [*allowed, " ".join(["sandbox", *freed])])
 
 
 def _joined(sources: Iterable[str]) -> str:

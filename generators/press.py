@@ -1,6 +1,7 @@
 """Pages and labels set in type, with an engine whose wheel carries its fonts: Libertinus Serif for Latin, Greek,
-Cyrillic and Hebrew, with fallbacks for Arabic, Armenian, Georgian and Devanagari. What has no glyph there (Chinese,
-Japanese, Korean, Thai, emoji) is shown as a box, alike on every machine, for no font of the machine is used.
+Cyrillic and Hebrew, with fallbacks for Arabic, Armenian, Georgian and Devanagari. A wheel beside it has Noto Sans CJK
+for Chinese, Japanese and Korean. What has no glyph there (Thai, emoji) is shown as a box, alike on every machine, for
+no font of the machine is used.
 
 A person's words reach the engine as data, never as its source.
 """
@@ -20,6 +21,8 @@ from tools.errors import Invalid
 
 T = TypeVar("T")
 EXTRA = "media"
+FONTS = "noto_cjk_sans_otc"
+"""A module that is nothing but a folder of fonts."""
 WORK_SECONDS = 100.0
 GLYPH = re.compile(r'<use xlink:href="(#[^"]+)"')
 UNKNOWN = "\U000f0000"
@@ -92,6 +95,9 @@ def _compiled(
     with tempfile.TemporaryDirectory(prefix="picasso-") as folder:
         for name, content in {"main.typ": source, "data.json": msgspec.json.encode(data), **files}.items():
             Path(folder, name).write_bytes(content)
-        compiler = typst.Compiler(Path(folder, "main.typ"), root=folder, ignore_system_fonts=True)
+        fonts = find_spec(FONTS)
+        folders = [*(fonts.submodule_search_locations or [])] if fonts else []
+        main = str(Path(folder, "main.typ"))
+        compiler = typst.Compiler(main, root=folder, ignore_system_fonts=True, font_paths=folders)
         made = compiler.compile(format=kind, ppi=72.0)
     return [page for page in (made if isinstance(made, list) else [made]) if page is not None]

@@ -9,7 +9,7 @@ from msgspec import Meta
 from generators import page, showing
 from generators.generator import Output
 from generators.showing import STEPS, STEPS_ALONE, VERDICTS, Selection, Shown
-from tools import jobs
+from tools import reports
 from tools.env import Env
 from tools.rows import ArtifactRow, Job, JobRequest, Progression, Project
 
@@ -71,7 +71,7 @@ class PromptRecipeCard:
     ) -> Output:
         shown = await showing.collect(env, projects, options)
         rows = showing.all_rows(shown)
-        orders = {id: await jobs.get(env, id) for id in dict.fromkeys(row.job_id for row in rows) if id is not None}
+        orders = await reports.named_jobs(env, {row.job_id for row in rows if row.job_id is not None})
 
         def written(template: bytes) -> bytes:
             return write(template, artifact.title, shown, orders, options, env.settings.public_url)

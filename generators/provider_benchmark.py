@@ -13,6 +13,7 @@ from generators.generator import File, Output
 from generators.measures import CAUSES, Painted, likely, measure, percentile
 from generators.sheet import Cell
 from tools import reports
+from tools.artifacts import public_url
 from tools.env import Env
 from tools.errors import Invalid
 from tools.reports import Image
@@ -52,7 +53,8 @@ class ProviderBenchmark:
         key, template = await load_template(env, "provider-benchmark.html")
         names = [project.name for project in projects]
         measured = [image for image in images if not options.providers or image.provider in options.providers]
-        written = await asyncio.to_thread(write, template, artifact.title, names, painted, measured)
+        url = public_url(env, artifact)
+        written = await asyncio.to_thread(write, template, artifact.title, names, painted, measured, url)
         companion = File("index.html", written, "text/html; charset=utf-8", page.policy(template, []))
         return Output(
             index=File("index.csv", sheet.write([name for name, _ in COLUMNS], table(painted)), sheet.CONTENT_TYPE),
@@ -122,12 +124,18 @@ class Panel(msgspec.Struct, frozen=True):
 
 
 def write(
-    template: bytes, title: str, names: Sequence[str], painted: Sequence[Painted], images: Sequence[Image]
+    template: bytes,
+    title: str,
+    names: Sequence[str],
+    painted: Sequence[Painted],
+    images: Sequence[Image],
+    csv_url: str,
 ) -> bytes:
-    """The page beside the table. It depends on nothing but its arguments."""
+    """The page beside the table, which is at `csv_url`. It depends on nothing but its arguments."""
     context = {
         "title": title,
         "projects": " · ".join(names),
+        "csv_url": csv_url,
         "when": _span(images),
         "facts": facts(painted),
         "charts": [draw(painted) for draw in _worth_drawing(painted)] if painted else [],

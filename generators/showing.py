@@ -1,23 +1,28 @@
 """What the kinds that show images have in common: which images, in which order, and the words about them."""
 
 import asyncio
+import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from generators import page
+from generators import film, page
 from generators.generator import File, Output
-from tools.db import get_progression, list_progressions
+from tools import images, renders, reports
+from tools.db import list_progressions
 from tools.env import Env
 from tools.errors import Invalid
 from tools.rows import Judgment, Progression, Project
 from tools.templates import load_template
 
+T = TypeVar("T")
 MOST = 500
+AT_ONCE = 4
+"""Originals in memory at a time."""
 ALT_SHOWN = 180
 RATIOS = {
     "9x21": 9 / 21,
@@ -95,12 +100,12 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 async def collect(env: Env, projects: Sequence[Project], selection: Selection) -> list[Shown]:
     """What the options ask for, project by project.
 
-    Fails: Invalid naming the first image that belongs to none of the projects.
+    Fails: Invalid naming the first image that belongs to none of the projects · NotFound.
     """
     if not selection.progression_ids:
         judgment = JUDGMENTS[selection.only]
         return [_newest(project, await _images(env, project, judgment)) for project in projects]
-    picked = [await get_progression(env, id) for id in dict.fromkeys(selection.progression_ids)]
+    picked = await reports.named_images(env, selection.progression_ids)
     of = {project.id: [row for row in picked if row.project_id == project.id] for project in projects}
     for row in picked:
         if row.project_id not in of:
@@ -114,6 +119,29 @@ async def _images(env: Env, project: Project, judgment: Judgment | None) -> list
 
 def _newest(project: Project, rows: list[Progression]) -> Shown:
     return Shown(project, rows[:MOST][::-1], len(rows) > MOST)
+
+
+async def a_few_at_once(work: Callable[[Progression], Awaitable[T]], rows: Sequence[Progression]) -> list[T]:
+    """What the work gives for each image, in their order. Fails: with the first failure among the few."""
+    given = list[T]()
+    for start in range(0, len(rows), AT_ONCE):
+        for one in await asyncio.gather(*map(work, rows[start : start + AT_ONCE]), return_exceptions=True):
+            if isinstance(one, BaseException):
+                raise one
+            given.append(one)
+    return given
+
+
+async def pictures(env: Env, rows: Sequence[Progression], side: int) -> list[bytes]:
+    """Each image as a JPEG of at most `side` pixels, a plain one where it is gone. Tells how far it is."""
+    done = itertools.count(1)
+
+    async def derive(row: Progression) -> bytes:
+        derived = await images.derive(env, row.original_image_r2_key, side)
+        await renders.tell("collect", next(done) / len(rows))
+        return derived or film.blank(row.width, row.height)
+
+    return await a_few_at_once(derive, rows)
 
 
 def all_rows(shown: Sequence[Shown]) -> list[Progression]:

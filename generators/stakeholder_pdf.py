@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from generators import film, press, showing
+from generators import press, showing
 from generators.generator import File, Output
 from generators.showing import Fact, Selection, Shown
-from tools import images, money, renders
+from tools import money
 from tools.env import Env
 from tools.money import DayCost
 from tools.rows import ArtifactRow, Criterion, Progression, Project
@@ -248,9 +248,5 @@ def _honest(boxes: int) -> list[str]:
 
 
 async def _pictures(env: Env, rows: Sequence[Progression]) -> dict[str, bytes]:
-    pictures = {}
-    for number, row in enumerate(rows, 1):
-        derived = await images.derive(env, row.original_image_r2_key, SIDE)
-        pictures[_file(number)] = derived or film.blank(row.width, row.height)
-        await renders.tell("collect", number / len(rows))
-    return pictures
+    derived = await showing.pictures(env, rows, SIDE)
+    return {_file(number): picture for number, picture in enumerate(derived, 1)}

@@ -10,7 +10,7 @@ from generators import film, press, showing
 from generators.film import FADE, RATE, Shot
 from generators.generator import File, Output
 from generators.showing import Selection, Shown
-from tools import images, renders
+from tools import renders
 from tools.env import Env
 from tools.rows import ArtifactRow, Progression, Project
 
@@ -117,10 +117,7 @@ def _closing(every: Sequence[Progression], rows: Sequence[Progression]) -> Card:
 async def _shots(env: Env, script: Script, options: ReelOptions) -> list[Shot]:
     template = env.ASSETS.read("walkthrough-reel.typ")
     opening, *captions, closing = await press.in_press(press.labels, template, script.pages)
-    derived = []
-    for number, row in enumerate(script.rows, 1):
-        derived.append(await images.derive(env, row.original_image_r2_key, SIDE) or film.blank(row.width, row.height))
-        await renders.tell("collect", number / len(script.rows))
+    derived = await showing.pictures(env, script.rows, SIDE)
     shown = [
         Shot(image, caption if options.captions else None, max(FADE, script.frames), move)
         for move, (image, caption) in enumerate(zip(derived, captions, strict=True))

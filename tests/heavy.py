@@ -13,6 +13,7 @@ from tests.pages import add_image, add_project, pages_env
 from tools import artifacts, db
 from tools.artifacts import Output
 from tools.env import Env
+from tools.rows import ArtifactRow
 
 Rgb = tuple[int, int, int]
 COLOURS: tuple[Rgb, ...] = ((170, 60, 50), (60, 130, 80), (60, 80, 170), (190, 160, 60))
@@ -49,8 +50,15 @@ async def pictures_env(home: Path, count: int, facts: Sequence[dict[str, Any]] =
         yield env
 
 
-async def made(env: Env, id: str, options: dict[str, Any], title: str = "Autumn", projects: str = "p") -> Output:
+async def made(
+    env: Env,
+    id: str,
+    options: dict[str, Any],
+    title: str = "Autumn",
+    projects: str = "p",
+    draft: ArtifactRow | None = None,
+) -> Output:
     generator = registry.find(id)
-    draft = artifacts.draft(generator_id=id, title=title, owner_id="default", options=options)
+    draft = draft or artifacts.draft(generator_id=id, title=title, owner_id="default", options=options)
     chosen = [await db.get_project(env, project) for project in projects]
     return await generator.generate(env, draft, chosen, registry.decode_options(generator, options))

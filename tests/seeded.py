@@ -87,10 +87,10 @@ async def _add_job(
     for image, (_, data) in zip(rows, made, strict=True):
         await env.BUCKET.put(image.original_image_r2_key, data, content_type="image/png")
     async with env.DB.transaction() as tx:
-        await _insert(tx, "jobs", job)
+        await insert(tx, "jobs", job)
         for place, image in enumerate(rows):
-            await _insert(tx, "job_items", _item(job, place, image))
-            await _insert(tx, "provider_attempts", _attempt(job, image))
+            await insert(tx, "job_items", item(job, place, image))
+            await insert(tx, "provider_attempts", attempt(job, image))
             await insert_progression(tx, image)
         await _add_ends(tx, job, n, rows[0])
     return rows
@@ -179,7 +179,7 @@ def _image(env: Env, project_id: str, number: int, data: bytes, **facts: Any) ->
     return row(project_id, number, **{"created_at": START + (200 + number) * MINUTE, **plain_facts, **facts})
 
 
-def _item(job: Job, place: int, image: Progression) -> Item:
+def item(job: Job, place: int, image: Progression) -> Item:
     assert image.item_id is not None
     return Item(
         id=image.item_id,
@@ -205,7 +205,7 @@ def _item(job: Job, place: int, image: Progression) -> Item:
     )
 
 
-def _attempt(job: Job, image: Progression) -> Attempt:
+def attempt(job: Job, image: Progression) -> Attempt:
     assert image.item_id is not None
     free = image.ai_provider == "sketch"
     return Attempt(
@@ -239,8 +239,8 @@ def _attempt(job: Job, image: Progression) -> Attempt:
 
 async def _add_ends(tx: Statements, job: Job, n: int, kept: Progression) -> None:
     """What a job has beside images: in the first one an item that was refused, in the second one a duplicate."""
-    item = msgspec.structs.replace(
-        _item(job, len(MAKERS), kept),
+    end = msgspec.structs.replace(
+        item(job, len(MAKERS), kept),
         id=derived_id(job.id, "more", n),
         variant_index=1,
         progression_id=None,
@@ -248,20 +248,20 @@ async def _add_ends(tx: Statements, job: Job, n: int, kept: Progression) -> None
         phash=None,
         ended_at=job.created_at + 9_000,
     )
-    attempt = msgspec.structs.replace(_attempt(job, kept), id=derived_id(item.id, 1), item_id=item.id)
+    call = msgspec.structs.replace(attempt(job, kept), id=derived_id(end.id, 1), item_id=end.id)
     if n == 0:
         error = {"code": "content_policy", "message": "the vendor refused", "correlationId": "c", "kind": "refused"}
-        await _insert(tx, "job_items", msgspec.structs.replace(item, status="refused", error=error))  # type: ignore[arg-type]
+        await insert(tx, "job_items", msgspec.structs.replace(end, status="refused", error=error))
         refused = msgspec.structs.replace(
-            attempt, state="refused", failure="refused", bytes_sha256=None, billed=0, cost_micros=0, provider_status=400
+            call, state="refused", failure="refused", bytes_sha256=None, billed=0, cost_micros=0, provider_status=400
         )
-        await _insert(tx, "provider_attempts", refused)
+        await insert(tx, "provider_attempts", refused)
     elif n == 1:
-        await _insert(tx, "job_items", msgspec.structs.replace(item, status="duplicate", duplicate_of=kept.item_id))
-        await _insert(tx, "provider_attempts", attempt)
+        await insert(tx, "job_items", msgspec.structs.replace(end, status="duplicate", duplicate_of=kept.item_id))
+        await insert(tx, "provider_attempts", call)
 
 
-async def _insert(tx: Statements, table: str, struct: msgspec.Struct) -> None:
+async def insert(tx: Statements, table: str, struct: msgspec.Struct) -> None:
     columns = params(struct)
     names, values = ", ".join(columns), ", ".join(f":{name}" for name in columns)
     await tx.run(f"INSERT INTO {table} ({names}) VALUES ({values})", **columns)

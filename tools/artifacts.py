@@ -60,7 +60,9 @@ SELECT * FROM artifacts
 WHERE public_slug = :public_slug AND content_r2_key IS NOT NULL AND unpublished_at IS NULL
 """
 LIST = """
-SELECT * FROM artifacts WHERE created_at < :at OR (created_at = :at AND id < :id)
+SELECT * FROM artifacts WHERE (created_at < :at OR (created_at = :at AND id < :id))
+AND (version > 0 OR NOT EXISTS (SELECT 1 FROM renders WHERE artifact_id = artifacts.id)
+    OR EXISTS (SELECT 1 FROM renders WHERE artifact_id = artifacts.id AND ended_at IS NULL))
 ORDER BY created_at DESC, id DESC LIMIT :limit
 """
 OWN_IMAGE = """
@@ -175,7 +177,7 @@ async def by_slug(env: Env, public_slug: str) -> ArtifactRow | None:
 
 
 async def list_page(env: Env, cursor: str | None, limit: int) -> Page[ArtifactRow]:
-    """Artifacts from the newest."""
+    """Artifacts from the newest, without those whose first version could not be made."""
     after = decode(cursor)
     rows = await env.DB.all(LIST, ArtifactRow, at=after.at, id=after.id, limit=limit + 1)
     return page(rows, limit, lambda row: Cursor(row.created_at, row.id))
@@ -243,7 +245,23 @@ async def create(env: Env, artifact: ArtifactRow, project_ids: Sequence[str]) ->
     Effect: one transaction; repeating it changes nothing.
     """
     async with env.DB.transaction() as tx:
-        await _insert(tx, artifact, project_ids)
+        await store(tx, artifact, project_ids)
+
+
+async def store(tx: Statements, artifact: ArtifactRow, project_ids: Sequence[str]) -> None:
+    """`create` as a part of a transaction."""
+    await tx.run(
+        INSERT,
+        id=artifact.id,
+        owner_id=artifact.owner_id,
+        title=artifact.title,
+        template_r2_key=artifact.template_r2_key,
+        public_slug=artifact.public_slug,
+        created_at=artifact.created_at,
+        generator_id=artifact.generator_id,
+        options=dump(artifact.options),
+    )
+    await tx.many(JOIN_PROJECT, [{"project_id": id, "artifact_id": artifact.id} for id in project_ids])
 
 
 @step("artifacts.associate")
@@ -292,7 +310,7 @@ async def publish(
     version = await _place(env, artifact, output, project_ids)
     folder = version_folder(artifact.id, version)
     async with env.DB.transaction() as tx:
-        await _insert(tx, artifact, project_ids)
+        await store(tx, artifact, project_ids)
         changed = await tx.run(
             SET_CONTENT,
             id=artifact.id,
@@ -319,21 +337,6 @@ async def publish(
     if session_id is not None:
         await env.PICASSO_DO.wake(session_id)
     return row
-
-
-async def _insert(tx: Statements, artifact: ArtifactRow, project_ids: Sequence[str]) -> None:
-    await tx.run(
-        INSERT,
-        id=artifact.id,
-        owner_id=artifact.owner_id,
-        title=artifact.title,
-        template_r2_key=artifact.template_r2_key,
-        public_slug=artifact.public_slug,
-        created_at=artifact.created_at,
-        generator_id=artifact.generator_id,
-        options=dump(artifact.options),
-    )
-    await tx.many(JOIN_PROJECT, [{"project_id": id, "artifact_id": artifact.id} for id in project_ids])
 
 
 async def _place(env: Env, artifact: ArtifactRow, output: Output, project_ids: Sequence[str]) -> int:

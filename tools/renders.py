@@ -7,6 +7,7 @@ transaction, so that happens once. Generators tell how far they are with `tell`,
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -19,7 +20,17 @@ from tools.actor_emit import append
 from tools.artifacts import Output
 from tools.db import get_project
 from tools.env import Env, Statements
-from tools.errors import Invalid, LeaseLost, NotFound, PicassoError, RateLimited, Unavailable
+from tools.errors import (
+    Conflict,
+    Invalid,
+    LeaseLost,
+    NotFound,
+    PicassoError,
+    RateLimited,
+    TooLarge,
+    Unavailable,
+    Violation,
+)
 from tools.events import Artifact as ArtifactEvent
 from tools.events import ArtifactError
 from tools.rows import ArtifactRow, Count, Project, dump, new_id, now_ms
@@ -27,6 +38,8 @@ from tools.step import correlation_id, step
 
 Stage = Literal["collect", "render", "publish"]
 Status = Literal["queued", "running", "complete", "failed"]
+
+log = logging.getLogger("picasso.renders")
 
 PREFIX = "rn-"
 """By it the id of a render is told from those of other work, where all go through PICASSO_WORKFLOW."""
@@ -41,11 +54,19 @@ STEP = 0.01
 TICK_SECONDS = 4.0
 POLL_SECONDS = 0.25
 MOST_OPEN = 200
+ANSWERED = (NotFound, Invalid, Conflict, TooLarge)
+"""What is the caller's to mend and is told as such; anything else that ended a render is ours."""
+OURS = PicassoError("something went wrong on our side; the log has it under this correlation id")
 
 _teller: ContextVar[Callable[[Stage, float], Awaitable[None]] | None] = ContextVar("picasso_render", default=None)
 
 RENDER = "SELECT * FROM renders WHERE id = :id"
-LATEST = "SELECT * FROM renders WHERE artifact_id = :artifact_id ORDER BY created_at DESC, id DESC LIMIT 1"
+LATEST = """
+SELECT renders.* FROM renders JOIN artifacts ON artifacts.id = artifact_id
+WHERE artifact_id = :artifact_id
+    AND (ended_at IS NULL OR renders.version = artifacts.version OR ended_at >= artifacts.updated_at)
+ORDER BY renders.created_at DESC, renders.id DESC LIMIT 1
+"""
 INSERT = """
 INSERT INTO renders (
     id, artifact_id, generator_id, title, options, project_ids, session_id, status, correlation_id, created_at
@@ -73,6 +94,19 @@ UPDATE renders SET status = 'complete', stage = 'publish', progress = 1, version
 WHERE id = :id
 """
 FAIL = "UPDATE renders SET status = 'failed', error = :error, ended_at = :now WHERE id = :id"
+FORGET = """
+DELETE FROM renders WHERE id = :id AND status = 'failed'
+    AND EXISTS (SELECT 1 FROM artifacts WHERE artifacts.id = artifact_id AND artifacts.version = 0)
+    AND NOT EXISTS (SELECT 1 FROM renders other WHERE other.artifact_id = renders.artifact_id AND other.id <> :id)
+"""
+LEAVE_PROJECTS = "DELETE FROM project_artifacts WHERE artifact_id = :artifact_id"
+FORGET_DRAFT = "DELETE FROM artifacts WHERE id = :artifact_id"
+
+
+class Failure(ArtifactError, frozen=True):
+    """With whose fault it was, as the code of one of `ANSWERED`."""
+
+    kind: str = PicassoError.code
 
 
 class RenderRow(msgspec.Struct, frozen=True):
@@ -90,7 +124,7 @@ class RenderRow(msgspec.Struct, frozen=True):
     stage: Stage | None
     progress: float
     version: int | None
-    error: ArtifactError | None
+    error: Failure | None
     correlation_id: str
     fence: int
     idle_claims: int
@@ -101,7 +135,7 @@ class RenderRow(msgspec.Struct, frozen=True):
 
 
 class Rendering(msgspec.Struct, frozen=True):
-    """How the making of an artifact's latest version stands, as an answer shows it."""
+    """How the making of an artifact's latest version stands or ended, as an answer shows it."""
 
     status: Status
     stage: Stage | None
@@ -139,8 +173,8 @@ async def make(
     """Publish the artifact's next version: at once (None is returned), or by a worker, waiting for it at most `wait`
     seconds; with no `wait` everything is left to a worker. A row that has not ended goes on by itself.
 
-    `artifact` is a draft or a row, its `options` those that were asked for.
-    Fails: Invalid and what else the generator says, unless a worker was not waited for.
+    `artifact` is a draft or a row, its `title` and `options` those that were asked for.
+    Fails: what the generator says, unless a worker was not waited for; then of a draft nothing is left.
     """
     ids = [project.id for project in projects]
     if wait is not None and generator.output not in LONG:
@@ -152,20 +186,21 @@ async def make(
         return render
     render = await ended(env, render.id, wait)
     if render.error is not None:
-        raise Invalid(render.error.message, code=render.error.code)
+        await _forget(env, render)
+        raise _raised(render.error)
     return None if render.status == "complete" else render
 
 
 async def submit(env: Env, artifact: ArtifactRow, project_ids: Sequence[str], session_id: str | None) -> RenderRow:
     """Store what is to be made and ask for a worker.
 
-    Effect: the draft with its projects, the render, and an event. Fails: RateLimited when `MOST_OPEN` wait already.
+    Effect: the draft with its projects, the render, and an event, together. Fails: RateLimited when `MOST_OPEN` wait
+    already.
     """
     waiting = await env.DB.one(COUNT_OPEN, Count)
     if waiting is not None and waiting.n >= MOST_OPEN:
         raise RateLimited("too many long artifacts are waiting", retry_after=30.0)
     render_id = f"{PREFIX}{new_id()}"
-    await artifacts.create(env, artifact, project_ids)
     render = await _insert(env, render_id, artifact, project_ids, session_id)
     await env.PICASSO_WORKFLOW.enqueue(render.id)
     return render
@@ -176,6 +211,7 @@ async def _insert(
     env: Env, render_id: str, artifact: ArtifactRow, project_ids: Sequence[str], session_id: str | None
 ) -> RenderRow:
     async with env.DB.transaction() as tx:
+        await artifacts.store(tx, artifact, project_ids)
         await tx.run(
             INSERT,
             id=render_id,
@@ -197,6 +233,23 @@ async def _insert(
     return row
 
 
+@step("renders.forget")
+async def _forget(env: Env, render: RenderRow) -> None:
+    """Remove the draft whose first version could not be made, for nobody was told of it; any other artifact stays."""
+    # What somebody made of it meanwhile, who heard of it on the session, keeps it.
+    with contextlib.suppress(Violation):
+        async with env.DB.transaction() as tx:
+            if await tx.run(FORGET, id=render.id):
+                await tx.run(LEAVE_PROJECTS, artifact_id=render.artifact_id)
+                await tx.run(FORGET_DRAFT, artifact_id=render.artifact_id)
+
+
+def _raised(failure: Failure) -> PicassoError:
+    """What ended a render in a worker, as an error of whoever waits for it."""
+    cls = next((cls for cls in ANSWERED if cls.code == failure.kind), PicassoError)
+    return cls(failure.message, code=failure.code)
+
+
 async def get(env: Env, render_id: str) -> RenderRow:
     """The render; NotFound when there is none."""
     found = await env.DB.one(RENDER, RenderRow, id=render_id)
@@ -206,9 +259,17 @@ async def get(env: Env, render_id: str) -> RenderRow:
 
 
 async def latest(env: Env, artifact_id: str) -> Rendering | None:
-    """How the latest version that was made in the background stands; None when there was none."""
+    """How the making of the latest version stands, or why it was given up; None where it was not left to a worker."""
     row = await env.DB.one(LATEST, RenderRow, artifact_id=artifact_id)
-    return None if row is None else Rendering(row.status, row.stage, row.progress, row.version, row.error)
+    return None if row is None else shown(row)
+
+
+def shown(row: RenderRow) -> Rendering:
+    return Rendering(row.status, row.stage, row.progress, row.version, row.error and _told(row.error))
+
+
+def _told(error: ArtifactError) -> ArtifactError:
+    return ArtifactError(error.code, error.message, error.correlation_id)
 
 
 async def ended(env: Env, render_id: str, seconds: float) -> RenderRow:
@@ -269,6 +330,10 @@ async def run(env: Env, render: RenderRow, generator: Maker, options: Any) -> No
         raise
     except PicassoError as error:
         await fail(env, hold, error)
+    except Exception as error:
+        # A generator may be anybody's, and what it stumbles over it stumbles over again: that must not hold up others.
+        log.error("a generator failed unexpectedly", exc_info=error)
+        await fail(env, hold, OURS)
 
 
 async def _publish(env: Env, hold: Hold, row: ArtifactRow, output: Output, render: RenderRow) -> None:
@@ -282,11 +347,12 @@ async def _publish(env: Env, hold: Hold, row: ArtifactRow, output: Output, rende
 @step("renders.fail")
 async def fail(env: Env, hold: Hold, error: PicassoError) -> None:
     """End the render without a version."""
-    told = ArtifactError(error.code, error.message, correlation_id())
+    kind = next((cls.code for cls in ANSWERED if isinstance(error, cls)), PicassoError.code)
+    failure = Failure(error.code, error.message, correlation_id(), kind)
     async with _held(env, hold) as (tx, row):
-        await tx.run(FAIL, id=row.id, error=dump(told), now=now_ms())
+        await tx.run(FAIL, id=row.id, error=dump(failure), now=now_ms())
         if row.session_id is not None:
-            event = _event(row.artifact_id, row.stage or "collect", row.progress, told)
+            event = _event(row.artifact_id, row.stage or "collect", row.progress, _told(failure))
             await append(tx, row.session_id, [event])
     if row.session_id is not None:
         await env.PICASSO_DO.wake(row.session_id)

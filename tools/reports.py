@@ -3,12 +3,15 @@
 Reading is all that happens here. Money is integer micro-USD, times are UTC milliseconds.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 from tools import db
 from tools.db import Knowledge
 from tools.env import Env
-from tools.rows import AttemptState, Edge, ItemStatus, Job, JobMetadata, Judgment, Kind
+from tools.errors import NotFound
+from tools.rows import AttemptState, Edge, ItemStatus, Job, JobMetadata, Judgment, Kind, Progression, dump
 from tools.step import step
 
 CALLS = """
@@ -24,6 +27,14 @@ WHERE p.project_id = :project_id AND p.edge <> 'rollback' ORDER BY p.created_at,
 """
 PLANS = "SELECT id, kind, metadata FROM jobs WHERE project_id = :project_id ORDER BY created_at, id"
 JOBS = "SELECT * FROM jobs WHERE project_id = :project_id ORDER BY created_at, id"
+NAMED_JOBS_SQLITE = "SELECT * FROM jobs WHERE id IN (SELECT value FROM json_each(:ids))"
+NAMED_JOBS_POSTGRESQL = """
+SELECT * FROM jobs WHERE id IN (SELECT json_array_elements_text(CAST(CAST(:ids AS TEXT) AS JSON)))
+"""
+NAMED_IMAGES_SQLITE = "SELECT * FROM image_progressions WHERE id IN (SELECT value FROM json_each(:ids))"
+NAMED_IMAGES_POSTGRESQL = """
+SELECT * FROM image_progressions WHERE id IN (SELECT json_array_elements_text(CAST(CAST(:ids AS TEXT) AS JSON)))
+"""
 PLACES = """
 SELECT i.job_id, i.provider, i.model, i.variant_index, i.seed, i.status, i.progression_id, p.ai_provider AS painter,
     p.ai_model AS painter_model, p.sha256, p.judgment
@@ -121,6 +132,27 @@ async def plans(env: Env, project_id: str) -> list[Plan]:
 async def jobs(env: Env, project_id: str) -> list[Job]:
     """The project's jobs, the oldest first."""
     return await env.DB.all(JOBS, Job, project_id=project_id)
+
+
+@step("reports.named_jobs")
+async def named_jobs(env: Env, ids: Iterable[str]) -> dict[str, Job]:
+    """The jobs of these ids."""
+    sql = NAMED_JOBS_SQLITE if env.DB.dialect == "sqlite" else NAMED_JOBS_POSTGRESQL
+    return {job.id: job for job in await env.DB.all(sql, Job, ids=dump(list(ids)))}
+
+
+@step("reports.named_images")
+async def named_images(env: Env, ids: Iterable[str]) -> list[Progression]:
+    """The image versions of these ids in that order, each once.
+
+    Fails: NotFound when there is one that does not exist.
+    """
+    sql = NAMED_IMAGES_SQLITE if env.DB.dialect == "sqlite" else NAMED_IMAGES_POSTGRESQL
+    wanted = list(dict.fromkeys(ids))
+    found = {row.id: row for row in await env.DB.all(sql, Progression, ids=dump(wanted))}
+    if len(found) < len(wanted):
+        raise NotFound("there is no such progression")
+    return [found[id] for id in wanted]
 
 
 @step("reports.places")

@@ -13,11 +13,10 @@ from app.prefer import patience
 from app.schemas import Body, Cursor, Id, Limit, Name, invalid
 from generators import filled, registry
 from tools import artifacts, db, renders, templates, views
-from tools.artifacts import Output
 from tools.env import Env
 from tools.errors import Invalid
 from tools.pages import LIMIT, Page
-from tools.renders import Rendering
+from tools.renders import Rendering, RenderRow
 from tools.rows import ArtifactRow, Project
 
 MOST_PROJECTS = 50
@@ -48,11 +47,12 @@ class NewArtifact(Wishes, frozen=True, kw_only=True):
 
 
 class Renewal(Body, frozen=True):
-    """What is left out stays as it is."""
+    """What is left out stays as it is. The session is told how the making goes on."""
 
     examples: ClassVar[list[dict[str, Any]]] = [{"title": "Autumn, second choice", "options": {"only": "passed"}}]
     title: Name | UnsetType = UNSET
     options: dict[str, Any] | UnsetType = UNSET
+    session_id: Id | None = None
 
 
 class Association(Body, frozen=True):
@@ -164,9 +164,8 @@ async def make_artifact(
             row, headers = await _draft(env, key, data), {}
         case _:
             raise invalid("generatorId", "Expected either generatorId or templateR2Key")
-    render = await renders.latest(env, row.id)
-    body = ArtifactMade(**msgspec.structs.asdict(_answer(env, row)), render=render)
-    return Response(body, status_code=_status(render), headers=headers)
+    body = await _made(env, row)
+    return Response(body, status_code=_status(body.render), headers=headers)
 
 
 @post(
@@ -201,11 +200,20 @@ async def associate(
     return await _details(env, await artifacts.get(env, artifact_id))
 
 
-@post("/api/artifacts/{artifact_id:str}/regenerate", status_code=200, tags=["artifacts"])
+@post(
+    "/api/artifacts/{artifact_id:str}/regenerate",
+    status_code=200,
+    tags=["artifacts"],
+    responses={202: ResponseSpec(ArtifactMade, generate_examples=False, description="it is being made")},
+)
 async def regenerate(
-    artifact_id: FromPath[str], env: NamedDependency[Env], data: JSONBody[Renewal | None] = None
-) -> ArtifactAnswer:
-    """Publish the next version under the same link, from the projects and choices of now; earlier versions stay."""
+    request: Request[Any, Any, Any],
+    artifact_id: FromPath[str],
+    env: NamedDependency[Env],
+    data: JSONBody[Renewal | None] = None,
+) -> Response[ArtifactMade]:
+    """Publish the next version under the same link, from the projects and choices of now; earlier versions stay. It
+    goes as the first one did: 202 with `Prefer: respond-async`, or where it takes longer than two minutes."""
     row, wishes = await artifacts.get(env, artifact_id), data or Renewal()
     wanted = msgspec.structs.replace(
         row,
@@ -213,8 +221,12 @@ async def regenerate(
         options=row.options if wishes.options is UNSET else wishes.options,
     )
     projects = await _projects(env, row)
-    output = await _rendered(env, wanted, projects)
-    return _answer(env, await artifacts.publish(env, wanted, output, [project.id for project in projects]))
+    if row.generator_id is None:
+        await _refill(env, wanted, projects, wishes.session_id)
+        return Response(await _made(env, await artifacts.get(env, row.id)))
+    left, headers = await _publish(request, env, wanted, projects, wishes.session_id)
+    body = await _made(env, await artifacts.get(env, row.id))
+    return Response(body, status_code=200 if left is None else 202, headers=headers)
 
 
 @post("/api/artifacts/{artifact_id:str}/unpublish", status_code=200, tags=["artifacts"])
@@ -259,7 +271,6 @@ async def _make(
 ) -> tuple[ArtifactRow, dict[str, str]]:
     """The artifact as it stands when the answer is due, and the headers of that answer."""
     generator = registry.find(generator_id)
-    options = registry.decode_options(generator, wishes.options)
     projects = await _named(env, project_ids)
     draft = artifacts.draft(
         generator_id=generator.id,
@@ -267,10 +278,27 @@ async def _make(
         owner_id=wishes.owner_id,
         options=wishes.options,
     )
+    _, headers = await _publish(request, env, draft, projects, wishes.session_id)
+    return await artifacts.get(env, draft.id), headers
+
+
+async def _publish(
+    request: Request[Any, Any, Any], env: Env, wanted: ArtifactRow, projects: list[Project], session_id: str | None
+) -> tuple[RenderRow | None, dict[str, str]]:
+    """What of the next version is left to a worker when the answer is due, and the headers of that answer."""
+    generator = registry.find(wanted.generator_id or "")
+    options = registry.decode_options(generator, wanted.options)
     patient = patience(request.headers.getall("prefer", []))
-    session = wishes.session_id
-    await renders.make(env, draft, projects, generator, options, session_id=session, wait=patient.seconds)
-    return await artifacts.get(env, draft.id), patient.applied
+    left = await renders.make(env, wanted, projects, generator, options, session_id=session_id, wait=patient.seconds)
+    return left, patient.applied
+
+
+async def _refill(env: Env, wanted: ArtifactRow, projects: list[Project], session_id: str | None) -> None:
+    """Publish the next version of a page that was filled by hand; that is never long."""
+    if wanted.options:
+        raise invalid("options", "A template has placeholders instead")
+    output = await filled.fill(env, wanted, projects, await db.get_config(env, wanted.id))
+    await artifacts.publish(env, wanted, output, [project.id for project in projects], session_id=session_id)
 
 
 def _status(render: Rendering | None) -> int:
@@ -304,16 +332,6 @@ async def _projects(env: Env, row: ArtifactRow) -> list[Project]:
     return sorted(projects, key=lambda project: places.get(project.id, len(places)))
 
 
-async def _rendered(env: Env, artifact: ArtifactRow, projects: list[Project]) -> Output:
-    if artifact.generator_id is None:
-        if artifact.options:
-            raise invalid("options", "A template has placeholders instead")
-        return await filled.fill(env, artifact, projects, await db.get_config(env, artifact.id))
-    generator = registry.find(artifact.generator_id)
-    options = registry.decode_options(generator, artifact.options)
-    return await generator.generate(env, artifact, projects, options)
-
-
 def _title(projects: list[Project]) -> str:
     names = ", ".join(project.name for project in projects)
     return names if len(names) <= LONGEST_TITLE else f"{names[: LONGEST_TITLE - 1]}…"
@@ -323,10 +341,13 @@ def _answer(env: Env, row: ArtifactRow) -> ArtifactAnswer:
     return ArtifactAnswer(**msgspec.structs.asdict(row), artifact_id=row.id, public_url=artifacts.public_url(env, row))
 
 
+async def _made(env: Env, row: ArtifactRow) -> ArtifactMade:
+    return ArtifactMade(**msgspec.structs.asdict(_answer(env, row)), render=await renders.latest(env, row.id))
+
+
 async def _details(env: Env, row: ArtifactRow) -> ArtifactDetails:
     return ArtifactDetails(
-        **msgspec.structs.asdict(_answer(env, row)),
-        render=await renders.latest(env, row.id),
+        **msgspec.structs.asdict(await _made(env, row)),
         project_ids=[project.id for project in await db.get_projects_for_artifact(env, row.id)],
         configuration=await db.get_config(env, row.id),
     )

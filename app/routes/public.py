@@ -7,6 +7,7 @@ made for somebody the page is shown with that link in place of the main one, whi
 
 import hashlib
 import mimetypes
+from pathlib import PurePosixPath
 from typing import Any
 
 from litestar import HttpMethod, Request, Response, get, route
@@ -22,6 +23,8 @@ from tools.errors import NotFound
 from tools.rows import ArtifactRow
 from tools.shares import Admission
 
+NAMED = (".pdf", ".mp4", ".glb", ".csv")
+"""What a browser saves, by itself or when asked to, and would call by its slug."""
 READING = [HttpMethod.GET, HttpMethod.HEAD]
 
 
@@ -138,6 +141,7 @@ async def _read_index(
         content_type=chosen.content_type,
         sha256=chosen.content_sha256,
         policy=chosen.content_policy,
+        name=_saved_as(artifact, chosen.content_r2_key),
         relinked=_relinked(artifact, slug, chosen),
     )
 
@@ -182,8 +186,15 @@ async def _chosen(env: Env, admission: Admission, slug: str, version: int | None
     return await artifacts.get_version(env, artifact.id, version)
 
 
-def _relinked(artifact: ArtifactRow, slug: str, chosen: artifacts.Version) -> tuple[str, str] | None:
-    """An earlier version leads to its own files; a link made for somebody leads nowhere but to itself."""
+def _saved_as(artifact: ArtifactRow, key: str) -> str | None:
+    suffix = PurePosixPath(key).suffix
+    return f"{artifact.generator_id}{suffix}" if suffix in NAMED else None
+
+
+def _relinked(artifact: ArtifactRow, slug: str, chosen: artifacts.Version) -> tuple[tuple[str, str], ...]:
+    """An earlier version leads to its own files and page; a link made for somebody leads nowhere but to itself."""
     if chosen.version != artifact.version:
-        return f"/public/artifact/{slug}/files/", f"/public/artifact/{slug}/versions/{chosen.version}/files/"
-    return None if slug == artifact.public_slug else (artifact.public_slug, slug)
+        page = f"/public/artifact/{slug}"
+        earlier = f"{page}/versions/{chosen.version}"
+        return ((f"{page}/files/", f"{earlier}/files/"), (f'{page}"', f'{earlier}"'))
+    return () if slug == artifact.public_slug else ((artifact.public_slug, slug),)

@@ -1,18 +1,24 @@
 """Versions of an artifact, the files beside them, and taking all of it away."""
 
 import asyncio
+import contextlib
 import hashlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
+from generators import registry
 from tests.pages import Line, add_image, add_project, publish, site
-from tools import artifacts
+from tests.works import Nobody
+from tools import actor_emit, artifacts, renders
 from tools.artifacts import File, Output
 from tools.env import Env
-from tools.rows import ArtifactRow
+from tools.errors import Conflict, Invalid, NotFound, PicassoError
+from tools.rows import ArtifactRow, Count
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 VIDEO = bytes(n * 7 % 251 for n in range(200_000))
@@ -68,6 +74,130 @@ async def test_regenerating_is_a_new_version_under_the_same_link(tmp_path: Path)
         assert (
             await client.get(listed[2]["public_url"].removeprefix(env.settings.public_url))
         ).content == first.content
+
+
+class Press(Nobody):
+    """A worker that makes what it is asked for when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Semaphore(0)
+
+    async def enqueue(self, job_id: str) -> None:
+        await super().enqueue(job_id)
+        self.asked.release()
+
+    async def make(self, env: Env, error: PicassoError | None = None) -> None:
+        """Wait for the next render and make it, or end it with the error."""
+        async with asyncio.timeout(20):
+            await self.asked.acquire()
+        row = await renders.claim_next(env)
+        assert row is not None
+        if error is not None:
+            await renders.fail(env, renders.Hold(row.id, row.fence), error)
+            return
+        generator = registry.find(row.generator_id)
+        await renders.run(env, row, generator, registry.decode_options(generator, row.options))
+
+
+@contextlib.asynccontextmanager
+async def pressing(home: Path) -> AsyncIterator[tuple[Env, httpx.AsyncClient, Press]]:
+    """A site whose long artifacts are made by hand, with an empty project."""
+    press = Press()
+    async with site(home, PICASSO_WORKFLOW=press) as (env, client):
+        await add_project(env, "p")
+        yield env, client, press
+
+
+PDF = {"generatorId": "stakeholder-pdf", "projectIds": ["p"]}
+SOON = {"Prefer": "respond-async"}
+
+
+async def waited(client: httpx.AsyncClient, path: str, body: Any, work: Any) -> httpx.Response:
+    """What is answered to who waits while the work is done."""
+    async with asyncio.TaskGroup() as tasks:
+        asking = tasks.create_task(client.post(path, json=body))
+        tasks.create_task(work)
+    return asking.result()
+
+
+async def test_a_long_one_is_regenerated_as_it_was_made(tmp_path: Path) -> None:
+    """Who waits gets the next version, made by a worker that tells the session; who does not gets 202 with the
+    preference applied. The link stays, and every version is kept under its number."""
+    async with pressing(tmp_path) as (env, client, press):
+        made = (await waited(client, "/api/artifacts", PDF, press.make(env))).json()
+        page, again = f"/public/artifact/{made['public_slug']}", f"/api/artifacts/{made['id']}/regenerate"
+        first = (await client.get(page)).content
+        body = {"title": "Second", "options": {"paper": "us-letter"}, "sessionId": "s"}
+        answer = await waited(client, again, body, press.make(env))
+        second = answer.json()
+        assert (answer.status_code, second["version"], second["title"]) == (200, 2, "Second"), answer.text
+        assert (second["public_slug"], second["render"]["status"]) == (made["public_slug"], "complete")
+        told = [msgspec.json.decode(event.data) for event in await actor_emit.read(env.DB, "s", 0)]
+        assert {event["stage"] for event in told} >= {"collect", "publish"} and told[-1]["publicSlug"]
+        answer = await client.post(again, json={"title": "Third"}, headers=SOON)
+        assert (answer.status_code, answer.headers["preference-applied"]) == (202, "respond-async")
+        assert (answer.json()["version"], answer.json()["render"]["status"]) == (2, "queued")
+        assert (await client.get(page)).content not in (first, b"")
+        await press.make(env)
+        row = (await client.get(f"/api/artifacts/{made['id']}")).json()
+        assert (row["version"], row["title"], row["options"]) == (3, "Third", {"paper": "us-letter"})
+        assert (await client.get(f"{page}/versions/1")).content == first
+        contents = {(await client.get(f"{page}/versions/{n}")).content for n in (1, 2, 3)}
+        assert len(contents) == 3 and (await client.get(page)).content in contents
+
+
+async def test_a_long_one_that_cannot_be_made_anew_stays_as_it_was(tmp_path: Path) -> None:
+    """The page, its title and its versions are those of before; the artifact says why until there is a newer one."""
+    async with pressing(tmp_path) as (env, client, press):
+        made = (await waited(client, "/api/artifacts", PDF, press.make(env))).json()
+        again = f"/api/artifacts/{made['id']}/regenerate"
+        wishes = {"title": "No", "options": {"progressionIds": ["none"]}}
+        answer = await waited(client, again, wishes, press.make(env))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), answer.text
+        row = (await client.get(f"/api/artifacts/{made['id']}")).json()
+        assert (row["version"], row["title"], row["render"]["error"]["code"]) == (1, made["title"], "not_found")
+        assert "kind" not in row["render"]["error"]
+        assert (await client.get(f"/public/artifact/{made['public_slug']}")).status_code == 200
+        assert (await waited(client, again, {}, press.make(env))).json()["render"]["status"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (Invalid("choose fewer", code="render_too_large"), 422, "render_too_large"),
+        (NotFound("there is no such image"), 404, "not_found"),
+        (Conflict("a later one", code="superseded"), 409, "superseded"),
+        (PicassoError("no progress was made in several tries", code="crash_loop"), 500, "internal_error"),
+    ],
+)
+async def test_of_what_could_not_be_made_nothing_is_left(
+    error: PicassoError, status: int, code: str, tmp_path: Path
+) -> None:
+    """Who waits is told in the one shape whose fault it was, and there is no artifact; who did not wait finds the
+    reason under the id of the answer, the lists do not show it, and it can be tried again."""
+    async with pressing(tmp_path) as (env, client, press):
+        answer = await waited(client, "/api/artifacts", PDF, press.make(env, error))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text
+        assert set(answer.json()["error"]) == {"code", "message", "detail", "correlationId"}
+        for table in ("artifacts", "renders", "project_artifacts"):
+            assert await env.DB.all(f"SELECT 1 AS n FROM {table}", Count) == []
+        made = (await client.post("/api/artifacts", json=PDF, headers=SOON)).json()
+        assert [row["id"] for row in await listed(client)] == [made["id"]]
+        await press.make(env, error)
+        row = (await client.get(f"/api/artifacts/{made['id']}")).json()
+        assert (row["version"], row["render"]["status"], row["render"]["error"]["code"]) == (0, "failed", error.code)
+        assert await listed(client) == []
+        again = await waited(client, f"/api/artifacts/{made['id']}/regenerate", {}, press.make(env, error))
+        assert again.status_code == status
+        assert (await client.get(f"/api/artifacts/{made['id']}")).status_code == 200, "the caller was told of this one"
+        again = await waited(client, f"/api/artifacts/{made['id']}/regenerate", {}, press.make(env))
+        assert (again.status_code, again.json()["version"]) == (200, 1)
+        assert [row["id"] for row in await listed(client)] == [made["id"]]
+
+
+async def listed(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    return list((await client.get("/api/artifacts")).json()["items"])
 
 
 async def test_versions_are_listed_in_pages(tmp_path: Path) -> None:
@@ -131,7 +261,11 @@ async def test_files_are_those_of_the_manifest(tmp_path: Path) -> None:
             tag = answer.headers["etag"]
             assert tag == f'"{hashlib.sha256(answer.content).hexdigest()}"'
             policy = answer.headers["content-security-policy"]
-            assert policy.endswith("sandbox") or (name == "chart.html" and "unsafe-inline" in policy)
+            assert (
+                policy.endswith("sandbox")
+                or (name == "chart.html" and "unsafe-inline" in policy)
+                or (name == "clip.mp4" and policy.endswith("frame-ancestors 'none'; sandbox allow-same-origin"))
+            )
             assert (await client.get(f"{folder}/{name}", headers={"If-None-Match": tag})).status_code == 304
             head = await client.head(f"{folder}/{name}")
             assert (head.headers["content-length"], head.content) == (str(len(answer.content)), b"")

@@ -80,17 +80,18 @@ def test_a_clock_reads_as_people_write_it(seconds: int, words: str) -> None:
 
 async def test_the_palette_is_in_the_pixels(tmp_path: Path) -> None:
     """The colours of the board are those of the originals in BUCKET, whatever the tags say; an original that is gone
-    leaves its image on the board."""
+    or spoilt leaves its image on the board."""
     async with pages_env(tmp_path) as env:
         rows = await seeded.seed(env)
         await env.BUCKET.delete(rows[0].original_image_r2_key)
+        await env.BUCKET.put(rows[-1].original_image_r2_key, b"no image", content_type="image/png")
         output = await make(env, "moodboard")
         outline = Outline(output.index.data.decode())
         assert len(outline.all("img")) == len(rows)
         assert "#000080" in outline.text and "#ffa500" in outline.text
         assert "deep teal" not in outline.text and "linen" in outline.text
         strips = [svg for svg in outline.all("svg") if (svg.get("aria-label") or "").startswith("Colours: ")]
-        assert len(strips) == len(rows) - 1
+        assert len(strips) == len(rows) - 2
 
 
 async def test_a_moodboard_holds_the_newest_of_the_chosen(tmp_path: Path) -> None:

@@ -37,11 +37,12 @@ def test_a_persons_words_are_never_the_engines_source() -> None:
     ("text", "lacking"),
     [
         ("Häuser, žluťoučký, Ελληνικά, Кириллица, עברית, العربية, ქართული, हिन्दी — “…” → ✓", 0),
-        ("漢字", 2),
-        ("漢 漢 かな 한 ไ 😀", 6),
+        ("漢字 汉字 かな カナ 한국어", 0),
+        ("ไท", 2),
+        ("ไ 漢 ไ 한 😀", 2),
         ("", 0),
     ],
-    ids=["known scripts", "two", "each once", "nothing"],
+    ids=["known scripts", "Chinese, Japanese, Korean", "two", "each once", "nothing"],
 )
 def test_what_the_fonts_lack_is_counted(text: str, lacking: int) -> None:
     """Different characters without a glyph; those of a script that is carried are none."""

@@ -10,7 +10,7 @@ import pytest
 from generators import provider_benchmark, registry
 from generators.measures import likely, percentile
 from tests.generators.studio import FLUX, add_studio, step_back
-from tests.pages import Outline, add_project, pages_env
+from tests.pages import HERE, Outline, add_project, pages_env
 from tests.xss import PAYLOADS
 from tools import artifacts, db
 from tools.env import Env
@@ -141,7 +141,7 @@ def test_a_payload_is_text_on_the_page(payload: str) -> None:
     def page(text: str) -> Outline:
         image = Image("i", text, text, "pass", 1_790_000_000_000, None, None)
         painted = provider_benchmark.measure([], [image])
-        return Outline(provider_benchmark.write(template, text, [text], painted, [image]).decode())
+        return Outline(provider_benchmark.write(template, text, [text], painted, [image], HERE).decode())
 
     assert page(payload).skeleton == page("x" * len(payload)).skeleton
     assert payload in page(payload).text

@@ -49,5 +49,6 @@ def test_a_script_is_let_in_by_its_hash_and_the_sandbox_stays() -> None:
     policy = page.policy(template, [f"{HERE}/images/1/public"])
     assert f"script-src '{digest}'; base-uri 'none'; form-action 'none'" in policy
     assert policy.endswith("sandbox allow-scripts")
+    assert page.policy(b'<a href="x" download>x</a>', []).endswith("sandbox allow-downloads")
     live = page.policy(template, [], live=True)
     assert "connect-src 'self'; base-uri 'none'; form-action 'self'" in live and "sandbox" not in live

@@ -27,7 +27,7 @@ FACTS: tuple[dict[str, Any], ...] = (
         "judgment": "fail",
         "criteria": [Criterion("three lemons", False, "only two are there")],
     },
-    {"prompt": "Ein Café in Zürich — “schön” 漢字"},
+    {"prompt": "Ein Café in Zürich — “schön” ไท"},
 )
 SPENT = """
 INSERT INTO model_calls (id, purpose, subject, number, project_id, provider, model, state, billed, cost_micros,
@@ -77,7 +77,7 @@ async def test_the_report_has_cover_contents_images_judgement_and_costs(tmp_path
         "Aurora",
         "No. 1 A lighthouse at dusk",
         "No. 2 Three lemons",
-        "No. 3 Ein Café in Zürich — “schön” 漢字",
+        "No. 3 Ein Café in Zürich — “schön” ไท",
         "Costs",
     ]
     assert [*marks.values()] == [2, 3, 3, 4, 5, 6] and len(reader.pages) == 7

@@ -118,7 +118,7 @@ async def test_what_cannot_be_made_says_why(client: httpx.AsyncClient) -> None:
 @pytest.mark.soak
 async def test_a_server_may_be_killed_while_it_renders(tmp_path: Path, rounds: int) -> None:
     """(J1 Q6) SIGKILL at growing progress of a film, a restart each time: it is made again by itself, published once,
-    and its progress never falls."""
+    and its progress never falls. So is its next version, and the first one stays."""
     wishes = {"sessionId": "s", "options": {"seconds": 1}}
     async with running(tmp_path, **environ()) as server, calling(server) as client:
         project = await filled(client)
@@ -137,9 +137,18 @@ async def test_a_server_may_be_killed_while_it_renders(tmp_path: Path, rounds: i
         progress = [event["progress"] for event in events]
         assert progress == sorted(progress)
         assert film((await client.get(f"/public/artifact/{made['public_slug']}")).content).frames == 130 + 50
+        again = f"/api/artifacts/{made['artifact_id']}/regenerate"
+        assert (await client.post(again, json={"options": {"seconds": 2}}, headers=SOON)).status_code == 202
+        await _kill_after(server, client, made["artifact_id"], 0.5)
+    async with running(tmp_path, **environ()) as server, calling(server) as client:
+        row = await rendered(client, made["artifact_id"])
+        assert (row["version"], row["render"]["status"], row["options"]) == (2, "complete", {"seconds": 2})
+        page = f"/public/artifact/{made['public_slug']}"
+        assert film((await client.get(page)).content).frames == 130 + 100
+        assert film((await client.get(f"{page}/versions/1")).content).frames == 130 + 50
     with sqlite3.connect(tmp_path / "picasso.db") as db:
-        assert db.execute("SELECT COUNT(*) FROM renders WHERE status = 'complete'").fetchone() == (1,)
-        (fence,) = db.execute("SELECT fence FROM renders").fetchone()
+        assert db.execute("SELECT COUNT(*) FROM renders WHERE status = 'complete'").fetchone() == (2,)
+        (fence,) = db.execute("SELECT fence FROM renders ORDER BY created_at").fetchone()
         assert fence >= 2, "no kill hit the rendering"
 
 

@@ -1,5 +1,6 @@
 """Renders as rows: claimed under a fence, told of without ever falling back, published once whatever happens."""
 
+import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
@@ -12,7 +13,7 @@ import pytest
 from tests.pages import Silent, add_project
 from tests.parts import bare_env, settings
 from tests.works import Nobody
-from tools import actor_emit, artifacts, renders
+from tools import actor_emit, artifacts, renders, shares
 from tools.artifacts import File, Output
 from tools.db import get_project
 from tools.env import Env
@@ -200,6 +201,62 @@ async def test_a_failure_is_told_and_shown(tmp_path: Path, database_url: str) ->
         assert (shown.error.code, shown.error.message) == ("render_too_large", "too many")
         assert (await told(env))[-1]["error"]["code"] == "render_too_large"
         assert (await artifacts.get(env, new.id)).version == 0 and await renders.claim_next(env) is None
+
+
+async def test_what_nobody_foresaw_ends_a_render(tmp_path: Path) -> None:
+    """A generator's own bug is told at once, without its words, and does not hold up the next."""
+    async with pressing(tmp_path) as env:
+        new = draft()
+        await submitted(env, new)
+        await renders.run(env, await claimed(env), Press(0.5, error=ValueError("/secret/path")), None)
+        shown = await renders.latest(env, new.id)
+        assert shown is not None and shown.error is not None
+        assert (shown.status, shown.error.code) == ("failed", "internal_error")
+        assert "secret" not in shown.error.message and await renders.claim_next(env) is None
+
+
+async def test_a_crash_of_a_regeneration_is_made_again(tmp_path: Path, database_url: str) -> None:
+    """(Q6) The next version of a published artifact survives its worker as the first one does: made again, published
+    once, the version before it untouched."""
+    async with pressing(tmp_path, database_url) as env:
+        first = await artifacts.publish(env, draft(), await Press().generate(env, draft("One"), [], None), ["p"])
+        await submitted(env, msgspec.structs.replace(first, title="Two", options={"n": 2}))
+        dead = await claimed(env)
+        with contextlib.suppress(Unavailable):
+            await renders.run(env, dead, Press(0.5, error=Unavailable("away")), None)
+        await renders.release(env, Hold(dead.id, dead.fence))
+        assert (await artifacts.get(env, first.id)).title == "Autumn"
+        await renders.run(env, await claimed(env), Press(0.2, 0.9), None)
+        row = await artifacts.get(env, first.id)
+        assert (row.version, row.title, row.options) == (2, "Two", {"n": 2})
+        assert await env.BUCKET.get(f"artifacts/{row.id}/v1/index.pdf") == b"One {}"
+        progress = [event["progress"] for event in await told(env)]
+        assert progress == sorted(progress) and sum("url" in event for event in await told(env)) == 1
+
+
+async def test_a_draft_that_somebody_uses_stays(tmp_path: Path, database_url: str) -> None:
+    """Who waited is told the reason, and the draft goes, unless something was made of it meanwhile."""
+    async with pressing(tmp_path, database_url) as env:
+        projects = [await get_project(env, "p")]
+        for is_used in (False, True):
+            new = draft()
+            async with asyncio.TaskGroup() as tasks:
+                making = tasks.create_task(refused(env, new, projects))
+                while not await renders.open_renders(env):
+                    await asyncio.sleep(0.01)
+                if is_used:
+                    await shares.create(env, new.id, None, shares.Conditions())
+                row = await claimed(env)
+                await renders.run(env, row, Press(error=Invalid("no", code="foreign_image")), None)
+            assert making.result() == "foreign_image"
+            found = await env.DB.all("SELECT * FROM artifacts WHERE id = :id", ArtifactRow, id=new.id)
+            assert len(found) == int(is_used)
+
+
+async def refused(env: Env, new: ArtifactRow, projects: Sequence[Project]) -> str:
+    with pytest.raises(Invalid) as told:
+        await renders.make(env, new, projects, Press(), None)
+    return told.value.code
 
 
 async def test_short_work_is_done_at_once_unless_asked_otherwise(tmp_path: Path) -> None:
