@@ -316,8 +316,7 @@ async def run(env: Env, render: RenderRow, generator: Maker, options: Any) -> No
     Fails: Unavailable, for a later claim to try again · LeaseLost.
     """
     hold = Hold(render.id, render.fence)
-    row = await artifacts.get(env, render.artifact_id)
-    row = msgspec.structs.replace(row, title=render.title, options=render.options)
+    row = _as_asked(await artifacts.get(env, render.artifact_id), render)
     projects = [await get_project(env, id) for id in render.project_ids]
     try:
         with _telling(env, hold):
@@ -334,6 +333,12 @@ async def run(env: Env, render: RenderRow, generator: Maker, options: Any) -> No
         # A generator may be anybody's, and what it stumbles over it stumbles over again: that must not hold up others.
         log.error("a generator failed unexpectedly", exc_info=error)
         await fail(env, hold, OURS)
+
+
+def _as_asked(row: ArtifactRow, render: RenderRow) -> ArtifactRow:
+    """The artifact as the request knew it: a page that was taken away after it stays away."""
+    known = row.unpublished_at if row.unpublished_at is None or row.unpublished_at < render.created_at else None
+    return msgspec.structs.replace(row, title=render.title, options=render.options, unpublished_at=known)
 
 
 async def _publish(env: Env, hold: Hold, row: ArtifactRow, output: Output, render: RenderRow) -> None:

@@ -20,7 +20,7 @@ from tools.env import Env
 from tools.errors import Invalid, LeaseLost, NotFound, RateLimited, Unavailable
 from tools.events import StoredEvent
 from tools.renders import Hold, RenderRow
-from tools.rows import ArtifactRow, Project
+from tools.rows import ArtifactRow, Project, now_ms
 
 
 class Press:
@@ -232,6 +232,23 @@ async def test_a_crash_of_a_regeneration_is_made_again(tmp_path: Path, database_
         assert await env.BUCKET.get(f"artifacts/{row.id}/v1/index.pdf") == b"One {}"
         progress = [event["progress"] for event in await told(env)]
         assert progress == sorted(progress) and sum("url" in event for event in await told(env)) == 1
+
+
+async def test_a_page_taken_away_while_it_waits_stays_away(tmp_path: Path) -> None:
+    """A regeneration brings back what was gone when it was asked for, and not what went after that (T9)."""
+    async with pressing(tmp_path) as env:
+        first = await artifacts.publish(env, draft(), await Press().generate(env, draft(), [], None), ["p"])
+        await submitted(env, first)
+        gone = await artifacts.unpublish(env, first.id)
+        await renders.run(env, await claimed(env), Press(), None)
+        late = await artifacts.get(env, first.id)
+        assert (late.version, late.unpublished_at) == (2, gone.unpublished_at)
+        async with asyncio.timeout(5):
+            while now_ms() == gone.unpublished_at:
+                await asyncio.sleep(0)
+        await submitted(env, late)
+        await renders.run(env, await claimed(env), Press(), None)
+        assert (await artifacts.get(env, first.id)).unpublished_at is None
 
 
 async def test_a_draft_that_somebody_uses_stays(tmp_path: Path, database_url: str) -> None:
