@@ -5,8 +5,8 @@ from typing import TypedDict
 
 import msgspec
 
-from adapters.signals import retry_after
-from tools.errors import Refused, Unavailable, Uncertain, VendorError, VendorFailed
+from adapters.signals import GAVE_UP, gave_up, request_id_of, retry_after
+from tools.errors import Refused, Unavailable, VendorError, VendorFailed
 
 QUOTA = {3036, 4006}
 """The day's free neurons are spent: documented, and as the vendor says it."""
@@ -56,7 +56,7 @@ NOTHING = Envelope()
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """The inference's id; an answer of the edge has only the ray."""
-    return headers.get("cf-ai-req-id") or headers.get("cf-ray")
+    return request_id_of(headers, "cf-ai-req-id", "cf-ray")
 
 
 def image_of(answer: Answer) -> tuple[bytes, str]:
@@ -100,10 +100,8 @@ def failure(answer: Answer, faults: list[Fault]) -> VendorError:
         return VendorFailed("the provider's quota for today is used up", failure="quota", **signals)
     if code == CAPACITY:
         return Unavailable("the provider has no capacity for this model now", retry_after=wait, **signals)
-    if code in TIMEOUTS or status == 408:
-        # It gave up while the model was at work: large images run for minutes before this comes, and nothing says
-        # that they are not billed.
-        return Uncertain("the provider gave up waiting for its model", code="deadline", **signals)
+    if code in TIMEOUTS or status in GAVE_UP:
+        return gave_up("the provider", **signals)
     if code == MODERATED and not any(words in (fault.message or "").lower() for words in NOT_MODERATION):
         return Refused("the provider refused this request", **signals)
     if code in CLOSED:
