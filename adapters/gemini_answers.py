@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import msgspec
 
+from adapters.formats import mime_of
 from adapters.signals import GAVE_UP, code_of, gave_up, plain_id, request_id_of, retry_after
 from tools.catalog import Units
 from tools.errors import Refused, Unavailable, VendorError, VendorFailed
@@ -31,11 +32,6 @@ REFUSALS = frozenset(
 """Finish reasons that name a rule. OTHER, IMAGE_OTHER, LANGUAGE, MAX_TOKENS, NO_IMAGE name none: they say that no
 picture came, not that this one may not be made.
 """
-MAGIC = {
-    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
-    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
-}
 DELAY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s")
 SPENT = re.compile(r"credits are depleted|spend(?:ing)? cap", re.IGNORECASE)
 """How a prepaid account without money is told, in words alone."""
@@ -150,7 +146,7 @@ def picture_of(answer: Answer) -> Picture:
         data = base64.b64decode(found[-1].replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError) as error:
         raise VendorFailed("Gemini's picture could not be read", failure="invalid", **signals) from error
-    mime = next((mime for mime, magic in MAGIC.items() if magic.match(data)), None)
+    mime = mime_of(data)
     if mime is None:
         raise VendorFailed("what Gemini sent is no picture", failure="invalid", **signals)
     return Picture(data, mime, len(found))

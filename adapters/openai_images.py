@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import httpx
 import msgspec
 
+from adapters.formats import mime_of
 from adapters.openai_plan import LONGEST_SIDE, PARTIALS, Plan, meter, offered, plan, text
 from adapters.provider import Capability, ImageOp, ImageOpKind, InputImage, OnProgress, ProviderResult
 from adapters.signals import GAVE_UP, code_of, gave_up, lost, plain_id, request_id_of, retry_after
@@ -56,11 +57,6 @@ NOTES: dict[ImageOpKind, list[str]] = {
     "inpaint": ["the mask guides the model: what lies just outside it may change too"],
     "outpaint": ["by the edit endpoint, on a larger canvas whose new part is masked"],
     "variation": ["by the edit endpoint: OpenAI no longer makes variations"],
-}
-MAGIC = {
-    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
-    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
 }
 
 Quality = Literal["low", "medium", "high", "xhigh", "max"]
@@ -217,10 +213,10 @@ def _file(name: str, data: bytes) -> File:
 
 def _mime(data: bytes) -> str:
     """Fails: VendorFailed (`invalid`) when these are not the bytes of an image."""
-    for mime, magic in MAGIC.items():
-        if magic.match(data):
-            return mime
-    raise VendorFailed(f"{NAME} answered with something that is no image", failure="invalid")
+    mime = mime_of(data)
+    if mime is None:
+        raise VendorFailed(f"{NAME} answered with something that is no image", failure="invalid")
+    return mime
 
 
 def _client(env: Env) -> "AsyncOpenAI":

@@ -5,6 +5,7 @@ from typing import TypedDict
 
 import msgspec
 
+from adapters.formats import mime_of
 from adapters.signals import GAVE_UP, gave_up, request_id_of, retry_after
 from tools.errors import Refused, Unavailable, VendorError, VendorFailed
 
@@ -16,7 +17,6 @@ CLOSED = {3023, 3041, 5016, 5018, 5035}
 """The account may not use the model: blocked, private, licence not accepted, closed, not in its plan."""
 NOT_MODERATION = ("input is not valid", "missing required")
 """Words of a 3030 that is about the form of the request: that code serves both."""
-SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -66,9 +66,9 @@ def image_of(answer: Answer) -> tuple[bytes, str]:
     """
     said = _read(answer.body)
     data = said.result.image if said.result else None
-    found = next((image for image in (answer.body, data) if image and sniff(image)), None)
-    if answer.status == 200 and found:
-        return found, str(sniff(found))
+    for image in (answer.body, data or b""):
+        if answer.status == 200 and (mime := mime_of(image)):
+            return image, mime
     if answer.status != 200 or said.errors:
         raise failure(answer, said.errors or [])
     if data or (answer.body and said is NOTHING):
@@ -81,13 +81,6 @@ def _read(body: bytes) -> Envelope:
         return msgspec.json.decode(body, type=Envelope)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return NOTHING
-
-
-def sniff(data: bytes) -> str | None:
-    """The type of a PNG, JPEG or WebP by its first bytes."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    return next((mime for opening, mime in SIGNATURES.items() if data.startswith(opening)), None)
 
 
 def failure(answer: Answer, faults: list[Fault]) -> VendorError:
