@@ -14,7 +14,7 @@ import httpx
 from adapters.gemini_answers import Answer, failure_of, picture_of, read_answer, units_of
 from adapters.gemini_sizes import Shape, canvas, image_tokens, output_cap, shape_of, shapes, wanted, wire
 from adapters.provider import Capability, ImageOp, ImageOpKind, InputImage, OnProgress, ProviderResult
-from adapters.signals import lost
+from adapters.signals import code_of, lost
 from tools.catalog import ImageModel, Units, image_models
 from tools.child import in_child
 from tools.env import Env
@@ -267,9 +267,9 @@ def _result(answer: Answer, adjustments: list[str]) -> ProviderResult:
     return ProviderResult(
         data=picture.data,
         mime=picture.mime,
-        provider_meta={"modelVersion": answer.model_version},
+        provider_meta={"modelVersion": code_of(answer.model_version)},
         usage=answer.usage_metadata if isinstance(answer.usage_metadata, dict) else {},
         units=units_of(answer),
         adjustments=[*adjustments, *extra],
-        request_id=answer.response_id,
+        request_id=answer.request_id,
     )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import msgspec
 
-from adapters.signals import code_of, retry_after
+from adapters.formats import mime_of
+from adapters.signals import GAVE_UP, code_of, gave_up, plain_id, request_id_of, retry_after
 from tools.catalog import Units
 from tools.errors import Refused, Unavailable, VendorError, VendorFailed
 
@@ -31,11 +32,6 @@ REFUSALS = frozenset(
 """Finish reasons that name a rule. OTHER, IMAGE_OTHER, LANGUAGE, MAX_TOKENS, NO_IMAGE name none: they say that no
 picture came, not that this one may not be made.
 """
-MAGIC = {
-    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
-    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
-}
 DELAY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s")
 SPENT = re.compile(r"credits are depleted|spend(?:ing)? cap", re.IGNORECASE)
 """How a prepaid account without money is told, in words alone."""
@@ -107,9 +103,11 @@ class Answer(msgspec.Struct, rename="camel"):
     candidates: list[Candidate] | None = None
     prompt_feedback: Feedback | None = None
     usage_metadata: object = None
-    response_id: str | None = None
-    model_version: str | None = None
+    response_id: object = None
+    model_version: object = None
     error: object = None
+    request_id: str | None = None
+    """By either of the names that it was given; not of the wire."""
 
 
 class Picture(NamedTuple):
@@ -121,14 +119,16 @@ class Picture(NamedTuple):
 
 def read_answer(body: str, headers: Mapping[str, str]) -> Answer:
     """The answer, with a request id wherever one was given. Fails: VendorFailed when it is none of Gemini's."""
-    request_id = headers.get("x-request-id")
+    request_id = request_id_of(headers, "x-request-id")
     try:
-        answer = msgspec.json.decode(body, type=Answer)
-    except msgspec.DecodeError as error:
+        said = msgspec.json.decode(body, type=Answer | list[Answer])
+        # The API says some of its errors as a list of one.
+        answer = said if isinstance(said, Answer) else said[0]
+    except (msgspec.DecodeError, IndexError) as error:
         raise VendorFailed(
             "Gemini's answer could not be read", failure="invalid", provider_status=200, request_id=request_id
         ) from error
-    answer.response_id = answer.response_id or request_id
+    answer.request_id = plain_id(answer.response_id) or request_id
     return answer
 
 
@@ -140,13 +140,13 @@ def picture_of(answer: Answer) -> Picture:
     found = _blobs(answer)
     if not found:
         raise _without_picture(answer)
-    signals: dict[str, Any] = {"provider_status": 200, "request_id": answer.response_id}
+    signals: dict[str, Any] = {"provider_status": 200, "request_id": answer.request_id}
     try:
         # Both alphabets of base64 are in use on this API.
         data = base64.b64decode(found[-1].replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError) as error:
         raise VendorFailed("Gemini's picture could not be read", failure="invalid", **signals) from error
-    mime = next((mime for mime, magic in MAGIC.items() if magic.match(data)), None)
+    mime = mime_of(data)
     if mime is None:
         raise VendorFailed("what Gemini sent is no picture", failure="invalid", **signals)
     return Picture(data, mime, len(found))
@@ -159,13 +159,13 @@ def _blobs(answer: Answer) -> list[str]:
 
 
 def _without_picture(answer: Answer) -> VendorError:
-    signals: dict[str, Any] = {"provider_status": 200, "request_id": answer.response_id}
+    signals: dict[str, Any] = {"provider_status": 200, "request_id": answer.request_id}
     if answer.prompt_feedback and (blocked := answer.prompt_feedback.block_reason):
         return Refused("Gemini refused this prompt", provider_code=code_of(blocked), **signals)
     if answer.error:
         # Something on the way answered 200 with the error of another status in it.
         fault = _fault({"error": answer.error})
-        return _meaning(fault, fault.code, {}, answer.response_id)
+        return _meaning(fault, fault.code, {}, answer.request_id)
     reason = next((candidate.finish_reason for candidate in answer.candidates or []), None) or ""
     if reason in REFUSALS:
         return Refused("Gemini refused to show what it made", provider_code=reason, **signals)
@@ -199,7 +199,7 @@ def _pictures(counts: list[Count]) -> int:
 def failure_of(error: "APIError") -> VendorError:
     """What an answer other than 200 means."""
     headers = error.response.headers if isinstance(error.response, httpx.Response) else {}
-    return _meaning(_fault(error.details), error.code, headers, headers.get("x-request-id"))
+    return _meaning(_fault(error.details), error.code, headers, request_id_of(headers, "x-request-id"))
 
 
 def _meaning(fault: Fault, status: int, headers: Mapping[str, str], request_id: str | None) -> VendorError:
@@ -213,6 +213,8 @@ def _meaning(fault: Fault, status: int, headers: Mapping[str, str], request_id: 
         return VendorFailed("the quota at Gemini is used up", failure="quota", **signals)
     if status == 429:
         return Unavailable("Gemini asks to wait", failure="rate", retry_after=_wait(fault, headers), **signals)
+    if status in GAVE_UP:
+        return gave_up("Gemini", **signals)
     if status >= 500:
         return Unavailable("Gemini failed", failure="outage", retry_after=_wait(fault, headers), **signals)
     if status in (401, 403) or reason.startswith("API_KEY"):

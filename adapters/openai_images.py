@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import httpx
 import msgspec
 
+from adapters.formats import mime_of
 from adapters.openai_plan import LONGEST_SIDE, PARTIALS, Plan, meter, offered, plan, text
 from adapters.provider import Capability, ImageOp, ImageOpKind, InputImage, OnProgress, ProviderResult
-from adapters.signals import code_of, lost, retry_after
+from adapters.signals import GAVE_UP, code_of, gave_up, lost, plain_id, request_id_of, retry_after
 from tools.catalog import Units
 from tools.child import in_child
 from tools.env import Env
@@ -56,11 +57,6 @@ NOTES: dict[ImageOpKind, list[str]] = {
     "inpaint": ["the mask guides the model: what lies just outside it may change too"],
     "outpaint": ["by the edit endpoint, on a larger canvas whose new part is masked"],
     "variation": ["by the edit endpoint: OpenAI no longer makes variations"],
-}
-MAGIC = {
-    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
-    "image/webp": re.compile(rb"RIFF....WEBP", re.DOTALL),
 }
 
 Quality = Literal["low", "medium", "high", "xhigh", "max"]
@@ -169,7 +165,7 @@ class OpenAI:
         heard = Heard()
         with _translated(heard):
             async with await _ask(_client(env), wanted, sent) as stream:
-                heard.request_id = stream.response.headers.get("x-request-id")
+                heard.request_id = request_id_of(stream.response.headers, "x-request-id")
                 picture = await _listen(stream, on_progress)
         return _result(wanted, picture, heard.request_id)
 
@@ -217,10 +213,10 @@ def _file(name: str, data: bytes) -> File:
 
 def _mime(data: bytes) -> str:
     """Fails: VendorFailed (`invalid`) when these are not the bytes of an image."""
-    for mime, magic in MAGIC.items():
-        if magic.match(data):
-            return mime
-    raise VendorFailed(f"{NAME} answered with something that is no image", failure="invalid")
+    mime = mime_of(data)
+    if mime is None:
+        raise VendorFailed(f"{NAME} answered with something that is no image", failure="invalid")
+    return mime
 
 
 def _client(env: Env) -> "AsyncOpenAI":
@@ -266,19 +262,39 @@ async def _ask(client: "AsyncOpenAI", wanted: Plan, sent: Sent) -> "AsyncStream[
 
 
 async def _listen(stream: "AsyncStream[Any]", on_progress: OnProgress) -> Picture:
-    """The completed picture; previews are told on the way."""
+    """The completed picture; previews are told on the way, and what is no event is passed over.
+
+    Fails: VendorFailed (`invalid`) when nothing but that came.
+    """
     if "json" in stream.response.headers.get("content-type", ""):
         # Some servers that speak this API do not stream: they say it all at once, and are paid for it.
         return _whole(await stream.response.aread())
-    shown = 0
+    shown, strange = 0, False
     async for event in stream:
-        picture = msgspec.convert(event.to_dict(warnings=False), Picture)
+        picture = _event(event)
+        strange |= picture is None
+        if picture is None:
+            continue
         if picture.type.endswith(".completed"):
             return picture
         if picture.type.endswith(".partial_image"):
             shown = min(shown + 1, PARTIALS)
             await on_progress(LAST_PREVIEW_FRACTION * shown / PARTIALS, preview_bytes=_preview(picture))
+    if strange:
+        raise VendorFailed(f"{NAME} answered with something that cannot be read", failure="invalid")
     return Picture()
+
+
+def _event(said: object) -> Picture | None:
+    """What one event of the stream says; None when it is none."""
+    from openai import BaseModel
+
+    if not isinstance(said, BaseModel):
+        return None
+    try:
+        return msgspec.convert(said.to_dict(warnings=False), Picture)
+    except msgspec.ValidationError:
+        return None
 
 
 def _whole(body: bytes) -> Picture:
@@ -406,7 +422,7 @@ def _failed(error: "APIError") -> VendorError:
     if not isinstance(error, APIStatusError):
         return _meaning(fault)
     failed = _meaning(fault, error.status_code, retry_after(error.response.headers))
-    failed.request_id = error.request_id
+    failed.request_id = plain_id(error.request_id)
     return failed
 
 
@@ -426,7 +442,9 @@ def _meaning(fault: Fault, status: int | None = None, wait: float | None = None)
         return VendorFailed(f"the quota at {NAME} is used up", failure="quota", **signals)
     if status == 429 or said & RATE:
         return Unavailable(f"{NAME}'s rate limit was reached", failure="rate", retry_after=wait, **signals)
-    if status == 408 or (status or 0) >= 500 or said & OUTAGE:
+    if status in GAVE_UP:
+        return gave_up(NAME, **signals)
+    if (status or 0) >= 500 or said & OUTAGE:
         return Unavailable(f"{NAME} is out of order", failure="outage", retry_after=wait, **signals)
     if status in (401, 403):
         return VendorFailed(f"{NAME} did not accept our key", failure="invalid", **signals)

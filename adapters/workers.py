@@ -15,14 +15,9 @@ from adapters.workers_ai.plan import Plan, check_images, least_and_most, models,
 from tools.catalog import ImageModel, Units
 from tools.child import in_child
 from tools.env import Env
-from tools.errors import VendorFailed
 
 VENDOR = "Workers AI"
 BASE_URL = "https://api.cloudflare.com/client/v4"
-ENVELOPE_BYTES = 1 << 16
-"""What an answer may hold beside its image."""
-HEADERS = {"accept-encoding": "identity", "connection": "close"}
-"""Nothing is unpacked beyond the limit, and no connection is left behind to go stale."""
 NOTES: dict[ImageOpKind, str] = {
     "edit": "the start image is sent as a small reference (below 512 pixels a side), and the whole picture is new",
     "variation": "the start image is sent as a small reference (below 512 pixels a side)",
@@ -112,37 +107,20 @@ async def _body(drawn: Plan) -> dict[str, Any]:
 async def _ask(env: Env, model: str, body: dict[str, Any]) -> Answer:
     """The one call.
 
-    Fails: Unavailable when no connection was made · Uncertain when no whole answer came · VendorFailed when it is
-    larger than an image may be.
+    Fails: what `lost` says.
     """
     keys = env.AI.keys
     account = quote(keys["CLOUDFLARE_ACCOUNT_ID"], safe="")
     url = f"{keys.get('CLOUDFLARE_BASE_URL', BASE_URL).rstrip('/')}/accounts/{account}/ai/run/{model}"
-    headers = {"authorization": f"Bearer {keys['CLOUDFLARE_API_TOKEN']}", **HEADERS}
+    headers = {"authorization": f"Bearer {keys['CLOUDFLARE_API_TOKEN']}"}
     if "content" in body:
         headers["content-type"] = "application/json"
     known: str | None = None
     try:
         async with env.AI.http.stream("POST", url, headers=headers, **body) as response:
             known = request_id(response.headers)
-            return Answer(response.status_code, response.headers, await _whole(response, env.settings.max_image))
+            return Answer(response.status_code, response.headers, await response.aread())
     except httpx.HTTPError as error:
         cause = lost(error, VENDOR)
         cause.request_id = known
         raise cause from error
-
-
-async def _whole(response: httpx.Response, max_image: int) -> bytes:
-    """The body, which is an image of at most so many bytes, or that in base64."""
-    most, size, pieces = max_image * 4 // 3 + ENVELOPE_BYTES, 0, []
-    async for piece in response.aiter_bytes():
-        size += len(piece)
-        if size > most:
-            raise VendorFailed(
-                "the provider's answer is larger than an image may be",
-                failure="invalid",
-                provider_status=response.status_code,
-                request_id=request_id(response.headers),
-            )
-        pieces.append(piece)
-    return b"".join(pieces)

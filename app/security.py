@@ -9,6 +9,7 @@ a page).
 import hmac
 import ipaddress
 import os
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,6 +31,7 @@ from tools.errors import Forbidden, RateLimited
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 STREAM = "/api/stream/"
+WHOLE = re.compile(r"-?[0-9]+")
 """Browsers cannot set headers on these routes, so with READS_NEED_KEY the key may come as `?key=`."""
 JOB_BURST = 120
 PASSWORDS_PER_MINUTE, PASSWORD_BURST = 6, 6
@@ -83,7 +85,7 @@ def is_key(given: str, settings: Settings) -> bool:
 
 
 def _check_query(request: Request[Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Litestar takes the last of several values, and the text `null` for None."""
+    """Litestar takes the last of several values, the text `null` for None, and `1.0` or `1e1` for whole numbers."""
     for name, field in handler.parsed_fn_signature.parameters.items():
         if not isinstance(stated := field.kwarg_definition, QueryParameter) or field.is_non_string_sequence:
             continue
@@ -92,6 +94,8 @@ def _check_query(request: Request[Any, Any, Any], handler: BaseRouteHandler) -> 
             raise invalid(stated.name or name, "Expected one value")
         if values == ["null"] and field.is_optional and not field.has_inner_subclass_of(str):
             raise invalid(stated.name or name, "Invalid value")
+        if field.annotation in (int, int | None) and values and not WHOLE.fullmatch(values[0]):
+            raise invalid(stated.name or name, "Expected `int`")
 
 
 async def _check_body(request: Request[Any, Any, Any], handler: BaseRouteHandler) -> None:

@@ -8,7 +8,6 @@ took 390 MB). Proxy headers are read in `security`, which believes only whom the
 import asyncio
 import contextlib
 import logging
-import multiprocessing
 import os
 import signal
 import socket
@@ -16,7 +15,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import NoReturn
 
@@ -26,9 +24,9 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app import sockets
+from app.crew import END_SECONDS, Crew, Parent
 from app.errors import Answer
 from app.guard import MAX_HEADER_BYTES, MAX_TARGET
-from app.lifespan import REFUSED
 from app.logs import logging_to
 from app.main import Application, create_app
 from app.security import home_key
@@ -46,11 +44,10 @@ UNSENT_BYTES = 128 << 10
 IDLE_SECONDS = 20
 DRAIN_SECONDS = 21.0
 GRACEFUL_SECONDS = 3
-EXIT_SECONDS = 29.0
+EXIT_SECONDS = END_SECONDS - 1
 HASTY_SECONDS = 3.0
 """After a second signal."""
 KILLED = 143
-TICK_SECONDS = 0.1
 BACKLOG = 2048
 
 
@@ -145,10 +142,10 @@ def _refusal(connection: h11.Connection, status: int) -> bytes:
 class Server(uvicorn.Server):
     """uvicorn that drains: the first signal sets `draining` and listening goes on until the jobs have stopped.
 
-    `parent` is the process whose end counts as a signal.
+    `parent` is the process whose end counts as a signal, and which is told when this one is ready.
     """
 
-    def __init__(self, config: uvicorn.Config, app: Application, parent: int | None = None) -> None:
+    def __init__(self, config: uvicorn.Config, app: Application, parent: Parent | None = None) -> None:
         super().__init__(config)
         self._life, self._parent = app.life, parent
         self._signals = 0
@@ -164,9 +161,11 @@ class Server(uvicorn.Server):
             _exit_after(HASTY_SECONDS)
 
     async def on_tick(self, counter: int) -> bool:
-        if self._parent is not None and os.getppid() != self._parent:
+        if self._parent is not None and os.getppid() != self._parent.pid:
             self._parent = None
             self.handle_exit(signal.SIGTERM, None)
+        if self._parent is not None and self._life.env is not None:
+            self._parent.ready.set()
         if self._signals and self._drain_until is None:
             log.info("closing: no new jobs, streams end")
             self._drain_until = time.monotonic() + DRAIN_SECONDS
@@ -216,7 +215,7 @@ def serve(settings: Settings, *, workers: int, jobs: bool) -> int:
         return serve_app(create_app(settings, jobs=jobs), settings, listener)
     with logging_to(sys.stderr, settings.secrets), listener:
         _announce(settings)
-        return Crew(settings, listener, jobs).run(workers)
+        return Crew(_run_child, (settings, listener, jobs)).run(workers)
 
 
 def serve_app(app: Application, settings: Settings, listener: socket.socket) -> int:
@@ -227,8 +226,11 @@ def serve_app(app: Application, settings: Settings, listener: socket.socket) -> 
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Fails: OSError."""
-    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    """A listening socket; port 0 takes a free one. Fails: SettingError when there is no such host · OSError."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError as error:
+        raise SettingError(f"HOST must be a name or an address of this machine, not {host!r}") from error
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -280,7 +282,7 @@ def _shown(address: str) -> str:
     return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
 
-def _run(app: Application, listener: socket.socket, parent: int | None = None) -> int:
+def _run(app: Application, listener: socket.socket, parent: Parent | None = None) -> int:
     config = uvicorn.Config(
         app,
         http=Bounded,
@@ -298,63 +300,7 @@ def _run(app: Application, listener: socket.socket, parent: int | None = None) -
     return app.life.exit_code or 0
 
 
-class Crew:
-    """Several processes on one listening socket, each with bindings of its own."""
-
-    def __init__(self, settings: Settings, listener: socket.socket, jobs: bool) -> None:
-        self._spawn = multiprocessing.get_context("spawn")
-        self._work = (settings, listener, jobs)
-        self._processes: list[BaseProcess] = []
-        self._signals = 0
-
-    def run(self, workers: int) -> int:
-        """Work until a signal and return the exit code. One that dies is replaced; one that refuses to start, or
-        ends by itself, ends them all."""
-        before = {number: signal.signal(number, self._count) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            for _ in range(workers):
-                self._start()
-            while not self._signals and not any(process.exitcode in (0, REFUSED) for process in self._processes):
-                self._replace()
-                time.sleep(TICK_SECONDS)
-            return self._end()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _count(self, sig: int, frame: FrameType | None) -> None:
-        self._signals += 1
-
-    def _start(self) -> None:
-        process = self._spawn.Process(target=_run_child, args=(*self._work, os.getpid()))
-        process.start()
-        self._processes.append(process)
-
-    def _replace(self) -> None:
-        for died in [process for process in self._processes if process.exitcode is not None]:
-            log.error("a server process ended with %s and is replaced", died.exitcode)
-            self._processes.remove(died)
-            self._start()
-
-    def _end(self) -> int:
-        """Pass on one signal, and a second one if it comes; wait for all."""
-        told = 0
-        until = time.monotonic() + EXIT_SECONDS + 1
-        while alive := [process for process in self._processes if process.exitcode is None]:
-            if told < max(1, min(self._signals, 2)):
-                told += 1
-                for process in alive:
-                    process.terminate()
-            if time.monotonic() > until:
-                for process in alive:
-                    process.kill()
-            time.sleep(TICK_SECONDS)
-        # A process that was told to end while it was starting dies of the signal.
-        codes = {process.exitcode or 0 for process in self._processes} - {-signal.SIGTERM}
-        return REFUSED if REFUSED in codes else max(map(abs, codes), default=0)
-
-
-def _run_child(settings: Settings, listener: socket.socket, jobs: bool, parent: int) -> NoReturn:
+def _run_child(settings: Settings, listener: socket.socket, jobs: bool, parent: Parent) -> NoReturn:
     with logging_to(sys.stderr, settings.secrets), listener:
         code = _run(create_app(settings, jobs=jobs), listener, parent)
     sys.exit(code)

@@ -12,6 +12,8 @@ import msgspec
 
 T = TypeVar("T")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+PAIR = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\]|[0-9a-f:]+):[0-9]{1,5}")
+"""A host, or an IPv6 address with or without brackets, and a port."""
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -289,7 +291,9 @@ def _model(name: str, value: str) -> str:
 def _widths(name: str, value: str) -> dict[str, int]:
     widths = {"*": 4}
     for part in filter(None, (p.strip() for p in value.split(","))):
-        provider, _, number = part.rpartition("=")
+        provider, named, number = part.rpartition("=")
+        if named and not provider.strip():
+            raise SettingError(f"{name} must be a number, or list them by provider as in openai=8, not {part!r}")
         widths[provider.strip() or "*"] = _whole(1, 1000)(name, number.strip())
     return widths
 
@@ -323,6 +327,6 @@ def _networks(name: str, value: str) -> tuple[Network, ...]:
 def _hosts(name: str, value: str) -> frozenset[str]:
     hosts = frozenset(filter(None, (part.strip().lower() for part in value.split(","))))
     for host in hosts:
-        if not host.rpartition(":")[0] or not host.rpartition(":")[2].isdigit():
+        if not PAIR.fullmatch(host) or int(host.rpartition(":")[2]) > 65535:
             raise SettingError(f"{name} must list host:port pairs, not {host!r}")
     return hosts

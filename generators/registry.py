@@ -68,8 +68,11 @@ def decode_options(generator: Generator[Any], options: dict[str, Any]) -> Any:
 
 
 def options_schema(generator: Generator[Any]) -> dict[str, Any]:
-    """JSON Schema of the generator's options."""
-    return msgspec.json.schema(generator.options)
+    """JSON Schema of the generator's options; its descriptions are without the line breaks of our source."""
+    schema = msgspec.json.schema(generator.options)
+    for part in schema["$defs"].values():
+        part["description"] = " ".join(part.get("description", "").split())
+    return schema
 
 
 def _built_in() -> Iterator[tuple[str, Generator[Any]]]:

@@ -399,7 +399,7 @@ def _settled_by_answer(env: Env, row: ModelCall, ask: Ask[Any], answer: "AIMessa
 def _settled_by_error(row: ModelCall, error: VendorError) -> Settlement:
     """What was answered with an error is not billed; what nobody knows, and a 200 that is no answer, is."""
     status = error.provider_status
-    billed = not isinstance(error, Unavailable) and (status is None or status < 400)
+    billed = isinstance(error, Uncertain) or (not isinstance(error, Unavailable) and (status or 200) < 400)
     state: dict[type[VendorError], Literal["refused", "uncertain"]] = {Refused: "refused", Uncertain: "uncertain"}
     quoted = _quote_of(row)
     return Settlement(

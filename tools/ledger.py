@@ -309,7 +309,7 @@ async def _advance(
     instead: Instead | None = None,
 ) -> None:
     begin, end = BEGINS[stage], min([at for at in BEGINS.values() if at > BEGINS[stage]], default=1.0)
-    progress = begin + (end - begin) * min(max(fraction, 0.0), 1.0)
+    progress = round(begin + (end - begin) * min(max(fraction, 0.0), 1.0), 4)
     item = await ledger.tx.one(ADVANCE, Item, id=item_id, stage=stage, progress=progress, preview_url=preview_url)
     if item:
         ledger.tell(_progress(item, stage, instead))

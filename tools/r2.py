@@ -1,17 +1,22 @@
 """Originals, templates and pages in BUCKET. Originals are never served."""
 
 import hashlib
+import logging
 import re
+from collections.abc import Sequence
 
 from tools.env import Env
 from tools.errors import NotFound, Unavailable
 from tools.rows import Count, now_ms
 from tools.step import step
 
+log = logging.getLogger("picasso.r2")
+
 ORPHAN_SECONDS = 3600
 """How old an object must be before it counts as forgotten: longer than any effect needs from its put to its row."""
 TEMPLATE_KEY = re.compile(r"templates/[A-Za-z0-9_-]{1,100}/[0-9a-f]{64}\.html")
 
+HAS_PROJECT = "SELECT COUNT(*) AS n FROM projects WHERE id = :id"
 HAS_JOB = "SELECT COUNT(*) AS n FROM jobs WHERE id = :id AND project_id = :project_id"
 HAS_UPLOAD = "SELECT COUNT(*) AS n FROM uploads WHERE project_id = :project_id AND sha256 = :id"
 HAS_VERSION = "SELECT COUNT(*) AS n FROM artifacts WHERE id = :id AND version >= :version"
@@ -19,6 +24,7 @@ HAS_PROGRESSION = """
 SELECT COUNT(*) AS n FROM image_progressions WHERE original_image_r2_key = :key OR start_image_r2_key = :key
 """
 
+PROJECT_KEY = re.compile(r"project/([^/]+)/.+")
 JOB_KEY = re.compile(r"project/([^/]+)/jobs/([^/]+)/orig/.+")
 UPLOAD_KEY = re.compile(r"project/([^/]+)/uploads/([^/]+)")
 ARTIFACT_KEY = re.compile(r"artifacts/([^/]+)/v([0-9]{1,9})/.+")
@@ -87,7 +93,8 @@ async def sweep(env: Env, older_than: float = ORPHAN_SECONDS) -> int:
 
     Kept: everything of a job that exists (bought originals too, whatever became of their item), an upload with
     its row, what a progression names, the published and the earlier versions of an artifact, all templates, and
-    every key that does not look like ours.
+    every key that does not look like ours. All of it is kept when there is a project that DB has never heard of: it
+    is then not the database of this BUCKET, or one that was begun anew, and its silence says nothing.
     """
     before = now_ms() - round(older_than * 1000)
     forgotten = [
@@ -96,6 +103,9 @@ async def sweep(env: Env, older_than: float = ORPHAN_SECONDS) -> int:
         async for stored in env.BUCKET.list(prefix)
         if stored.modified < before and not await _is_named(env, stored.key)
     ]
+    if not await _knows_projects(env, forgotten):
+        log.warning("BUCKET holds originals of projects that DB does not know: is it the right one? Nothing is swept")
+        return 0
     swept = 0
     for key in forgotten:
         # Between the listing and now the object may have been written again and got its row.
@@ -104,6 +114,11 @@ async def sweep(env: Env, older_than: float = ORPHAN_SECONDS) -> int:
             await env.BUCKET.delete(key)
             swept += 1
     return swept
+
+
+async def _knows_projects(env: Env, keys: Sequence[str]) -> bool:
+    projects = {found[1] for key in keys if (found := PROJECT_KEY.fullmatch(key))}
+    return all([await _counts(env, HAS_PROJECT, id=project) for project in projects])
 
 
 async def _is_named(env: Env, key: str) -> bool:

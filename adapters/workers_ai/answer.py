@@ -5,8 +5,9 @@ from typing import TypedDict
 
 import msgspec
 
-from adapters.signals import retry_after
-from tools.errors import Refused, Unavailable, Uncertain, VendorError, VendorFailed
+from adapters.formats import mime_of
+from adapters.signals import GAVE_UP, gave_up, request_id_of, retry_after
+from tools.errors import Refused, Unavailable, VendorError, VendorFailed
 
 QUOTA = {3036, 4006}
 """The day's free neurons are spent: documented, and as the vendor says it."""
@@ -16,7 +17,6 @@ CLOSED = {3023, 3041, 5016, 5018, 5035}
 """The account may not use the model: blocked, private, licence not accepted, closed, not in its plan."""
 NOT_MODERATION = ("input is not valid", "missing required")
 """Words of a 3030 that is about the form of the request: that code serves both."""
-SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ NOTHING = Envelope()
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """The inference's id; an answer of the edge has only the ray."""
-    return headers.get("cf-ai-req-id") or headers.get("cf-ray")
+    return request_id_of(headers, "cf-ai-req-id", "cf-ray")
 
 
 def image_of(answer: Answer) -> tuple[bytes, str]:
@@ -66,9 +66,9 @@ def image_of(answer: Answer) -> tuple[bytes, str]:
     """
     said = _read(answer.body)
     data = said.result.image if said.result else None
-    found = next((image for image in (answer.body, data) if image and sniff(image)), None)
-    if answer.status == 200 and found:
-        return found, str(sniff(found))
+    for image in (answer.body, data or b""):
+        if answer.status == 200 and (mime := mime_of(image)):
+            return image, mime
     if answer.status != 200 or said.errors:
         raise failure(answer, said.errors or [])
     if data or (answer.body and said is NOTHING):
@@ -83,13 +83,6 @@ def _read(body: bytes) -> Envelope:
         return NOTHING
 
 
-def sniff(data: bytes) -> str | None:
-    """The type of a PNG, JPEG or WebP by its first bytes."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    return next((mime for opening, mime in SIGNATURES.items() if data.startswith(opening)), None)
-
-
 def failure(answer: Answer, faults: list[Fault]) -> VendorError:
     """The error of an answer that says why there is no image: by the vendor's code where it means something, else by
     the status.
@@ -100,10 +93,8 @@ def failure(answer: Answer, faults: list[Fault]) -> VendorError:
         return VendorFailed("the provider's quota for today is used up", failure="quota", **signals)
     if code == CAPACITY:
         return Unavailable("the provider has no capacity for this model now", retry_after=wait, **signals)
-    if code in TIMEOUTS or status == 408:
-        # It gave up while the model was at work: large images run for minutes before this comes, and nothing says
-        # that they are not billed.
-        return Uncertain("the provider gave up waiting for its model", code="deadline", **signals)
+    if code in TIMEOUTS or status in GAVE_UP:
+        return gave_up("the provider", **signals)
     if code == MODERATED and not any(words in (fault.message or "").lower() for words in NOT_MODERATION):
         return Refused("the provider refused this request", **signals)
     if code in CLOSED:

@@ -21,6 +21,7 @@ async def open_env(settings: Settings) -> AsyncIterator[Env]:
     Fails: Unavailable when one does not answer yet · SettingError when one must not be used as it is set up.
     """
     await asyncio.to_thread(_check_prices, settings)
+    await asyncio.to_thread(_check_providers, settings)
     for module in HEAVY:
         await asyncio.to_thread(importlib.import_module, module)
     from app.bindings.actor import open_actor
@@ -65,3 +66,14 @@ def _check_prices(settings: Settings) -> None:
             overrides(settings.prices)
     except (ValueError, OSError) as error:
         raise SettingError(f"PRICES cannot be used: {error}") from error
+
+
+def _check_providers(settings: Settings) -> None:
+    """Fails: SettingError when a setting speaks of a provider that there is not: it would be heeded nowhere."""
+    from adapters.router import providers
+
+    priced = {model.provider for model in overrides(settings.prices).model} if settings.prices else set()
+    for name, spoken in (("PROVIDER_WIDTH", settings.provider_width.keys() - {"*"}), ("PRICES", priced)):
+        if unknown := sorted(spoken - providers().keys()):
+            known = ", ".join(sorted(providers()))
+            raise SettingError(f"{name} names {', '.join(unknown)}, but the providers are {known}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from app.bindings.bounded import Bounding, answer_bytes
 from app.settings import SettingError, Settings
 from tools.ai import BUILTIN, OUTPUT_TOKENS
 from tools.catalog import catalog
@@ -104,7 +105,12 @@ class Models:
             api_key=SecretStr(self.keys["GEMINI_API_KEY"]),
             client_options=self.keys.get("GOOGLE_GEMINI_BASE_URL", GEMINI_URL),
             vertexai=False,
-            client_args={"limits": LIMITS, "trust_env": False, "follow_redirects": False},
+            client_args={
+                "limits": LIMITS,
+                "trust_env": False,
+                "follow_redirects": False,
+                "event_hooks": {"response": self.http.event_hooks["response"]},
+            },
             request_timeout=self.http.timeout.read,
             retries=1,  # of tries, not of repetitions
             max_tokens=OUTPUT_TOKENS,
@@ -138,7 +144,7 @@ async def open_ai(settings: Settings) -> AsyncIterator[Models]:
             limits=LIMITS,
             trust_env=False,
             follow_redirects=False,
-            event_hooks={"request": [_connect_soon]},
+            event_hooks={"request": [_connect_soon], "response": [Bounding(answer_bytes(settings.max_image))]},
         )
         models = Models(settings, await stack.enter_async_context(http), stack)
         for name in {*chosen.values()} - {BUILTIN}:

@@ -19,7 +19,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
 
-from adapters.signals import lost, retry_after
+from adapters.signals import GAVE_UP, gave_up, lost, request_id_of, retry_after
 from tools.errors import PicassoError, Refused, Unavailable, Uncertain, VendorError, VendorFailed
 
 log = logging.getLogger("picasso.chats")
@@ -204,7 +204,9 @@ def answered(
     if status == 429:
         message = "the rate limit of the model's vendor was reached"
         return Unavailable(message, failure="rate", retry_after=retry_after(headers), **signals)
-    if status >= 500 or status == 408:
+    if status in GAVE_UP:
+        return gave_up("the model's vendor", **signals)
+    if status >= 500:
         message = "the model's vendor did not answer"
         return Unavailable(message, failure="outage", retry_after=retry_after(headers), **signals)
     if status in (401, 403):
@@ -242,7 +244,7 @@ def _unreadable(error: Exception) -> VendorError:
 
 
 def _request_id(headers: Mapping[str, str]) -> str | None:
-    return next((headers[name] for name in REQUEST_IDS if name in headers), None)
+    return request_id_of(headers, *REQUEST_IDS)
 
 
 def _declined(message: BaseMessage) -> str | None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from adapters.signals import retry_after
+from adapters.signals import request_id_of, retry_after
 from app.settings import SettingError
 from tools.errors import Invalid, PicassoError, Unavailable, VendorFailed
 
@@ -149,7 +149,7 @@ def _trouble(answer: httpx.Response) -> PicassoError:
     signals: dict[str, Any] = {
         "provider_code": str(codes[0]) if codes else None,
         "provider_status": status,
-        "request_id": answer.headers.get("cf-ray"),
+        "request_id": request_id_of(answer.headers, "cf-ray"),
     }
     if status in (401, 403) or MISCONFIGURED.intersection(codes):
         # Not the image's end: it is delivered once the token is right.

@@ -223,6 +223,8 @@ class _File:
         self._open = contextlib.ExitStack()
 
     def open(self) -> None:
+        if self._path.is_dir():
+            raise SettingError(f"DB cannot be opened at {self._path}: it is a directory")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             lock = self._open.enter_context(self._path.with_name(f"{self._path.name}.lock").open("ab"))

@@ -219,7 +219,7 @@ class _Consumer:
                 pause = 0.1
             except (RedisError, OSError) as error:
                 if not self._unsure:
-                    log.warning("the queue's Redis is away: %s", type(error).__name__)
+                    log.warning("the queue's Redis is away: %s: %.200s", type(error).__name__, error)
                 self._unsure = True
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)

@@ -48,7 +48,7 @@ async def _file(request: Request[None, None, State], cap: int) -> bytes:
         with PushMultipartParser(options["boundary"], max_segment_count=1) as parser:
             return await _part(request, parser, cap)
     except MultipartError as error:
-        raise _not_a_form() from error
+        raise _bad_form("it must have this one field and end as it should") from error
 
 
 async def _part(request: Request[None, None, State], parser: PushMultipartParser, cap: int) -> bytes:
@@ -56,18 +56,19 @@ async def _part(request: Request[None, None, State], parser: PushMultipartParser
     async for chunk in request.stream():
         for event in parser.parse(chunk):
             if isinstance(event, MultipartSegment) and event.name != "file":
-                raise _not_a_form()
+                raise _bad_form("the image must come in this field")
             if isinstance(event, bytes | bytearray):
                 data += event
         if len(data) > cap:
             raise TooLarge(f"an image may have at most {cap:,} bytes", code="image_too_large")
     if not data:
-        raise _not_a_form()
+        raise _bad_form("it is missing or empty")
     return bytes(data)
 
 
-def _not_a_form() -> Invalid:
-    return Invalid("the form must have exactly one field, `file`, and end as it should", code="bad_form", status=400)
+def _bad_form(problem: str) -> Invalid:
+    detail = {"errors": [{"field": "file", "problem": problem}]}
+    return Invalid(f"not a form with the field `file`: {problem}", code="bad_form", detail=detail, status=400)
 
 
 handlers = [upload_image]

@@ -598,5 +598,6 @@ async def test_an_error_that_comes_as_200_is_that_error(
     desk: Desk, said: Any, error: type[VendorError], failure: Failure
 ) -> None:
     """A server between us and Google may answer 200 with an error in it: nothing was made, so it may be asked again."""
-    ended = await answered(desk, 200, msgspec.json.encode({"error": said}))
-    assert (type(ended), ended.failure) == (error, failure)
+    for body in ({"error": said}, [{"error": said}]):
+        ended = await answered(desk, 200, msgspec.json.encode(body))
+        assert (type(ended), ended.failure) == (error, failure)

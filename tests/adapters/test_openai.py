@@ -409,13 +409,21 @@ async def test_nothing_said_beside_a_picture_costs_the_picture(tmp_path: Path, u
     assert result.adjustments == []
 
 
-@pytest.mark.parametrize(("status", "error", "failure"), [(503, Unavailable, "outage"), (408, Unavailable, "outage")])
-async def test_an_answered_outage_left_nothing_behind(
-    tmp_path: Path, status: int, error: type[VendorError], failure: str
-) -> None:
+@pytest.mark.parametrize("data", ["[]", "null", "7", '"x"', '{"type": 7}'])
+async def test_events_that_are_none_are_an_invalid_answer_or_none(tmp_path: Path, data: str) -> None:
+    """A strange event costs no picture that comes after it; alone it is an answer that cannot be read."""
+    ended = await failed(tmp_path, vendor=Says(f"data: {data}\n\n".encode(), "text/event-stream"))
+    assert (type(ended), ended.failure) == (VendorFailed, "invalid")
+    completed = json.dumps({"type": "image_generation.completed", "b64_json": coded(picture(9))})
+    body = f"data: {data}\n\ndata: {completed}\n\n".encode()
+    result, *_ = await bought(tmp_path, asked(), vendor=Says(body, "text/event-stream"))
+    assert result.data == picture(9)
+
+
+async def test_an_answered_outage_left_nothing_behind(tmp_path: Path) -> None:
     """A status that says "not now" says that nothing was made."""
-    ended = await failed(tmp_path, Answer("error", status=status, retry_after="3"))
-    assert (type(ended), ended.failure, ended.provider_status) == (error, failure, status)
+    ended = await failed(tmp_path, Answer("error", status=503, retry_after="3"))
+    assert (type(ended), ended.failure, ended.provider_status) == (Unavailable, "outage", 503)
     assert isinstance(ended, Unavailable) and ended.retry_after == 3
 
 

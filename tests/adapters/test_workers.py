@@ -322,15 +322,15 @@ async def test_a_connection_that_was_never_made_is_nothing_done(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("model", [FLUX, PHOENIX])
-async def test_an_answer_is_read_no_further_than_an_image_may_be_large(tmp_path: Path, model: str) -> None:
-    """MAX_IMAGE, and what base64 adds to it, bounds what one call can make us hold."""
+async def test_an_answer_is_read_no_further_than_images_may_be_large(tmp_path: Path, model: str) -> None:
+    """MAX_IMAGE, and what base64 adds to it, bounds what one call can make us hold; its request id is kept."""
     noise = Image.frombytes("RGB", (400, 400), random.Random(1).randbytes(480_000))
     out = io.BytesIO()
     noise.save(out, "PNG")
     op, limit = msgspec.structs.replace(FOX, model=model), {"MAX_IMAGE": "65536"}
     error = await ended(tmp_path, op, Answer(image=out.getvalue()), **limit)
     assert (type(error), error.failure) == (VendorFailed, "invalid")
-    assert error.message == "the provider's answer is larger than an image may be"
+    assert error.message == "Workers AI's answer is longer than an answer may be" and error.request_id
 
 
 UNFIT = [

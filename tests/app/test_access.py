@@ -391,6 +391,18 @@ def test_what_no_call_could_be_made_with_is_refused(name: str, value: str) -> No
     assert value not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    ["PROVIDER_WIDTH==8", "PROVIDER_WIDTH=openai", "PROVIDER_WIDTH=openai=0", "FETCH_ALLOW=host:99999",
+     "FETCH_ALLOW=http://host:80", "FETCH_ALLOW=host", "PORT=abc", "PORT=70000"],
+)  # fmt: skip
+def test_what_would_be_heeded_nowhere_is_refused(setting: str) -> None:
+    """The line opens with the setting's name."""
+    name, _, value = setting.partition("=")
+    with pytest.raises(SettingError, match=rf"^{name} must "):
+        read_settings({name: value})
+
+
 async def test_weak_settings_do_not_start(tmp_path: Path) -> None:
     """The process ends with exit code 78 and one line; the debug switch of the framework changes nothing (A10)."""
     environ = {"PICASSO_HOME": str(tmp_path), "API_KEY": "short", "PYTHONPATH": str(ROOT)}

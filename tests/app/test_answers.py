@@ -163,6 +163,8 @@ DOORS = [
     pytest.param("GET", "/api/projects?limit=0", {}, b"", 400, id="limit too small"),
     pytest.param("GET", "/api/projects?limit=201", {}, b"", 400, id="limit too large"),
     pytest.param("GET", "/api/projects?limit=1.5", {}, b"", 400, id="limit a fraction"),
+    pytest.param("GET", "/api/projects?limit=2.0", {}, b"", 400, id="limit a whole fraction"),
+    pytest.param("GET", "/api/projects?limit=1e1", {}, b"", 400, id="limit with an exponent"),
     pytest.param("GET", "/api/projects?limit=", {}, b"", 400, id="limit empty"),
     pytest.param("GET", "/api/projects?cursor=nonsense", {}, b"", 400, id="cursor"),
     pytest.param("GET", "/api/projects/unknown", {}, b"", 404, id="no project"),

@@ -141,6 +141,8 @@ async def test_a_form_that_is_not_one_file_is_refused(client: httpx.AsyncClient,
     headers = {"content-type": kind} if kind else {}
     answer = await client.post("/api/projects/p/uploads", content=body, headers=headers)
     assert answer.status_code == status
+    if status == 400:
+        assert answer.json()["code"] == "bad_form" and "`file`" in answer.text
 
 
 async def test_two_files_are_refused(client: httpx.AsyncClient) -> None:

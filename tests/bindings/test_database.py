@@ -398,9 +398,10 @@ async def test_an_address_that_is_no_file_is_refused(tmp_path: Path, url: str) -
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    """Foreign bytes stay as they are, and so does a path that cannot be a folder."""
+    """Foreign bytes stay as they are, and so does a path that cannot be a folder, or is one."""
     (tmp_path / "photo.png").write_bytes(b"\x89PNG" * 500)
-    for name in ("photo.png", "photo.png/picasso.db"):
+    (tmp_path / "folder").mkdir()
+    for name in ("photo.png", "photo.png/picasso.db", "folder"):
         with pytest.raises(SettingError, match=r"^DB cannot be opened"):
             async with Sqlite.open(tmp_path / name):
                 pass

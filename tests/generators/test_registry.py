@@ -90,3 +90,4 @@ def test_the_schema_of_the_options_says_what_the_decoder_does() -> None:
     options = schema["$defs"]["LookbookOptions"]
     assert set(options["properties"]) == {"intro", "only", "progressionIds"}
     assert options["additionalProperties"] is False
+    assert options["description"].startswith("`intro` stands") and "\n" not in options["description"]

@@ -51,7 +51,7 @@ def test_the_data_lies_in_the_package() -> None:
     """It is read as a resource, so it is there wherever the package is, and the wheel takes the whole folder."""
     assert importlib.resources.files("adapters").joinpath("models.toml").is_file()
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
-    assert 'only-include = ["app", "graphs", "tools", "adapters",' in project and "exclude" not in project
+    assert 'only-include = ["app", "graphs", "tools", "adapters",' in project and 'exclude = ["templates/gallery"]' in project
 
 
 @pytest.mark.parametrize("provider", sorted({model.provider for model in KNOWN.image} | set(PAID)))
@@ -161,3 +161,14 @@ def test_a_good_prices_file_is_read(tmp_path: Path) -> None:
     (of_it,) = catalog.prices(path)[("openai", "gpt-image-2")]
     assert (of_it.effective, of_it.rates) == (datetime.date(2026, 1, 1), {"image": 0.03})
     assert catalog.prices(path).keys() == catalog.prices(None).keys()
+
+
+@pytest.mark.parametrize("name", ["PROVIDER_WIDTH", "PRICES"])
+async def test_a_setting_for_a_provider_that_there_is_not_stops_the_start(tmp_path: Path, name: str) -> None:
+    """A word misspelled would be heeded nowhere: it is named, with those that there are."""
+    path = tmp_path / "prices.toml"
+    path.write_text(MODEL.replace("openai", "opnai") + PRICE)
+    value = {"PRICES": str(path), "PROVIDER_WIDTH": "4,opnai=8"}[name]
+    with pytest.raises(SettingError, match=rf"^{name} names opnai, but the providers are gemini, openai, sketch"):
+        async with open_env(settings(tmp_path, **{name: value})):
+            raise AssertionError("opened")

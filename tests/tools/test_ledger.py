@@ -102,6 +102,14 @@ async def test_what_was_bought_is_recorded_after_a_cancel(tmp_path: Path) -> Non
     assert left.attempts[0]["billed"] == 1 and len(left.events) == told
 
 
+async def test_progress_is_told_in_plain_numbers(tmp_path: Path) -> None:
+    """Nobody is told of 0.33999999999999997."""
+    async with working(tmp_path) as work:
+        await ledger.advance(work.env, work.run, work.items[0].id, "generate", 0.4)
+        assert (await work.item(0)).progress == 0.34
+    assert histories.read(tmp_path / "picasso.db").events[-1]["data"]["progress"] == 0.34
+
+
 async def test_a_cancelled_item_is_never_sent(tmp_path: Path) -> None:
     """`sent` is refused once the item has ended, and the intent is closed (J3)."""
     async with working(tmp_path) as work:

@@ -84,6 +84,14 @@ async def test_what_is_young_is_left(env: Env, tmp_path: Path) -> None:
     assert await r2.sweep(env, older_than=3400) == len(FORGOTTEN)
 
 
+@pytest.mark.parametrize("stranger", ["project/z/jobs/j/orig/sketch-0", f"project/z/uploads/{AB}"])
+async def test_a_database_that_is_not_this_buckets_sweeps_nothing(env: Env, tmp_path: Path, stranger: str) -> None:
+    """One project unknown to DB, and nothing is forgotten: DB was lost, or is another one than before."""
+    await fill(env, tmp_path, (*FORGOTTEN, stranger), age=3700)
+    assert await r2.sweep(env) == 0
+    assert await keys(env) == {*FORGOTTEN, stranger}
+
+
 async def test_originals_are_write_once(env: Env) -> None:
     """The same bytes again are the same key; other bytes are refused and change nothing (S1)."""
     key = await r2.put_original(env, "p", "j", "sketch-0", b"bytes", "image/png")
