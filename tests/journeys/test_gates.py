@@ -114,8 +114,11 @@ async def test_a_dead_vendor_slows_nobody_else(
     tmp_path: Path, shared: dict[str, str], redis_client: Redis, wire: Wire
 ) -> None:
     """A vendor that accepts calls and never answers: its lane opens after five of them, its items end by themselves,
-    and sketches that are made meanwhile take as long as before (J8)."""
-    settings = {**shared, "VENDOR_SECONDS": "2", "SKETCH_SECONDS": "0.6"}
+    and sketches that are made meanwhile take as long as before (J8).
+
+    The bounds leave room for a busy machine: who waited for the dead one would take its `VENDOR_SECONDS` longer.
+    """
+    settings = {**shared, "VENDOR_SECONDS": "3", "SKETCH_SECONDS": "0.6"}
     wire.scripts["toy"] += [Answer("hang")] * 100
     async with two_workers(tmp_path, **settings) as client:
         project = await new_project(client)
@@ -125,8 +128,8 @@ async def test_a_dead_vendor_slows_nobody_else(
         await wire.received(1)
         beside = await seconds_of(client, project, 5)
         print(f"alone {alone}, beside {beside}")
-        assert statistics.median(beside) <= 1.2 * statistics.median(alone)
-        assert max(beside) <= 1.5 * max(alone)
+        assert statistics.median(beside) <= 1.5 * statistics.median(alone)
+        assert max(beside) <= 2 * max(alone)
         left = [await ended(client, job["jobId"]) for job in dead]
         lane = await toy_lane(redis_client)
         assert lane is not None
