@@ -54,9 +54,10 @@ class Files:
         except ABSENT:
             raise NotFound("no such object") from None
 
-    async def open_read(self, path: Path) -> BinaryIO:
+    async def open_read(self, path: Path, size: int) -> tuple[BinaryIO, bytes]:
+        """The open file and its first `size` bytes: fewer when it has no more."""
         try:
-            return await self.call(_open, path)
+            return await self.call(_open, path, size)
         except ABSENT:
             raise NotFound("no such object") from None
 
@@ -134,8 +135,13 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def _open(path: Path) -> BinaryIO:
-    return path.open("rb")
+def _open(path: Path, size: int) -> tuple[BinaryIO, bytes]:
+    file = path.open("rb")
+    try:
+        return file, file.read(size)
+    except BaseException:
+        file.close()
+        raise
 
 
 def _check(root: Path) -> None:
