@@ -6,6 +6,7 @@ are written by a thread of their own behind a bounded queue, so that a slow or f
 
 import collections
 import contextlib
+import functools
 import json
 import logging
 import math
@@ -34,9 +35,10 @@ CHATTY = {
 """The least level at which a library's lines are written."""
 
 LONGEST_TEXT = 200
+SHORT_TEXT, KNOWN_TEXTS = 64, 1024
 LONGEST_TRACE = 8000
 BACKLOG = 10_000
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.02
 """How long the writing thread lets lines gather once there is one: waking it for each costs more than its line."""
 AT_ONCE = 100
 """Lines that are written in one go at most."""
@@ -56,10 +58,15 @@ class Redaction:
     def __init__(self, secrets: Iterable[str]) -> None:
         longest_first = sorted((secret for secret in secrets if len(secret) >= 4), key=len, reverse=True)
         self._secrets = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        self._known = functools.lru_cache(KNOWN_TEXTS)(self._hidden)
 
-    def text(self, text: str, length: int = LONGEST_TEXT) -> str:
+    def text(self, text: str) -> str:
+        # Names of steps and fields come again and again.
+        return self._known(text) if len(text) <= SHORT_TEXT else self._hidden(text)
+
+    def _hidden(self, text: str) -> str:
         hidden = KEY_LIKE.sub(HIDDEN, self._secrets.sub(HIDDEN, text))
-        return hidden if len(hidden) <= length else hidden[: length - 1] + "…"
+        return hidden if len(hidden) <= LONGEST_TEXT else hidden[: LONGEST_TEXT - 1] + "…"
 
     def value(self, value: Any) -> Any:
         """A JSON-plain value without secrets; of anything else only its type."""

@@ -75,7 +75,7 @@ class Directory:
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         file, chunk = await self._files.open_read(self._path(key), CHUNK)
-        with file:
+        with contextlib.closing(file):
             while chunk:
                 yield chunk
                 # Files are written whole: what is less than was asked for is the end.

@@ -55,7 +55,7 @@ class Files:
             raise NotFound("no such object") from None
 
     async def open_read(self, path: Path, size: int) -> tuple[BinaryIO, bytes]:
-        """The open file and its first `size` bytes: fewer when it has no more."""
+        """The file and its first `size` bytes; fewer when it ends there, and then it is closed already."""
         try:
             return await self.call(_open, path, size)
         except ABSENT:
@@ -136,12 +136,11 @@ def _sync(folder: Path) -> None:
 
 
 def _open(path: Path, size: int) -> tuple[BinaryIO, bytes]:
-    file = path.open("rb")
-    try:
-        return file, file.read(size)
-    except BaseException:
-        file.close()
-        raise
+    with contextlib.ExitStack() as closing:
+        file = closing.enter_context(path.open("rb"))
+        if len(first := file.read(size)) == size:
+            closing.pop_all()
+    return file, first
 
 
 def _check(root: Path) -> None:
