@@ -348,7 +348,7 @@ async def test_pages_follow_time_whatever_order_rows_came_in(env: Env) -> None:
 async def test_texts_that_hold_all_words_but_not_the_query_are_passed_over(env: Env) -> None:
     """However many newer texts the index names for nothing, the older one that says the query is found."""
     project = await db.create_project(env, "p")
-    misses = [progression(project.id, prompt="abcd bcde", created_at=100 + i) for i in range(30)]
+    misses = [progression(project.id, prompt="abcd bcde", created_at=100 + i) for i in range(60)]
     await insert(env, progression(project.id, id="hit", prompt="xx abcde", created_at=1), *misses)
     assert await found(env, project.id, limit=1, query="abcde") == ["hit"]
 
