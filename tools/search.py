@@ -130,9 +130,9 @@ async def _walk(tx: Statements, params: dict[str, Value], at: int, limit: int) -
 
 async def _narrow(tx: Statements, params: dict[str, Value], words: str, limit: int) -> list[Progression]:
     """What is common fills the page out of the newest `WINDOW`. For the rest GIN tells of all that have the words, and
-    few of the newest are looked at; more, when their texts do not say what was asked."""
+    few of the newest are looked at; all, when too few of those say what was asked."""
     rows = await tx.all(SCAN_POSTGRESQL, Progression, **params, window=WINDOW, limit=limit)
-    for most in (2 * limit, 20 * limit, EVERY):
+    for most in (2 * limit, EVERY):
         if len(rows) == limit:
             break
         rows = await tx.all(INDEX_POSTGRESQL, Progression, **params, words=words, most=most, limit=limit)
