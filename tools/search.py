@@ -14,7 +14,7 @@ from tools.env import Env, Statements, Value
 from tools.pages import Cursor
 from tools.rows import Judgment, Progression, dump
 
-WINDOW = 2_000
+WINDOW = 1_000
 """Newest progressions that PostgreSQL looks through before the index is asked: what is common is found there."""
 AT_ONCE, LATEST = 1024, 1 << 52
 """Progressions of one millisecond that SQLite keeps in order; the last millisecond that fits a number."""
