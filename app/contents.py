@@ -69,9 +69,9 @@ async def answer(
         return Response(None, status_code=304, headers=headers)
     if partial and (span := await _span(request, env, content, headers.get("ETag"))) is not None:
         return await _part(env, content, headers, *span)
-    chunks = await _opened(_chunks(env, content))
+    opened = await _opened(_chunks(env, content))
     await before()
-    return Stream(chunks, headers=headers)
+    return _response(opened, 200, headers)
 
 
 def _headers(content: Content, cached: bool, partial: bool) -> dict[str, str]:
@@ -113,8 +113,7 @@ async def _span(
 
 async def _part(env: Env, content: Content, headers: dict[str, str], first: int, end: int, size: int) -> Response[Any]:
     told = {"Content-Range": f"bytes {first}-{end - 1}/{size}", "Content-Length": str(end - first)}
-    chunks = await _opened(_cut(_chunks(env, content), first, end))
-    return Stream(chunks, status_code=206, headers=headers | told)
+    return _response(await _opened(_cut(_chunks(env, content), first, end)), 206, headers | told)
 
 
 async def _size(env: Env, content: Content) -> int:
@@ -152,16 +151,26 @@ async def _cut(chunks: AsyncIterator[bytes], first: int, end: int) -> AsyncItera
             return
 
 
-async def _opened(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The chunks, the first one already here, so that what is missing is told by the status."""
-    first = await anext(chunks, b"")
+async def _opened(chunks: AsyncIterator[bytes]) -> bytes | AsyncIterator[bytes]:
+    """All of it where it is one chunk; else the chunks, the first ones already here. So what is missing is told by
+    the status, and a page of ordinary size goes out in one piece, which costs half of what a stream does."""
+    first, second = await anext(chunks, b""), await anext(chunks, None)
+    if second is None:
+        return first
 
     async def all_of_it() -> AsyncIterator[bytes]:
         yield first
+        yield second
         async for chunk in chunks:
             yield chunk
 
     return all_of_it()
+
+
+def _response(opened: bytes | AsyncIterator[bytes], status: int, headers: dict[str, str]) -> Response[Any]:
+    if isinstance(opened, bytes):
+        return Response(opened, status_code=status, headers=headers)
+    return Stream(opened, status_code=status, headers=headers)
 
 
 def is_known(if_none_match: str, tag: str) -> bool:

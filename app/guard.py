@@ -4,8 +4,8 @@ It stands in front of routing, so it holds for unknown paths, wrong methods and 
 """
 
 import asyncio
+import random
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import cast
 from urllib.parse import unquote_to_bytes
@@ -14,7 +14,7 @@ from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from app.errors import Answer, ClientGone, HeadersTooLarge, PathTooLong, SlowBody, WrongMedia, answer_to, log_unexpected
-from app.security import header_values
+from app.security import has_body, header_values
 from app.settings import Settings
 from app.traces import Traces
 from tools.errors import Invalid, NotFound, PicassoError, TooLarge
@@ -60,7 +60,12 @@ class Guard:
             self._headers[b"strict-transport-security"] = b"max-age=31536000"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with bound(correlationId=uuid.uuid4().hex), self._traces.watching(), self._traces.span("http") as tell:
+        # No secret: the kernel need not be asked for it.
+        with (
+            bound(correlationId=f"{random.getrandbits(128):032x}"),
+            self._traces.watching(),
+            self._traces.span("http") as tell,
+        ):
             # Only what kind of thing was asked for: a page's link is its password.
             kind = "/".join(scope["path"].split("/", 3)[:3])
             tell({"http.request.method": scope.get("method", "GET"), "url.path": kind})
@@ -214,12 +219,6 @@ def _is_plain(path: str) -> bool:
     except UnicodeDecodeError:
         return False
     return not {".", ".."}.intersection(segments)
-
-
-def has_body(scope: Scope) -> bool:
-    """Whether the request's framing announces a body of at least one byte."""
-    lengths = header_values(scope, b"content-length")
-    return bool(header_values(scope, b"transfer-encoding")) or any(length.strip("0") for length in lengths)
 
 
 def check_framing(scope: Scope, cap: int) -> None:

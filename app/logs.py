@@ -4,15 +4,17 @@ Whatever is logged, a line never holds a configured secret, text over 200 charac
 are written by a thread of their own behind a bounded queue, so that a slow or full sink delays nobody.
 """
 
+import collections
 import contextlib
+import functools
 import json
 import logging
 import math
-import queue
 import re
 import threading
+import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
@@ -33,8 +35,13 @@ CHATTY = {
 """The least level at which a library's lines are written."""
 
 LONGEST_TEXT = 200
+SHORT_TEXT, KNOWN_TEXTS = 64, 1024
 LONGEST_TRACE = 8000
 BACKLOG = 10_000
+GATHER_SECONDS = 0.02
+"""How long the writing thread lets lines gather once there is one: waking it for each costs more than its line."""
+AT_ONCE = 100
+"""Lines that are written in one go at most."""
 HIDDEN = "[hidden]"
 KEY_LIKE = re.compile(
     r"sk-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{20,}|A[KS]IA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20,}"
@@ -51,10 +58,15 @@ class Redaction:
     def __init__(self, secrets: Iterable[str]) -> None:
         longest_first = sorted((secret for secret in secrets if len(secret) >= 4), key=len, reverse=True)
         self._secrets = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        self._known = functools.lru_cache(KNOWN_TEXTS)(self._hidden)
 
-    def text(self, text: str, length: int = LONGEST_TEXT) -> str:
+    def text(self, text: str) -> str:
+        # Names of steps and fields come again and again.
+        return self._known(text) if len(text) <= SHORT_TEXT else self._hidden(text)
+
+    def _hidden(self, text: str) -> str:
         hidden = KEY_LIKE.sub(HIDDEN, self._secrets.sub(HIDDEN, text))
-        return hidden if len(hidden) <= length else hidden[: length - 1] + "…"
+        return hidden if len(hidden) <= LONGEST_TEXT else hidden[: LONGEST_TEXT - 1] + "…"
 
     def value(self, value: Any) -> Any:
         """A JSON-plain value without secrets; of anything else only its type."""
@@ -132,40 +144,48 @@ class Sink(logging.Handler):
     def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
         super().__init__()
         self.setFormatter(formatter)
-        self._stream, self._backlog = stream, queue.Queue[logging.LogRecord | None](BACKLOG)
+        self._stream, self._backlog = stream, collections.deque[logging.LogRecord]()
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
+        self._woken, self._ending = threading.Event(), False
         self.dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         record.__dict__["fields"] = {**bound_fields(), **fields_of(record)}
-        try:
-            self._backlog.put_nowait(record)
-        except queue.Full:
+        if len(self._backlog) >= BACKLOG:
             self.dropped += 1
+            return
+        self._backlog.append(record)
+        if not self._woken.is_set():
+            self._woken.set()
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
         """Write out what is queued, for at most two seconds."""
-        with contextlib.suppress(queue.Full):
-            self._backlog.put(None, timeout=1)
-        self._thread.join(timeout=1)
+        self._ending = True
+        self._woken.set()
+        self._thread.join(timeout=2)
 
     def _write_all(self) -> None:
-        while (record := self._backlog.get()) is not None:
-            self._write(record)
-            if self.dropped:
-                dropped, self.dropped = self.dropped, 0
-                message = f"{dropped} log lines were dropped"
-                self._write(logging.LogRecord("picasso.logs", logging.WARNING, "", 0, message, None, None))
+        while not self._ending:
+            self._woken.wait()
+            time.sleep(GATHER_SECONDS)
+            # Before the lines are taken: one that comes later wakes this thread again.
+            self._woken.clear()
+            while self._backlog:
+                self._write([self._backlog.popleft() for _ in range(min(AT_ONCE, len(self._backlog)))])
+                if self.dropped:
+                    dropped, self.dropped = self.dropped, 0
+                    message = f"{dropped} log lines were dropped"
+                    self._write([logging.LogRecord("picasso.logs", logging.WARNING, "", 0, message, None, None)])
 
-    def _write(self, record: logging.LogRecord) -> None:
+    def _write(self, records: Sequence[logging.LogRecord]) -> None:
         try:
-            self._stream.write(self.format(record) + "\n")
+            self._stream.write("".join(f"{self.format(record)}\n" for record in records))
             self._stream.flush()
         except (OSError, ValueError):
-            self.dropped += 1
+            self.dropped += len(records)
 
 
 @contextlib.contextmanager

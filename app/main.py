@@ -7,7 +7,7 @@ from typing import Any
 
 from litestar import Litestar
 from litestar.datastructures import State
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler, LifeSpanReceive, LifeSpanSend, Receive, Scope, Send
 
@@ -73,7 +73,9 @@ def create_app(
 def _dependencies(settings: Settings, life: Life, metrics: Metrics) -> dict[str, Provide]:
     """What a handler may ask for by name."""
 
-    async def provide_env() -> Env:
+    async def provide_env(settings: NamedDependency[Settings]) -> Env:
+        # Settings are asked for only to come first: what does not need each other is resolved in a task group, which
+        # takes longer than many a handler.
         if life.env is None:
             raise Unavailable("the server is starting and not ready yet", code="not_ready")
         return life.env

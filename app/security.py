@@ -99,12 +99,18 @@ def _check_query(request: Request[Any, Any, Any], handler: BaseRouteHandler) -> 
 
 
 async def _check_body(request: Request[Any, Any, Any], handler: BaseRouteHandler) -> None:
-    if reads_image(handler):
+    if reads_image(handler) or not has_body(request.scope):
         return
     wanted = RequestEncodingType.URL_ENCODED if reads_form(handler) else RequestEncodingType.JSON
     # Read here, so that the guard's cap holds for handlers that never look at their body.
     if await request.body() and request.content_type[0] != wanted:
         raise WrongMedia(f"the body must be {wanted.value}", detail={"allowed": [wanted.value]})
+
+
+def has_body(scope: Scope) -> bool:
+    """Whether the request's framing announces a body of at least one byte."""
+    lengths = header_values(scope, b"content-length")
+    return bool(header_values(scope, b"transfer-encoding")) or any(length.strip("0") for length in lengths)
 
 
 def reads_image(handler: BaseRouteHandler) -> bool:
@@ -146,13 +152,19 @@ def client_address(scope: Scope, settings: Settings) -> Address | None:
     A trusted proxy is believed in CF-Connecting-IP, else in the right-most hop of X-Forwarded-For that is not a
     trusted proxy itself. Text that is no address ends the walk. None for a peer without an address (a unix socket).
     """
-    peer = _parsed(scope["client"][0]) if scope["client"] else None
-    if peer is None or not _trusted(peer, settings):
-        return peer
+    peer = _peer(scope)
+    return _told_by(peer, scope, settings) if peer is not None and _trusted(peer, settings) else peer
+
+
+def _peer(scope: Scope) -> Address | None:
+    return _parsed(scope["client"][0]) if scope["client"] else None
+
+
+def _told_by(proxy: Address, scope: Scope, settings: Settings) -> Address:
     connecting = [_parsed(value) for value in header_values(scope, b"cf-connecting-ip")]
     if len(connecting) == 1 and connecting[0] is not None:
         return connecting[0]
-    return _right_most(peer, ",".join(header_values(scope, b"x-forwarded-for")).split(","), settings)
+    return _right_most(proxy, ",".join(header_values(scope, b"x-forwarded-for")).split(","), settings)
 
 
 def _right_most(peer: Address, hops: Iterable[str], settings: Settings) -> Address:
@@ -221,12 +233,11 @@ def visitor(scope: Scope, settings: Settings) -> Visitor:
     agent = " ".join(header_values(scope, b"user-agent"))[:USER_AGENT] or None
     if "1" in (*header_values(scope, b"sec-gpc"), *header_values(scope, b"dnt")):
         return Visitor(None, None, None, agent)
-    address = client_address(scope, settings)
-    peer = _parsed(scope["client"][0]) if scope["client"] else None
-    believed = peer is not None and _trusted(peer, settings)
-    country = _said(scope, b"cf-ipcountry", 64) if believed else None
-    city = _said(scope, b"cf-ipcity", 128) if believed else None
-    return Visitor(str(address) if address else None, country, city, agent)
+    peer = _peer(scope)
+    if peer is None or not _trusted(peer, settings):
+        return Visitor(str(peer) if peer else None, None, None, agent)
+    address = _told_by(peer, scope, settings)
+    return Visitor(str(address), _said(scope, b"cf-ipcountry", 64), _said(scope, b"cf-ipcity", 128), agent)
 
 
 def _said(scope: Scope, name: bytes, length: int) -> str | None:

@@ -8,6 +8,7 @@ took 390 MB). Proxy headers are read in `security`, which believes only whom the
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -41,6 +42,8 @@ HEAD_SECONDS = 20.0
 STALL_SECONDS = 20.0
 """How long a client may take nothing of an answer that is being sent."""
 UNSENT_BYTES = 128 << 10
+JOINED_BYTES = 4 << 10
+"""So much waits for the end of the loop's turn: a head leaves together with its body, in one call of the kernel."""
 IDLE_SECONDS = 20
 DRAIN_SECONDS = 21.0
 GRACEFUL_SECONDS = 3
@@ -60,9 +63,9 @@ class Bounded(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # Any byte that the client did not take counts as a stall, also after `close`; and the kernel keeps few of
-        # them, or a slow client would seem to take nothing for minutes and then megabytes.
-        transport.set_write_buffer_limits(high=0)
+        # Bytes that the client did not take count as a stall, also after `close`; and the kernel keeps few of them, or
+        # a slow client would seem to take nothing for minutes and then megabytes.
+        transport.set_write_buffer_limits(high=JOINED_BYTES, low=0)
         peer: socket.socket = transport.get_extra_info("socket")
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._await_head()
@@ -112,10 +115,11 @@ class Bounded(H11Protocol):
         _cancel(self._head)
         self._head = self.loop.call_later(HEAD_SECONDS, self._end_wait)
 
-    def _end_wait(self) -> None:
-        # While the last answer is still on its way, the client is not late with its next request.
-        if self.transport.get_write_buffer_size():
-            self._await_head()
+    def _end_wait(self, unsent: float = math.inf) -> None:
+        # While the last answer is still being taken, the client is not late with its next request.
+        left = self.transport.get_write_buffer_size()
+        if 0 < left < unsent:
+            self._head = self.loop.call_later(HEAD_SECONDS, self._end_wait, left)
         else:
             self.transport.abort()
 

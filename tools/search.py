@@ -14,27 +14,17 @@ from tools.env import Env, Statements, Value
 from tools.pages import Cursor
 from tools.rows import Judgment, Progression, dump
 
-WINDOW = 2_000
-"""Newest progressions that are looked through before the index is asked: what is common is found there."""
+WINDOW = 1_000
+"""Newest progressions that PostgreSQL looks through before the index is asked: what is common is found there."""
+AT_ONCE, LATEST = 1024, 1 << 52
+"""Progressions of one millisecond that SQLite keeps in order; the last millisecond that fits a number."""
+EVERY = 1 << 40
 LENGTH = 60_000
 """Characters of a folded text that are searched; more words than that do not fit a tsvector."""
 TAG = 500
 """The longest tag that can be filtered by; PostgreSQL's index takes no longer key."""
 END = "\x1f"
 
-SCAN_SQLITE = """
-SELECT p.* FROM progression_search AS s JOIN image_progressions AS p ON p.id = s.progression_id
-WHERE s.project_id = :project_id AND (s.created_at, s.progression_id) < (:at, :id)
-    AND s.created_at >= coalesce((SELECT created_at FROM progression_search
-        WHERE project_id = :project_id AND (created_at, progression_id) < (:at, :id)
-        ORDER BY created_at DESC, progression_id DESC LIMIT 1 OFFSET :window), 0)
-    AND instr(s.text, :query) > 0
-    AND (:provider IS NULL OR p.ai_provider = :provider)
-    AND (:judgment IS NULL OR p.judgment = :judgment)
-    AND NOT EXISTS (SELECT 1 FROM json_each(:tags) AS t
-        WHERE NOT EXISTS (SELECT 1 FROM progression_tags WHERE progression_id = s.progression_id AND tag = t.value))
-ORDER BY s.created_at DESC, s.progression_id DESC LIMIT :limit
-"""
 SCAN_POSTGRESQL = """
 SELECT p.* FROM progression_search AS s JOIN image_progressions AS p ON p.id = s.progression_id
 WHERE s.project_id = :project_id AND (s.created_at, s.progression_id) < (:at, :id)
@@ -48,35 +38,41 @@ WHERE s.project_id = :project_id AND (s.created_at, s.progression_id) < (:at, :i
         WHERE NOT EXISTS (SELECT 1 FROM progression_tags WHERE progression_id = s.progression_id AND tag = t.value))
 ORDER BY s.created_at DESC, s.progression_id DESC LIMIT :limit
 """
-INDEX_SQLITE = """
+INDEX_POSTGRESQL = """
+SELECT p.* FROM (
+    SELECT progression_id, created_at FROM progression_search
+    WHERE words @@ CAST(CAST(:words AS TEXT) AS TSQUERY) AND project_id = :project_id
+        AND (created_at, progression_id) < (:at, :id)
+    -- A sum, so that no index offers this order: to walk one would be to read the words of every row.
+    ORDER BY created_at + 0 DESC, progression_id DESC LIMIT :most
+) AS s CROSS JOIN LATERAL (
+    SELECT p.* FROM progression_search AS t JOIN image_progressions AS p ON p.id = t.progression_id
+    WHERE t.progression_id = s.progression_id AND strpos(t.text, :query) > 0
+        AND (CAST(:provider AS TEXT) IS NULL OR p.ai_provider = :provider)
+        AND (CAST(:judgment AS TEXT) IS NULL OR p.judgment = :judgment)
+        AND NOT EXISTS (SELECT 1 FROM json_array_elements_text(CAST(CAST(:tags AS TEXT) AS JSON)) AS t (value)
+            WHERE NOT EXISTS (SELECT 1 FROM progression_tags WHERE progression_id = p.id AND tag = t.value))
+    OFFSET 0
+) AS p
+ORDER BY s.created_at + 0 DESC, s.progression_id DESC LIMIT :limit
+"""
+WALK_SQLITE = """
 SELECT p.* FROM progression_words CROSS JOIN progression_search AS s ON s.number = progression_words.rowid
 JOIN image_progressions AS p ON p.id = s.progression_id
-WHERE progression_words MATCH :words AND s.project_id = :project_id
-    AND (s.created_at, s.progression_id) < (:at, :id) AND instr(s.text, :query) > 0
+WHERE progression_words MATCH :words AND progression_words.rowid BETWEEN :first AND :last
+    AND s.project_id = :project_id AND (s.created_at, s.progression_id) < (:at, :id) AND instr(s.text, :query) > 0
     AND (:provider IS NULL OR p.ai_provider = :provider)
     AND (:judgment IS NULL OR p.judgment = :judgment)
     AND NOT EXISTS (SELECT 1 FROM json_each(:tags) AS t
         WHERE NOT EXISTS (SELECT 1 FROM progression_tags WHERE progression_id = s.progression_id AND tag = t.value))
-ORDER BY s.created_at DESC, s.progression_id DESC LIMIT :limit
-"""
-INDEX_POSTGRESQL = """
-WITH s AS MATERIALIZED (
-    SELECT progression_id, created_at, text FROM progression_search
-    WHERE words @@ CAST(CAST(:words AS TEXT) AS TSQUERY) AND project_id = :project_id
-        AND (created_at, progression_id) < (:at, :id)
-)
-SELECT p.* FROM s JOIN image_progressions AS p ON p.id = s.progression_id
-WHERE strpos(s.text, :query) > 0
-    AND (CAST(:provider AS TEXT) IS NULL OR p.ai_provider = :provider)
-    AND (CAST(:judgment AS TEXT) IS NULL OR p.judgment = :judgment)
-    AND NOT EXISTS (SELECT 1 FROM json_array_elements_text(CAST(CAST(:tags AS TEXT) AS JSON)) AS t (value)
-        WHERE NOT EXISTS (SELECT 1 FROM progression_tags WHERE progression_id = s.progression_id AND tag = t.value))
-ORDER BY s.created_at DESC, s.progression_id DESC LIMIT :limit
+ORDER BY progression_words.rowid DESC LIMIT :limit
 """
 FILE_SQLITE = """
-INSERT INTO progression_search (progression_id, project_id, created_at, text)
-VALUES (:progression_id, :project_id, :created_at, :text)
-ON CONFLICT (progression_id) DO UPDATE SET text = excluded.text
+INSERT INTO progression_search (number, progression_id, project_id, created_at, text)
+VALUES (
+    coalesce((SELECT max(number) + 1 FROM progression_search WHERE number BETWEEN :first AND :last), :first),
+    :progression_id, :project_id, :created_at, :text
+) ON CONFLICT (progression_id) DO UPDATE SET text = excluded.text
 RETURNING number
 """
 UNFILE_WORDS_SQLITE = "DELETE FROM progression_words WHERE rowid = :number"
@@ -105,11 +101,7 @@ class _Filed(msgspec.Struct, frozen=True):
 
 
 async def find(env: Env, wanted: Wanted, cursor: Cursor, limit: int) -> list[Progression]:
-    """The newest progressions before the cursor that are wanted, at most `limit`.
-
-    What is common fills the page out of the newest `WINDOW`; only what is rare there is worth asking the index for.
-    """
-    on_sqlite = env.DB.dialect == "sqlite"
+    """The newest progressions before the cursor that are wanted, at most `limit`."""
     params: dict[str, Value] = {
         "project_id": wanted.project_id,
         "query": fold(wanted.query),
@@ -118,13 +110,33 @@ async def find(env: Env, wanted: Wanted, cursor: Cursor, limit: int) -> list[Pro
         "tags": dump(wanted.tags),
         "at": cursor.at,
         "id": cursor.id,
-        "limit": limit,
     }
-    rows = await env.DB.all(SCAN_SQLITE if on_sqlite else SCAN_POSTGRESQL, Progression, window=WINDOW, **params)
+    if env.DB.dialect == "sqlite":
+        return await _walk(env.DB, params | {"words": _asked(wanted, " AND ", "*")}, cursor.at, limit)
+    return await _narrow(env.DB, params, _asked(wanted, " & ", ":*"), limit)
+
+
+async def _walk(tx: Statements, params: dict[str, Value], at: int, limit: int) -> list[Progression]:
+    """FTS5 walks its index from the newest number and stops when the page is full, however common or rare, near or far
+    the words are. Numbers follow time; within a millisecond a page follows ids, so the last one is read whole."""
+    rows = await tx.all(WALK_SQLITE, Progression, **params, first=0, last=numbers(at)[1], limit=limit)
     if len(rows) == limit:
-        return rows
-    words = _asked(wanted, " AND ", "*") if on_sqlite else _asked(wanted, " & ", ":*")
-    return await env.DB.all(INDEX_SQLITE if on_sqlite else INDEX_POSTGRESQL, Progression, words=words, **params)
+        oldest = rows[-1].created_at
+        first, last = numbers(oldest)
+        same = await tx.all(WALK_SQLITE, Progression, **params, first=first, last=last, limit=AT_ONCE)
+        rows = [row for row in rows if row.created_at > oldest] + same
+    return sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)[:limit]
+
+
+async def _narrow(tx: Statements, params: dict[str, Value], words: str, limit: int) -> list[Progression]:
+    """What is common fills the page out of the newest `WINDOW`. For the rest GIN tells of all that have the words, and
+    few of the newest are looked at; all, when too few of those say what was asked."""
+    rows = await tx.all(SCAN_POSTGRESQL, Progression, **params, window=WINDOW, limit=limit)
+    for most in (2 * limit, EVERY):
+        if len(rows) == limit:
+            break
+        rows = await tx.all(INDEX_POSTGRESQL, Progression, **params, words=words, most=most, limit=limit)
+    return rows
 
 
 async def file(tx: Statements, row: Progression) -> None:
@@ -139,11 +151,18 @@ async def file(tx: Statements, row: Progression) -> None:
         "created_at": row.created_at,
         "text": text,
     }
+    first, last = numbers(row.created_at)
     if tx.dialect == "postgresql":
         await tx.run(FILE_POSTGRESQL, **place, words=words)
-    elif filed := await tx.one(FILE_SQLITE, _Filed, **place):
+    elif filed := await tx.one(FILE_SQLITE, _Filed, **place, first=first, last=last):
         await tx.run(UNFILE_WORDS_SQLITE, number=filed.number)
         await tx.run(FILE_WORDS_SQLITE, number=filed.number, words=words)
+
+
+def numbers(created_at: int) -> tuple[int, int]:
+    """The first and the last number of a millisecond: SQLite's index is kept in the order of pages."""
+    first = min(created_at, LATEST) * AT_ONCE
+    return first, first + AT_ONCE - 1
 
 
 def fold(text: str) -> str:

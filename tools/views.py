@@ -16,11 +16,10 @@ from typing import Literal
 import msgspec
 
 from tools import workflows
-from tools.env import Env, Message, Statements
+from tools.env import Env, Message, Statements, Value
 from tools.errors import Invalid, PicassoError, Uncertain
-from tools.rows import Count, new_id, now_ms
+from tools.rows import dump, new_id, now_ms
 from tools.step import bound_fields, step
-from tools.workflows import Noted
 
 log = logging.getLogger("picasso.queue")
 Keeping = Literal["truncated", "full", "hashed", "none"]
@@ -35,7 +34,10 @@ SELECT CAST(:id AS TEXT), id, CAST(:timestamp AS BIGINT), CAST(:ip_address AS TE
 FROM artifacts WHERE id = :artifact_id
 ON CONFLICT (id) DO NOTHING
 """
-WRITTEN = "SELECT COUNT(*) AS n FROM artifact_views WHERE id = :id"
+WRITTEN_SQLITE = "SELECT id FROM artifact_views WHERE id IN (SELECT value FROM json_each(:ids))"
+WRITTEN_POSTGRESQL = """
+SELECT id FROM artifact_views WHERE id IN (SELECT json_array_elements_text(CAST(CAST(:ids AS TEXT) AS JSON)))
+"""
 BY_DAY = """
 SELECT timestamp / 86400000 AS day, COUNT(*) AS views, CAST(SUM(bot) AS BIGINT) AS bots FROM artifact_views
 WHERE artifact_id = :artifact_id GROUP BY timestamp / 86400000 ORDER BY day
@@ -98,6 +100,10 @@ class _Day(msgspec.Struct, frozen=True):
     bots: int
 
 
+class _Written(msgspec.Struct, frozen=True):
+    id: str
+
+
 def is_crawler(user_agent: str | None) -> bool:
     """Whether somebody says to be a crawler that is known by name."""
     return user_agent is not None and CRAWLERS.search(user_agent) is not None
@@ -145,14 +151,14 @@ async def write_views(env: Env, messages: Sequence[Message]) -> None:
     changes nothing, and a workflow that is marked has no second line.
     Fails: Invalid naming the messages that can never be handled; what stands beside them is written all the same.
     """
-    bad: list[str] = []
     news: list[Message] = []
     async with env.DB.transaction() as tx:
-        for message in messages:
-            match message.type, await _write(tx, message):
-                case _, "unknown":
+        bad = await _write_readings(tx, [message for message in messages if message.type == "artifact-view"])
+        for message in (each for each in messages if each.type == "workflow-complete"):
+            match await workflows.note(tx, message):
+                case "unknown":
                     bad.append(message.id)
-                case "workflow-complete", "first":
+                case "first":
                     news.append(message)
     # After the rows, because what raised is handed in again, and a line cannot be unwritten.
     for message in news:
@@ -181,35 +187,34 @@ async def summary(env: Env, artifact_id: str) -> Summary:
     )
 
 
-async def _write(tx: Statements, message: Message) -> Noted:
-    match message.type:
-        case "artifact-view":
-            return await _write_view(tx, message)
-        case "workflow-complete":
-            return await workflows.note(tx, message)
-        case "log":
-            return "first"
+async def _write_readings(tx: Statements, messages: Sequence[Message]) -> list[str]:
+    """Write them all and return the ids of those that tell of no artifact."""
+    if not messages:
+        return []
+    await tx.many(INSERT, [row for message in messages for row in _rows(message)])
+    written = WRITTEN_SQLITE if tx.dialect == "sqlite" else WRITTEN_POSTGRESQL
+    known = {row.id for row in await tx.all(written, _Written, ids=dump([message.id for message in messages]))}
+    return [message.id for message in messages if message.id not in known]
 
 
-async def _write_view(tx: Statements, message: Message) -> Noted:
+def _rows(message: Message) -> list[dict[str, Value]]:
+    """The row of a reading; none, when its payload is no reading."""
     try:
         view = msgspec.convert(message.payload, View, strict=True)
     except msgspec.ValidationError:
-        return "unknown"
-    written = await tx.run(
-        INSERT,
-        id=message.id,
-        artifact_id=view.artifact_id,
-        timestamp=message.ts,
-        ip_address=view.ip,
-        country=view.country,
-        city=view.city,
-        user_agent=view.user_agent,
-        bot=int(is_crawler(view.user_agent)),
-    )
-    if written:
-        return "first"
-    return "again" if await tx.one(WRITTEN, Count, id=message.id) == Count(1) else "unknown"
+        return []
+    return [
+        {
+            "id": message.id,
+            "artifact_id": view.artifact_id,
+            "timestamp": message.ts,
+            "ip_address": view.ip,
+            "country": view.country,
+            "city": view.city,
+            "user_agent": view.user_agent,
+            "bot": int(is_crawler(view.user_agent)),
+        }
+    ]
 
 
 def _day_key(secret: str, at_ms: int) -> bytes:

@@ -74,9 +74,12 @@ class Directory:
         return await self._files.read(self._path(key))
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
-        with await self._files.open_read(self._path(key)) as file:
-            while chunk := await self._files.call(file.read, CHUNK):
+        file, chunk = await self._files.open_read(self._path(key), CHUNK)
+        with contextlib.closing(file):
+            while chunk:
                 yield chunk
+                # Files are written whole: what is less than was asked for is the end.
+                chunk = await self._files.call(file.read, CHUNK) if len(chunk) == CHUNK else b""
 
     async def head(self, key: str) -> Stored | None:
         return await self._files.call(_stored, self._files.root, self._path(key))

@@ -58,9 +58,10 @@ class Files:
         except ABSENT:
             raise NotFound("no such object") from None
 
-    async def open_read(self, path: Path) -> BinaryIO:
+    async def open_read(self, path: Path, size: int) -> tuple[BinaryIO, bytes]:
+        """The file and its first `size` bytes; fewer when it ends there, and then it is closed already."""
         try:
-            return await self.call(_open, path)
+            return await self.call(_open, path, size)
         except ABSENT:
             raise NotFound("no such object") from None
 
@@ -144,8 +145,12 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def _open(path: Path) -> BinaryIO:
-    return path.open("rb")
+def _open(path: Path, size: int) -> tuple[BinaryIO, bytes]:
+    with contextlib.ExitStack() as closing:
+        file = closing.enter_context(path.open("rb"))
+        if len(first := file.read(size)) == size:
+            closing.pop_all()
+    return file, first
 
 
 def _check(root: Path) -> None:

@@ -83,6 +83,7 @@ async def test_a_page_is_cached_by_the_hash_of_its_bytes(tmp_path: Path) -> None
         path = f"/public/artifact/{slug}"
         page = await client.get(path)
         tag = page.headers["etag"]
+        assert page.headers["content-length"] == str(len(page.content))
         assert tag == f'"{hashlib.sha256(page.content).hexdigest()}"'
         assert page.headers["cache-control"] == "public, max-age=60, must-revalidate"
         assert page.headers["content-type"] == "text/html; charset=utf-8"

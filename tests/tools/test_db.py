@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.bindings.database import Sqlite
+from app.migrate import apply, packaged
 from tests.parts import bare_env
 from tools import db, search
 from tools.env import Env
@@ -24,6 +26,12 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00
 TEXTS = st.one_of(st.lists(st.one_of(LETTERS, MARKS), max_size=14).map("".join), TEXT)
 QUERIES = TEXTS.filter(bool)
 STORIES = st.lists(st.tuples(TEXTS, st.lists(TEXTS, max_size=2), st.lists(TEXTS, max_size=3)), min_size=1, max_size=5)
+
+
+FILE_BEFORE = """
+INSERT INTO progression_search (number, progression_id, project_id, created_at, text)
+VALUES (:number, :id, 'p', :at, :text)
+"""
 
 
 class Tagged(msgspec.Struct, frozen=True):
@@ -301,10 +309,12 @@ async def test_what_is_older_than_the_window_is_found(env: Env) -> None:
             **params(row),
             "progression_id": row.id,
             "text": text,
-            "number": i + 1,
+            "number": search.numbers(row.created_at)[0],
+            "first": search.numbers(row.created_at)[0],
+            "last": search.numbers(row.created_at)[1],
             "words": " ".join(search.words_of(row, text)),
         }
-        for i, (row, text) in enumerate(zip(rows, texts, strict=True))
+        for row, text in zip(rows, texts, strict=True)
     ]
     async with env.DB.transaction() as tx:
         await tx.many(db.INSERT_PROGRESSION, filed)
@@ -322,6 +332,48 @@ async def test_what_is_older_than_the_window_is_found(env: Env) -> None:
         assert await found(env, project.id, limit=limit, query="ÿ") == ["00005"]
         assert await found(env, project.id, limit=limit, tags=["rare"]) == [newest, "00005", "00004", "00003"]
         assert await found(env, project.id, limit=limit, tags=["rare"], query="ne") == [newest, "00003"]
+
+
+async def test_pages_follow_time_whatever_order_rows_came_in(env: Env) -> None:
+    """Older rows that come later, and many of one millisecond, are shown from the newest, once each, by any limit."""
+    project = await db.create_project(env, "p")
+    rows = [progression(project.id, id=derived_id(i), created_at=10 + i * 7 % 5) for i in range(60)]
+    await insert(env, *rows)
+    newest = [row.id for row in sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)]
+    for limit in (1, 5, 12, 200):
+        assert await found(env, project.id, limit=limit, query="boat") == newest
+        assert await found(env, project.id, limit=limit, query="b") == newest
+
+
+async def test_texts_that_hold_all_words_but_not_the_query_are_passed_over(env: Env) -> None:
+    """However many newer texts the index names for nothing, the older one that says the query is found."""
+    project = await db.create_project(env, "p")
+    misses = [progression(project.id, prompt="abcd bcde", created_at=100 + i) for i in range(60)]
+    await insert(env, progression(project.id, id="hit", prompt="xx abcde", created_at=1), *misses)
+    assert await found(env, project.id, limit=1, query="abcde") == ["hit"]
+
+
+async def test_what_was_filed_before_the_order_is_found(tmp_path: Path) -> None:
+    """SQLite's rows of an earlier version are put in order by the migration, with their words."""
+    rows = [progression("p", id=f"{i}", prompt=f"boat {i}", created_at=1_700_000_000_000 - i // 2) for i in range(9)]
+    scripts = packaged("migrations", "sqlite")
+    before = [script for script in scripts if script.name < "0010"]
+    async with Sqlite.open(tmp_path / "picasso.db") as lite:
+        await apply(lite, before)
+        await lite.run("INSERT INTO projects (id, name, created_at, updated_at) VALUES ('p', 'p', 1, 1)")
+        for number, row in enumerate(rows, 1):
+            text = search.text_of(row)
+            words = " ".join(search.words_of(row, text))
+            await lite.run(db.INSERT_PROGRESSION, **params(row))
+            await lite.run(FILE_BEFORE, number=number, id=row.id, at=row.created_at, text=text)
+            await lite.run(search.FILE_WORDS_SQLITE, number=number, words=words)
+    async with bare_env(tmp_path) as env:
+        newest = [row.id for row in sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)]
+        for limit in (1, 4, 200):
+            assert await found(env, "p", limit=limit, query="BOAT") == newest
+        assert await found(env, "p", query="oat 7") == ["7"]
+        await insert(env, progression("p", id="a", prompt="boat a", created_at=1_700_000_000_000))
+        assert await found(env, "p", query="boat") == ["a", *newest]
 
 
 async def test_pages_are_stable_under_inserts(env: Env) -> None:
