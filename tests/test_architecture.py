@@ -40,7 +40,6 @@ TASK_OWNERS = {
     "app/bindings/timely.py": "TimelyScript.run, which cancels and gathers",
     "app/routes/stream.py": "_first, which cancels and gathers",
     "app/bindings/redis.py": "_tended, which cancels and gathers",
-    "tools/actor_emit.py": "_stored, whose last caller cancels and gathers",
     "tools/renders.py": "_ticking, which cancels and gathers",
     "graphs/pace.py": "ticking, which cancels and awaits",
 }

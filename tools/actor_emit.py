@@ -1,40 +1,24 @@
 """The event log: gapless, per session, written in the transaction that changes the state it tells of."""
 
-import asyncio
-import itertools
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from tools.env import Database, Env, Statements, Value
-from tools.errors import Conflict, Gone, Invalid, NotFound, TooLarge, Unavailable
+from tools.env import Env, Statements
+from tools.errors import Conflict, Gone, Invalid, NotFound, TooLarge
 from tools.events import TYPES, Event, Foreign, StoredEvent, data_text
-from tools.rows import Count, dump, now_ms
+from tools.rows import Count, now_ms
 from tools.step import step
 
 SESSION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 POSTED_BYTES = 64 << 10
 PAGE_ROWS, PAGE_CHARACTERS = 500, 512 << 10
 PRUNED_ROWS, PRUNED_SESSIONS = 2000, 100
-TOGETHER = 500
-"""Events of different callers that are stored in one transaction at most."""
 
 NEXT_SEQ = """
 INSERT INTO sessions (id, seq) VALUES (:session_id, :n)
-ON CONFLICT (id) DO UPDATE SET seq = sessions.seq + excluded.seq
-RETURNING id, seq, pruned
-"""
-NEXT_SEQS_SQLITE = """
-INSERT INTO sessions (id, seq) SELECT key, value FROM json_each(:counts) WHERE true ORDER BY key
-ON CONFLICT (id) DO UPDATE SET seq = sessions.seq + excluded.seq
-RETURNING id, seq, pruned
-"""
-NEXT_SEQS_POSTGRESQL = """
-INSERT INTO sessions (id, seq)
-SELECT key, CAST(value AS BIGINT) FROM json_each_text(CAST(CAST(:counts AS TEXT) AS JSON)) ORDER BY key
 ON CONFLICT (id) DO UPDATE SET seq = sessions.seq + excluded.seq
 RETURNING id, seq, pruned
 """
@@ -92,111 +76,32 @@ async def append(tx: Statements, session_id: str, events: Sequence[Event | Forei
     """
     session = await tx.one(NEXT_SEQ, Session, session_id=session_id, n=len(events))
     assert session is not None
-    rows = [_row(session_id, event) for event in events]
-    await tx.many(APPEND, _numbered(rows, {session_id: session.seq - len(events)}))
+    first, ts = session.seq - len(events) + 1, now_ms()
+    await tx.many(
+        APPEND,
+        [
+            {
+                "session_id": session_id,
+                "seq": first + i,
+                "ts": ts,
+                "type": event.type,
+                "job_id": event.job_id,
+                "item_id": event.item_id,
+                "data": data_text(event),
+            }
+            for i, event in enumerate(events)
+        ],
+    )
     return session.seq
 
 
 @step("actor_emit.emit")
 async def emit(env: Env, session_id: str, event: Event) -> int:
     """Store one event on its own, wake the readers and return its `seq`. Not for job states: the ledger tells those."""
-    seq = await _stored(env.DB, _row(session_id, event))
+    async with env.DB.transaction() as tx:
+        seq = await append(tx, session_id, [event])
     await env.PICASSO_DO.wake(session_id)
     return seq
-
-
-class _Group:
-    """Events of one moment, and the task that stores them; it lives for as long as one caller waits for it."""
-
-    storing: asyncio.Task[list[int | Exception]]
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Value]] = []
-        self.waiting = 0
-
-
-_gathering: dict[Database, _Group] = {}
-"""The group that waits for its turn to write, of each database where one does: a transaction costs more than what
-tells of it, so whoever comes meanwhile goes along."""
-
-
-async def _stored(db: Database, row: dict[str, Value]) -> int:
-    """The number of the event, once it is committed."""
-    group = _gathering.get(db)
-    if group is None or len(group.rows) >= TOGETHER:
-        group = _gathering[db] = _Group()
-        group.storing = asyncio.create_task(_store(db, group))
-    place = len(group.rows)
-    group.rows.append(row)
-    group.waiting += 1
-    try:
-        await asyncio.wait({group.storing})
-        outcome = group.storing.result()[place]
-    finally:
-        group.waiting -= 1
-        if not group.waiting:
-            _close(db, group)
-            group.storing.cancel()
-            await asyncio.gather(group.storing, return_exceptions=True)
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
-
-
-async def _store(db: Database, group: _Group) -> list[int | Exception]:
-    """The numbers of the group's events; where one of them cannot be stored, each is stored alone.
-
-    Fails: Unavailable, for all of them.
-    """
-    try:
-        async with db.transaction() as tx:
-            _close(db, group)
-            return await _append_together(tx, group.rows)
-    except Unavailable:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to one of them
-        if len(group.rows) == 1:
-            return [error]
-        return [(await _store(db, _alone(row)))[0] for row in group.rows]
-    finally:
-        _close(db, group)
-
-
-def _alone(row: dict[str, Value]) -> _Group:
-    group = _Group()
-    group.rows.append(row)
-    return group
-
-
-def _close(db: Database, group: _Group) -> None:
-    if _gathering.get(db) is group:
-        del _gathering[db]
-
-
-async def _append_together(tx: Statements, rows: Sequence[dict[str, Value]]) -> list[int | Exception]:
-    """As `append`, for events of many sessions, whose rows are locked in one order."""
-    counts = Counter(str(row["session_id"]) for row in rows)
-    next_seqs = NEXT_SEQS_SQLITE if tx.dialect == "sqlite" else NEXT_SEQS_POSTGRESQL
-    known = {row.id: row.seq - counts[row.id] for row in await tx.all(next_seqs, Session, counts=dump(counts))}
-    numbered = _numbered(rows, known)
-    await tx.many(APPEND, numbered)
-    return [row["seq"] for row in numbered]
-
-
-def _row(session_id: str, event: Event | Foreign) -> dict[str, Value]:
-    return {
-        "session_id": session_id,
-        "type": event.type,
-        "job_id": event.job_id,
-        "item_id": event.item_id,
-        "data": data_text(event),
-    }
-
-
-def _numbered(rows: Iterable[dict[str, Value]], last: dict[str, int]) -> list[dict[str, Any]]:
-    """The rows with the numbers that follow the last ones of their sessions, and the time."""
-    following, ts = {session_id: itertools.count(seq + 1) for session_id, seq in last.items()}, now_ms()
-    return [{**row, "seq": next(following[str(row["session_id"])]), "ts": ts} for row in rows]
 
 
 @step("actor_emit.post")

@@ -5,14 +5,13 @@ import json
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from tests.parts import bare_env
 from tools import actor_emit
 from tools.env import Env, Statements
-from tools.errors import Conflict, Gone, Invalid, NotFound, TooLarge, Violation
+from tools.errors import Conflict, Gone, Invalid, NotFound, TooLarge
 from tools.events import Complete, Event, Foreign, Progress, Queued, data_text
 from tools.rows import now_ms
 
@@ -230,46 +229,3 @@ async def test_a_job_in_an_old_session_can_be_read_from_its_start(env: Env) -> N
     assert [event.seq for event in await actor_emit.read_job(env.DB, "old", 1, 10)] == [2]
     with pytest.raises(Gone):
         await actor_emit.read_job(env.DB, "old", 0, 10)
-
-
-async def test_emits_of_one_moment_keep_their_own_numbers(env: Env) -> None:
-    """However many callers emit at once, each learns the number of its own event, and no session has a gap."""
-
-    async def emit(n: int) -> tuple[str, float, int]:
-        session_id, progress = f"s{n % 7}", n / 100
-        return session_id, progress, await actor_emit.emit(env, session_id, step(progress))
-
-    told = await asyncio.gather(*(emit(n) for n in range(60)))
-    for session_id in {session_id for session_id, _, _ in told}:
-        stored = await actor_emit.read(env.DB, session_id, 0)
-        assert [event.seq for event in stored] == list(range(1, len(stored) + 1))
-        mine = {seq: progress for of, progress, seq in told if of == session_id}
-        assert {event.seq: json.loads(event.data)["progress"] for event in stored} == mine
-
-
-async def test_an_event_that_cannot_be_stored_fails_alone(env: Env) -> None:
-    """Those that came in the same moment are stored and numbered without a gap."""
-    bad = cast(Event, Foreign("nonsense", {}))
-    events = [step(), bad, step(), step(), bad]
-    told = await asyncio.gather(*(actor_emit.emit(env, "s", each) for each in events), return_exceptions=True)
-    assert [isinstance(each, Violation) for each in told] == [False, True, False, False, True]
-    assert sorted(each for each in told if isinstance(each, int)) == await seqs(env, "s") == [1, 2, 3]
-
-
-async def test_a_caller_that_leaves_takes_nothing_from_the_others(env: Env) -> None:
-    """Of emits of one moment some may be cancelled at any point: the others are stored, and the numbers have no gap."""
-    for turns in range(6):
-        tasks = [asyncio.create_task(actor_emit.emit(env, "s", step())) for _ in range(6)]
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        for task in tasks[::2]:
-            task.cancel()
-        kept = await asyncio.gather(*tasks[1::2])
-        stored = await seqs(env, "s")
-        assert set(kept) <= set(stored) and stored == list(range(1, len(stored) + 1))
-        await asyncio.gather(*tasks, return_exceptions=True)
-    leaving = asyncio.create_task(actor_emit.emit(env, "alone", step()))
-    await asyncio.sleep(0)
-    leaving.cancel()
-    await asyncio.gather(leaving, return_exceptions=True)
-    assert await actor_emit.emit(env, "alone", step()) == len(await seqs(env, "alone"))
