@@ -5,30 +5,30 @@ It is better to ask once more than to publish what nobody asked for: a question,
 
 import re
 
+from tools.spoken import ALL_MARKS, even, masked, quotations
+
 _OPENING = (
-    r"(?:please|pls|plz|ok|okay|yes|yep|yeah|sure|great|good|perfect|fine|nice|thanks|thank you|now|then|and|so|just|"
+    r"(?>(?:please|pls|plz|ok|okay|yes|yep|yeah|sure|great|good|perfect|fine|nice|thanks|thank you|now|then|and|so|just|"
     r"all ?right|"
     r"right|let's|lets|let us|go ahead|go on|do|finally|next|also|i'?d like to|i would like to|i want to|"
     r"i'?d like you to|"
     r"i want you to|i would like you to|you can|you may|you should|can you|could you|would you|will you|we can|"
-    r"we should|time to|ready to|i'?m ready to|we are ready to|we're ready to|it'?s time to)"
+    r"we should|time to|ready to|i'?m ready to|we are ready to|we're ready to|it'?s time to)\b)"
 )
-_WHAT = (
-    r"(?:it|this|that|everything|(?:the |this |my |our )?(?:page|artifact|thing|site|result|lookbook|deck|link|poster))"
-)
+"""Here and below nothing is tried a second time once it fitted: `(?>…)`, `*+`. So a clause is read in linear time."""
+_WHAT = r"(?>(?:(?:the |this |my |our )?(?:page|artifact|thing|site|result|lookbook|deck|link|poster)|it|this|that|everything)\b)"
 _DEED = (
-    r"(?:(?:re-?)?publish|(?:re-?)?render|go live|ship it|launch it|release it|"
-    rf"(?:make|put|get|take|set|push|bring) {_WHAT} (?:to the )?(?:public|live|online))"
+    r"(?>(?:(?:re-?)?publish|(?:re-?)?render|go live|ship it|launch it|release it|"
+    rf"(?:make|put|get|take|set|push|bring) {_WHAT} (?:to the )?(?:public|live|online))\b)"
 )
 _TAIL = (
-    rf"(?:{_WHAT}|all|now|again|please|pls|plz|for me|for us|right now|right away|today|then|publicly|live|online|"
+    rf"(?>(?:{_WHAT}|all|now|again|please|pls|plz|for me|for us|right now|right away|today|then|publicly|live|online|"
     rf"to the web|"
-    r"as it is|as is|thanks|thank you)"
+    r"as it is|as is|thanks|thank you)\b)"
 )
-_REQUEST = re.compile(rf"(?:{_OPENING}[\s,]+)*{_DEED}(?:[\s,]+{_TAIL})*")
-_AFTER_AND = re.compile(rf"(?:{_OPENING}[\s,]+)*{_DEED}(?:[\s,]+{_TAIL})+|go live|(?:ship|launch|release) it")
+_REQUEST = re.compile(rf"(?:{_OPENING}[ ,]++)*+{_DEED}(?:[ ,]++{_TAIL})*+")
+_AFTER_AND = re.compile(rf"(?:{_OPENING}[ ,]++)*+{_DEED}(?:[ ,]++{_TAIL})++|go live|(?:ship|launch|release) it")
 """After a bare “and” the deed needs its object: “Read and publish” may be a title."""
-_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^„“”\n]*[“”]|«[^»\n]*»|(?<!\w)'[^'\n]*'(?!\w)")
 _NO = re.compile(
     r"\b(?:not|no|never|n't|dont|don't|doesn't|can't|cannot|won't|without|before|until|till|unless|if|when|once|"
     r"after|later|"
@@ -41,10 +41,9 @@ _OPENED = re.compile(
 )
 """A title may open with such a word: as the first of a value and with a capital it is no condition, and no no."""
 _SENTENCE = re.compile(r"([^\n.!;?…]+)([\n.!;?…]*)")
-_POLITE = re.compile(r"(?:(?:please|ok|okay|so|and|great|now)[\s,]+)*(?:can|could|will) (?:you|we)\b|.*\bplease\b")
-_DOUBT = re.compile(r"(?:\s|hm+|oh|well|but|or|,)*(?:not?|nope|never|don't|dont|wait|stop|hold|cancel|maybe|rather)\b")
-_THEN = re.compile(r",\s*(?:and\s+)?(?:then\s+)?|\s+(?:and\s+)?then\s+")
-_AND = re.compile(r"\s+and\s+")
+_POLITE = re.compile(r"(?:(?:please|ok|okay|so|and|great|now)[ ,]++)*+(?:can|could|will) (?:you|we)\b|.*\bplease\b")
+_DOUBT = re.compile(r"(?: |hm+|oh|well|but|or|,)*+(?:not?|nope|never|don't|dont|wait|stop|hold|cancel|maybe|rather)\b")
+_THEN = re.compile(r", ?(?:and )?(?:then )?| (?:and )?then ")
 
 
 _REFUSAL = re.compile(
@@ -76,15 +75,15 @@ def _is_firm(said: str, mark: str) -> bool:
 def _is_request(sentence: str) -> bool:
     if _NO.search(sentence):
         return False
-    clauses = [" ".join(clause.split()) for clause in _THEN.split(sentence)]
-    if _REQUEST.fullmatch(" ".join(sentence.split()).strip(" ,")):
+    if _REQUEST.fullmatch(sentence.strip(" ,")):
         return True
+    clauses = [clause.strip() for clause in _THEN.split(sentence)]
     return any(_REQUEST.fullmatch(clause) or _ends_in_request(clause) for clause in clauses)
 
 
 def _ends_in_request(clause: str) -> bool:
-    *before, last = _AND.split(clause)
-    return bool(before) and _AFTER_AND.fullmatch(last) is not None
+    _, joint, last = clause.rpartition(" and ")
+    return bool(joint) and _AFTER_AND.fullmatch(last) is not None
 
 
 def refuses_to_publish(text: str) -> bool:
@@ -98,4 +97,5 @@ def speaks_of_publishing(text: str) -> bool:
 
 
 def _unquoted(text: str) -> str:
-    return _QUOTED.sub(" ", text.replace("’", "'"))
+    plain = even(text)
+    return even(masked(plain, quotations(plain, ALL_MARKS), " "))

@@ -1,5 +1,6 @@
 """The built-in chat model: what it understands, what it calls, and that it keeps nothing."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ from app.bindings.wishes import (
     Unknown,
     Wish,
 )
-from graphs.approval import asks_to_publish
+from graphs.approval import asks_to_publish, refuses_to_publish, speaks_of_publishing
 from graphs.desk import NAMES, TOOLS
 from tools.chats import (
     BRIEF_MARK,
@@ -288,6 +289,18 @@ def test_what_only_speaks_of_publishing_is_no_request(said: str) -> None:
     assert not asks_to_publish(said)
 
 
+@pytest.mark.parametrize(
+    "hostile", ["this page ", "right now ", "'publish' ", " \t", "ok, ", "and publish it ", "“", "it "]
+)
+def test_an_approval_is_read_at_once(hostile: str) -> None:
+    """What is said in 4,000 characters is a request, or none, after milliseconds: no words are tried in many ways."""
+    started = time.process_time()
+    for opening in ("", "publish ", "make this page "):
+        for reads in (asks_to_publish, refuses_to_publish, speaks_of_publishing):
+            reads(f"{opening}{hostile * 4000}"[:3999] + "x")
+    assert time.process_time() - started < 0.5
+
+
 CARDS = [
     ImageCard(1, "i1", "http://x/1", "sketch", "a red boat at dawn", ["red", "warm"], "pass", "2/2"),
     ImageCard(2, "i2", "http://x/2", "gemini", "a red boat in fog", ["red", "cool"], "pass", "1/2"),
@@ -485,8 +498,6 @@ async def test_without_a_page_it_says_what_it_is() -> None:
 )
 def test_no_sentence_takes_long(hostile: str) -> None:
     """The patterns are read in bounded time, whatever was typed."""
-    import time
-
     started = time.perf_counter()
     read(hostile, PAGE)
     asks_to_publish(hostile)
