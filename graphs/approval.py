@@ -8,15 +8,16 @@ import re
 from tools.spoken import ALL_MARKS, even, masked, quotations
 
 _OPENING = (
-    r"(?>(?:please|pls|plz|ok|okay|yes|yep|yeah|sure|great|good|perfect|fine|nice|thanks|thank you|now|then|and|so|just|"
-    r"all ?right|"
-    r"right|let's|lets|let us|go ahead|go on|do|finally|next|also|i'?d like to|i would like to|i want to|"
-    r"i'?d like you to|"
-    r"i want you to|i would like you to|you can|you may|you should|can you|could you|would you|will you|we can|"
+    r"(?>(?:please|pls|plz|ok|okay|yes|yep|yeah|sure|great|good|perfect|fine|nice|thanks|thank you|now|then|and|so|"
+    r"just|all ?right|right|let's|lets|let us|go ahead|go on|do|finally|next|also|i'?d like to|i would like to|"
+    r"i want to|i'?d like you to|i want you to|i would like you to|you can|you may|you should|can you|could you|would you|will you|we can|"
     r"we should|time to|ready to|i'?m ready to|we are ready to|we're ready to|it'?s time to)\b)"
 )
 """Here and below nothing is tried a second time once it fitted: `(?>…)`, `*+`. So a clause is read in linear time."""
-_WHAT = r"(?>(?:(?:the |this |my |our )?(?:page|artifact|thing|site|result|lookbook|deck|link|poster)|it|this|that|everything)\b)"
+_WHAT = (
+    r"(?>(?:(?:the |this |my |our )?(?:page|artifact|thing|site|result|lookbook|deck|link|poster)|it|this|that|"
+    r"everything)\b)"
+)
 _DEED = (
     r"(?>(?:(?:re-?)?publish|(?:re-?)?render|go live|ship it|launch it|release it|"
     rf"(?:make|put|get|take|set|push|bring) {_WHAT} (?:to the )?(?:public|live|online))\b)"
