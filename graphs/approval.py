@@ -10,8 +10,9 @@ from tools.spoken import ALL_MARKS, even, masked, quotations
 _OPENING = (
     r"(?>(?:please|pls|plz|ok|okay|yes|yep|yeah|sure|great|good|perfect|fine|nice|thanks|thank you|now|then|and|so|"
     r"just|all ?right|right|let's|lets|let us|go ahead|go on|do|finally|next|also|i'?d like to|i would like to|"
-    r"i want to|i'?d like you to|i want you to|i would like you to|you can|you may|you should|can you|could you|would you|will you|we can|"
-    r"we should|time to|ready to|i'?m ready to|we are ready to|we're ready to|it'?s time to)\b)"
+    r"i want to|i'?d like you to|i want you to|i would like you to|you can|you may|you should|can you|could you|"
+    r"would you|will you|we can|we should|time to|ready to|i'?m ready to|we are ready to|we're ready to|"
+    r"it'?s time to)\b)"
 )
 """Here and below nothing is tried a second time once it fitted: `(?>…)`, `*+`. So a clause is read in linear time."""
 _WHAT = (
