@@ -45,6 +45,11 @@ _OPENED = re.compile(
 _SENTENCE = re.compile(r"([^\n.!;?…]+)([\n.!;?…]*)")
 _POLITE = re.compile(r"(?:(?:please|ok|okay|so|and|great|now)[ ,]++)*+(?:can|could|will) (?:you|we)\b|.*\bplease\b")
 _DOUBT = re.compile(r"(?: |hm+|oh|well|but|or|,)*+(?:not?|nope|never|don't|dont|wait|stop|hold|cancel|maybe|rather)\b")
+_AND_TELL = re.compile(
+    r" and (?:then )?(?:(?:give|send|tell|show)(?: me| us)? the (?:public )?(?:link|url|address)|"
+    r"(?:share|send) (?:it|this|the link|the page) (?:with|to) \w+(?: \w+)?)(?: please)?$"
+)
+"""What may be wanted besides: the link, which is told anyway, or that somebody hears of it."""
 _THEN = re.compile(r", ?(?:and )?(?:then )?| (?:and )?then ")
 
 
@@ -77,6 +82,7 @@ def _is_firm(said: str, mark: str) -> bool:
 def _is_request(sentence: str) -> bool:
     if _NO.search(sentence):
         return False
+    sentence = _AND_TELL.sub("", sentence.strip(" ,"))
     if _REQUEST.fullmatch(sentence.strip(" ,")):
         return True
     clauses = [clause.strip() for clause in _THEN.split(sentence)]
@@ -86,6 +92,27 @@ def _is_request(sentence: str) -> bool:
 def _ends_in_request(clause: str) -> bool:
     _, joint, last = clause.rpartition(" and ")
     return bool(joint) and _AFTER_AND.fullmatch(last) is not None
+
+
+_WORD = "publish"
+_ALMOST = re.compile(
+    "|".join(
+        rf"\b{form}\b"
+        for at in range(len(_WORD))
+        for form in (
+            rf"{_WORD[:at]}[a-z]?{_WORD[at + 1 :]}",
+            rf"{_WORD[:at]}[a-z]{_WORD[at:]}",
+            f"{_WORD[:at]}{_WORD[at : at + 2][::-1]}{_WORD[at + 2 :]}",
+        )
+    ),
+    re.IGNORECASE,
+)
+"""One letter too many, too few, another one, or two that changed places."""
+
+
+def nearly_asks_to_publish(text: str) -> bool:
+    """Whether the text would be a request but for a slip of the pen; nobody takes it for one without asking back."""
+    return not asks_to_publish(text) and asks_to_publish(_ALMOST.sub(_WORD, text))
 
 
 def refuses_to_publish(text: str) -> bool:

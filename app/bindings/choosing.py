@@ -184,7 +184,7 @@ class Choosing:
             return [], reason or "I do not know which image you mean."
         wanted = wishes_of(selection.but)
         others = [card for card in self.table.images if card != base and wanted and all(fits(card, w) for w in wanted)]
-        offer = f"I cannot repaint an image in this chat. {repaint(base, selection.but, self.table)}"
+        offer = f"I cannot repaint an image in this chat. {repaint(base, selection.but)}"
         if not others:
             return [], f"I have no image like image {base.number} but {selection.but}. {offer}"
         near = max(others, key=lambda card: (likeness(card, base), -card.number))
@@ -279,15 +279,13 @@ def likeness(one: ImageCard, other: ImageCard) -> int:
     return len(_words_of(one) & _words_of(other))
 
 
-def repaint(base: ImageCard, change: str, table: Table) -> str:
-    """How to have an image painted anew, as a request that is ready to be sent."""
-    project = next((card.id for card in table.projects), "PROJECT")
-    body = (
-        f'{{"prompt": "{_plain(base.prompt)}, {change or "with your changes"}", "providers": ["{base.provider}"], '
-        f'"sessionId": "SESSION", "startImageUrl": "progression:{base.id}"}}'
+def repaint(base: ImageCard, change: str) -> str:
+    """How to come by an image that is not there yet."""
+    words = f"{_plain(base.prompt)}, {change}" if change else f"{_plain(base.prompt)}, and what you want otherwise"
+    return (
+        f"For a new version of it, start a new image from image {base.number}, where you make your images, and ask "
+        f"there for “{words}”. Once it is done, ask me for it here."
     )
-    request = f"POST /api/projects/{project}/jobs {body}"
-    return f"A new version of image {base.number} is a job: {request}. Then ask me for it here."
 
 
 def looks(card: ImageCard) -> str:
@@ -304,6 +302,12 @@ def label(name: str) -> str:
         rest = " ".join(words[1:])
         return f"image slot {rest}" if rest.isdigit() else f"{rest} image" if rest else "image"
     return " ".join(words)
+
+
+def the(name: str) -> str:
+    """The same within a sentence: “the title”, but “caption 1”, which is a name."""
+    words = label(name)
+    return words if words[-1].isdigit() else f"the {words}"
 
 
 def cut(text: str, length: int) -> str:

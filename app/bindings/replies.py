@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app.bindings.choosing import Choosing, Table, cut, label, looks, repaint
+from app.bindings.choosing import Choosing, Table, cut, label, looks, repaint, the
 from app.bindings.selections import Selection
 from app.bindings.wishes import (
     Describe,
@@ -88,14 +88,14 @@ def compose(told: Told) -> str:
 def _done(told: Told) -> Iterator[str]:
     yield from told.reasons
     filled = [_as_it_is(told.brief, key, value) for key, value in told.changed.items() if value]
-    cleared = [f"the {label(key)}" for key, value in told.changed.items() if not value]
+    cleared = [the(key) for key, value in told.changed.items() if not value]
     if filled:
         yield f"Done: {'; '.join(filled)}."
     if cleared:
         yield f"Cleared: {_listed(cleared)}."
     for each in told.saved:
         for refused in each.refused:
-            yield f"I could not set the {label(refused.key)}: {refused.message}."
+            yield f"I could not set {the(refused.key)}: {refused.message}."
     yield from _undone(told)
     yield from _liked(told)
     for failure in told.failed:
@@ -109,8 +109,7 @@ def _undone(told: Told) -> Iterator[str]:
     back = told.in_order({key: value for each in undone for key, value in each.items()})
     if back:
         said = [
-            f"the {label(key)} is {_value(told.brief, key, value) if value else 'empty'} again"
-            for key, value in back.items()
+            f"{the(key)} is {_value(told.brief, key, value) if value else 'empty'} again" for key, value in back.items()
         ]
         yield f"Undone: {'; '.join(said)}."
     elif any(isinstance(wish, Undo) for wish in told.wishes):
@@ -148,8 +147,8 @@ def _answers(told: Told) -> Iterator[str]:
 
 def _doubted(told: Told, key: str) -> str:
     if any(known.name == key and known.kind == "image" for known in told.brief.placeholders):
-        return f"Which one shall it be for the {label(key)}?\n{_list(told, Selection())}"
-    return f"What shall the {label(key)} be instead? Say “{label(key)}: …”, or “undo”."
+        return f"Which one shall it be for {the(key)}?\n{_list(told, Selection())}"
+    return f"What shall {the(key)} be instead? Say “{label(key)}: …”, or “undo”."
 
 
 _NO_PLACE = re.compile(
@@ -220,7 +219,7 @@ def _puzzled(told: Told, text: str) -> str:
     if foreign:
         return f"I am sorry, I only understand English. {_examples(told)} The texts themselves may be in any language."
     if match := _NO_PLACE.fullmatch(text):
-        there = _listed([f"the {label(known.name)}" for known in told.brief.placeholders])
+        there = _listed([the(known.name) for known in told.brief.placeholders])
         return f"I did not understand “{cut(text, 80)}”: this page has no “{match[1]}”, only {there}."
     return f"I did not understand “{cut(text, 80)}”. {_examples(told)}"
 
@@ -238,13 +237,15 @@ def _plain(told: Told, word: str) -> str:
             return f"{_needs(told)}{_offer(told)}"
         case "yes" if told.missing and not told.changed:
             return f"{_needs(told)} {_next(told)}"
+        case "publish?":
+            return f"Did you mean “publish”? {_publishing(told, word)}"
         case "publishing" | "share":
             return _publishing(told, word)
         case "start over" if not told.changed:
             return "There is nothing to clear: the page is empty."
         case "publish" if told.missing:
             return f"I cannot publish yet: the page still needs {_names(told.missing)}."
-        case "link":
+        case "link" if not told.rendered:
             return f"The page is at {told.brief.link}" if told.brief.link else "The page is not public yet."
         case "projects":
             named = _listed([f"“{cut(card.name, 80)}”" for card in told.projects])
@@ -255,16 +256,15 @@ def _plain(told: Told, word: str) -> str:
 def _publishing(told: Told, word: str) -> str:
     page = told.brief
     if page.link and word == "share":
-        return f"The page is public at {page.link} – send that link to whoever should see it."
+        return f"I cannot send anything myself: send {page.link} to whoever should see the page."
     if page.link:
         changed = " What you changed since is not on it yet: say “publish” for that." if page.changed else ""
         return f"The page is public at {page.link}, for everyone who has that link.{changed}"
-    alone = "I cannot send anything myself. " if word == "share" else ""
+    alone = "I cannot send anything myself, but you can send a link. " if word == "share" else ""
     first = f"It still needs {_names(told.missing)}; then say" if told.missing else "Say"
     return (
-        f"{alone}Nothing is public yet. {first} “publish”, and I make the page public at a link that everyone who "
-        f"has it "
-        "can open."
+        f"{alone}Nothing is public yet. {first} “publish”: I make the page public and give you its link, and everyone "
+        "who has that can open the page."
     )
 
 
@@ -273,7 +273,7 @@ def _standing(told: Told) -> Iterator[str]:
     if told.rendered or any(isinstance(wish, Unknown | ShowImages | Describe | Repaint) for wish in told.wishes):
         return
     words = {wish.word for wish in told.wishes if isinstance(wish, Plain)}
-    if words & {"link", "publishing", "share"} or (
+    if words & {"link", "publishing", "share", "publish?"} or (
         words & {"publish", "hello", "help"} and (told.missing or told.failed)
     ):
         return
@@ -371,16 +371,20 @@ def _repainted(told: Told, chosen: Selection, change: str) -> str:
     base = told.table.card(numbers[0] if numbers else on_page) or next(iter(told.table.images), None)
     if base is None:
         return "I cannot paint in this chat, and the projects of this page have no images yet."
-    return f"I cannot paint in this chat. {repaint(base, change, told.table)}"
+    return f"I cannot paint in this chat. {repaint(base, change)}"
 
 
 def _told(told: Told, key: str | None) -> str:
     if key is not None:
         value = next(known.value for known in told.brief.placeholders if known.name == key)
-        return _as_it_is(told.brief, key, value) + "." if value else f"The {label(key)} is still empty."
+        return _as_it_is(told.brief, key, value) + "." if value else f"{_capital(the(key))} is still empty."
     filled = [_as_it_is(told.brief, known.name, known.value) for known in told.brief.placeholders if known.value]
     missing = f" Still missing: {_names(told.missing)}." if told.missing else ""
     return (f"So far: {'; '.join(filled)}." if filled else "Nothing is chosen yet.") + missing
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _nothing_to_pick(told: Told) -> str:
@@ -402,7 +406,7 @@ def _value(brief: Brief, key: str, value: str) -> str:
 
 
 def _names(placeholders: list[Placeholder]) -> str:
-    return _listed([f"the {label(known.name)}" for known in placeholders])
+    return _listed([the(known.name) for known in placeholders])
 
 
 def _listed(words: list[str], joint: str = "and") -> str:

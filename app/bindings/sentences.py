@@ -31,7 +31,7 @@ from app.bindings.wishes import (
     Unknown,
     Wish,
 )
-from graphs.approval import asks_to_publish, refuses_to_publish, speaks_of_publishing
+from graphs.approval import asks_to_publish, nearly_asks_to_publish, refuses_to_publish, speaks_of_publishing
 from tools.chats import Placeholder
 from tools.colours import colour_named
 from tools.wording import read_wording
@@ -68,6 +68,8 @@ def read(text: str, placeholders: Sequence[Placeholder], past: Past | None = Non
     wishes = [wish for wish in _wishes(text, names) if wish != Plain("publish")]
     if asks_to_publish(text):
         return [*(wish for wish in wishes if wish not in _AGREEING), Plain("publish")]
+    if nearly_asks_to_publish(text):
+        return [*(wish for wish in wishes if not isinstance(wish, Unknown)), Plain("publish?")]
     if refuses_to_publish(text):
         return [*(wish for wish in wishes if not isinstance(wish, Unknown | Plain)), Plain("hold")]
     if speaks_of_publishing(text) and all(isinstance(wish, Unknown) for wish in wishes):
@@ -154,7 +156,7 @@ def _is_command(piece: str, joint: str, names: Names) -> bool:
     """Whether a piece of a value is rather a command; after a bare “and” one word is none."""
     if joint.strip() == "and" and len(piece.split()) < 2:
         return False
-    if asks_to_publish(piece):
+    if asks_to_publish(piece) or nearly_asks_to_publish(piece):
         return True
     first = next(_clause(piece.strip(" ,.!"), names))
     if isinstance(first, Plain):

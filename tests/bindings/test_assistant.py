@@ -173,6 +173,11 @@ SENTENCES: list[tuple[str, list[Wish]]] = [
     ("hello", [Plain("hello")]),
     ("thanks!", [Plain("thanks")]),
     ("share it with my client", [Plain("share")]),
+    ("publsh it", [Plain("publish?")]),
+    ("title: Autumn, then pubilsh it", [title("Autumn"), Plain("publish?")]),
+    ("title: The Publisher", [title("The Publisher")]),
+    ("publish it and give me the link", [Plain("link"), Plain("publish")]),
+    ("publish it and send it to my client", [Plain("share"), Plain("publish")]),
     ("when will it be published?", [Plain("publishing")]),
     ("publish it tomorrow", [Plain("publishing")]),
     ("nobody should publish this", [Plain("hold")]),
@@ -261,7 +266,9 @@ ASKING = [
     "pick for me and publish it", "go ahead and publish", "render it again", "ship it", "plz publish",
     "title: After the Storm, subtitle: Before the Calm, use image 1 and publish it",
     "call it After Dark and publish it",
-    "Not the red one. Publish it.", "could you please publish it?", "would you please publish it?",
+    "Not the red one. Publish it.", "publish it and give me the link", "publish it and share it with my client",
+    "title: Autumn, and publish it and send me the link please", "could you please publish it?",
+    "would you please publish it?",
     "title: No Return, then publish it", "set the title to When Leaves Fall and publish it",
 ]  # fmt: skip
 NOT_ASKING = [
@@ -272,6 +279,8 @@ NOT_ASKING = [
     "After lunch, publish it", "call it Autumn, After that publish it", "call it Autumn when we agree and publish it",
     "title: Autumn, but not before noon publish it", "title: Autumn. If all agree, publish it", "set it to No, publish",
     "title: After the Storm, if all is well publish it", "share it with my client", "send it to everyone",
+    "publsh it", "give me the link", "share it with my client and give me the link",
+    "should we publish it and send it to them",
     "publish?", "publish? no way", "hmm, publish... not sure", "publish it. No, wait", "would you publish this?",
     "publish or perish is my title", "never publish", "publish it if all is filled", "yes", "ok", "go on",
 ]  # fmt: skip
@@ -376,7 +385,7 @@ CHOICES: list[tuple[str, dict[str, str], str]] = [
     ("the failed one as hero", {"IMAGE_HERO": "4"}, "hero image is image 4"),
     ("use images 2 and 3", {"IMAGE_HERO": "2", "IMAGE_2": "3"}, "image slot 2 is image 3"),
     ("the second one but warmer", {"IMAGE_HERO": "1"}, "The closest I have to image 2 but warmer is image 1"),
-    ("the third one but warmer", {"IMAGE_HERO": "1"}, "startImageUrl"),
+    ("the third one but warmer", {"IMAGE_HERO": "1"}, "start a new image from image 3"),
     ("the red one by openai", {}, "I found no image that is red and openai. The closest is image"),
     ("the purple one", {}, "I found no image that is purple"),
     ("image 9 as hero, please", {}, "I know no image 9"),
@@ -438,6 +447,27 @@ def test_it_publishes_only_what_is_filled_and_asked_for() -> None:
     assert "Say “publish”" in full.talk("what is missing?")
     assert "render_artifact" not in [name for name, _ in full.called]
     assert "The page is public now: http://x/page" in full.talk("publish")
+
+
+def test_it_says_plainly_that_it_cannot_send() -> None:
+    """Whoever wants to share learns how; “publish it and give me the link” brings the link, once."""
+    told = Table().talk("share it with my client")
+    assert told.startswith("I cannot send anything myself") and "the title" in told and "“publish”" in told
+    full = Table({"TITLE": "A", "SUBTITLE": "B", "IMAGE_HERO": "http://x/1", "IMAGE_2": "http://x/2"})
+    assert "Did you mean “publish”?" in full.talk("publsh it") and full.called == []
+    assert full.talk("publish it and give me the link").count("http://x/page") == 1
+    assert "send http://x/page to" in full.talk("send it to the client")
+
+
+def test_a_reply_is_for_a_person() -> None:
+    """A numbered place is called by its name, and nothing in braces is ever shown."""
+    table = Table({"CAPTION_1": "x"})
+    table.kinds = {"CAPTION_1": "text", "CAPTION_2": "text", "X_1": "text", "IMAGE_1": "image"}
+    told = "\n".join(
+        table.talk(said) for said in ("what is missing?", "make image 2 warmer", "clear caption 1", "hello")
+    )
+    assert "the caption" not in told and "the x" not in told and "caption 2" in told
+    assert not any(sign in told for sign in ("{", "POST", "/api/"))
 
 
 def test_it_proposes_and_asks_for_little() -> None:
