@@ -44,7 +44,9 @@ _OPENED = re.compile(
 """A title may open with such a word: as the first of a value and with a capital it is no condition, and no no."""
 _SENTENCE = re.compile(r"([^\n.!;?…]+)([\n.!;?…]*)")
 _POLITE = re.compile(r"(?:(?:please|ok|okay|so|and|great|now)[ ,]++)*+(?:can|could|will) (?:you|we)\b|.*\bplease\b")
-_DOUBT = re.compile(r"(?: |hm+|oh|well|but|or|,)*+(?:not?|nope|never|don't|dont|wait|stop|hold|cancel|maybe|rather)\b")
+_DOUBT = re.compile(
+    r"(?:[ '\"“”]|hm+|oh|well|but|or|,)*+(?:not?|nope|never|don't|dont|wait|stop|hold|cancel|maybe|rather)\b"
+)
 _AND_TELL = re.compile(
     r" and (?:then )?(?:(?:give|send|tell|show)(?: me| us)? the (?:public )?(?:link|url|address)|"
     r"(?:share|send) (?:it|this|the link|the page) (?:with|to) \w+(?: \w+)?)(?: please)?$"

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 MARKS: Mapping[str, str] = {'"': '"', "“": "”", "„": "“”"}
 ALL_MARKS: Mapping[str, str] = {**MARKS, "«": "»", "'": "'"}
 """Opening marks with those that close them. `'` is one only where it is no apostrophe."""
+_JOINT = re.compile(r", ?(?:and )?(?:then )?| (?:and then|and|then) ")
 QUOTED = "\ue000"
 """Stands for each character of what is quoted: in nobody's alphabet, and no mark of any pattern."""
 Span = tuple[int, int]
@@ -50,3 +51,17 @@ def masked(text: str, spans: Sequence[Span], by: str = QUOTED) -> str:
         pieces += [text[at:start], by * (end - start)]
         at = end
     return "".join((*pieces, text[at:]))
+
+
+def is_quoted(text: str) -> bool:
+    """Whether all of it stands in one pair of quotation marks."""
+    return quotations(text) == [(0, len(text))]
+
+
+def pieces_of(sentence: str) -> list[str]:
+    """What stands between commas, “and” and “then” outside of quotation marks."""
+    pieces, at = list[str](), 0
+    for joint in _JOINT.finditer(masked(sentence, quotations(sentence))):
+        pieces.append(sentence[at : joint.start()].strip())
+        at = joint.end()
+    return [*pieces, sentence[at:].strip()]

@@ -523,15 +523,28 @@ async def test_without_a_page_it_says_what_it_is() -> None:
     assert "I am no language model" in said.text
 
 
-@pytest.mark.parametrize(
-    "hostile", ["(" * 3000, "title: " * 600, "a " * 1900, "and " * 900, "#1," * 900, '"' * 3000, "- = : " * 600]
-)
+HOSTILE = [
+    "(", "title: ", "a ", "and ", "#1,", '"', "- = : ", ":", "=", "“", "'", " \t", "a. ", "a, ", "title: x\n", ".\n",
+    ", ", "set the title to a and the subtitle to ", "make the title a and the subtitle b and ", "use 1 as hero and ",
+    "no, ", "with and ", "this page ", "title \"x\" ", "make image 2 warmer and ", "change change ",
+    "of the second image ", "please . ", "not but ", "pick for me ", "title: a, then use ", "x" * 39 + ": ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
 def test_no_sentence_takes_long(hostile: str) -> None:
-    """The patterns are read in bounded time, whatever was typed."""
-    started = time.perf_counter()
-    read(hostile, PAGE)
-    asks_to_publish(hostile)
-    assert time.perf_counter() - started < 1.0
+    """4,000 characters of anything are read in milliseconds of the processor, before and after an earlier choice."""
+    text = (hostile * 4000)[:3999] + "x"
+    started = time.process_time()
+    for past in (Past(), AFTER_TITLE, AFTER_HERO):
+        read(text, PAGE, past)
+    assert time.process_time() - started < 1.0
+
+
+def test_of_too_much_at_once_the_rest_is_not_taken() -> None:
+    """After thirty wishes it says that this was too much, and does not act as if it had read on."""
+    wishes = read("\n".join(f"title: T{n}" for n in range(60)), PAGE)
+    assert wishes[:-1] == [title(f"T{n}") for n in range(30)] and isinstance(wishes[-1], Unknown)
 
 
 def test_what_the_tools_bring_gives_no_orders() -> None:
