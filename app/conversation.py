@@ -84,7 +84,7 @@ class _Begun(NamedTuple):
 
 def _begun(before: StateSnapshot) -> _Begun | None:
     known = cast("dict[str, str]", before.metadata or {})
-    return _Begun(known["turn"], known["said"]) if "turn" in known else None
+    return _Begun(known["turn"], known["said"]) if {"turn", "said"} <= known.keys() else None
 
 
 class _Thread:

@@ -54,7 +54,15 @@ from tools.rows import dump, now_ms
 RECENT_TURNS, KEPT_MESSAGES = 3, 100
 """Of older turns only what was said is kept; of a long chat its end."""
 KEPT_ANSWERS = 8
-MENTION = re.compile(r"(?:^|\n)(\d{1,4})\. |\bimage (\d{1,4})\b")
+LISTS: dict[str, type | tuple[type, ...]] = {
+    "messages": (HumanMessage, AIMessage, ToolMessage),
+    "listed": str,
+    "shown": int,
+    "origins": str,
+    "answers": dict,
+}
+"""What the state's lists hold."""
+LISTED, MENTION = re.compile(r"^(\d{1,4})\. ", re.MULTILINE), re.compile(r"\bimage (\d{1,4})\b")
 
 
 async def brief(state: ChatState) -> dict[str, Any]:
@@ -156,7 +164,8 @@ def _excuse(env: Env, error: VendorError) -> str:
 def admitted(answer: AIMessage, turn_step: str, used: Set[str]) -> AIMessage:
     """The model's message as it is kept: bounded, its calls under ids that the turn has not `used` yet.
 
-    Arguments that could not be read, or are too long, are replaced by none: the tool says what it misses.
+    Arguments that could not be read, or are too long, are replaced by none: the tool says what it misses. What a
+    vendor's package keeps beside them (signed thoughts, but also the arguments once more) is kept if it is short.
     """
     calls = [*answer.tool_calls, *(_repaired(call) for call in answer.invalid_tool_calls)][: MOST_CALLS + 1]
     seen = set(used)
@@ -167,9 +176,13 @@ def admitted(answer: AIMessage, turn_step: str, used: Set[str]) -> AIMessage:
         call["name"] = call["name"][:64]
         if len(dump(call["args"])) > ARGUMENT_CHARS:
             call["args"] = {UNREAD: "too long"}
-    return answer.model_copy(
-        update={"tool_calls": calls, "invalid_tool_calls": [], "id": turn_step, "content": _bounded(answer)}
-    )
+    beside = {name: each for name, each in answer.additional_kwargs.items() if name != "at" and _is_short(each)}
+    kept = {"tool_calls": calls, "invalid_tool_calls": [], "additional_kwargs": beside}
+    return answer.model_copy(update={**kept, "id": turn_step, "content": _bounded(answer)})
+
+
+def _is_short(value: object) -> bool:
+    return len(repr(value)) <= 2 * ARGUMENT_CHARS
 
 
 def _repaired(call: Any) -> ToolCall:
@@ -292,8 +305,11 @@ def _call_of(call: ToolCall, answer: ToolMessage) -> dict[str, Any]:
 
 
 def mentioned(text: str, known: int) -> list[int]:
-    """The numbers of the images that a reply lists, in its order; one alone is no list."""
-    numbers = [int(found[0] or found[1]) for found in MENTION.findall(text)]
+    """The numbers of the images that a reply lists, in its order; one alone is no list.
+
+    Beside lines that open with a number nothing counts: the prompt of an image may well speak of “image 4”.
+    """
+    numbers = [int(found) for found in LISTED.findall(text) or MENTION.findall(text)]
     shown = list(dict.fromkeys(number for number in numbers if 1 <= number <= known))
     return shown if len(shown) > 1 else []
 
@@ -305,8 +321,11 @@ def allowed(env: Env, state: ChatState) -> frozenset[str]:
 
 def is_whole(values: dict[str, Any]) -> bool:
     """Whether what was stored is a conversation, as far as that can be seen."""
-    kinds, messages = (HumanMessage, AIMessage, ToolMessage), values.get("messages", [])
-    return isinstance(messages, list) and all(isinstance(message, kinds) for message in messages)
+    return all(_is_list_of(kinds, values.get(name, [])) for name, kinds in LISTS.items())
+
+
+def _is_list_of(kinds: type | tuple[type, ...], value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(each, kinds) for each in value)
 
 
 def fingerprint(said: str) -> str:

@@ -29,6 +29,7 @@ Fault = Literal[
     "drop",
     "drop_after",
     "truncate",
+    "stall",
     "empty",
     "garbage",
     "wrong_mime",
@@ -38,8 +39,9 @@ Fault = Literal[
     "error",
 ]
 """`drop`: the connection ends without a byte of answer · `drop_after`: after the head · `truncate`: in the middle of
-the body · `empty`: a 200 without an image · `garbage`: bytes that are no image where the image should be ·
-`wrong_mime`: a page of HTML where the answer should be · the last four as that vendor says them."""
+the body · `stall`: in the middle of the body nothing more comes · `empty`: a 200 without an image · `garbage`: bytes
+that are no image where the image should be · `wrong_mime`: a page of HTML where the answer should be · the last four as
+that vendor says them."""
 
 
 @dataclass
@@ -223,7 +225,7 @@ class Wire:
             return
         if answer.fault == "wrong_mime":
             reply = Reply(b"<html><body>a page, not an image</body></html>", mime="text/html")
-        elif answer.fault in ("drop_after", "truncate"):
+        elif answer.fault in ("drop_after", "truncate", "stall"):
             reply = vendor.reply(call, Answer(image=answer.image, text=answer.text))
         else:
             reply = vendor.reply(call, answer)
@@ -270,10 +272,12 @@ async def _write(writer: asyncio.StreamWriter, reply: Reply, request_id: str, fa
         await writer.drain()
         return
     pieces = reply.chunks or [(0.0, reply.body)]
-    if fault == "truncate":
+    if fault in ("truncate", "stall"):
         whole = b"".join(piece for _, piece in pieces)
         pieces = [(0.0, whole[: len(whole) // 2])]
     for delay, piece in pieces:
         await asyncio.sleep(delay)
         writer.write(piece)
         await writer.drain()
+    if fault == "stall":
+        await asyncio.sleep(3600)

@@ -20,7 +20,7 @@ _LINK = re.compile(
     re.IGNORECASE,
 )
 _TAG = re.compile(r"<(?=[A-Za-z/!?&])")
-_IMAGE = re.compile(r"!+(?=\[)")
+_IMAGE = re.compile(r"(?<!!)!+(?=\[)")
 _TARGET = re.compile(r"\](?=\()|\](?=:)")
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from app.bindings.labels import cut, label, listed, looks
 from app.bindings.selections import Selection
 from app.bindings.slots import Names
 from tools.chats import Brief, ImageCard, ProjectCard
@@ -164,7 +165,7 @@ class Choosing:
 
     def _nearly(self, selection: Selection) -> str:
         """What comes closest, offered but not taken."""
-        asked = _listed(
+        asked = listed(
             [*selection.words, *({"pass": ["passed"], "fail": ["failed"]}.get(selection.judgment or "", []))]
         )
         closest = max(self.table.images, key=lambda card: sum(fits(card, word) for word in selection.words))
@@ -184,7 +185,7 @@ class Choosing:
             return [], reason or "I do not know which image you mean."
         wanted = wishes_of(selection.but)
         others = [card for card in self.table.images if card != base and wanted and all(fits(card, w) for w in wanted)]
-        offer = f"I cannot repaint an image in this chat. {repaint(base, selection.but, self.table)}"
+        offer = f"I cannot repaint an image in this chat. {repaint(base, selection.but)}"
         if not others:
             return [], f"I have no image like image {base.number} but {selection.but}. {offer}"
         near = max(others, key=lambda card: (likeness(card, base), -card.number))
@@ -230,7 +231,7 @@ class Choosing:
 
     def _by(self) -> str:
         providers = list(dict.fromkeys(card.provider for card in self.table.images))
-        return f"Images by {_listed(providers)}" if providers else ""
+        return f"Images by {listed(providers)}" if providers else ""
 
     def _prompt(self, values: dict[str, str]) -> str:
         numbers = [int(value) for value in values.values() if value.isdigit()] or list(self.brief.numbers.values())
@@ -279,37 +280,13 @@ def likeness(one: ImageCard, other: ImageCard) -> int:
     return len(_words_of(one) & _words_of(other))
 
 
-def repaint(base: ImageCard, change: str, table: Table) -> str:
-    """How to have an image painted anew, as a request that is ready to be sent."""
-    project = next((card.id for card in table.projects), "PROJECT")
-    body = (
-        f'{{"prompt": "{_plain(base.prompt)}, {change or "with your changes"}", "providers": ["{base.provider}"], '
-        f'"sessionId": "SESSION", "startImageUrl": "progression:{base.id}"}}'
+def repaint(base: ImageCard, change: str) -> str:
+    """How to come by an image that is not there yet."""
+    words = f"{_plain(base.prompt)}, {change}" if change else f"{_plain(base.prompt)}, and what you want otherwise"
+    return (
+        f"For a new version of it, start a new image from image {base.number}, where you make your images, and ask "
+        f"there for “{words}”. Once it is done, ask me for it here."
     )
-    request = f"POST /api/projects/{project}/jobs {body}"
-    return f"A new version of image {base.number} is a job: {request}. Then ask me for it here."
-
-
-def looks(card: ImageCard) -> str:
-    """The image in a few words."""
-    verdict = {"pass": "passed by the judge", "fail": "failed by the judge", None: "not judged"}[card.judgment]
-    tags = f", {', '.join(card.tags[:4])}" if card.tags else ""
-    return f"{card.provider}, {verdict}{f' {card.met}' if card.met else ''}{tags}"
-
-
-def label(name: str) -> str:
-    """What a placeholder is called in a reply: IMAGE_HERO is “the hero image”, IMAGE_1 “image slot 1”."""
-    words = name.lower().split("_")
-    if words[0] == "image":
-        rest = " ".join(words[1:])
-        return f"image slot {rest}" if rest.isdigit() else f"{rest} image" if rest else "image"
-    return " ".join(words)
-
-
-def cut(text: str, length: int) -> str:
-    """The text in one line of at most so many characters."""
-    plain = " ".join(text.split())
-    return plain if len(plain) <= length else f"{plain[: length - 1].rsplit(' ', 1)[0]}…"
 
 
 def _first_sentence(text: str) -> str:
@@ -327,7 +304,3 @@ def _plain(prompt: str) -> str:
 
 def _words_of(card: ImageCard) -> set[str]:
     return set(re.findall(r"[a-z]{3,}", card.prompt.lower())) | {tag.lower() for tag in card.tags}
-
-
-def _listed(words: list[str]) -> str:
-    return ", ".join(words[:-1]) + f" and {words[-1]}" if len(words) > 1 else "".join(words)

@@ -67,6 +67,23 @@ LONGEST_SLIP = 60
 """Of a text that is only told by “no, …”."""
 
 
+_UNDO = re.compile(
+    r"(?:undo|revert|take (?:that|it|this) back|go back(?: one)?(?: step)?|step back|oops|roll ?back|"
+    r"never ?mind(?: that)?|"
+    r"take back|back)(?: (?:it|that|this|please|again|now|one|step|too|also|as well))*"
+    r"(?: (?:the |my )?(?:last|latest|previous)? ?(?:(\d|two|three|four|five|twice) ?)?"
+    r"(?:one|choices?|changes?|steps?|edits?|things?|times?|thing i said)?)?"
+)
+_TIMES = {"two": 2, "twice": 2, "three": 3, "four": 4, "five": 5}
+MOST_UNDONE = 5
+
+
+def undo(text: str, names: Names) -> Iterator[Wish]:
+    if match := _UNDO.fullmatch(" ".join(text.lower().split()).strip(" ,.!")):
+        times = _TIMES.get(match[1]) or int(match[1]) if match[1] else 1
+        yield Undo(min(max(times, 1), MOST_UNDONE))
+
+
 def correct(text: str, names: Names) -> Iterator[Wish]:
     """Wishes about what was chosen last, or about several placeholders at once; nothing when none was chosen."""
     said = text.strip(" ,.!?")

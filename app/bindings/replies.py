@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app.bindings.choosing import Choosing, Table, cut, label, looks, repaint
+from app.bindings.choosing import Choosing, Table, repaint
+from app.bindings.labels import as_it_is, capital, cut, label, listed, looks, names_of, the, value_of
 from app.bindings.selections import Selection
 from app.bindings.wishes import (
     Describe,
@@ -87,15 +88,15 @@ def compose(told: Told) -> str:
 
 def _done(told: Told) -> Iterator[str]:
     yield from told.reasons
-    filled = [_as_it_is(told.brief, key, value) for key, value in told.changed.items() if value]
-    cleared = [f"the {label(key)}" for key, value in told.changed.items() if not value]
+    filled = [as_it_is(told.brief, key, value) for key, value in told.changed.items() if value]
+    cleared = [the(key) for key, value in told.changed.items() if not value]
     if filled:
         yield f"Done: {'; '.join(filled)}."
     if cleared:
-        yield f"Cleared: {_listed(cleared)}."
+        yield f"Cleared: {listed(cleared)}."
     for each in told.saved:
         for refused in each.refused:
-            yield f"I could not set the {label(refused.key)}: {refused.message}."
+            yield f"I could not set {the(refused.key)}: {refused.message}."
     yield from _undone(told)
     yield from _liked(told)
     for failure in told.failed:
@@ -109,7 +110,7 @@ def _undone(told: Told) -> Iterator[str]:
     back = told.in_order({key: value for each in undone for key, value in each.items()})
     if back:
         said = [
-            f"the {label(key)} is {_value(told.brief, key, value) if value else 'empty'} again"
+            f"{the(key)} is {value_of(told.brief, key, value) if value else 'empty'} again"
             for key, value in back.items()
         ]
         yield f"Undone: {'; '.join(said)}."
@@ -120,9 +121,9 @@ def _undone(told: Told) -> Iterator[str]:
 def _liked(told: Told) -> Iterator[str]:
     kept = {kind: word for each in told.saved for kind, word in each.remembered.items()}
     if likings := [f"{kind} “{word}”" for kind, word in kept.items() if word]:
-        yield f"I will remember that you like: {_listed(likings)}."
+        yield f"I will remember that you like: {listed(likings)}."
     if gone := [kind for kind, word in kept.items() if not word]:
-        yield f"I forgot what you liked of {_listed(gone)}."
+        yield f"I forgot what you liked of {listed(gone)}."
 
 
 def _answers(told: Told) -> Iterator[str]:
@@ -148,69 +149,19 @@ def _answers(told: Told) -> Iterator[str]:
 
 def _doubted(told: Told, key: str) -> str:
     if any(known.name == key and known.kind == "image" for known in told.brief.placeholders):
-        return f"Which one shall it be for the {label(key)}?\n{_list(told, Selection())}"
-    return f"What shall the {label(key)} be instead? Say “{label(key)}: …”, or “undo”."
+        return f"Which one shall it be for {the(key)}?\n{_list(told, Selection())}"
+    return f"What shall {the(key)} be instead? Say “{label(key)}: …”, or “undo”."
 
 
 _NO_PLACE = re.compile(
     r"(?:please )?(?:(?:set|change|make|add) )?(?:the |a |my )?([a-z_ ]{2,30}?)(?: ?[:=] ?| to ).+", re.I
 )
-_ELSEWHERE = frozenset(
-    [
-        "der",
-        "das",
-        "und",
-        "ich",
-        "nicht",
-        "bitte",
-        "kannst",
-        "zeig",
-        "mir",
-        "ist",
-        "fehlt",
-        "noch",
-        "seite",
-        "titel",
-        "bilder",
-        "le",
-        "les",
-        "je",
-        "vous",
-        "voudrais",
-        "est",
-        "une",
-        "bonjour",
-        "merci",
-        "titre",
-        "el",
-        "los",
-        "por",
-        "puedes",
-        "hacer",
-        "quiero",
-        "qué",
-        "hola",
-        "gracias",
-        "il",
-        "lo",
-        "una",
-        "che",
-        "pagina",
-        "ciao",
-        "wat",
-        "het",
-        "een",
-        "niet",
-        "de",
-        "não",
-        "você",
-        "olá",
-        "jag",
-        "och",
-        "är",
-        "hej",
-    ]
-)
+_ELSEWHERE = frozenset([
+    "der", "das", "und", "ich", "nicht", "bitte", "kannst", "zeig", "mir", "ist", "fehlt", "noch", "seite",
+    "titel", "bilder", "le", "les", "je", "vous", "voudrais", "est", "une", "bonjour", "merci", "titre", "el",
+    "los", "por", "puedes", "hacer", "quiero", "qué", "hola", "gracias", "il", "lo", "una", "che", "pagina",
+    "ciao", "wat", "het", "een", "niet", "de", "não", "você", "olá", "jag", "och", "är", "hej"
+])  # fmt: skip
 """Frequent words of other languages that are none of English."""
 
 
@@ -220,7 +171,7 @@ def _puzzled(told: Told, text: str) -> str:
     if foreign:
         return f"I am sorry, I only understand English. {_examples(told)} The texts themselves may be in any language."
     if match := _NO_PLACE.fullmatch(text):
-        there = _listed([f"the {label(known.name)}" for known in told.brief.placeholders])
+        there = listed([the(known.name) for known in told.brief.placeholders])
         return f"I did not understand “{cut(text, 80)}”: this page has no “{match[1]}”, only {there}."
     return f"I did not understand “{cut(text, 80)}”. {_examples(told)}"
 
@@ -238,16 +189,18 @@ def _plain(told: Told, word: str) -> str:
             return f"{_needs(told)}{_offer(told)}"
         case "yes" if told.missing and not told.changed:
             return f"{_needs(told)} {_next(told)}"
+        case "publish?":
+            return f"Did you mean “publish”? {_publishing(told, word)}"
         case "publishing" | "share":
             return _publishing(told, word)
         case "start over" if not told.changed:
             return "There is nothing to clear: the page is empty."
         case "publish" if told.missing:
-            return f"I cannot publish yet: the page still needs {_names(told.missing)}."
-        case "link":
+            return f"I cannot publish yet: the page still needs {names_of(told.missing)}."
+        case "link" if not told.rendered:
             return f"The page is at {told.brief.link}" if told.brief.link else "The page is not public yet."
         case "projects":
-            named = _listed([f"“{cut(card.name, 80)}”" for card in told.projects])
+            named = listed([f"“{cut(card.name, 80)}”" for card in told.projects])
             return f"The page may show images of {named or 'no project'}."
     return ""
 
@@ -255,16 +208,15 @@ def _plain(told: Told, word: str) -> str:
 def _publishing(told: Told, word: str) -> str:
     page = told.brief
     if page.link and word == "share":
-        return f"The page is public at {page.link} – send that link to whoever should see it."
+        return f"I cannot send anything myself: send {page.link} to whoever should see the page."
     if page.link:
         changed = " What you changed since is not on it yet: say “publish” for that." if page.changed else ""
         return f"The page is public at {page.link}, for everyone who has that link.{changed}"
-    alone = "I cannot send anything myself. " if word == "share" else ""
-    first = f"It still needs {_names(told.missing)}; then say" if told.missing else "Say"
+    alone = "I cannot send anything myself, but you can send a link. " if word == "share" else ""
+    first = f"It still needs {names_of(told.missing)}; then say" if told.missing else "Say"
     return (
-        f"{alone}Nothing is public yet. {first} “publish”, and I make the page public at a link that everyone who "
-        f"has it "
-        "can open."
+        f"{alone}Nothing is public yet. {first} “publish”: I make the page public and give you its link, and everyone "
+        "who has that can open the page."
     )
 
 
@@ -273,14 +225,14 @@ def _standing(told: Told) -> Iterator[str]:
     if told.rendered or any(isinstance(wish, Unknown | ShowImages | Describe | Repaint) for wish in told.wishes):
         return
     words = {wish.word for wish in told.wishes if isinstance(wish, Plain)}
-    if words & {"link", "publishing", "share"} or (
+    if words & {"link", "publishing", "share", "publish?"} or (
         words & {"publish", "hello", "help"} and (told.missing or told.failed)
     ):
         return
     asked = any(wish in (Plain("missing"), Plain("yes"), Plain("hello"), Plain("help")) for wish in told.wishes)
     undone = any(each.undone for each in told.saved)
     if told.missing and (told.changed or undone):
-        yield f"Still missing: {_names(told.missing)}. {_next(told)}"
+        yield f"Still missing: {names_of(told.missing)}. {_next(told)}"
     elif not told.missing and (told.changed or asked or undone):
         yield _ready(told)
 
@@ -297,7 +249,7 @@ def _needs(told: Told) -> str:
         return "This page has nothing to fill in: say “publish” and I make it public."
     if not told.missing:
         return ""
-    return f"The page still needs {_names(told.missing)}."
+    return f"The page still needs {names_of(told.missing)}."
 
 
 def _offer(told: Told, *, examples: bool = True) -> str:
@@ -312,7 +264,7 @@ def _offer(told: Told, *, examples: bool = True) -> str:
         return f"{shown}{_examples(told)}" if examples else shown
     taste = ", ".join(f"{kind} {word}" for kind, word in told.brief.taste.items())
     known = f" (I remember that you like: {taste}.)" if taste else ""
-    said = "; ".join(_as_it_is(told.brief, key, value) for key, value in picked.items())
+    said = "; ".join(as_it_is(told.brief, key, value) for key, value in picked.items())
     return f"{shown}{OFFER}{said}.{known} Say “pick for me” to take that, or tell me what you want: {_example(told)}."
 
 
@@ -334,7 +286,7 @@ def _examples(told: Told) -> str:
     image = next((known.name for known in told.brief.placeholders if known.kind == "image"), None)
     examples = [f"“{label(text)}: Autumn”"] if text else []
     examples += [f"“use image 2 as {_spoken(image)}”", "“show images”"] if image else []
-    return f"You can say {_listed([*examples, '“pick for me”'], 'or')}."
+    return f"You can say {listed([*examples, '“pick for me”'], 'or')}."
 
 
 def _spoken(name: str) -> str:
@@ -371,39 +323,19 @@ def _repainted(told: Told, chosen: Selection, change: str) -> str:
     base = told.table.card(numbers[0] if numbers else on_page) or next(iter(told.table.images), None)
     if base is None:
         return "I cannot paint in this chat, and the projects of this page have no images yet."
-    return f"I cannot paint in this chat. {repaint(base, change, told.table)}"
+    return f"I cannot paint in this chat. {repaint(base, change)}"
 
 
 def _told(told: Told, key: str | None) -> str:
     if key is not None:
         value = next(known.value for known in told.brief.placeholders if known.name == key)
-        return _as_it_is(told.brief, key, value) + "." if value else f"The {label(key)} is still empty."
-    filled = [_as_it_is(told.brief, known.name, known.value) for known in told.brief.placeholders if known.value]
-    missing = f" Still missing: {_names(told.missing)}." if told.missing else ""
+        return as_it_is(told.brief, key, value) + "." if value else f"{capital(the(key))} is still empty."
+    filled = [as_it_is(told.brief, known.name, known.value) for known in told.brief.placeholders if known.value]
+    missing = f" Still missing: {names_of(told.missing)}." if told.missing else ""
     return (f"So far: {'; '.join(filled)}." if filled else "Nothing is chosen yet.") + missing
 
 
 def _nothing_to_pick(told: Told) -> str:
     if not told.missing:
         return "Everything is filled already."
-    return f"I cannot make up {_names(told.missing)}: please tell me, as in {_example(told)}."
-
-
-def _as_it_is(brief: Brief, key: str, value: str) -> str:
-    return f"{label(key)} is {_value(brief, key, value)}"
-
-
-def _value(brief: Brief, key: str, value: str) -> str:
-    image = any(known.name == key and known.kind == "image" for known in brief.placeholders)
-    if not image:
-        return f"“{cut(value, 160)}”"
-    number = int(value) if re.fullmatch(r"\d+", value) else brief.numbers.get(key)
-    return f"image {number}" if number else "chosen"
-
-
-def _names(placeholders: list[Placeholder]) -> str:
-    return _listed([f"the {label(known.name)}" for known in placeholders])
-
-
-def _listed(words: list[str], joint: str = "and") -> str:
-    return ", ".join(words[:-1]) + f" {joint} {words[-1]}" if len(words) > 1 else "".join(words)
+    return f"I cannot make up {names_of(told.missing)}: please tell me, as in {_example(told)}."

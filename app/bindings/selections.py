@@ -21,7 +21,7 @@ _PLACED = re.compile(rf"\b({ORDINAL}(?:{_AND}(?:the )?{ORDINAL})*)\b")
 _CHANGE = (
     r"(?:(?:(?:a )?(?:bit|little|lot|much|slightly|even|way) )?(?:warmer|cooler|colder|darker|brighter|lighter|softer|"
     r"sharper|calmer|simpler|bolder|moodier|sunnier|bluer|redder|greener|cleaner|richer|quieter|wider|closer)"
-    r"|(?:more|less) [a-z-]+|with(?:out)? [a-z -]+|in [a-z]+|at (?:night|dawn|dusk|sunset|noon))"
+    r"|(?:more|less) [a-z-]+|with(?:out)? [a-z -]++|in [a-z]+|at (?:night|dawn|dusk|sunset|noon))"
 )
 CHANGES = re.compile(rf"{_CHANGE}(?:(?:,? and|,) {_CHANGE})*")
 _BUT = re.compile(rf",?\s*\b(?:but|only|just)\s+(?:make it\s+|please\s+)?({CHANGES.pattern})")

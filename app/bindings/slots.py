@@ -37,6 +37,7 @@ _BACKGROUND, _BEHIND = frozenset(["background", "backdrop", "bg"]), ("IMAGE_BACK
 _ARTICLES = re.compile(r"^(?:(?:the|my|our|a|an|its|your|this)\s+)+")
 _TYPES = re.compile(r"\s+(?:placeholder|field|slot|spot|position|place|line|box|text|value)$")
 
+LONGEST_PHRASE = 80
 _EXACT = re.compile(r"\d|^(?:image|picture|photo)")
 """What is no misspelt name: “images” is not “image 2”."""
 
@@ -50,6 +51,8 @@ class Names:
 
     def find(self, phrase: str, kind: Kind | None = None) -> str | None:
         """The placeholder meant by a few words; None when they name none (of that kind)."""
+        if len(phrase) > LONGEST_PHRASE:
+            return None
         said = _ARTICLES.sub("", " ".join(phrase.lower().replace("_", " ").split()))
         for tried in dict.fromkeys((said, _TYPES.sub("", said), _numbered(said))):
             for name in (self._by_phrase.get(tried), self._synonym(tried, kind), self._place(tried)):

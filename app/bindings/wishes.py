@@ -10,6 +10,7 @@ Taste = Literal["theme", "tone", "layout"]
 Word = Literal[
     "missing", "publish", "hold", "start over", "help", "link", "hello", "thanks", "bye", "who", "how", "yes", "no",
     "preview", "unpublish", "projects", "joke", "share", "publishing", "later", "redo", "good",
+    "publish?",
 ]  # fmt: skip
 
 
@@ -99,7 +100,7 @@ class Undo(msgspec.Struct, frozen=True):
 
 
 class Plain(msgspec.Struct, frozen=True):
-    """A wish without particulars. `hold` is not to publish yet, `publishing` a question about it."""
+    """A wish without particulars. `hold` is not to publish yet, `publishing` a question about it, `publish?` a slip."""
 
     word: Word
 

@@ -136,3 +136,22 @@ async def test_turns_at_once_are_answered_one_after_the_other(served: tuple[Appl
     assert [item["role"] for item in items] == ["user", "assistant"] * 12
     asked = [item["text"].removeprefix("title: ") for item in items[::2]]
     assert all(f"“{said}”" in item["text"] for said, item in zip(asked, items[1::2], strict=True))
+
+
+ODD_KEYS = ["", " ", '""', "k" * 256, '"' + "k" * 256 + '"', "a b", 'a"b', "k\u00e4", "k,l", "[1]", "k;l=1", "\t"]
+
+
+async def test_odd_keys_are_refused_before_anything_is_said(served: tuple[Application, Env]) -> None:
+    """No token, too long, or twice: 400; in another session or on another page a key names another turn (G8)."""
+    app, _ = served
+    for key in ODD_KEYS:
+        answer = await say(app, "title: Odd", **{"idempotency-key": key})
+        assert (answer.status, answer.json()["error"]["code"]) == (400, "bad_idempotency_key"), key
+    twice = [*HEADERS.items(), ("idempotency-key", "a"), ("idempotency-key", "b")]
+    body = json.dumps({"sessionId": "s", "input": "title: Odd"}).encode()
+    assert (await call(app, "POST", CHAT, twice, body)).status == 400
+    assert (await read(app)).json() == {"items": []}
+    for session, page in (("s", "a"), ("t", "a"), ("s", "b")):
+        path = f"/api/artifacts/{page}/customize"
+        answer = await say(app, f"title: {session}{page}", session, path, **{"idempotency-key": '"../:s/t"'})
+        assert answer.json()["configuration"]["TITLE"] == f"{session}{page}"

@@ -1,5 +1,6 @@
 """The built-in chat model: what it understands, what it calls, and that it keeps nothing."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ from app.bindings.wishes import (
     Unknown,
     Wish,
 )
-from graphs.approval import asks_to_publish
+from graphs.approval import asks_to_publish, refuses_to_publish, speaks_of_publishing
 from graphs.desk import NAMES, TOOLS
 from tools.chats import (
     BRIEF_MARK,
@@ -172,6 +173,11 @@ SENTENCES: list[tuple[str, list[Wish]]] = [
     ("hello", [Plain("hello")]),
     ("thanks!", [Plain("thanks")]),
     ("share it with my client", [Plain("share")]),
+    ("publsh it", [Plain("publish?")]),
+    ("title: Autumn, then pubilsh it", [title("Autumn"), Plain("publish?")]),
+    ("title: The Publisher", [title("The Publisher")]),
+    ("publish it and give me the link", [Plain("link"), Plain("publish")]),
+    ("publish it and send it to my client", [Plain("share"), Plain("publish")]),
     ("when will it be published?", [Plain("publishing")]),
     ("publish it tomorrow", [Plain("publishing")]),
     ("nobody should publish this", [Plain("hold")]),
@@ -260,7 +266,9 @@ ASKING = [
     "pick for me and publish it", "go ahead and publish", "render it again", "ship it", "plz publish",
     "title: After the Storm, subtitle: Before the Calm, use image 1 and publish it",
     "call it After Dark and publish it",
-    "Not the red one. Publish it.", "could you please publish it?", "would you please publish it?",
+    "Not the red one. Publish it.", "publish it and give me the link", "publish it and share it with my client",
+    "title: Autumn, and publish it and send me the link please", "could you please publish it?",
+    "would you please publish it?",
     "title: No Return, then publish it", "set the title to When Leaves Fall and publish it",
 ]  # fmt: skip
 NOT_ASKING = [
@@ -271,6 +279,8 @@ NOT_ASKING = [
     "After lunch, publish it", "call it Autumn, After that publish it", "call it Autumn when we agree and publish it",
     "title: Autumn, but not before noon publish it", "title: Autumn. If all agree, publish it", "set it to No, publish",
     "title: After the Storm, if all is well publish it", "share it with my client", "send it to everyone",
+    "publsh it", "give me the link", "share it with my client and give me the link",
+    "should we publish it and send it to them",
     "publish?", "publish? no way", "hmm, publish... not sure", "publish it. No, wait", "would you publish this?",
     "publish or perish is my title", "never publish", "publish it if all is filled", "yes", "ok", "go on",
 ]  # fmt: skip
@@ -286,6 +296,18 @@ def test_a_request_to_publish_is_one(said: str) -> None:
 def test_what_only_speaks_of_publishing_is_no_request(said: str) -> None:
     """A title, a question, a condition, a no and a mere yes publish nothing (G10)."""
     assert not asks_to_publish(said)
+
+
+@pytest.mark.parametrize(
+    "hostile", ["this page ", "right now ", "'publish' ", " \t", "ok, ", "and publish it ", "“", "it "]
+)
+def test_an_approval_is_read_at_once(hostile: str) -> None:
+    """What is said in 4,000 characters is a request, or none, after milliseconds: no words are tried in many ways."""
+    started = time.process_time()
+    for opening in ("", "publish ", "make this page "):
+        for reads in (asks_to_publish, refuses_to_publish, speaks_of_publishing):
+            reads(f"{opening}{hostile * 4000}"[:3999] + "x")
+    assert time.process_time() - started < 0.5
 
 
 CARDS = [
@@ -363,7 +385,7 @@ CHOICES: list[tuple[str, dict[str, str], str]] = [
     ("the failed one as hero", {"IMAGE_HERO": "4"}, "hero image is image 4"),
     ("use images 2 and 3", {"IMAGE_HERO": "2", "IMAGE_2": "3"}, "image slot 2 is image 3"),
     ("the second one but warmer", {"IMAGE_HERO": "1"}, "The closest I have to image 2 but warmer is image 1"),
-    ("the third one but warmer", {"IMAGE_HERO": "1"}, "startImageUrl"),
+    ("the third one but warmer", {"IMAGE_HERO": "1"}, "start a new image from image 3"),
     ("the red one by openai", {}, "I found no image that is red and openai. The closest is image"),
     ("the purple one", {}, "I found no image that is purple"),
     ("image 9 as hero, please", {}, "I know no image 9"),
@@ -427,6 +449,27 @@ def test_it_publishes_only_what_is_filled_and_asked_for() -> None:
     assert "The page is public now: http://x/page" in full.talk("publish")
 
 
+def test_it_says_plainly_that_it_cannot_send() -> None:
+    """Whoever wants to share learns how; “publish it and give me the link” brings the link, once."""
+    told = Table().talk("share it with my client")
+    assert told.startswith("I cannot send anything myself") and "the title" in told and "“publish”" in told
+    full = Table({"TITLE": "A", "SUBTITLE": "B", "IMAGE_HERO": "http://x/1", "IMAGE_2": "http://x/2"})
+    assert "Did you mean “publish”?" in full.talk("publsh it") and full.called == []
+    assert full.talk("publish it and give me the link").count("http://x/page") == 1
+    assert "send http://x/page to" in full.talk("send it to the client")
+
+
+def test_a_reply_is_for_a_person() -> None:
+    """A numbered place is called by its name, and nothing in braces is ever shown."""
+    table = Table({"CAPTION_1": "x"})
+    table.kinds = {"CAPTION_1": "text", "CAPTION_2": "text", "X_1": "text", "IMAGE_1": "image"}
+    told = "\n".join(
+        table.talk(said) for said in ("what is missing?", "make image 2 warmer", "clear caption 1", "hello")
+    )
+    assert "the caption" not in told and "the x" not in told and "caption 2" in told
+    assert not any(sign in told for sign in ("{", "POST", "/api/"))
+
+
 def test_it_proposes_and_asks_for_little() -> None:
     """A greeting is enough to get a title from the project and the best judged images proposed."""
     said = Table().talk("hello")
@@ -480,17 +523,28 @@ async def test_without_a_page_it_says_what_it_is() -> None:
     assert "I am no language model" in said.text
 
 
-@pytest.mark.parametrize(
-    "hostile", ["(" * 3000, "title: " * 600, "a " * 1900, "and " * 900, "#1," * 900, '"' * 3000, "- = : " * 600]
-)
-def test_no_sentence_takes_long(hostile: str) -> None:
-    """The patterns are read in bounded time, whatever was typed."""
-    import time
+HOSTILE = [
+    "(", "title: ", "a ", "and ", "#1,", '"', "- = : ", ":", "=", "“", "'", " \t", "a. ", "a, ", "title: x\n", ".\n",
+    ", ", "set the title to a and the subtitle to ", "make the title a and the subtitle b and ", "use 1 as hero and ",
+    "no, ", "with and ", "this page ", "title \"x\" ", "make image 2 warmer and ", "change change ",
+    "of the second image ", "please . ", "not but ", "pick for me ", "title: a, then use ", "x" * 39 + ": ",
+]  # fmt: skip
 
-    started = time.perf_counter()
-    read(hostile, PAGE)
-    asks_to_publish(hostile)
-    assert time.perf_counter() - started < 1.0
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_no_sentence_takes_long(hostile: str) -> None:
+    """4,000 characters of anything are read in milliseconds of the processor, before and after an earlier choice."""
+    text = (hostile * 4000)[:3999] + "x"
+    started = time.process_time()
+    for past in (Past(), AFTER_TITLE, AFTER_HERO):
+        read(text, PAGE, past)
+    assert time.process_time() - started < 1.0
+
+
+def test_of_too_much_at_once_the_rest_is_not_taken() -> None:
+    """After thirty wishes it says that this was too much, and does not act as if it had read on."""
+    wishes = read("\n".join(f"title: T{n}" for n in range(60)), PAGE)
+    assert wishes[:-1] == [title(f"T{n}") for n in range(30)] and isinstance(wishes[-1], Unknown)
 
 
 def test_what_the_tools_bring_gives_no_orders() -> None:

@@ -190,3 +190,59 @@ async def test_no_call_to_a_model_is_repeated_after_a_kill(tmp_path: Path) -> No
             wire.of("openai_chat")
         ) == before + 2
         assert rows[0]["cost_micros"] == rows[0]["quote_micros"]
+
+
+@pytest.mark.soak
+async def test_two_servers_and_the_death_of_one_lose_no_choice(
+    tmp_path: Path, postgres_url: str, redis_url: str
+) -> None:
+    """Over one PostgreSQL and one Redis: turns at once are made one after the other. SIGKILL of a server in the middle
+    of a turn, while another server's turn waits in line: what was chosen stays, is not chosen twice, and the one that
+    waited is answered (G11)."""
+    async with Wire() as wire:
+        chosen = talkative(tmp_path / "talk", wire)
+        folders = {"BUCKET": f"file://{tmp_path}/bucket", "IMAGES": f"file://{tmp_path}/images", "API_KEY": "k" * 40}
+        models = {"DEFAULT_MODEL_REASONING": MODELS["openai"], "PRICES": str(chosen.prices), **chosen.vendor}
+        shared = environ(DB=postgres_url, REDIS_URL=redis_url, **folders, **models)
+        script = wire.scripts["openai_chat"]
+        async with (
+            running(tmp_path / "one", **shared) as one,
+            running(tmp_path / "two", **shared) as two,
+            calling(one) as first,
+            calling(two) as second,
+        ):
+            page = await new_draft(first)
+            script.extend(answer for n in range(6) for answer in (titled(f"T{n}"), Answer(text="Done.")))
+            turns = [say(client, page, "a title") for client in (first, second) * 3]
+            answers = await asyncio.wait_for(asyncio.gather(*turns), 20)
+            assert {answer["configuration"]["TITLE"] for answer in answers} == {f"T{n}" for n in range(6)}
+            script.extend([titled("Last"), Answer("hang")])
+            cut = asyncio.create_task(say(first, page, "a last one"))
+            await wire.received(14, "openai_chat")
+            script.append(Answer(text="Here I am."))
+            waiting = asyncio.create_task(say(second, page, "and me?"))
+            await asyncio.wait({waiting}, timeout=0.3)
+            os.kill(one.process.pid, signal.SIGKILL)
+            answer = await asyncio.wait_for(waiting, 20)
+            assert "Here I am." in answer["reply"] and answer["configuration"] == {"TITLE": "Last"}
+            await asyncio.wait({cut})
+            assert isinstance(cut.exception(), httpx.TransportError)
+            script.extend([Answer(calls=[("save_configuration", {"undo": True})]), Answer(text="Undone.")])
+            before = (await say(second, page, "undo"))["configuration"]["TITLE"]
+            assert before != "Last" and before.startswith("T")
+            said = (await second.get(f"/api/artifacts/{page}/messages", params={"sessionId": "s"})).json()["items"]
+            assert [item["role"] for item in said] == ["user", "assistant"] * 9
+            assert [item["text"] for item in said][12::2] == ["a last one", "and me?", "undo"]
+        assert len(wire.of("openai_chat")) == 17
+
+
+def titled(title: str) -> Answer:
+    return Answer(calls=[("save_configuration", {"choices": [{"key": "TITLE", "value": title}]})])
+
+
+async def new_draft(client: httpx.AsyncClient) -> str:
+    """A page that has one text to fill and no images."""
+    project = await new_project(client, "Words")
+    template = (await client.post("/api/templates", json={"name": "t", "html": "<h1>{{TITLE}}</h1>"})).json()
+    wanted = {"templateR2Key": template["templateR2Key"], "title": "Words", "projectIds": [project]}
+    return str((await client.post("/api/artifacts", json=wanted)).json()["artifact_id"])

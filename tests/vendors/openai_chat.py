@@ -92,8 +92,10 @@ def streamed(call: Received, answer: Answer, text: str, usage: Usage) -> Iterato
         known = {} if "-untagged" in call.body["model"] else {"id": f"{call.id}-{index}"}
         function = {"name": name, "arguments": ""}
         yield event({"tool_calls": [{"index": index, **known, "type": "function", "function": function}]})
-        for piece in re.findall(r"(?s).{1,7}", args if isinstance(args, str) else json.dumps(args)):
-            yield event({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+        written = args if isinstance(args, str) else json.dumps(args)
+        size = max(7, len(written) // 500)
+        for at in range(0, len(written), size):
+            yield event({"tool_calls": [{"index": index, "function": {"arguments": written[at : at + size]}}]})
     yield event({}, answer.finish or ("tool_calls" if answer.calls else "stop"))
     if (call.body.get("stream_options") or {}).get("include_usage") and "-mute" not in call.body["model"]:
         told = {**about, "choices": [], "usage": usage.openai()}
