@@ -364,7 +364,7 @@ async def test_everyone_waits_for_as_long_as_the_vendor_asked(redis_url: str, re
         waits = sorted(at - told for at in line.begun)
         assert waits[0] >= pause - 0.01
         assert waits[-1] - waits[0] >= 0.2 * pause * 0.8
-        assert waits[-1] <= pause * (1 + SPREAD) + 0.3
+        assert waits[-1] <= pause * (1 + SPREAD) + 2
         assert len({round(wait, 2) for wait in waits}) > 10
 
 
@@ -585,12 +585,12 @@ async def test_a_clock_that_jumps_steals_no_place(redis_url: str, redis_client: 
         await redis_client.zadd(PLACES, {"dead": 9e12})
         await shift(redis_client, hour)
         await holders.end()
-        await line.has_begun(1, seconds=4)
+        await line.has_begun(1)
         await line.end()
         assert await call(one, "rate", 0.5) == "rate"
         await until_paused(redis_client)
         await shift(redis_client, hour)
-        assert await asyncio.wait_for(call(two, "answered"), 3) == "answered"
+        assert await asyncio.wait_for(call(two, "answered"), 20) == "answered"
         await fail(one)
         await lane_is(one, "open")
         await shift(redis_client, hour)
