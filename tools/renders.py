@@ -169,9 +169,9 @@ async def make(
     *,
     session_id: str | None = None,
     wait: float | None = WAIT_SECONDS,
-) -> RenderRow | None:
-    """Publish the artifact's next version: at once (None is returned), or by a worker, waiting for it at most `wait`
-    seconds; with no `wait` everything is left to a worker. A row that has not ended goes on by itself.
+) -> ArtifactRow | RenderRow:
+    """The artifact with its next version: published at once, or by a worker, which is waited for at most `wait`
+    seconds; with no `wait` everything is left to a worker. What is left is a render, which goes on by itself.
 
     `artifact` is a draft or a row, its `title` and `options` those that were asked for.
     Fails: what the generator says, unless a worker was not waited for; then of a draft nothing is left.
@@ -179,8 +179,7 @@ async def make(
     ids = [project.id for project in projects]
     if wait is not None and generator.output not in LONG:
         output = await generator.generate(env, artifact, projects, options)
-        await artifacts.publish(env, artifact, output, ids, session_id=session_id)
-        return None
+        return await artifacts.publish(env, artifact, output, ids, session_id=session_id)
     render = await submit(env, artifact, ids, session_id)
     if wait is None:
         return render
@@ -188,7 +187,7 @@ async def make(
     if render.error is not None:
         await _forget(env, render)
         raise _raised(render.error)
-    return None if render.status == "complete" else render
+    return await artifacts.get(env, artifact.id) if render.status == "complete" else render
 
 
 async def submit(env: Env, artifact: ArtifactRow, project_ids: Sequence[str], session_id: str | None) -> RenderRow:

@@ -222,11 +222,9 @@ async def regenerate(
     )
     projects = await _projects(env, row)
     if row.generator_id is None:
-        await _refill(env, wanted, projects, wishes.session_id)
-        return Response(await _made(env, await artifacts.get(env, row.id)))
-    left, headers = await _publish(request, env, wanted, projects, wishes.session_id)
-    body = await _made(env, await artifacts.get(env, row.id))
-    return Response(body, status_code=200 if left is None else 202, headers=headers)
+        return Response(await _made(env, await _refill(env, wanted, projects, wishes.session_id)))
+    made, left, headers = await _publish(request, env, wanted, projects, wishes.session_id)
+    return Response(await _made(env, made), status_code=202 if left else 200, headers=headers)
 
 
 @post("/api/artifacts/{artifact_id:str}/unpublish", status_code=200, tags=["artifacts"])
@@ -278,27 +276,30 @@ async def _make(
         owner_id=wishes.owner_id,
         options=wishes.options,
     )
-    _, headers = await _publish(request, env, draft, projects, wishes.session_id)
-    return await artifacts.get(env, draft.id), headers
+    row, _, headers = await _publish(request, env, draft, projects, wishes.session_id)
+    return row, headers
 
 
 async def _publish(
     request: Request[Any, Any, Any], env: Env, wanted: ArtifactRow, projects: list[Project], session_id: str | None
-) -> tuple[RenderRow | None, dict[str, str]]:
-    """What of the next version is left to a worker when the answer is due, and the headers of that answer."""
+) -> tuple[ArtifactRow, bool, dict[str, str]]:
+    """The artifact when the answer is due, whether its next version is left to a worker then, and the headers of that
+    answer."""
     generator = registry.find(wanted.generator_id or "")
     options = registry.decode_options(generator, wanted.options)
     patient = patience(request.headers.getall("prefer", []))
-    left = await renders.make(env, wanted, projects, generator, options, session_id=session_id, wait=patient.seconds)
-    return left, patient.applied
+    made = await renders.make(env, wanted, projects, generator, options, session_id=session_id, wait=patient.seconds)
+    if isinstance(made, RenderRow):
+        return await artifacts.get(env, wanted.id), True, patient.applied
+    return made, False, patient.applied
 
 
-async def _refill(env: Env, wanted: ArtifactRow, projects: list[Project], session_id: str | None) -> None:
-    """Publish the next version of a page that was filled by hand; that is never long."""
+async def _refill(env: Env, wanted: ArtifactRow, projects: list[Project], session_id: str | None) -> ArtifactRow:
+    """The page that was filled by hand, published as its next version; that is never long."""
     if wanted.options:
         raise invalid("options", "A template has placeholders instead")
     output = await filled.fill(env, wanted, projects, await db.get_config(env, wanted.id))
-    await artifacts.publish(env, wanted, output, [project.id for project in projects], session_id=session_id)
+    return await artifacts.publish(env, wanted, output, [project.id for project in projects], session_id=session_id)
 
 
 def _status(render: Rendering | None) -> int:

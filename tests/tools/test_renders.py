@@ -282,13 +282,13 @@ async def test_short_work_is_done_at_once_unless_asked_otherwise(tmp_path: Path)
         quick, page = Press(), draft()
         quick.output = "html"
         projects = [await get_project(env, "p")]
-        assert await renders.make(env, page, projects, quick, None) is None
+        assert await renders.make(env, page, projects, quick, None) == await artifacts.get(env, page.id)
         assert (await artifacts.get(env, page.id)).version == 1 and await renders.latest(env, page.id) is None
         left = await renders.make(env, draft(), projects, quick, None, wait=None)
-        assert left is not None and left.status == "queued" and quick.made == 1
+        assert isinstance(left, RenderRow) and left.status == "queued" and quick.made == 1
         slow = draft()
         still = await renders.make(env, slow, projects, Press(), None, wait=0.0)
-        assert still is not None and still.status == "queued"
+        assert isinstance(still, RenderRow) and still.status == "queued"
         assert await renders.claim_next(env) is not None
         await renders.run(env, await claimed(env), Press(error=Invalid("no", code="foreign_image")), None)
         shown = await renders.latest(env, slow.id)
