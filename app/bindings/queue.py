@@ -236,17 +236,22 @@ class _Consumer:
         """After a start or an outage: make sure of the group, and of what Redis believes this consumer has in hand."""
         with contextlib.suppress(ResponseError):  # the group exists
             await self._client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+        await self._recall()
+        self._since = (await self._client.time())[0] * 1000
+        self._unsure = False
+
+    async def _recall(self) -> None:
+        """Have in hand what Redis believes this consumer has: the client asks again on a new connection when one is
+        lost, and what the lost answer held would be nobody's."""
         pending: list[Any] = await self._client.xpending_range(
             STREAM, GROUP, "-", "+", 2 * HELD, consumername=self._name
         )
-        self._since = (await self._client.time())[0] * 1000
         mine = {entry["message_id"]: entry["times_delivered"] for entry in pending}
         self._held = {entry: held for entry, held in self._held.items() if entry in mine}
         for entry in mine.keys() - self._held.keys():
             found: Any = await self._client.xrange(STREAM, entry, entry)
             for _, fields in found:
                 await self._admit(entry, fields, time.monotonic(), mine[entry])
-        self._unsure = False
 
     async def _read(self) -> None:
         """Wait for new messages, as long as nothing in hand is due."""
@@ -276,10 +281,12 @@ class _Consumer:
         return self._held[entry]
 
     async def _adopt(self) -> None:
-        """Take over and handle one message of a consumer that died; strike the names of those that left none."""
+        """Take up what was lost on the way here; take over and handle one message of a consumer that died, and strike
+        the names of those that left none."""
         if time.monotonic() < self._next_adoption:
             return
         self._next_adoption = time.monotonic() + BEAT_SECONDS
+        await self._recall()
         for name in await self._silent():
             pending: list[Any] = await self._client.xpending_range(STREAM, GROUP, "-", "+", 1, consumername=name)
             if not pending:

@@ -332,6 +332,20 @@ async def test_the_consumer_survives_its_redis(own_valkey: Valkey) -> None:
             await until(lambda: "after" in recorder.done, 15)
 
 
+async def test_an_answer_that_was_lost_is_taken_up(redis_client: Redis) -> None:
+    """What Redis gave to a consumer that never heard of it is handled all the same, once (Q3)."""
+    queue, recorder = open_queue(redis_client, window_seconds=0.05), Recorder()
+    async with consuming(queue, recorder.handle):
+        await until_names(redis_client, 1)
+        (consumer,) = await redis_client.xinfo_consumers(STREAM, GROUP)
+        async with redis_client.pipeline(transaction=True) as together:
+            together.xadd(STREAM, {"body": msgspec.json.encode(message("lost"))})
+            together.xreadgroup(GROUP, consumer["name"], {STREAM: ">"})
+            await together.execute()
+        await until(lambda: recorder.attempts == {"lost": 1})
+        await until_empty(queue)
+
+
 async def test_a_message_has_a_limit_and_so_has_the_queue(redis_client: Redis) -> None:
     """64 KiB go in, more is refused; a queue that nobody empties refuses instead of growing or forgetting."""
     queue = open_queue(redis_client, length=2)
