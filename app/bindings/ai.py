@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from app.bindings.bounded import Bounding, answer_bytes
+from app.bindings.bounded import ASKED, Bounding, answer_bytes
 from app.settings import SettingError, Settings
 from tools.ai import BUILTIN, OUTPUT_TOKENS
 from tools.catalog import catalog
@@ -106,6 +106,7 @@ class Models:
             client_options=self.keys.get("GOOGLE_GEMINI_BASE_URL", GEMINI_URL),
             vertexai=False,
             client_args={
+                "headers": ASKED,
                 "limits": LIMITS,
                 "trust_env": False,
                 "follow_redirects": False,
@@ -140,6 +141,7 @@ async def open_ai(settings: Settings) -> AsyncIterator[Models]:
     deadlines = httpx.Timeout(settings.vendor_seconds, connect=CONNECT_SECONDS)
     async with contextlib.AsyncExitStack() as stack:
         http = httpx.AsyncClient(
+            headers=ASKED,
             timeout=deadlines,
             limits=LIMITS,
             trust_env=False,

@@ -14,6 +14,8 @@ ENVELOPE_BYTES = 64 << 10
 """What an answer may hold beside its pictures."""
 PIECE_BYTES = 64 << 10
 PACKED = frozenset({"gzip", "x-gzip", "deflate"})
+ASKED = {"accept-encoding": "gzip, deflate"}
+"""For every request: what else httpx can unpack, such as zstd, it would unpack without a bound."""
 EITHER = zlib.MAX_WBITS | 32
 """Tells zlib to look by itself which of them it is."""
 
@@ -24,13 +26,17 @@ def answer_bytes(max_image: int) -> int:
 
 
 class Bounding:
-    """A response hook of an HTTP client: whoever reads the answer meets `TooLong` after so many bytes."""
+    """A response hook of an HTTP client that asks for no more than `ASKED`: whoever reads the answer meets `TooLong`
+    after so many bytes."""
 
     def __init__(self, most: int) -> None:
         self._most = most
 
     async def __call__(self, response: httpx.Response) -> None:
-        packed = response.headers.pop("content-encoding", "").strip().lower() in PACKED
+        packed = response.headers.get("content-encoding", "").strip().lower() in PACKED
+        if packed:
+            # Or it would be unpacked once more.
+            del response.headers["content-encoding"]
         # What is an error already is not hidden by its length.
         strict = response.status_code < 400
         response.stream = _Bounded(cast(httpx.AsyncByteStream, response.stream), packed, strict, self._most)
