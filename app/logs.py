@@ -168,11 +168,13 @@ class Sink(logging.Handler):
         self._thread.join(timeout=2)
 
     def _write_all(self) -> None:
-        while not self._ending:
+        ending = False
+        while not ending:
             self._woken.wait()
             time.sleep(GATHER_SECONDS)
-            # Before the lines are taken: one that comes later wakes this thread again.
+            # Both before the lines are taken: one that comes later wakes this thread again, and none is left behind.
             self._woken.clear()
+            ending = self._ending
             while self._backlog:
                 self._write([self._backlog.popleft() for _ in range(min(AT_ONCE, len(self._backlog)))])
                 if self.dropped:
