@@ -139,13 +139,13 @@ class _Thread:
             raise Conflict("this Idempotency-Key was used with other words", code="idempotency_mismatch")
         return cast("dict[str, Any]", finished["answer"]) if finished else None
 
-    async def _mend(self, begun: "_Begun | None") -> None:
+    async def _mend(self, begun: _Begun | None) -> None:
         """Carry out what a turn had begun when a crash cut it off; what was approved then is not any more."""
         with contextlib.suppress(PicassoError):
             await self._run(None, begun, False, MEND_SECONDS)
 
     async def _run(
-        self, words: ChatState | None, begun: "_Begun | None", approved: bool, seconds: float
+        self, words: ChatState | None, begun: _Begun | None, approved: bool, seconds: float
     ) -> dict[str, Any]:
         end = asyncio.get_running_loop().time() + seconds
         turn = Turn(self._artifact.id, self._hold.session_id, self._artifact.owner_id, self._hold.fence, approved, end)

@@ -31,8 +31,8 @@ from tools.errors import Forbidden, RateLimited
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 STREAM = "/api/stream/"
-WHOLE = re.compile(r"-?[0-9]+")
 """Browsers cannot set headers on these routes, so with READS_NEED_KEY the key may come as `?key=`."""
+WHOLE = re.compile(r"-?[0-9]+")
 JOB_BURST = 120
 PASSWORDS_PER_MINUTE, PASSWORD_BURST = 6, 6
 LINK_PASSWORDS_PER_MINUTE, LINK_PASSWORD_BURST = 60, 60

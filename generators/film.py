@@ -140,14 +140,6 @@ def poster(shot: Shot) -> bytes:
     return file.getvalue()
 
 
-def blank(width: int, height: int) -> bytes:
-    """A plain JPEG of that shape, in the place of an image that is gone."""
-    file = io.BytesIO()
-    scale = 640 / max(width, height)
-    Image.new("RGB", (max(1, round(width * scale)), max(1, round(height * scale))), (52, 56, 63)).save(file, "JPEG")
-    return file.getvalue()
-
-
 def _pictures(before: Shot | None, shot: Shot, is_last: bool) -> Iterator[_Planes]:
     old, new = _prepared(before) if before else None, _prepared(shot)
     black = _planes(Image.new("RGB", (WIDTH, HEIGHT)))

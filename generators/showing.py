@@ -10,9 +10,9 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from generators import film, page
+from generators import page
 from generators.generator import File, Output
-from tools import images, renders, reports
+from tools import images, pixels, renders, reports
 from tools.db import list_progressions
 from tools.env import Env
 from tools.errors import Invalid
@@ -139,7 +139,7 @@ async def pictures(env: Env, rows: Sequence[Progression], side: int) -> list[byt
     async def derive(row: Progression) -> bytes:
         derived = await images.derive(env, row.original_image_r2_key, side)
         await renders.tell("collect", next(done) / len(rows))
-        return derived or film.blank(row.width, row.height)
+        return await asyncio.to_thread(pixels.blank, row.width, row.height) if derived is None else derived
 
     return await a_few_at_once(derive, rows)
 

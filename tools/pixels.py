@@ -233,6 +233,13 @@ def on_white(image: Image.Image) -> Image.Image:
     return page
 
 
+def blank(width: int, height: int) -> bytes:
+    """A plain JPEG of that shape, 640 pixels long, in the place of an image that is gone."""
+    out, scale = io.BytesIO(), 640 / max(width, height)
+    Image.new("RGB", (max(1, round(width * scale)), max(1, round(height * scale))), (52, 56, 63)).save(out, "JPEG")
+    return out.getvalue()
+
+
 def _encoded(image: Image.Image, encoding: Format, quality: int | None) -> bytes:
     out = io.BytesIO()
     match encoding:

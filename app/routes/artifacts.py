@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.prefer import patience
 from app.schemas import Body, Cursor, Id, Limit, Name, invalid
 from generators import filled, registry
+from generators.generator import Generator
 from tools import artifacts, db, renders, templates, views
 from tools.env import Env
 from tools.errors import Invalid
@@ -223,7 +224,8 @@ async def regenerate(
     projects = await _projects(env, row)
     if row.generator_id is None:
         return Response(await _made(env, await _refill(env, wanted, projects, wishes.session_id)))
-    made, left, headers = await _publish(request, env, wanted, projects, wishes.session_id)
+    generator = registry.find(row.generator_id)
+    made, left, headers = await _publish(request, env, generator, wanted, projects, wishes.session_id)
     return Response(await _made(env, made), status_code=202 if left else 200, headers=headers)
 
 
@@ -276,16 +278,20 @@ async def _make(
         owner_id=wishes.owner_id,
         options=wishes.options,
     )
-    row, _, headers = await _publish(request, env, draft, projects, wishes.session_id)
+    row, _, headers = await _publish(request, env, generator, draft, projects, wishes.session_id)
     return row, headers
 
 
 async def _publish(
-    request: Request[Any, Any, Any], env: Env, wanted: ArtifactRow, projects: list[Project], session_id: str | None
+    request: Request[Any, Any, Any],
+    env: Env,
+    generator: Generator[Any],
+    wanted: ArtifactRow,
+    projects: list[Project],
+    session_id: str | None,
 ) -> tuple[ArtifactRow, bool, dict[str, str]]:
     """The artifact when the answer is due, whether its next version is left to a worker then, and the headers of that
     answer."""
-    generator = registry.find(wanted.generator_id or "")
     options = registry.decode_options(generator, wanted.options)
     patient = patience(request.headers.getall("prefer", []))
     made = await renders.make(env, wanted, projects, generator, options, session_id=session_id, wait=patient.seconds)
