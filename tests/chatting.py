@@ -5,7 +5,7 @@ import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -173,3 +173,18 @@ def once(*messages: AIMessage) -> Callable[[list[BaseMessage]], AIMessage]:
         return messages[step] if step < len(messages) else AIMessage("That is all.")
 
     return script
+
+
+async def hijacked(
+    env: Env, calls: Sequence[tuple[str, Any]]
+) -> AsyncIterator[tuple[dict[str, Any], list[BaseMessage]]]:
+    """A model makes these calls, ten to a turn: the answer of each turn, and the messages that the model saw last."""
+    heard: list[BaseMessage] = []
+    for start in range(0, len(calls), 10):
+        speaks = once(calling(*calls[start : start + 10]))
+
+        def script(messages: list[BaseMessage], speaks: Any = speaks) -> AIMessage:
+            heard[:] = messages
+            return cast(AIMessage, speaks(messages))
+
+        yield await say(scripted(env, script), "go on"), heard

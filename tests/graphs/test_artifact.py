@@ -21,7 +21,20 @@ from graphs import artifact as chat
 from graphs.desk import NAMES, TOOLS
 from graphs.turns import ChatState, Turn, config_for, thread_of
 from tests.bindings.test_memories import hostile as blobs
-from tests.chatting import SMALL, OneModel, Scripted, calling, chatting, once, page, say, scripted, told, url_of
+from tests.chatting import (
+    SMALL,
+    OneModel,
+    Scripted,
+    calling,
+    chatting,
+    hijacked,
+    once,
+    page,
+    say,
+    scripted,
+    told,
+    url_of,
+)
 from tests.talks import rows
 from tools import artifacts, chats, db
 from tools.chats import BRIEF_MARK, Hold
@@ -262,15 +275,8 @@ async def test_a_hijacked_model_can_do_no_harm(env: Env, state: str) -> None:
     await say(env, *STATES[state])
     before = await snapshot(env)
     results: list[str] = []
-    for start in range(0, len(calls), 10):
-        seen: list[list[BaseMessage]] = []
-
-        def script(messages: list[BaseMessage], batch: Any = calls[start : start + 10], seen: Any = seen) -> AIMessage:
-            seen.append(messages)
-            return calling(*batch) if len(seen) == 1 else AIMessage("ok")
-
-        answer = await say(scripted(env, script), "go on")
-        results += [str(message.text) for message in seen[-1][-10:] if isinstance(message, ToolMessage)]
+    async for answer, heard in hijacked(env, calls):
+        results += [str(message.text) for message in heard[-10:] if isinstance(message, ToolMessage)]
         assert all(call["name"] in {*NAMES, "unknown"} for call in answer["toolCalls"])
     after = await snapshot(env)
     assert not any("foreign" in result.replace("foreign_image", "") or "secret" in result for result in results)

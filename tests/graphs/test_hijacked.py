@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from redis.asyncio import Redis
 
 from app.conversation import history
-from tests.chatting import calling, chatting, page, say, scripted, told, url_of
+from tests.chatting import calling, chatting, hijacked, page, say, scripted, told, url_of
 from tests.graphs.test_artifact import TABLES, snapshot, turn
 from tests.pages import add_image, add_project
 from tests.talks import MODELS, VENDORS, talkative
@@ -237,17 +237,10 @@ async def test_odd_calls_do_nothing(env: Env, state: str) -> None:
     await say(env, *STATES[state])
     before = await snapshot(env)
     outcomes: list[str] = []
-    for start in range(0, len(calls), 10):
-        seen: list[list[BaseMessage]] = []
-
-        def script(messages: list[BaseMessage], batch: Any = calls[start : start + 10], seen: Any = seen) -> AIMessage:
-            seen.append(messages)
-            return calling(*batch) if len(seen) == 1 else AIMessage("ok")
-
-        answer = await say(scripted(env, script), "go on")
+    async for answer, heard in hijacked(env, calls):
         outcomes += [call["outcome"] for call in answer["toolCalls"]]
-        told_ = [str(message.text) for message in seen[-1][-10:]]
-        assert not any("secret" in text or "Traceback" in text or "0x7" in text for text in told_)
+        texts = [str(message.text) for message in heard[-10:]]
+        assert not any("secret" in text or "Traceback" in text or "0x7" in text for text in texts)
     assert len(outcomes) == len(calls)
     assert set(outcomes) <= {
         "ok",
