@@ -10,8 +10,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from tools.catalog import Units
 from tools.env import Env
+from tools.models.catalog import Units
 from tools.rows import Kind
 
 ImageOpKind = Kind

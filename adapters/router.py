@@ -23,13 +23,13 @@ from adapters.provider import (
     ProviderResult,
     Providers,
 )
-from tools import ai, catalog, prices
 from tools.env import Env
 from tools.errors import Invalid, PicassoError, Uncertain, VendorFailed
-from tools.jobs import Place
-from tools.prices import FREE, Quote
+from tools.ledger.jobs import Place
+from tools.media.sizes import read_size
+from tools.models import catalog, chat_and_vision, prices
+from tools.models.prices import FREE, Quote
 from tools.rows import JobMetadata, JobRequest, Painter
-from tools.sizes import read_size
 from tools.step import step
 
 log = logging.getLogger("picasso.router")
@@ -66,7 +66,7 @@ def discover() -> dict[str, ProviderAdapter]:
 
     Fails: ValueError when two of them have one id.
     """
-    here = [importlib.import_module(f"adapters.{found.name}") for found in pkgutil.iter_modules(adapters.__path__)]
+    here = [importlib.import_module(found.name) for found in pkgutil.walk_packages(adapters.__path__, "adapters.")]
     guests = [entry.load() for entry in importlib.metadata.entry_points(group=GROUP)]
     known: dict[str, ProviderAdapter] = {}
     for module in [*(m for m in here if "adapter" in vars(m)), *guests]:
@@ -164,7 +164,10 @@ def _with_models(
 ) -> list[Quote]:
     """The quotes with what models cost: a judge per image, and with the first image of each provider the refinement
     of its prompt, that of the stand-ins with the very first."""
-    judged, refined = ai.quote(env, "judge", request.prompt), ai.quote(env, "refine", request.prompt)
+    judged, refined = (
+        chat_and_vision.quote(env, "judge", request.prompt),
+        chat_and_vision.quote(env, "refine", request.prompt),
+    )
     quotes, met = [], set[str]()
     for place, image in zip(places, images, strict=True):
         new = {place.provider, *(painter.provider for painter in others)} - met

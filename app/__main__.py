@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 not understood, 78 a setting cannot be used,
     130 and 143 interrupted."""
     args = make_parser().parse_args(argv)
-    from app.cli import run
+    from app.cli.commands import run
 
     return run(args)
 

@@ -12,16 +12,16 @@ from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler, LifeSpanReceive, LifeSpanSend, Receive, Scope, Send
 
 from app.bindings import open_env
-from app.errors import respond
-from app.guard import FORM_SLACK, Guard, note_error
-from app.lifespan import Bindings, Life
-from app.metrics import Metrics
-from app.openapi import openapi_config
+from app.http.errors import respond
+from app.http.middleware import FORM_SLACK, Guard, note_error
+from app.http.openapi import openapi_config
+from app.http.schemas import JsonRequest
+from app.http.security import check_access, reads_image
+from app.lifecycle import Bindings, Life
+from app.ops.metrics import Metrics
+from app.ops.traces import Traces
 from app.routes import handlers
-from app.schemas import JsonRequest
-from app.security import check_access, reads_image
 from app.settings import Settings
-from app.traces import Traces
 from tools.env import Env
 from tools.errors import Unavailable
 

@@ -16,16 +16,19 @@ from langgraph.runtime import RunControl
 
 from app.settings import Settings
 from generators import registry
-from graphs import orchestrator, workflow
-from graphs.runs import config_for
-from tools import actor_emit, calls, jobs, ledger, r2, renders, views, workflows
+from graphs.image_job import graph as orchestrator
+from graphs.image_job.run_config import config_for
+from graphs.workflow import graph as workflow
+from tools import actor_emit, r2
 from tools.env import Env
 from tools.errors import LeaseLost, PicassoError
-from tools.ledger import Run
-from tools.renders import RenderRow
+from tools.ledger import calls, items, jobs, workflows
+from tools.ledger.items import Run
+from tools.ledger.workflows import Hold, WorkflowRow
+from tools.publishing import renders, views
+from tools.publishing.renders import RenderRow
 from tools.rows import Job, now_ms
 from tools.step import bound
-from tools.workflows import Hold, WorkflowRow
 
 Claimed = TypeVar("Claimed", Job, WorkflowRow)
 Held = TypeVar("Held", Run, Hold, renders.Hold)
@@ -79,16 +82,16 @@ class Runner:
             await self._run_job(id)
 
     async def _run_job(self, job_id: str) -> None:
-        if not (job := await self._claim(job_id, ledger.claim, jobs.get)):
+        if not (job := await self._claim(job_id, items.claim, jobs.get)):
             return
         run = Run(job.id, job.session_id, job.fence)
         with bound(jobId=job.id, sessionId=job.session_id, correlationId=job.correlation_id):
             if job.idle_claims > MAX_IDLE_CLAIMS:
-                await ledger.abort_job(self._env, run, CRASH_LOOP.code, CRASH_LOOP.message)
+                await items.abort_job(self._env, run, CRASH_LOOP.code, CRASH_LOOP.message)
                 return
             start = {"job_id": job.id, "open": [], "passes": 0}
             work = self._advance(self._orchestrator, config_for(job), start)
-            await self._hold(run, ledger.renew, ledger.release, work)
+            await self._hold(run, items.renew, items.release, work)
 
     async def _run_workflow(self, workflow_id: str) -> None:
         if not (row := await self._claim(workflow_id, workflows.claim, workflows.get)):
@@ -203,7 +206,7 @@ async def run(env: Env, settings: Settings, draining: asyncio.Event) -> None:
     """Work until `draining` is set, then let running steps end for at most DRAIN_SECONDS."""
     runner = Runner(env)
     if env.DB.dialect == "sqlite":
-        await ledger.release_all(env)
+        await items.release_all(env)
         await workflows.release_all(env)
         await renders.release_all(env)
     duties = [
@@ -250,9 +253,9 @@ async def resubmit(env: Env) -> None:
 
     Calls of ended jobs that a dead worker left in flight are settled, and old ones to models.
     """
-    await ledger.close_lost(env)
+    await items.close_lost(env)
     await calls.lose_old(env)
-    waiting = [*await ledger.open_jobs(env), *await workflows.open_workflows(env), *await renders.open_renders(env)]
+    waiting = [*await items.open_jobs(env), *await workflows.open_workflows(env), *await renders.open_renders(env)]
     for id in waiting:
         await env.PICASSO_WORKFLOW.enqueue(id)
 

@@ -9,8 +9,8 @@ from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
-from tools.artifacts import File, Output
 from tools.env import Env
+from tools.publishing.artifacts import File, Output
 from tools.rows import ArtifactRow, Project
 
 __all__ = ["File", "Generator", "Options", "Output", "OutputKind"]

@@ -76,8 +76,8 @@ def options_schema(generator: Generator[Any]) -> dict[str, Any]:
 
 
 def _built_in() -> Iterator[tuple[str, Generator[Any]]]:
-    for module in pkgutil.iter_modules(generators.__path__):
-        loaded = vars(importlib.import_module(f"generators.{module.name}"))
+    for module in pkgutil.walk_packages(generators.__path__, "generators."):
+        loaded = vars(importlib.import_module(module.name))
         if "generator" in loaded:
             yield loaded["generator"].id, loaded["generator"]
 

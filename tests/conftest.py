@@ -4,7 +4,7 @@ import pytest
 
 LONGEST = ("tests/journeys", "tests/app/test_server", "tests/app/test_stream", "tests/app", "tests/generators")
 
-pytest_plugins = ["tests.postgres", "tests.valkey", "tests.s3"]
+pytest_plugins = ["tests.support.servers.postgres", "tests.support.servers.valkey", "tests.support.servers.s3"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

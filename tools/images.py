@@ -4,13 +4,13 @@ import functools
 from collections.abc import Callable
 from typing import TypeVar
 
-from tools import pixels
-from tools.child import WORK_SECONDS, in_child
 from tools.env import Env
 from tools.errors import Invalid, NotFound, TooLarge, Unavailable
-from tools.pixels import Facts
+from tools.media import pixels
+from tools.media.pixels import Facts
+from tools.media.sandbox import WORK_SECONDS, in_child
+from tools.media.variants import Variant
 from tools.step import step
-from tools.variants import Variant
 
 T = TypeVar("T")
 DELIVERY_SECONDS = 60.0

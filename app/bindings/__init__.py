@@ -6,11 +6,11 @@ import importlib
 from collections.abc import AsyncIterator
 
 from app.settings import SettingError, Settings
-from tools.catalog import overrides
 from tools.env import Env
-from tools.templates import publish_templates
+from tools.models.catalog import overrides
+from tools.publishing.templates import publish_templates
 
-HEAVY = ("app.bindings.memories", "app.bindings.preferences", "app.bindings.workflow", "app.bindings.ai")
+HEAVY = ("app.bindings.checkpointer", "app.bindings.store", "app.bindings.workflow", "app.bindings.ai.registry")
 """They import LangChain, LangGraph and docket: seconds, in which the loop must go on answering."""
 
 
@@ -25,15 +25,15 @@ async def open_env(settings: Settings) -> AsyncIterator[Env]:
     for module in HEAVY:
         await asyncio.to_thread(importlib.import_module, module)
     from app.bindings.actor import open_actor
-    from app.bindings.ai import open_ai
+    from app.bindings.ai.registry import open_ai
     from app.bindings.assets import open_assets
-    from app.bindings.bucket import open_bucket
-    from app.bindings.database import open_database
-    from app.bindings.images import open_images
-    from app.bindings.memories import open_memories
-    from app.bindings.preferences import open_preferences
+    from app.bindings.bucket.directory import open_bucket
+    from app.bindings.checkpointer import open_memories
+    from app.bindings.database.sqlite import open_database
+    from app.bindings.images.directory import open_images
     from app.bindings.queue import open_queue
-    from app.bindings.redis import open_redis
+    from app.bindings.redis.connection import open_redis
+    from app.bindings.store import open_preferences
     from app.bindings.workflow import open_workflow
 
     async with contextlib.AsyncExitStack() as stack:

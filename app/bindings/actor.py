@@ -17,8 +17,8 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 from redis.typing import EncodableT, FieldT
 
+from app.owned_tasks import end_tasks
 from app.settings import Settings
-from app.tasks import end_tasks
 from tools import actor_emit
 from tools.actor_emit import Session
 from tools.env import Actor, Database, Subscription

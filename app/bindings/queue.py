@@ -20,8 +20,8 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from app.bindings.redis import answering
-from app.bindings.timely import TimelyScript
+from app.bindings.redis.connection import answering
+from app.bindings.redis.scripts import TimelyScript
 from tools.env import Dead, Message
 from tools.errors import PicassoError, TooLarge, Unavailable
 from tools.rows import new_id

@@ -10,9 +10,9 @@ from datetime import timedelta
 from docket import Docket, Worker
 from redis.exceptions import RedisError
 
-from app.bindings.buckets import Buckets
-from app.bindings.gates import Gates, Place, Times, open_gates
-from app.bindings.redis import RedisServer
+from app.bindings.redis.connection import RedisServer
+from app.bindings.redis.provider_limiter import Gates, Place, Times, open_gates
+from app.bindings.redis.token_bucket import Buckets
 from app.settings import Settings
 from tools.env import Lane
 from tools.errors import Unavailable

@@ -11,10 +11,10 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody, PathParameter
 
-from app.lifespan import Life
-from app.metrics import CONTENT_TYPE, Metrics
-from app.offers import ModelFamily, Offer, families, offers
-from app.schemas import Cursor, Limit, NewTip
+from app.http.provider_views import ModelFamily, Offer, families, offers
+from app.http.schemas import Cursor, Limit, NewTip
+from app.lifecycle import Life
+from app.ops.metrics import CONTENT_TYPE, Metrics
 from tools import db
 from tools.env import Env
 from tools.errors import NotFound, PicassoError, TooLarge

@@ -9,15 +9,17 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
-from app.prefer import patience
-from app.schemas import Body, Cursor, Id, Limit, Name, invalid
-from generators import filled, registry
+from app.http.prefer import patience
+from app.http.schemas import Body, Cursor, Id, Limit, Name, invalid
+from generators import registry
 from generators.generator import Generator
-from tools import artifacts, db, renders, templates, views
+from generators.shared import template_page
+from tools import db
 from tools.env import Env
 from tools.errors import Invalid
 from tools.pages import LIMIT, Page
-from tools.renders import Rendering, RenderRow
+from tools.publishing import artifacts, renders, templates, views
+from tools.publishing.renders import Rendering, RenderRow
 from tools.rows import ArtifactRow, Project
 
 MOST_PROJECTS = 50
@@ -304,7 +306,7 @@ async def _refill(env: Env, wanted: ArtifactRow, projects: list[Project], sessio
     """The page that was filled by hand, published as its next version; that is never long."""
     if wanted.options:
         raise invalid("options", "A template has placeholders instead")
-    output = await filled.fill(env, wanted, projects, await db.get_config(env, wanted.id))
+    output = await template_page.fill(env, wanted, projects, await db.get_config(env, wanted.id))
     return await artifacts.publish(env, wanted, output, [project.id for project in projects], session_id=session_id)
 
 

@@ -20,17 +20,17 @@ from litestar.params import FromPath, JSONBody
 from litestar.types import ASGIApp, Send
 from msgspec import UNSET, Meta, UnsetType
 
-from app.lifespan import Life
-from app.readers import admit_reader
+from app.http.public_access import admit_reader
+from app.http.schemas import LINE, PROSE, Body, Id
+from app.http.security import client_address, limit_key, own_origin
+from app.lifecycle import Life
 from app.routes.stream import LAST, EventStream
-from app.schemas import LINE, PROSE, Body, Id
-from app.security import client_address, limit_key, own_origin
 from app.settings import Settings
-from tools import artifacts, boards
-from tools.boards import Choice, Mine, OwnerState, Remark, State, Verdict
 from tools.env import Env
 from tools.errors import Forbidden, Gone, Invalid, Locked, NotFound, RateLimited, Unavailable
 from tools.events import Approval, Artifact, BoardNews, Comment, Frame, Tally
+from tools.publishing import artifacts, boards
+from tools.publishing.boards import Choice, Mine, OwnerState, Remark, State, Verdict
 from tools.rows import ArtifactRow, new_id
 
 COOKIE = "picasso_guest"

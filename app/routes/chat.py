@@ -11,8 +11,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
+from app.http.schemas import PROSE, Body, Id
 from app.routes.jobs import idempotency_key
-from app.schemas import PROSE, Body, Id
 from tools.env import Env
 
 LONGEST_INPUT = 4_000
@@ -89,4 +89,4 @@ handlers: list[Any] = [customize, list_messages]
 
 async def _conversation() -> ModuleType:
     """Loaded off the loop by the first who needs it."""
-    return await asyncio.to_thread(importlib.import_module, "app.conversation")
+    return await asyncio.to_thread(importlib.import_module, "graphs.chat.session")

@@ -7,10 +7,10 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import PathParameter
 
-from app.bindings.images import LocalImages, Rendition
+from app.bindings.images.directory import LocalImages, Rendition
 from tools.env import Env
 from tools.errors import NotFound
-from tools.variants import Format, negotiate, parse
+from tools.media.variants import Format, negotiate, parse
 
 ImageId = Annotated[str, PathParameter(pattern="^[A-Za-z0-9._-]{1,128}$")]
 VariantName = Annotated[

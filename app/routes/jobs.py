@@ -11,15 +11,16 @@ from litestar.params import FromPath, JSONBody
 
 from adapters import router
 from adapters.router import Plan
-from app.answers import Accepted, JobView, QueuedItem, Quoted, job_view, quoted
-from app.schemas import LINE, PROSE, Body, Cursor, Limit
-from app.security import limit_jobs
+from app.http.job_views import Accepted, JobView, QueuedItem, Quoted, job_view, quoted
+from app.http.schemas import LINE, PROSE, Body, Cursor, Limit
+from app.http.security import limit_jobs
 from app.settings import Settings
-from graphs import prompts
-from tools import db, jobs
+from graphs.image_job import prompts
+from tools import db
 from tools.env import Env
 from tools.errors import Conflict, Invalid, NotFound
-from tools.jobs import Submission
+from tools.ledger import jobs
+from tools.ledger.jobs import Submission
 from tools.pages import LIMIT, Page
 from tools.rows import Item, Job, JobRequest, Kind, Progression
 

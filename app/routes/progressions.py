@@ -7,7 +7,7 @@ from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from app.schemas import CLEAN, Cursor, Limit, Rollback, cleaned, invalid
+from app.http.schemas import CLEAN, Cursor, Limit, Rollback, cleaned, invalid
 from tools import db, images
 from tools.env import Env
 from tools.pages import LIMIT, Page

@@ -10,10 +10,11 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, UnsetType
 
-from app.schemas import Cursor, Limit, NewProject, ProjectPatch
-from tools import db, money
+from app.http.schemas import Cursor, Limit, NewProject, ProjectPatch
+from tools import db
 from tools.env import Env
-from tools.money import DayCost, JobCost, Standing
+from tools.ledger import money
+from tools.ledger.money import DayCost, JobCost, Standing
 from tools.pages import LIMIT, Page
 from tools.rows import Project
 

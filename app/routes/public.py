@@ -14,14 +14,14 @@ from litestar import HttpMethod, Request, Response, get, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from app.contents import Content, answer, is_known
-from app.readers import admit_reader, take_view
+from app.http.conditional import Content, answer, is_known
+from app.http.public_access import admit_reader, take_view
 from app.settings import Settings
-from tools import artifacts
 from tools.env import Env
 from tools.errors import NotFound
+from tools.publishing import artifacts
+from tools.publishing.shares import Admission
 from tools.rows import ArtifactRow
-from tools.shares import Admission
 
 NAMED = (".pdf", ".mp4", ".glb", ".csv")
 """What a browser saves, by itself or when asked to, and would call by its slug."""

@@ -10,16 +10,16 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta
 
-from app.readers import pass_cookie
-from app.schemas import Body, Name
-from app.security import limit_passwords
+from app.http.public_access import pass_cookie
+from app.http.schemas import Body, Name
+from app.http.security import limit_passwords
 from app.settings import Settings
-from tools import artifacts, shares
 from tools.env import Env
 from tools.errors import Invalid, Locked
 from tools.pages import Page
+from tools.publishing import artifacts, shares
+from tools.publishing.shares import Conditions, Share
 from tools.rows import now_ms
-from tools.shares import Conditions, Share
 
 LONGEST_PASSWORD = 200
 

@@ -16,10 +16,10 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, PathParameter, 
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from app.lifespan import Life
-from app.schemas import Body, Limit
-from app.sockets import socket_of
-from app.tasks import end_tasks
+from app.http.schemas import Body, Limit
+from app.http.websocket import socket_of
+from app.lifecycle import Life
+from app.owned_tasks import end_tasks
 from tools import actor_emit
 from tools.actor_emit import check_session_id
 from tools.env import Env, Subscription

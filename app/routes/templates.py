@@ -8,10 +8,10 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import Meta
 
-from app.schemas import PROSE, Body, Cursor, Limit
-from tools import templates
+from app.http.schemas import PROSE, Body, Cursor, Limit
 from tools.env import Env
 from tools.pages import LIMIT, Page
+from tools.publishing import templates
 
 
 class NewTemplate(Body, frozen=True):

@@ -7,13 +7,13 @@ from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
+from app.http.schemas import PROSE, Body, Id
+from app.http.security import limit_jobs
 from app.routes.jobs import idempotency_key
-from app.schemas import PROSE, Body, Id
-from app.security import limit_jobs
 from app.settings import Settings
-from tools import workflows
 from tools.env import Env
-from tools.workflows import STEPS, Status, WorkflowError, WorkflowRow
+from tools.ledger import workflows
+from tools.ledger.workflows import STEPS, Status, WorkflowError, WorkflowRow
 
 StepStatus = Literal["queued", "running", "complete", "failed", "uncertain", "skipped"]
 

@@ -19,18 +19,18 @@ import msgspec
 import pytest
 from PIL import Image
 
-from adapters.gemini import FILL, adapter
-from adapters.gemini_sizes import Shape, shapes
+from adapters.gemini.images import FILL, adapter
+from adapters.gemini.sizes import Shape, shapes
 from adapters.provider import ImageOp, InputImage, ProviderResult
-from app.bindings.ai import open_ai
+from app.bindings.ai.registry import open_ai
 from app.settings import Settings
-from tests.adapters.pictures import as_input, opened, painted, png
-from tests.parts import bare_env, settings
-from tests.vendors.gemini import BAD_KEY, RATES
-from tests.wire import Answer, Fault, Received, Wire, picture
-from tools.catalog import Units, image_models
+from tests.support.environment import bare_env, settings
+from tests.support.files.small_images import as_input, opened, painted, png
+from tests.support.internet import Answer, Fault, Received, Wire, picture
+from tests.support.vendors.gemini import BAD_KEY, RATES
 from tools.env import Env
 from tools.errors import Failure, Refused, Unavailable, Uncertain, VendorError, VendorFailed
+from tools.models.catalog import Units, image_models
 from tools.rows import Kind
 
 KEY = "a-gemini-key-for-tests-0123456789abcd"

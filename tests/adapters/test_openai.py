@@ -19,20 +19,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters import router
-from adapters.openai_images import adapter
-from adapters.openai_plan import nearest, plan
+from adapters.openai.images import adapter
+from adapters.openai.request import nearest, plan
 from adapters.provider import ImageOp, InputImage, ProviderResult
-from app.bindings.ai import open_ai
-from tests.adapters.pictures import as_input, mask, opened, plain
-from tests.parts import settings
-from tests.pictures import encoded, textured
-from tests.vendors import openai as played
-from tests.vendors.openai import coded
-from tests.wire import Answer, Fault, Received, Reply, Vendor, Wire, picture
-from tools import prices
-from tools.catalog import image_models
+from app.bindings.ai.registry import open_ai
+from tests.support.environment import settings
+from tests.support.files.images import encoded, textured
+from tests.support.files.small_images import as_input, mask, opened, plain
+from tests.support.internet import Answer, Fault, Received, Reply, Vendor, Wire, picture
+from tests.support.vendors import openai as played
+from tests.support.vendors.openai import coded
 from tools.env import Env
 from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorError, VendorFailed
+from tools.models import prices
+from tools.models.catalog import image_models
 from tools.rows import Kind
 
 KEY = "sk-a-key-that-nobody-may-see"
@@ -565,7 +565,7 @@ def test_upscaling_is_not_offered() -> None:
 def test_the_sdk_is_loaded_when_it_is_needed() -> None:
     """A process that only knows of the provider does not pay for its SDK."""
     code = (
-        "import sys; from adapters.openai_images import adapter; adapter.capabilities(); print('openai' in sys.modules)"
+        "import sys; from adapters.openai.images import adapter; adapter.capabilities(); print('openai' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"

@@ -13,10 +13,10 @@ import pytest
 
 from adapters import router
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
-from tests.parts import bare_env, settings
-from tools.catalog import Units
+from tests.support.environment import bare_env, settings
 from tools.env import Env
 from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorFailed
+from tools.models.catalog import Units
 from tools.rows import JobRequest
 
 

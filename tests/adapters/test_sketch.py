@@ -12,14 +12,14 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from adapters.provider import ImageOp
-from adapters.sketch import adapter, ticks
-from adapters.studio.brush import sign
-from adapters.studio.work import Work, paint
-from tests.adapters.pictures import as_input, mask, opened, painted, plain, png
-from tests.parts import bare_env, settings
+from adapters.sketch.brush import sign
+from adapters.sketch.images import adapter, ticks
+from adapters.sketch.order import Work, paint
+from tests.support.environment import bare_env, settings
+from tests.support.files.small_images import as_input, mask, opened, painted, plain, png
 from tools.errors import Invalid
-from tools.masks import area_to_change
-from tools.measure import measure
+from tools.media.masks import area_to_change
+from tools.models.builtin_judge import measure
 from tools.rows import Kind
 
 PROMPTS = (

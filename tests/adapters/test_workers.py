@@ -16,16 +16,16 @@ from PIL import Image
 
 from adapters import router
 from adapters.provider import ImageOp, InputImage, ProviderResult
-from adapters.workers import adapter
-from adapters.workers_ai import answer as answers
-from adapters.workers_ai import plan
-from app.bindings.ai import open_ai
-from tests.adapters.pictures import as_input, gradient, mask, opened, plain
-from tests.parts import bare_env, settings
-from tests.wire import Answer, Received, Wire
-from tools.catalog import ImageModel, Units
+from adapters.workers import answer as answers
+from adapters.workers import request
+from adapters.workers.images import adapter
+from app.bindings.ai.registry import open_ai
+from tests.support.environment import bare_env, settings
+from tests.support.files.small_images import as_input, gradient, mask, opened, plain
+from tests.support.internet import Answer, Received, Wire
 from tools.env import Env
 from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorError, VendorFailed
+from tools.models.catalog import ImageModel, Units
 
 TOKEN, PROMPT = "a-token-nobody-may-read", "a fox that nobody may read of"
 FLUX, KLEIN9, DEV = (f"@cf/black-forest-labs/flux-2-{name}" for name in ("klein-4b", "klein-9b", "dev"))
@@ -36,7 +36,7 @@ SCHNELL, LUCID, PHOENIX = (
 )
 LIGHTNING = "@cf/bytedance/stable-diffusion-xl-lightning"
 INPAINTING, IMG2IMG = (f"@cf/runwayml/stable-diffusion-v1-5-{name}" for name in ("inpainting", "img2img"))
-GENERATE = [model for model in plan.models() if "generate" in model.kinds]
+GENERATE = [model for model in request.models() if "generate" in model.kinds]
 FOX = ImageOp(kind="generate", prompt=PROMPT, seed=7)
 START = as_input(gradient((200, 40, 40), (40, 40, 200), (300, 200)))
 
@@ -435,7 +435,7 @@ def test_a_quote_without_images_holds_whatever_they_will_be() -> None:
     is a size that the model has."""
     dice = random.Random(5)
     for _ in range(1500):
-        model = dice.choice(plan.models())
+        model = dice.choice(request.models())
         asked = f"{dice.randint(1, 5000)}x{dice.randint(1, 5000)}" if dice.random() < 0.5 else None
         start, *others = (image(dice.randint(1, 6000), dice.randint(1, 6000)) for _ in range(dice.randint(1, 6)))
         unknown = ImageOp(kind=dice.choice(model.kinds), prompt=PROMPT, model=model.id, size=asked)
@@ -443,7 +443,7 @@ def test_a_quote_without_images_holds_whatever_they_will_be() -> None:
         least, most = (cost(units, RATES) for units in adapter.meter(unknown))
         paid = {cost(units, RATES) for units in adapter.meter(known)}
         assert len(paid) == 1 and least - 1e-9 <= paid.pop() <= most + 1e-9
-        limits, (width, height) = model.any_size, plan.plan(known).size
+        limits, (width, height) = model.any_size, request.plan(known).size
         if limits:
             assert all(limits.shortest <= s <= limits.longest and s % limits.multiple == 0 for s in (width, height))
         else:
@@ -479,9 +479,9 @@ def test_every_kind_has_a_default_model_and_every_price_a_rate_for_what_is_meter
     assert first == {
         "generate": FLUX, "edit": FLUX, "variation": FLUX, "inpaint": INPAINTING, "outpaint": INPAINTING,
     }  # fmt: skip
-    for model in plan.models():
+    for model in request.models():
         for price in model.price:
-            assert set(plan.facts(model).billed) <= price.rates.keys(), model.id
+            assert set(request.facts(model).billed) <= price.rates.keys(), model.id
 
 
 @pytest.mark.parametrize(("kind", "model", "able"), [

@@ -23,10 +23,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
-from app.bindings.redis import find_server, open_client
-from app.conversation import speak
-from tests.chatting import Scripted, calling, chatting, scripted
-from tests.valkey import valkey
+from app.bindings.redis.connection import find_server, open_client
+from graphs.chat.session import speak
+from tests.support.samples.chat_page import Scripted, calling, chatting, scripted
+from tests.support.servers.valkey import valkey
 from tools.env import Env
 
 TURNS, ROUNDS = 40, 3

@@ -20,12 +20,13 @@ import msgspec
 from PIL import Image, ImageDraw
 
 from generators import registry
-from tests import seeded
-from tests.pages import pages_env
-from tests.pictures import encoded
-from tools import artifacts, db
+from tests.support.files.images import encoded
+from tests.support.samples import finished_project
+from tests.support.samples.page_site import pages_env
+from tools import db
 from tools.db import insert_progression
 from tools.env import Env
+from tools.publishing import artifacts
 from tools.rows import Job, Progression, derived_id
 
 IMAGES = 1_000
@@ -56,14 +57,14 @@ def paint(number: int) -> bytes:
     pen = ImageDraw.Draw(image)
     for n in range(8):
         place = (size[0] * n // 8, size[1] * ((n * 5 + number) % 8) // 8)
-        colour = seeded.COLOURS[(n + number) % len(seeded.COLOURS)]
+        colour = finished_project.COLOURS[(n + number) % len(finished_project.COLOURS)]
         pen.ellipse((*place, place[0] + size[0] // 5, place[1] + size[0] // 5), fill=colour)
     return encoded(image, "JPEG")
 
 
 async def fill(env: Env) -> None:
     """The seeded project, and versions like its own until there are 1,000, each with a job, an item and a call."""
-    rows = await seeded.seed(env)
+    rows = await finished_project.seed(env)
     painted = [paint(number) for number in range(PAINTED)]
     job = await env.DB.one("SELECT * FROM jobs ORDER BY id LIMIT 1", Job)
     assert job is not None
@@ -73,9 +74,9 @@ async def fill(env: Env) -> None:
                 like, data = rows[number % 9], painted[number % PAINTED]
                 named = msgspec.structs.replace(job, id=f"job-{number}", created_at=like.created_at + number)
                 image = _like(like, named, number, data)
-                await seeded.insert(tx, "jobs", named)
-                await seeded.insert(tx, "job_items", seeded.item(named, 0, image))
-                await seeded.insert(tx, "provider_attempts", seeded.attempt(named, image))
+                await finished_project.insert(tx, "jobs", named)
+                await finished_project.insert(tx, "job_items", finished_project.item(named, 0, image))
+                await finished_project.insert(tx, "provider_attempts", finished_project.attempt(named, image))
                 await insert_progression(tx, image)
                 await env.BUCKET.put(image.original_image_r2_key, data, content_type="image/jpeg")
 

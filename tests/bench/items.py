@@ -14,18 +14,21 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "guests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support" / "guests"))
 
 from app import worker
 from app.bindings import open_env
-from graphs.judge import errand_of, sight_of
-from graphs.orchestrator import progression_of
+from graphs.image_job.graph import progression_of
+from graphs.image_job.judge import errand_of, sight_of
 from tests.guests.still_vendor import painted
-from tests.parts import settings
-from tools import ai, images, jobs, ledger, r2
+from tests.support.environment import settings
+from tools import images, r2
 from tools.env import Env
-from tools.jobs import Place, Submission
-from tools.ledger import Planned, Run, Settlement
+from tools.ledger import items as ledger
+from tools.ledger import jobs
+from tools.ledger.items import Planned, Run, Settlement
+from tools.ledger.jobs import Place, Submission
+from tools.models import chat_and_vision
 from tools.rows import Count, Item, Job, JobRequest, Painter, derived_id
 
 JOBS, VARIANTS, ROUNDS = 4, 8, 3
@@ -97,7 +100,7 @@ async def item_of(env: Env, run: Run, job: Job, item: Item) -> None:
     item, [attempt] = await ledger.item(env, item.id), await ledger.attempts(env, item.id)
     row = progression_of(job, item, attempt, progression_id, url)
     await ledger.deliver(env, run, item, row)
-    verdict = await ai.see(env, "builtin", sight_of(job, row), errand_of(run, job, item))
+    verdict = await chat_and_vision.see(env, "builtin", sight_of(job, row), errand_of(run, job, item))
     await ledger.conclude(env, run, item.id, verdict, "ok")
 
 

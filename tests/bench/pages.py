@@ -26,10 +26,10 @@ from litestar.params import FromPath
 
 from app.bindings import open_env
 from app.settings import read_settings
-from tests.journeys.calls import calling, ended, environ, new_project, submit
-from tests.server import running
-from tools import views
+from tests.support.api_calls import calling, ended, environ, new_project, submit
+from tests.support.servers.picasso import running
 from tools.env import Env
+from tools.publishing import views
 from tools.rows import ArtifactRow
 
 SECONDS, CLIENTS, WARM = 1.0, 16, 2.0

@@ -13,8 +13,8 @@ from pathlib import Path
 import asyncpg
 import msgspec
 
-from tests.parts import bare_env
-from tests.postgres import Server
+from tests.support.environment import bare_env
+from tests.support.servers.postgres import Server
 from tools import db, search
 from tools.env import Env
 from tools.rows import Progression, derived_id, new_id, params

@@ -19,8 +19,8 @@ from litestar import post
 from litestar.di import NamedDependency
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-from tests.server import running
-from tests.streaming import main as serve_streams
+from tests.support.servers.picasso import running
+from tests.support.servers.streams import main as serve_streams
 from tools import actor_emit
 from tools.env import Env
 from tools.events import Agent

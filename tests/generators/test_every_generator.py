@@ -22,14 +22,24 @@ from litestar import Litestar, Response, get
 from litestar.params import FromPath
 
 from generators import registry
-from tests import seeded
-from tests.chromium import BINARY, Tab, open_tab
-from tests.pages import Outline, add_project, client_of, free_listener, pages_env, paint, serving, small_app
-from tests.xss import PAYLOADS
-from tools import artifacts, db
-from tools.artifacts import File, Output
+from tests.support.browser import BINARY, Tab, open_tab
+from tests.support.files.hostile_strings import PAYLOADS
+from tests.support.samples import finished_project
+from tests.support.samples.page_site import (
+    Outline,
+    add_project,
+    client_of,
+    free_listener,
+    pages_env,
+    paint,
+    serving,
+    small_app,
+)
+from tools import db
 from tools.env import Env
 from tools.errors import Invalid
+from tools.publishing import artifacts
+from tools.publishing.artifacts import File, Output
 from tools.rows import ArtifactRow
 
 IDS = tuple(registry.known())
@@ -72,9 +82,11 @@ async def generate_for(env: Env, draft: ArtifactRow, project_id: str) -> Output:
 
 
 @contextlib.asynccontextmanager
-async def seeded_env(home: Path, words: seeded.Words = seeded.plain, **more: Any) -> AsyncIterator[Env]:
+async def seeded_env(
+    home: Path, words: finished_project.Words = finished_project.plain, **more: Any
+) -> AsyncIterator[Env]:
     async with pages_env(home, **more) as env:
-        await seeded.seed(env, words=words)
+        await finished_project.seed(env, words=words)
         await add_project(env, "empty", words("Nothing yet"))
         yield env
 
@@ -83,10 +95,10 @@ TALL = "Z" + "\u0301\u0489\u0334" * 300
 """One letter to a browser, and wider than a telephone."""
 
 
-def hostile(first_prompt: str = "") -> seeded.Words:
+def hostile(first_prompt: str = "") -> finished_project.Words:
     """One payload after the other, in whatever place is asked for next."""
     payloads = itertools.cycle(PAYLOADS)
-    return lambda text: first_prompt if first_prompt and text == seeded.PROMPTS[0] else next(payloads)
+    return lambda text: first_prompt if first_prompt and text == finished_project.PROMPTS[0] else next(payloads)
 
 
 def files(output: Output) -> Iterator[tuple[str, File]]:

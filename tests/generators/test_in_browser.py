@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from litestar import Litestar, Response, get
 
-from generators import lookbook
-from generators.lookbook import LookbookOptions
-from generators.showing import Shown
-from tests.chromium import BINARY, Tab, open_tab
-from tests.generators.test_lookbook import TEMPLATE, project
-from tests.pages import (
+from generators.pages import lookbook
+from generators.pages.lookbook import LookbookOptions
+from generators.shared.image_pages import Shown
+from tests.generators.pages.test_lookbook import TEMPLATE, project
+from tests.support.browser import BINARY, Tab, open_tab
+from tests.support.files.hostile_strings import PAYLOADS
+from tests.support.samples.page_site import (
     HERE,
     Outline,
     add_image,
@@ -24,7 +25,6 @@ from tests.pages import (
     serving,
     small_app,
 )
-from tests.xss import PAYLOADS
 from tools.env import Env
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no Chromium is installed")

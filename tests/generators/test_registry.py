@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from generators import lookbook, registry
+from generators import registry
+from generators.pages import lookbook
 from tools.errors import Invalid, NotFound
 
 GUEST = """
@@ -26,7 +27,7 @@ generator = Zine()
 
 
 def test_a_module_with_a_generator_is_found_and_other_modules_are_not() -> None:
-    """`generators/lookbook.py` is listed under its id; the contract, the registry and the page are no generators."""
+    """`generators/pages/lookbook.py` is listed under its id; the contract, the registry and the page are no generators."""
     assert registry.known()["lookbook"] is lookbook.generator
     assert {"generator", "registry", "page", "palette"}.isdisjoint(registry.known())
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.chromium import BINARY, Tab, open_tab
-from tests.generators.studio import add_studio
-from tests.heavy import made
-from tests.pages import add_project, free_listener, pages_env, serving, small_app
-from tools import artifacts
-from tools.artifacts import Output
+from tests.support.browser import BINARY, Tab, open_tab
+from tests.support.samples.counted_project import add_studio
+from tests.support.samples.page_site import add_project, free_listener, pages_env, serving, small_app
+from tests.support.samples.project_with_originals import made
 from tools.env import Env
+from tools.publishing import artifacts
+from tools.publishing.artifacts import Output
 from tools.rows import ArtifactRow
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no Chromium is installed")

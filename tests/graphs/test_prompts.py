@@ -10,13 +10,13 @@ import pytest
 from langchain_core.runnables import RunnableLambda
 
 from adapters.router import GUIDANCE_CHARS
-from graphs.prompts import fitting, guide, is_only_guidance, merge_suggestion, refine
-from graphs.runs import config_for
-from tests.talks import MODELS, VENDORS, rows, working_with
-from tests.wire import Answer, Fault, Wire
-from tests.works import Work
+from graphs.image_job.prompts import fitting, guide, is_only_guidance, merge_suggestion, refine
+from graphs.image_job.run_config import config_for
+from tests.support.chat_vendors import MODELS, VENDORS, rows, working_with
+from tests.support.internet import Answer, Fault, Wire
+from tests.support.samples.job_states import Work
+from tools.models.prompt_words import read_wording
 from tools.rows import JobMetadata, Kind, Tip
-from tools.wording import read_wording
 
 SEED = Path("seed/knowledge_base.sql")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from graphs.purchase import (
+from graphs.image_job.purchase import (
     CIRCUIT_OPEN,
     MAX_CALLS,
     MAX_CRASHES,
@@ -18,9 +18,9 @@ from graphs.purchase import (
     teller,
     wait_before,
 )
-from tests.works import TOY, working
-from tools import ledger
+from tests.support.samples.job_states import TOY, working
 from tools.errors import Failure, PicassoError, VendorFailed
+from tools.ledger import items
 from tools.rows import Attempt, AttemptState, Painter
 
 TOY_1 = Painter("toy", "toy-1")
@@ -214,18 +214,18 @@ def test_only_an_answer_with_success_is_billed(status: int | None, billed: bool)
 async def test_progress_that_cannot_be_told_does_not_break_the_call(tmp_path: Path) -> None:
     """An error of the ledger must not pass through a vendor's call, where it would look like the vendor's own."""
     async with working(tmp_path) as work:
-        await ledger.release(work.env, work.run)
-        await ledger.claim(work.env, work.job.id)
+        await items.release(work.env, work.run)
+        await items.claim(work.env, work.job.id)
         with pytest.raises(PicassoError):
-            await ledger.advance(work.env, work.run, work.items[0].id, "generate", 0.5)
+            await items.advance(work.env, work.run, work.items[0].id, "generate", 0.5)
         await teller(work.env, work.run, work.items[0], attempt(1, "sent"))(0.5)
 
 
 async def test_an_intent_that_was_committed_is_not_an_error(tmp_path: Path) -> None:
     """A commit whose answer was lost is repeated: the same row stands, once."""
     async with working(tmp_path) as work:
-        first = await ledger.intend(work.env, work.run, work.items[0], 1, TOY)
-        assert await ledger.intend(work.env, work.run, work.items[0], 1, TOY) == first
+        first = await items.intend(work.env, work.run, work.items[0], 1, TOY)
+        assert await items.intend(work.env, work.run, work.items[0], 1, TOY) == first
 
 
 def test_waits_follow_the_vendor_and_never_pass_the_cap() -> None:

@@ -10,18 +10,19 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
 from app.worker import MAX_IDLE_CLAIMS, Runner
-from graphs import workflow
-from graphs.brief import constraints, numbers
-from tests.pages import Line
-from tests.parts import bare_env
-from tests.talks import MODELS, rows, talking
-from tests.wire import Answer, Wire
-from tests.works import Nobody
-from tools import calls, prices, workflows
+from graphs.workflow import graph as workflow
+from graphs.workflow.builtin_answer import constraints, numbers
+from tests.support.chat_vendors import MODELS, rows, talking
+from tests.support.environment import bare_env
+from tests.support.internet import Answer, Wire
+from tests.support.samples.job_states import Nobody
+from tests.support.samples.page_site import Line
 from tools.env import Env, Message
 from tools.errors import LeaseLost, Unavailable
+from tools.ledger import calls, workflows
+from tools.ledger.workflows import Completed, Hold, WorkflowResult, WorkflowRow
+from tools.models import prices
 from tools.rows import Count
-from tools.workflows import Completed, Hold, WorkflowResult, WorkflowRow
 
 TASK = "Name three posters of a red boat."
 SAID = "Dawn. Noon. Dusk."

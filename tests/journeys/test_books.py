@@ -7,10 +7,10 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests import histories
-from tests.journeys.calls import calling, ended, environ, new_project, submit
-from tests.server import running
-from tests.wire import Answer, Wire
+from tests.support import history_checks
+from tests.support.api_calls import calling, ended, environ, new_project, submit
+from tests.support.internet import Answer, Wire
+from tests.support.servers.picasso import running
 
 ITEMS = 4
 OPEN = ("queued", "running")
@@ -54,8 +54,8 @@ async def test_the_books_balance_at_every_scrape(tmp_path: Path) -> None:
             check(await scraped(client), (len(jobs), len(jobs)), len(wire.calls))
             scrapes += 1
         over, rows = await endings, await scraped(client)
-    left = histories.read(tmp_path / "picasso.db")
-    assert histories.violations(left) == [] and scrapes >= 5
+    left = history_checks.read(tmp_path / "picasso.db")
+    assert history_checks.violations(left) == [] and scrapes >= 5
     assert rows["jobs"].total() == len(over) == 8
     sent = [a for a in left.attempts if a["sent_at"] is not None]
     assert len(sent) == len(wire.calls) == rows["attempts"].total()

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.journeys.calls import calling, ended, environ, events, new_project, submit
-from tests.server import Server, running
-from tests.talks import MODELS, talkative
-from tests.wire import Answer, Wire
+from tests.support.api_calls import calling, ended, environ, events, new_project, submit
+from tests.support.chat_vendors import MODELS, talkative
+from tests.support.internet import Answer, Wire
+from tests.support.servers.picasso import Server, running
 
 HTML = '<h1>{{TITLE}}</h1><p>{{SUBTITLE}}</p><img src="{{IMAGE_HERO}}" alt="">'
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
-from tests import histories
-from tests.journeys.calls import calling, environ, new_project, submit
-from tests.server import Server, running
-from tests.wire import Wire
+from tests.support import history_checks
+from tests.support.api_calls import calling, environ, new_project, submit
+from tests.support.internet import Wire
+from tests.support.servers.picasso import Server, running
 
 
 async def open_jobs_end(server: Server, seconds: float = 90) -> None:
     async with asyncio.timeout(seconds):
-        while any(job["ended_at"] is None for job in histories.read(server.home / "picasso.db").jobs):
+        while any(job["ended_at"] is None for job in history_checks.read(server.home / "picasso.db").jobs):
             await asyncio.sleep(0.2)
 
 
@@ -47,8 +47,8 @@ async def test_a_drain_loses_nothing(tmp_path: Path, second: signal.Signals | No
             assert time.monotonic() - begun < 30
         async with running(tmp_path, **environ(wire)) as server:
             await open_jobs_end(server)
-        left = histories.read(tmp_path / "picasso.db")
-        assert histories.violations(left) == []
+        left = history_checks.read(tmp_path / "picasso.db")
+        assert history_checks.violations(left) == []
         sent = [a for a in left.attempts if a["provider"] == "toy" and a["sent_at"] is not None]
         assert len({call.body["seed"] for call in wire.calls}) == len(wire.calls) <= len(sent)
         if second is None:

@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.journeys.calls import body, calling, ended, environ, new_project, submit
-from tests.server import running
+from tests.support.api_calls import body, calling, ended, environ, new_project, submit
+from tests.support.servers.picasso import running
 
 
 @pytest.fixture(scope="module")

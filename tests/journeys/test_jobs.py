@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests import histories
-from tests.journeys.calls import body, calling, ended, environ, events, new_project, submit
-from tests.server import Server, running
-from tests.wire import Answer, Fault, Wire
+from tests.support import history_checks
+from tests.support.api_calls import body, calling, ended, environ, events, new_project, submit
+from tests.support.internet import Answer, Fault, Wire
+from tests.support.servers.picasso import Server, running
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +49,9 @@ def session() -> str:
     return f"s{secrets.token_hex(4)}"
 
 
-def left(server: Server) -> histories.Left:
-    found = histories.read(server.home / "picasso.db")
-    assert histories.violations(found) == []
+def left(server: Server) -> history_checks.Left:
+    found = history_checks.read(server.home / "picasso.db")
+    assert history_checks.violations(found) == []
     return found
 
 
@@ -163,7 +163,7 @@ async def test_cancel_races_with_completion(client: httpx.AsyncClient, server: S
         assert (await client.post(f"/api/jobs/{job}/cancel")).json()["status"] == cancelled.json()["status"]
         assert len(wire.calls) <= calls + 2
     async with asyncio.timeout(10):
-        while any(a["state"] in ("intent", "sent") for a in histories.read(server.home / "picasso.db").attempts):
+        while any(a["state"] in ("intent", "sent") for a in history_checks.read(server.home / "picasso.db").attempts):
             await asyncio.sleep(0.1)
     found = left(server)
     statuses = Counter(job["status"] for job in found.jobs)

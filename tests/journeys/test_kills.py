@@ -15,10 +15,10 @@ import httpx
 import psutil
 import pytest
 
-from tests import histories
-from tests.journeys.calls import calling, ended, environ, new_project, submit
-from tests.server import Server, running
-from tests.wire import Wire
+from tests.support import history_checks
+from tests.support.api_calls import calling, ended, environ, new_project, submit
+from tests.support.internet import Wire
+from tests.support.servers.picasso import Server, running
 
 ITEMS = 8
 
@@ -37,10 +37,10 @@ async def submit_mixed(client: httpx.AsyncClient, project: str, key: str) -> str
     return str(job["jobId"])
 
 
-def checked(home: Path, wire: Wire) -> histories.Left:
+def checked(home: Path, wire: Wire) -> history_checks.Left:
     """What was left behind, after all that must hold was found to hold."""
-    left = histories.read(home / "picasso.db")
-    assert histories.violations(left) == []
+    left = history_checks.read(home / "picasso.db")
+    assert history_checks.violations(left) == []
     paid = [a for a in left.attempts if a["provider"] == "toy" and a["sent_at"] is not None]
     seeds = Counter(call.body["seed"] for call in wire.calls)
     assert len(wire.calls) <= len(paid), "the vendor was called without a row in the ledger"
@@ -59,10 +59,10 @@ async def test_a_server_may_be_killed_at_any_moment(tmp_path: Path, wire: Wire, 
             os.kill(server.process.pid, signal.SIGKILL)
     async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
         await ended(client, job)
-        for status in [job["status"] for job in histories.read(tmp_path / "picasso.db").jobs]:
+        for status in [job["status"] for job in history_checks.read(tmp_path / "picasso.db").jobs]:
             assert status in ("complete", "running", "queued", "failed")
         async with asyncio.timeout(90):
-            while any(job["ended_at"] is None for job in histories.read(tmp_path / "picasso.db").jobs):
+            while any(job["ended_at"] is None for job in history_checks.read(tmp_path / "picasso.db").jobs):
                 await asyncio.sleep(0.2)
     left = checked(tmp_path, wire)
     assert len(left.jobs) == (kills + 1) // 2

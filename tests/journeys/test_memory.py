@@ -6,10 +6,10 @@ from pathlib import Path
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from app.bindings.redis import open_client
-from tests.journeys.calls import body, calling, ended, environ, new_project, submit
-from tests.server import running
-from tests.valkey import Valkey
+from app.bindings.redis.connection import open_client
+from tests.support.api_calls import body, calling, ended, environ, new_project, submit
+from tests.support.servers.picasso import running
+from tests.support.servers.valkey import Valkey
 
 ROOM = 8 << 20
 

@@ -7,11 +7,11 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from tests.journeys.calls import calling, ended, environ, events, new_project, submit
-from tests.server import running
-from tests.talks import MODELS, talkative
-from tests.vendors.chatter import FAIL, PASS
-from tests.wire import Answer, Wire
+from tests.support.api_calls import calling, ended, environ, events, new_project, submit
+from tests.support.chat_vendors import MODELS, talkative
+from tests.support.internet import Answer, Wire
+from tests.support.servers.picasso import running
+from tests.support.vendors.chat import FAIL, PASS
 
 
 def with_models(home: Path, wire: Wire) -> dict[str, str]:

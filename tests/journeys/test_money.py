@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests import histories
-from tests.journeys.calls import body, calling, ended, environ, new_project, submit
-from tests.server import running
-from tests.vendors.toy import PRICE_USD
-from tests.wire import Answer, Wire
+from tests.support import history_checks
+from tests.support.api_calls import body, calling, ended, environ, new_project, submit
+from tests.support.internet import Answer, Wire
+from tests.support.servers.picasso import running
+from tests.support.vendors.toy import PRICE_USD
 
 PRICED = f"""
 [[model]]
@@ -123,8 +123,8 @@ async def test_the_books_are_the_bill_over_kills(tmp_path: Path, wire: Wire, pri
     async with running(tmp_path, **environ(wire, PRICES=prices)) as server, calling(server) as client:
         over = [await ended(client, job) for job in jobs]
         found = await costs(client, project)
-    left = histories.read(tmp_path / "picasso.db")
-    assert histories.violations(left) == []
+    left = history_checks.read(tmp_path / "picasso.db")
+    assert history_checks.violations(left) == []
     assert {item["status"] for job in over for item in job["items"]} == {"uncertain"}
     assert found["total"]["estimated"] == 4 * len(jobs)
     assert sum(a["sent_at"] is not None for a in left.attempts) == len(wire.calls) == 4 * len(jobs)
@@ -176,7 +176,7 @@ async def test_a_quote_buys_and_stores_nothing(tmp_path: Path, wire: Wire, price
         assert told[2:] == [("sketch", 0, 0, "free"), ("sketch", 1, 0, "free")]
         assert quote["items"][0]["adjustments"] == ["quality is dropped: toy-1 has none"]
         assert quote["items"][0]["priceVersion"] == "toy/toy-1@2026-01-01"
-        left = histories.read(tmp_path / "picasso.db")
+        left = history_checks.read(tmp_path / "picasso.db")
         assert (left.jobs, left.events, wire.calls) == ([], [], [])
         accepted = await client.post(url, json={**asked, "dryRun": False, "providers": ["sketch"]}, headers=key)
         assert accepted.status_code == 202, accepted.text

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.containers import Glb, film
-from tests.journeys.calls import calling, ended, environ, new_project, submit
-from tests.server import Server, running
+from tests.support.api_calls import calling, ended, environ, new_project, submit
+from tests.support.files.mp4_and_glb import Glb, film
+from tests.support.servers.picasso import Server, running
 
 SOON = {"Prefer": "respond-async"}
 

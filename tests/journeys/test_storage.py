@@ -12,12 +12,12 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests import histories
-from tests.journeys.calls import calling, ended, environ, new_project, submit
-from tests.s3 import KEYS, S3Server, new_bucket
-from tests.server import Server, running, start
-from tests.vendors.images import ACCOUNT, HASH, TOKEN, vendor
-from tests.wire import Answer, Wire
+from tests.support import history_checks
+from tests.support.api_calls import calling, ended, environ, new_project, submit
+from tests.support.internet import Answer, Wire
+from tests.support.servers.picasso import Server, running, start
+from tests.support.servers.s3 import KEYS, S3Server, new_bucket
+from tests.support.vendors.cloudflare_images import ACCOUNT, HASH, TOKEN, vendor
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def told(server: Server, begin: str, **fields: str) -> None:
 
 
 def assert_sane(server: Server) -> None:
-    assert histories.violations(histories.read(server.home / "picasso.db")) == []
+    assert history_checks.violations(history_checks.read(server.home / "picasso.db")) == []
 
 
 async def test_a_job_lives_on_s3(tmp_path: Path, own_rclone: S3Server, wire: Wire) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.journeys.calls import calling, ended, environ, new_project, submit
-from tests.server import running
-from tests.wire import Wire
+from tests.support.api_calls import calling, ended, environ, new_project, submit
+from tests.support.internet import Wire
+from tests.support.servers.picasso import running
 
 
 class Collector:

@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests import histories
-from tests.journeys.calls import calling, ended, environ, events, new_project, submit
-from tests.server import Server, running
-from tests.wire import Answer, Fault, Wire
+from tests.support import history_checks
+from tests.support.api_calls import calling, ended, environ, events, new_project, submit
+from tests.support.internet import Answer, Fault, Wire
+from tests.support.servers.picasso import Server, running
 
 VENDORS = ("openai", "gemini", "workers")
 DEADLINE = 3.0
@@ -123,7 +123,7 @@ async def test_each_fault_of_each_vendor(client: httpx.AsyncClient, server: Serv
         if item["provider"] != "sketch":
             assert sum(a["billed"] for a in item["attempts"]) == int(billed), told
             assert sum(a["sentAt"] is not None for a in item["attempts"]) == len(wire.of(item["provider"])) == calls
-    assert histories.violations(histories.read(server.home / "picasso.db")) == []
+    assert history_checks.violations(history_checks.read(server.home / "picasso.db")) == []
 
 
 async def test_a_slow_picture_is_shown_while_it_is_made(client: httpx.AsyncClient, wire: Wire) -> None:
@@ -145,7 +145,7 @@ async def test_every_failure_can_be_found(client: httpx.AsyncClient, server: Ser
         wire.scripts[vendor].append(Answer("refuse"))
     project = await new_project(client)
     job = await ended(client, (await submit(client, project, providers=[*VENDORS], sessionId="lost"))["jobId"])
-    lines = histories.log_lines(server.home / "serve.log")
+    lines = history_checks.log_lines(server.home / "serve.log")
     for item in job["items"]:
         about = [
             line for line in lines
@@ -170,7 +170,7 @@ async def test_kills_with_calls_in_flight_buy_nothing_again(tmp_path: Path, roun
                 os.kill(server.process.pid, signal.SIGKILL)
         async with running(tmp_path, **three(wire)) as server, calling(server) as client:
             over = await asyncio.gather(*(ended(client, job) for job in jobs))
-    left = histories.read(tmp_path / "picasso.db")
-    assert histories.violations(left) == []
+    left = history_checks.read(tmp_path / "picasso.db")
+    assert history_checks.violations(left) == []
     assert {item["status"] for job in over for item in job["items"]} == {"uncertain"}
     assert sum(a["sent_at"] is not None for a in left.attempts) == len(wire.calls) == len(VENDORS) * len(jobs)

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-from tests.journeys.calls import calling, ended, environ, new_project, submit
-from tests.server import running
+from tests.support.api_calls import calling, ended, environ, new_project, submit
+from tests.support.servers.picasso import running
 
 CLOUDFLARE = {
     "CF-Connecting-IP": "203.0.113.77",

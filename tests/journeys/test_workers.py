@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests import histories
-from tests.journeys.calls import calling, ended, environ, events, new_project, submit
-from tests.server import running, start, stop
-from tests.wire import Wire
+from tests.support import history_checks
+from tests.support.api_calls import calling, ended, environ, events, new_project, submit
+from tests.support.internet import Wire
+from tests.support.servers.picasso import running, start, stop
 
 NO_JOBS = ("app", "serve", "--no-jobs")
 WORKER = ("app", "worker")
@@ -39,10 +39,10 @@ async def mixed(client: httpx.AsyncClient, project: str, key: str) -> str:
     return str(job["jobId"])
 
 
-async def checked(url: str, wire: Wire) -> histories.Left:
+async def checked(url: str, wire: Wire) -> history_checks.Left:
     """What is left in PostgreSQL, after all that must hold was found to hold."""
-    left = await histories.read_postgres(url)
-    assert histories.violations(left) == []
+    left = await history_checks.read_postgres(url)
+    assert history_checks.violations(left) == []
     seeds = Counter(call.body["seed"] for call in wire.calls)
     assert max(seeds.values(), default=0) <= 1, "one image was bought twice"
     sent = [a for a in left.attempts if a["provider"] == "toy" and a["sent_at"] is not None]

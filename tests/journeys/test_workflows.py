@@ -16,9 +16,9 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.journeys.calls import calling, environ
-from tests.server import Server, running, start, stop
-from tests.wire import Answer, Fault, Received, Wire
+from tests.support.api_calls import calling, environ
+from tests.support.internet import Answer, Fault, Received, Wire
+from tests.support.servers.picasso import Server, running, start, stop
 
 FULL = 10
 """Messages that make a batch, which is then handled without waiting for more."""

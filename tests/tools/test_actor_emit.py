@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parts import bare_env
+from tests.support.environment import bare_env
 from tools import actor_emit
 from tools.env import Env, Statements
 from tools.errors import Conflict, Gone, Invalid, NotFound, TooLarge

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.bindings.database import Sqlite
-from app.migrate import apply, packaged
-from tests.parts import bare_env
+from app.bindings.database.sqlite import Sqlite
+from app.ops.migrate import apply, packaged
+from tests.support.environment import bare_env
 from tools import db, search
 from tools.env import Env
 from tools.errors import Invalid, NotFound, Violation

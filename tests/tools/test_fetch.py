@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.addresses import NAMES, URLS
+from tests.support.files.hostile_addresses import NAMES, URLS
 from tools import fetch as module
 from tools.errors import Invalid
 from tools.fetch import HEADERS, Refusal, Way, guarded, is_public, next_hop, vetted
@@ -110,7 +110,7 @@ async def test_no_packet_leaves_for_an_address_that_is_not_public() -> None:
     proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
     ended = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-m", "tests.tools.connects"],
+        [sys.executable, "-m", "tests.support.processes.fetch_connects"],
         env={**os.environ, **dict.fromkeys(proxies, "http://127.0.0.1:9"), "NO_PROXY": "", "no_proxy": ""},
         capture_output=True,
         timeout=60,

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.parts import bare_env, settings
-from tests.pictures import encoded, exif, textured
+from tests.support.environment import bare_env, settings
+from tests.support.files.images import encoded, exif, textured
 from tools import r2
 from tools.env import Env
 from tools.errors import Invalid, NotFound, TooLarge

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parts import bare_env
+from tests.support.environment import bare_env
 from tools import r2
 from tools.env import Env
 from tools.errors import Conflict, NotFound, Unavailable

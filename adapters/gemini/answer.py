@@ -1,0 +1,242 @@
+"""What Gemini's answers mean: a picture and its bill, a no, or nothing usable. Its blocks come as HTTP 200."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import httpx
+import msgspec
+
+from adapters.http_failures import GAVE_UP, code_of, gave_up, plain_id, request_id_of, retry_after
+from adapters.image_type import mime_of
+from tools.errors import Refused, Unavailable, VendorError, VendorFailed
+from tools.models.catalog import Units
+
+if TYPE_CHECKING:
+    from google.genai.errors import APIError
+
+REFUSALS = frozenset(
+    {
+        "SAFETY",
+        "RECITATION",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "BLOCKLIST",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+    }
+)
+"""Finish reasons that name a rule. OTHER, IMAGE_OTHER, LANGUAGE, MAX_TOKENS, NO_IMAGE name none: they say that no
+picture came, not that this one may not be made.
+"""
+DELAY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s")
+SPENT = re.compile(r"credits are depleted|spend(?:ing)? cap", re.IGNORECASE)
+"""How a prepaid account without money is told, in words alone."""
+
+
+class Blob(msgspec.Struct):
+    data: str | None = None
+
+
+class Part(msgspec.Struct, rename="camel"):
+    """`thought` marks drafts on the way to the picture."""
+
+    inline_data: Blob | None = None
+    thought: bool | None = None
+
+
+class Content(msgspec.Struct):
+    parts: list[Part] | None = None
+
+
+class Candidate(msgspec.Struct, rename="camel"):
+    content: Content | None = None
+    finish_reason: str | None = None
+
+
+class Feedback(msgspec.Struct, rename="camel"):
+    block_reason: str | None = None
+
+
+class Count(msgspec.Struct, rename="camel"):
+    modality: str
+    token_count: int = 0
+
+
+class Usage(msgspec.Struct, rename="camel"):
+    prompt_token_count: int
+    candidates_token_count: int
+    candidates_tokens_details: list[Count]
+    prompt_tokens_details: list[Count] = []
+    thoughts_token_count: int = 0
+
+
+class Violation(msgspec.Struct, rename="camel"):
+    quota_id: str = ""
+
+
+class Detail(msgspec.Struct, rename="camel"):
+    """One of several kinds in a list: ErrorInfo has a reason, RetryInfo a delay, QuotaFailure its violations."""
+
+    reason: str = ""
+    retry_delay: str = ""
+    violations: list[Violation] = []
+
+
+class Fault(msgspec.Struct):
+    code: int = 0
+    status: str = ""
+    message: str = ""
+    details: list[Detail] = []
+
+
+class Envelope(msgspec.Struct):
+    error: Fault
+
+
+class Answer(msgspec.Struct, rename="camel"):
+    """What is read of an HTTP 200. Of any form is what no picture is thrown away for."""
+
+    candidates: list[Candidate] | None = None
+    prompt_feedback: Feedback | None = None
+    usage_metadata: object = None
+    response_id: object = None
+    model_version: object = None
+    error: object = None
+    request_id: str | None = None
+    """By either of the names that it was given; not of the wire."""
+
+
+class Picture(NamedTuple):
+    data: bytes
+    mime: str
+    sent: int
+    """How many pictures the answer held, drafts aside."""
+
+
+def read_answer(body: str, headers: Mapping[str, str]) -> Answer:
+    """The answer, with a request id wherever one was given. Fails: VendorFailed when it is none of Gemini's."""
+    request_id = request_id_of(headers, "x-request-id")
+    try:
+        said = msgspec.json.decode(body, type=Answer | list[Answer])
+        # The API says some of its errors as a list of one.
+        answer = said if isinstance(said, Answer) else said[0]
+    except (msgspec.DecodeError, IndexError) as error:
+        raise VendorFailed(
+            "Gemini's answer could not be read", failure="invalid", provider_status=200, request_id=request_id
+        ) from error
+    answer.request_id = plain_id(answer.response_id) or request_id
+    return answer
+
+
+def picture_of(answer: Answer) -> Picture:
+    """The picture of an answer: the last one, when there are several.
+
+    Fails: Refused by Gemini's word for why · VendorFailed, `empty` without a picture, `invalid` when it is none.
+    """
+    found = _blobs(answer)
+    if not found:
+        raise _without_picture(answer)
+    signals: dict[str, Any] = {"provider_status": 200, "request_id": answer.request_id}
+    try:
+        # Both alphabets of base64 are in use on this API.
+        data = base64.b64decode(found[-1].replace("-", "+").replace("_", "/"), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise VendorFailed("Gemini's picture could not be read", failure="invalid", **signals) from error
+    mime = mime_of(data)
+    if mime is None:
+        raise VendorFailed("what Gemini sent is no picture", failure="invalid", **signals)
+    return Picture(data, mime, len(found))
+
+
+def _blobs(answer: Answer) -> list[str]:
+    contents = [candidate.content for candidate in answer.candidates or [] if candidate.content]
+    parts = [part for content in contents for part in content.parts or [] if not part.thought]
+    return [part.inline_data.data for part in parts if part.inline_data and part.inline_data.data]
+
+
+def _without_picture(answer: Answer) -> VendorError:
+    signals: dict[str, Any] = {"provider_status": 200, "request_id": answer.request_id}
+    if answer.prompt_feedback and (blocked := answer.prompt_feedback.block_reason):
+        return Refused("Gemini refused this prompt", provider_code=code_of(blocked), **signals)
+    if answer.error:
+        # Something on the way answered 200 with the error of another status in it.
+        fault = _fault({"error": answer.error})
+        return _meaning(fault, fault.code, {}, answer.request_id)
+    reason = next((candidate.finish_reason for candidate in answer.candidates or []), None) or ""
+    if reason in REFUSALS:
+        return Refused("Gemini refused to show what it made", provider_code=reason, **signals)
+    return VendorFailed("Gemini answered without a picture", failure="empty", provider_code=code_of(reason), **signals)
+
+
+def units_of(answer: Answer) -> Units:
+    """What the answer is billed for; empty when it does not tell how many of its tokens are a picture's.
+
+    The details name a picture's tokens only: what else is counted, and all thoughts, is text.
+    """
+    try:
+        usage = msgspec.convert(answer.usage_metadata, Usage)
+    except msgspec.ValidationError:
+        return {}
+    shown, drawn = _pictures(usage.prompt_tokens_details), _pictures(usage.candidates_tokens_details)
+    if not drawn:
+        return {}
+    return {
+        "text_input": max(0, usage.prompt_token_count - shown),
+        "image_input": shown,
+        "text_output": max(0, usage.candidates_token_count - drawn) + usage.thoughts_token_count,
+        "image_output": drawn,
+    }
+
+
+def _pictures(counts: list[Count]) -> int:
+    return sum(count.token_count for count in counts if count.modality == "IMAGE")
+
+
+def failure_of(error: "APIError") -> VendorError:
+    """What an answer other than 200 means."""
+    headers = error.response.headers if isinstance(error.response, httpx.Response) else {}
+    return _meaning(_fault(error.details), error.code, headers, request_id_of(headers, "x-request-id"))
+
+
+def _meaning(fault: Fault, status: int, headers: Mapping[str, str], request_id: str | None) -> VendorError:
+    reason = next((detail.reason for detail in fault.details if detail.reason), fault.status)
+    signals: dict[str, Any] = {
+        "provider_code": code_of(reason),
+        "provider_status": status or 200,
+        "request_id": request_id,
+    }
+    if status == 429 and _spent(fault):
+        return VendorFailed("the quota at Gemini is used up", failure="quota", **signals)
+    if status == 429:
+        return Unavailable("Gemini asks to wait", failure="rate", retry_after=_wait(fault, headers), **signals)
+    if status in GAVE_UP:
+        return gave_up("Gemini", **signals)
+    if status >= 500:
+        return Unavailable("Gemini failed", failure="outage", retry_after=_wait(fault, headers), **signals)
+    if status in (401, 403) or reason.startswith("API_KEY"):
+        return VendorFailed("Gemini did not accept our key", failure="invalid", **signals)
+    return VendorFailed("Gemini did not accept the request", failure="invalid", **signals)
+
+
+def _fault(body: object) -> Fault:
+    try:
+        return msgspec.convert(body, Envelope).error
+    except msgspec.ValidationError:
+        return Fault()
+
+
+def _spent(fault: Fault) -> bool:
+    """Whether waiting a minute will not help: a quota of the day, or no money."""
+    broken = [violation.quota_id for detail in fault.details for violation in detail.violations]
+    return any("PerDay" in quota for quota in broken) or SPENT.search(fault.message) is not None
+
+
+def _wait(fault: Fault, headers: Mapping[str, str]) -> float | None:
+    delays = [DELAY.fullmatch(detail.retry_delay) for detail in fault.details]
+    asked = [float(delay[1]) for delay in delays if delay]
+    named = retry_after(headers)
+    return max([*asked, *([] if named is None else [named])], default=None)

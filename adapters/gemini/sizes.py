@@ -1,0 +1,127 @@
+"""Sizes for Gemini: pixels become a ratio and an image size, the nearest there is."""
+
+import functools
+import math
+from typing import NamedTuple
+
+import msgspec
+
+from adapters.provider import ImageOp
+from tools.media.sizes import read_size
+from tools.models.catalog import ImageModel, image_models
+
+ENOUGH = 0.6
+"""Of the pixels asked for. The next image size has four times as many, and costs more."""
+OUTGROWN = 1.5
+"""How much larger than its start image an outpainted picture is when no size is asked for."""
+
+
+class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`wire` of a model in the catalog."""
+
+    ratios: list[str]
+    image_sizes: list[str]
+    """`1K`, `2K`, `4K`: so many times 1024 pixels would be the side of a square."""
+    output_limit: int
+    spare_tokens: int
+    image_tokens: tuple[int, int]
+
+
+class Shape(NamedTuple):
+    """A size that a model makes, in pixels and in the vendor's words."""
+
+    width: int
+    height: int
+    ratio: str
+    image_size: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+class Canvas(NamedTuple):
+    """Where an outpainted start image stands: sizes in pixels of the whole and of the image in its middle."""
+
+    width: int
+    height: int
+    inner: tuple[int, int]
+
+
+def wire(model: ImageModel) -> Wire:
+    return msgspec.convert(model.wire, Wire)
+
+
+@functools.cache
+def shapes(model_id: str) -> tuple[Shape, ...]:
+    """What the model makes, its default first."""
+    model = next(model for model in image_models("gemini") if model.id == model_id)
+    return tuple(_shape(wire(model), read_size(size)) for size in model.sizes)
+
+
+def _shape(facts: Wire, size: tuple[int, int]) -> Shape:
+    ratio = min(facts.ratios, key=lambda ratio: abs(math.log(_value(ratio) * size[1] / size[0])))
+    image_size = min(facts.image_sizes, key=lambda word: abs(math.log((1024 * int(word[:-1])) ** 2 / math.prod(size))))
+    return Shape(*size, ratio, image_size)
+
+
+def _value(ratio: str) -> float:
+    width, _, height = ratio.partition(":")
+    return int(width) / int(height)
+
+
+def nearest(model: ImageModel, size: tuple[int, int], *, pixels: int | None = None) -> Shape:
+    """Of the shapes with the nearest proportions the smallest that has enough of `pixels` (when None: of `size`'s)."""
+
+    def off(shape: Shape) -> float:
+        return round(abs(math.log(shape.width / shape.height * size[1] / size[0])), 6)
+
+    closest = min(map(off, shapes(model.id)))
+    alike = sorted((shape for shape in shapes(model.id) if off(shape) == closest), key=_pixels)
+    enough = ENOUGH * (pixels or math.prod(size))
+    return next((shape for shape in alike if _pixels(shape) >= enough), alike[-1])
+
+
+def _pixels(shape: Shape) -> int:
+    return shape.width * shape.height
+
+
+def shape_of(model: ImageModel, op: ImageOp) -> Shape:
+    """What to ask for. Without a size: the start image's proportions, at the model's smallest image size."""
+    if size := wanted(op):
+        return nearest(model, size)
+    if op.start_image and op.kind != "generate":
+        return nearest(model, (op.start_image.width, op.start_image.height), pixels=_pixels(shapes(model.id)[0]))
+    return shapes(model.id)[0]
+
+
+def wanted(op: ImageOp) -> tuple[int, int] | None:
+    """The size asked for; of an outpainting, one that holds its start image whole."""
+    asked = read_size(op.size) if op.size else None
+    if op.kind != "outpaint" or op.start_image is None:
+        return asked
+    start = op.start_image
+    grown = (max(asked[0], start.width), max(asked[1], start.height)) if asked else (start.width, start.height)
+    if grown == (start.width, start.height):
+        return round(start.width * OUTGROWN), round(start.height * OUTGROWN)
+    return grown
+
+
+def canvas(shape: Shape, start: tuple[int, int], grown: tuple[int, int]) -> Canvas:
+    """The smallest canvas of the shape's proportions that holds `grown`, scaled down if need be to the shape's size."""
+    factor = min(1.0, shape.width / grown[0], shape.height / grown[1])
+    unit = max(grown[0] / shape.width, grown[1] / shape.height) * factor
+    inner = (max(1, round(start[0] * factor)), max(1, round(start[1] * factor)))
+    return Canvas(round(shape.width * unit), round(shape.height * unit), inner)
+
+
+def image_tokens(model: ImageModel, shape: Shape) -> int | None:
+    """Output tokens of one picture, where they are published."""
+    published = model.output_tokens.get("any", {})
+    return published.get(shape.text, published.get(shape.image_size))
+
+
+def output_cap(model: ImageModel, shape: Shape) -> int:
+    """The most tokens an answer may have: one picture and what is spared for thoughts and words."""
+    facts = wire(model)
+    return min(facts.output_limit, (image_tokens(model, shape) or facts.spare_tokens) + facts.spare_tokens)

@@ -1,0 +1,243 @@
+"""What OpenAI's image models are asked for: an op within what they allow, what that changes, and what it costs."""
+
+import datetime
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from adapters.provider import ImageOp, InputImage
+from tools.errors import Invalid
+from tools.media.sizes import read_size
+from tools.models.catalog import AnySize, ImageModel, Unit, Units, image_models, output_tokens
+
+Size = tuple[int, int]
+
+PROVIDER = "openai"
+LONGEST_SIDE = 3456
+"""Of a picture that is written anew: as an RGBA PNG it stays below the 50 MB that are taken."""
+PARTIALS = 2
+"""Previews asked for; fewer may come."""
+PARTIAL_TOKENS = 100
+TEXT_TOKENS = 100
+"""Text tokens beside the prompt's own, for the call and again for each picture: measured ones stay below 60."""
+LEAST_ROOM = 0.05
+"""The share of a canvas that must be new for there to be something to paint."""
+
+
+class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`wire` of OpenAI's models: tokens an input picture, and a model's thinking, cost at most."""
+
+    input_fidelity: Literal["high", "low"] | None = None
+    image_tokens: int | None = None
+    text_output: int = 0
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """`size` is None while the start image it follows is not known; `inner` is the start image's place on a canvas."""
+
+    model: ImageModel
+    facts: Facts
+    size: Size | None
+    inner: Size | None
+    quality: str
+    prompt: str
+    references: tuple[InputImage, ...]
+    adjustments: list[str]
+
+
+def offered() -> list[ImageModel]:
+    """The models that are not retired yet, the default one first."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    return [model for model in image_models(PROVIDER) if model.retires is None or today < model.retires]
+
+
+def plan(op: ImageOp) -> Plan:
+    """Fails: Invalid for a model that is not in the catalog and for a size that is none."""
+    model = _model(op.model)
+    size = _size(op, model)
+    inner = _inner(op, size)
+    quality = op.quality if op.quality in model.qualities else model.qualities[0]
+    return Plan(
+        model=model,
+        facts=msgspec.convert(model.wire, Facts),
+        size=size,
+        inner=inner,
+        quality=quality,
+        prompt=op.prompt[: model.prompt_chars],
+        references=op.references[: model.references],
+        adjustments=[*_size_notes(op, size, inner), *_left_out(op, model, quality)],
+    )
+
+
+def _model(name: str | None) -> ImageModel:
+    models = image_models(PROVIDER)
+    for model in models:
+        if name in (None, model.id):
+            return model
+    raise Invalid(f"OpenAI has no image model {name!r}", code="unsupported_model")
+
+
+def _size(op: ImageOp, model: ImageModel) -> Size | None:
+    if op.size is not None:
+        return nearest(model, read_size(op.size))
+    if op.kind == "generate":
+        return read_size(model.sizes[0])
+    if op.start_image is None:
+        return None
+    grown = 1.5 if op.kind == "outpaint" else 1.0
+    width, height = op.start_image.width * grown, op.start_image.height * grown
+    # What nobody asked to be large is not made, and paid, larger than the largest listed size.
+    factor = min(1.0, math.sqrt(max(map(_area, _listed(model))) / (width * height)))
+    return nearest(model, (round(width * factor), round(height * factor)))
+
+
+def _inner(op: ImageOp, canvas: Size | None) -> Size | None:
+    """The size of the start image on the canvas of an outpainting, so that something is left to be painted."""
+    if op.kind != "outpaint" or op.start_image is None or canvas is None:
+        return None
+    start = (op.start_image.width, op.start_image.height)
+    shown = _within(start, canvas)
+    if op.size is None or _area(shown) > (1 - LEAST_ROOM) * _area(canvas):
+        return _within(start, (canvas[0] * 2 // 3, canvas[1] * 2 // 3))
+    return shown
+
+
+def _within(size: Size, room: Size) -> Size:
+    factor = min(1.0, room[0] / size[0], room[1] / size[1])
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def nearest(model: ImageModel, asked: Size) -> Size:
+    """The size the model makes that is nearest to the one asked for, in shape and then in pixels."""
+    sizes = _listed(model) if model.any_size is None else [*_about(model.any_size, asked)]
+    return min(sizes, key=lambda size: _distance(size, asked))
+
+
+def _listed(model: ImageModel) -> list[Size]:
+    return [read_size(size) for size in model.sizes]
+
+
+def _distance(a: Size, b: Size) -> float:
+    shape = math.log(a[0] / a[1]) - math.log(b[0] / b[1])
+    return 2 * abs(shape) + abs(math.log(_area(a) / _area(b)))
+
+
+def _about(free: AnySize, asked: Size) -> Iterator[Size]:
+    """The sizes that are allowed around the one asked for."""
+    widest = free.widest_ratio or math.inf
+    ratio = min(max(asked[0] / asked[1], 1 / widest), widest)
+    area = min(max(_area(asked), free.fewest_pixels or 0), free.most_pixels or math.inf)
+    width, height = math.sqrt(area * ratio), math.sqrt(area / ratio)
+    factor = min(1.0, free.longest / max(width, height))
+    sides = [
+        range(int(side * factor) // free.multiple - 2, int(side * factor) // free.multiple + 4)
+        for side in (width, height)
+    ]
+    for across, down in itertools.product(*sides):
+        size = (across * free.multiple, down * free.multiple)
+        if _allowed(free, size):
+            yield size
+
+
+def _allowed(free: AnySize, size: Size) -> bool:
+    return (
+        free.shortest <= min(size)
+        and max(size) <= free.longest
+        and (free.fewest_pixels or 0) <= _area(size) <= (free.most_pixels or math.inf)
+        and max(size) <= (free.widest_ratio or math.inf) * min(size)
+    )
+
+
+def _area(size: Size) -> int:
+    return size[0] * size[1]
+
+
+def text(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _size_notes(op: ImageOp, size: Size | None, inner: Size | None) -> Iterator[str]:
+    start = (op.start_image.width, op.start_image.height) if op.start_image else None
+    if size and op.size and read_size(op.size) != size:
+        yield f"size {op.size} became {text(size)}"
+    if size and start and not op.size and op.kind not in ("generate", "outpaint") and start != size:
+        yield f"the start image of {text(start)} became {text(size)}"
+    if start and inner and inner != start:
+        yield f"the start image was reduced to {text(inner)} on its canvas"
+    if start and op.kind in ("edit", "inpaint", "variation") and max(start) > LONGEST_SIDE:
+        yield f"the start image was sent {LONGEST_SIDE} pixels long"
+    if start and op.kind == "inpaint" and op.mask and (op.mask.width, op.mask.height) != start:
+        yield "the mask was scaled to the size of the start image"
+
+
+def _left_out(op: ImageOp, model: ImageModel, quality: str) -> Iterator[str]:
+    if op.kind == "variation":
+        yield "the variation is made by editing the start image: OpenAI no longer makes variations"
+    if op.seed is not None:
+        yield "the seed is not used: OpenAI takes none"
+    if op.negative_prompt:
+        yield "the negative prompt is sent as words of the prompt: OpenAI has no field for it"
+    if op.quality and op.quality != quality:
+        yield f"quality {op.quality} became {quality}"
+    if model.prompt_chars and len(op.prompt) > model.prompt_chars:
+        yield f"the prompt was cut to {model.prompt_chars} characters"
+    if len(op.references) > model.references:
+        yield f"only the first {model.references} reference images are used"
+    if op.mask and op.kind != "inpaint":
+        yield f"the mask is not used by {op.kind}"
+    if op.start_image and op.kind == "generate":
+        yield "the start image is not used by generate"
+
+
+def meter(op: ImageOp) -> tuple[Units, Units]:
+    """Both empty when the tokens of the model's pictures are not published."""
+    wanted = plan(op)
+    output, pictures = _output_tokens(wanted), _picture_count(op, wanted)
+    if output is None or (pictures and wanted.facts.image_tokens is None):
+        return {}, {}
+    most: dict[Unit, float] = {
+        # A token is at least one byte.
+        "text_input": len(wanted.prompt.encode()) + TEXT_TOKENS * (1 + pictures),
+        "image_input": pictures * (wanted.facts.image_tokens or 0),
+        "image_output": output[1] + PARTIALS * PARTIAL_TOKENS,
+        "text_output": wanted.facts.text_output,
+    }
+    return {"image_output": output[0]}, {unit: count for unit, count in most.items() if count}
+
+
+def _picture_count(op: ImageOp, wanted: Plan) -> int:
+    """How many pictures the call is billed for at most; a mask may count as one."""
+    if op.kind == "generate":
+        return len(wanted.references)
+    references = len(wanted.references) if op.start_image else wanted.model.references
+    return 1 + references + (op.kind in ("inpaint", "outpaint"))
+
+
+def _output_tokens(wanted: Plan) -> tuple[int, int] | None:
+    """The fewest and the most tokens of the picture, before previews; None where they are not published."""
+    if wanted.size is None:
+        return _any_output(wanted.model, wanted.quality)
+    exact = output_tokens(wanted.model, wanted.quality, text(wanted.size))
+    return None if exact is None else (exact, exact)
+
+
+def _any_output(model: ImageModel, quality: str) -> tuple[int, int] | None:
+    """The same for a picture that will take its shape from a start image that is not known yet.
+
+    Tokens never grow faster than pixels, and a longer shape of as many pixels never has more of them.
+    """
+    listed, free = _listed(model), model.any_size
+    counts = [count for size in listed if (count := output_tokens(model, quality, text(size))) is not None]
+    if len(counts) < len(listed):
+        return None
+    if free is None:
+        return min(counts), max(counts)
+    known = list(zip(map(_area, listed), counts, strict=True))
+    fewest, narrowest = free.fewest_pixels or 0, 1 / (free.widest_ratio or math.inf)
+    # Sides are rounded: a little more than the largest listed size may come out.
+    most = 1.1 * max(map(_area, listed))
+    low = min(count * min(1.0, fewest / area) for area, count in known) * narrowest
+    return math.floor(low), math.ceil(max(count * max(1.0, most / area) for area, count in known))

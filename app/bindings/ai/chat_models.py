@@ -1,0 +1,261 @@
+"""The vendors' chat models behind LangChain's interface, speaking this application's errors.
+
+Only `app/bindings/ai/registry.py` imports this module, and only when a model is asked for: LangChain's packages and the SDKs
+take seconds. A call is one HTTP request that is answered with words. It raises what `tools.env.AI` says, and the
+answer tells under `response_metadata` its `request_id` and, when the vendor would not answer, why: `refused`.
+"""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
+
+import httpx
+import openai
+from google.genai.errors import APIError as GoogleError
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_google_genai import ChatGoogleGenerativeAI
+from langchain_openai import ChatOpenAI
+
+from adapters.http_failures import GAVE_UP, gave_up, lost, request_id_of, retry_after
+from tools.errors import PicassoError, Refused, Unavailable, Uncertain, VendorError, VendorFailed
+
+log = logging.getLogger("picasso.chats")
+# It warns of empty answers and of words of a schema that are left out; both are looked after here.
+logging.getLogger("langchain_google_genai").setLevel(logging.ERROR)
+
+REFUSALS = frozenset({"content_filter", "content_policy_violation", "moderation_blocked", "3030"})
+"""Codes of an error that is a vendor's no. 3030 is Workers AI's."""
+QUOTAS = frozenset({"insufficient_quota", "billing_hard_limit_reached", "3036"})
+"""Codes of a quota that is spent. 3036 is Workers AI's for a day."""
+BLOCKED = frozenset(
+    {"content_filter", "SAFETY", "RECITATION", "PROHIBITED_CONTENT", "SPII", "BLOCKLIST", "IMAGE_SAFETY", "LANGUAGE"}
+)
+"""Reasons for the end of an answer that are a vendor's no."""
+REQUEST_IDS = ("x-request-id", "cf-ray")
+
+
+class OpenAIChat(ChatOpenAI):
+    """OpenAI, Workers AI, and every other server that speaks OpenAI's chat completions."""
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with _translated(openai_error):
+            try:
+                result = await super()._agenerate(messages, stop, run_manager, **kwargs)
+            except (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError) as cut:
+                if cut.completion is None:
+                    raise
+                # The SDK will not parse an answer that was cut short; it is an answer nevertheless, and billed.
+                result = self._create_chat_result(cut.completion)
+            for generation in result.generations:
+                info = generation.generation_info = dict(generation.generation_info or {})
+                info["request_id"] = _request_id(info.pop("headers", {}))
+                info["refused"] = _declined(generation.message) or _blocked(info)
+            return result
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        with _translated(openai_error):
+            ended = False
+            async for chunk in self._counted(messages, stop, run_manager, **kwargs):
+                # Chunks are added up, words of equal name one after the other: each is told once, or not at all.
+                info = chunk.generation_info = dict(chunk.generation_info or {})
+                headers = info.pop("headers", None) or chunk.message.response_metadata.pop("headers", None)
+                _note(info, _request_id(headers or {}), _declined(chunk.message) or _blocked(info))
+                ended |= _is_last(chunk)
+                yield chunk
+            _see_ended(ended)
+
+    def _convert_chunk_to_generation_chunk(
+        self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: dict[str, Any] | None
+    ) -> ChatGenerationChunk | None:
+        made = super()._convert_chunk_to_generation_chunk(chunk, default_chunk_class, base_generation_info)
+        # LangChain leaves a refusal out of a stream.
+        match chunk:
+            case {"choices": [{"delta": {"refusal": str(words)}}, *_]} if made is not None and words:
+                made.message.additional_kwargs["refusal"] = words
+        return made
+
+    async def _counted(self, *asked: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        """The stream with its count of tokens; without it from a server that will not take the wish for one.
+
+        That no is free, so asking again within the same call costs nothing; the model remembers it.
+        """
+        try:
+            async for chunk in super()._astream(*asked, **kwargs):
+                yield chunk
+            return
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as refused:
+            if not self.stream_usage or "stream_options" not in f"{refused.message} {refused.body}":
+                raise
+        self.stream_usage = False
+        async for chunk in super()._astream(*asked, **kwargs):
+            yield chunk
+
+
+class GeminiChat(ChatGoogleGenerativeAI):
+    """Google's Gemini API."""
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with _translated(google_error):
+            result = await super()._agenerate(messages, stop, run_manager, **kwargs)
+            feedback = (result.llm_output or {}).get("prompt_feedback") or {}
+            for generation in result.generations:
+                info = generation.generation_info = dict(generation.generation_info or {})
+                info["refused"] = _plain(feedback.get("block_reason")) or _blocked(info)
+            return result
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        with _translated(google_error):
+            ended = False
+            async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
+                info = chunk.generation_info = dict(chunk.generation_info or {})
+                feedback = chunk.message.response_metadata.pop("prompt_feedback", None) or {}
+                refused = _plain(feedback.get("block_reason")) or _blocked(info)
+                _note(info, None, refused)
+                ended |= _is_last(chunk) or refused is not None
+                yield chunk
+            _see_ended(ended)
+
+
+def _note(info: dict[str, Any], request_id: str | None, refused: str | None) -> None:
+    told = {"request_id": request_id, "refused": refused}
+    info.update({name: value for name, value in told.items() if value is not None})
+
+
+def _is_last(chunk: ChatGenerationChunk) -> bool:
+    message = chunk.message
+    last = isinstance(message, AIMessageChunk) and message.chunk_position == "last"
+    return last or "finish_reason" in (chunk.generation_info or {})
+
+
+def _see_ended(ended: bool) -> None:
+    """Fails: Uncertain, when a stream ended without saying so: half an answer is none."""
+    if not ended:
+        raise Uncertain("the model's answer broke off", code="broke_off")
+
+
+@contextlib.contextmanager
+def _translated(translate: Callable[[Exception], VendorError]) -> Iterator[None]:
+    try:
+        yield
+    except PicassoError:
+        raise
+    except Exception as error:
+        # Whatever else LangChain or an SDK raises must end as one of our errors, or the ledger would not know.
+        raise translate(error) from error
+
+
+def openai_error(error: Exception) -> VendorError:
+    """What an error of the OpenAI SDK, or of LangChain around it, says about the call."""
+    if isinstance(error, openai.APIStatusError):
+        code = _openai_code(error)
+        return answered(error.status_code, code, error.response.headers, refused=code in REFUSALS)
+    if isinstance(error, openai.APIConnectionError):
+        return _lost(error)
+    if isinstance(error, openai.ContentFilterFinishReasonError):
+        return Refused("the model's vendor would not answer this", provider_code="content_filter", provider_status=200)
+    return _unreadable(error)
+
+
+def google_error(error: Exception) -> VendorError:
+    """What an error of Google's SDK, or of LangChain around it, says about the call."""
+    cause = error if isinstance(error, GoogleError) else error.__cause__
+    if isinstance(cause, GoogleError):
+        headers = cause.response.headers if isinstance(cause.response, httpx.Response) else {}
+        return answered(cause.code, cause.status, headers, spent="PerDay" in str(cause.details))
+    return _lost(error) if _http_error(error) else _unreadable(error)
+
+
+def answered(
+    status: int, code: str | None, headers: Mapping[str, str], *, refused: bool = False, spent: bool = False
+) -> VendorError:
+    """The error of an answer with that status; `spent` says that a 429 is a quota's end and not a moment's."""
+    signals: dict[str, Any] = {"provider_code": code, "provider_status": status, "request_id": _request_id(headers)}
+    if refused:
+        return Refused("the model's vendor would not answer this", **signals)
+    if status == 402 or (status == 429 and (spent or code in QUOTAS)):
+        return VendorFailed("the quota of the model's vendor is used up", failure="quota", **signals)
+    if status == 429:
+        message = "the rate limit of the model's vendor was reached"
+        return Unavailable(message, failure="rate", retry_after=retry_after(headers), **signals)
+    if status in GAVE_UP:
+        return gave_up("the model's vendor", **signals)
+    if status >= 500:
+        message = "the model's vendor did not answer"
+        return Unavailable(message, failure="outage", retry_after=retry_after(headers), **signals)
+    if status in (401, 403):
+        return VendorFailed("the model's vendor did not accept our key", failure="invalid", **signals)
+    return VendorFailed("the model's vendor did not accept the request", failure="invalid", **signals)
+
+
+def _openai_code(error: openai.APIStatusError) -> str | None:
+    """The error's code: OpenAI's own, or the first of Cloudflare's list."""
+    if error.code:
+        return str(error.code)
+    match error.body:
+        case {"errors": [{"code": code}, *_]} | {"type": str(code)}:
+            return str(code)
+    return None
+
+
+def _lost(error: Exception) -> VendorError:
+    return lost(_http_error(error) or error, "the model's vendor")
+
+
+def _http_error(error: BaseException) -> httpx.TransportError | None:
+    """The HTTP client's own word, which the SDKs keep as a cause."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, httpx.TransportError):
+        seen = seen.__cause__
+    return seen
+
+
+def _unreadable(error: Exception) -> VendorError:
+    if isinstance(error, ValueError | TypeError | LookupError | AttributeError | openai.APIError):
+        return VendorFailed("the model's vendor answered something that cannot be read", failure="invalid")
+    log.exception("a chat model failed", exc_info=error)
+    return Uncertain("the call to the model failed", code="model_failed")
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    return request_id_of(headers, *REQUEST_IDS)
+
+
+def _declined(message: BaseMessage) -> str | None:
+    return "refusal" if message.additional_kwargs.get("refusal") else None
+
+
+def _plain(reason: Any) -> str | None:
+    """The word of an enumeration's member, which prints its class as well."""
+    return str(reason).rpartition(".")[2] if reason else None
+
+
+def _blocked(info: Mapping[str, Any]) -> str | None:
+    reason = str(info.get("finish_reason"))
+    return reason if reason in BLOCKED else None

@@ -1,0 +1,174 @@
+"""AI: chat and vision models by name, the vendors' keys, and the HTTP client for their APIs."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from app.bindings.ai.response_limits import ASKED, Bounding, answer_bytes
+from app.settings import SettingError, Settings
+from tools.errors import Invalid
+from tools.models.catalog import catalog
+from tools.models.chat_and_vision import BUILTIN, OUTPUT_TOKENS
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from app.bindings.ai.chat_models import OpenAIChat
+
+CONNECT_SECONDS = 10.0
+LIMITS = httpx.Limits(max_connections=200, max_keepalive_connections=0)
+"""No connection is used twice: one that had died of age would make the call that it was to carry uncertain."""
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "openai": ("OPENAI_API_KEY",),
+    "gemini": ("GEMINI_API_KEY",),
+    "workers": ("CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_API_TOKEN"),
+}
+"""What must be set before a vendor's models can be used."""
+BLIND = frozenset(f"{model.provider}:{model.id}" for model in catalog().chat if not model.vision)
+"""Chat models that are known to read nothing but text."""
+OPENAI_URL = "https://api.openai.com/v1"
+GEMINI_URL = "https://generativelanguage.googleapis.com"
+CLOUDFLARE_URL = "https://api.cloudflare.com/client/v4"
+
+
+class Models:
+    """What `tools.env.AI` asks for. `stack` closes at the end what a model has opened."""
+
+    def __init__(self, settings: Settings, http: httpx.AsyncClient, stack: contextlib.AsyncExitStack) -> None:
+        self.keys = MappingProxyType(dict(settings.vendor))
+        self.http = http
+        self._stack = stack
+        self._models: dict[str, BaseChatModel] = {}
+
+    def chat_model(self, name: str) -> "BaseChatModel":
+        if name == BUILTIN and name not in self._models:
+            from app.bindings.ai.builtin.assistant import Assistant
+
+            self._models[name] = Assistant()
+        if name not in self._models:
+            if reason := unusable(name, self.keys):
+                raise Invalid(f"the chat model {name!r} cannot be used: {reason}", code="unknown_model")
+            vendor, _, model = name.partition(":")
+            make = {"openai": self._openai, "gemini": self._gemini, "workers": self._workers}[vendor]
+            self._models[name] = make(model)
+        return self._models[name]
+
+    # Keys and addresses are given outright, so that no variable of LangChain's or of an SDK's own redirects a call.
+
+    def _openai(self, model: str) -> "BaseChatModel":
+        key, base = self.keys["OPENAI_API_KEY"], self.keys.get("OPENAI_BASE_URL")
+        # OpenAI wants its Responses API for some models; of other servers only chat completions can be expected.
+        responses = False if base else None
+        made = self._like_openai(model, key, base or OPENAI_URL, responses, max_completion_tokens=OUTPUT_TOKENS)
+        if base is None and thinks_less(made):
+            made.reasoning_effort = "low"
+        return made
+
+    def _workers(self, model: str) -> "BaseChatModel":
+        base = self.keys.get("CLOUDFLARE_BASE_URL", CLOUDFLARE_URL).rstrip("/")
+        url = f"{base}/accounts/{self.keys['CLOUDFLARE_ACCOUNT_ID']}/ai/v1"
+        # The older name of the limit, which every model there knows; without it some end after 256 tokens.
+        limit = {"max_tokens": OUTPUT_TOKENS}
+        return self._like_openai(model, self.keys["CLOUDFLARE_API_TOKEN"], url, False, extra_body=limit)
+
+    def _like_openai(self, model: str, key: str, base_url: str, responses: bool | None, **limit: Any) -> "OpenAIChat":
+        from app.bindings.ai.chat_models import OpenAIChat
+
+        async def api_key() -> str:
+            return key
+
+        return OpenAIChat(
+            model=model,
+            api_key=api_key,  # awaited for each request; with a plain string a second, blocking client would be made
+            base_url=base_url,
+            openai_proxy=None,
+            http_async_client=self.http,
+            timeout=self.http.timeout,
+            max_retries=0,
+            use_responses_api=responses,
+            include_response_headers=True,
+            stream_usage=True,
+            **limit,
+        )
+
+    def _gemini(self, model: str) -> "BaseChatModel":
+        from pydantic import SecretStr
+
+        from app.bindings.ai.chat_models import GeminiChat
+
+        made = GeminiChat(
+            model=model,
+            api_key=SecretStr(self.keys["GEMINI_API_KEY"]),
+            client_options=self.keys.get("GOOGLE_GEMINI_BASE_URL", GEMINI_URL),
+            vertexai=False,
+            client_args={
+                "headers": ASKED,
+                "limits": LIMITS,
+                "trust_env": False,
+                "follow_redirects": False,
+                "event_hooks": {"response": self.http.event_hooks["response"]},
+            },
+            request_timeout=self.http.timeout.read,
+            retries=1,  # of tries, not of repetitions
+            max_tokens=OUTPUT_TOKENS,
+        )
+        if thinks_less(made):
+            made.reasoning_effort = "low"
+        self._stack.push_async_callback(made.aclose)
+        return made
+
+
+@contextlib.asynccontextmanager
+async def open_ai(settings: Settings) -> AsyncIterator[Models]:
+    """The models and the vendors' HTTP client, closed at the end. The default models are loaded here.
+
+    Fails: SettingError naming the variable, when a default model is of no known vendor, its key is missing, or the
+    judge's is known not to see.
+    """
+    chosen = {
+        "DEFAULT_MODEL_REASONING": settings.default_model_reasoning,
+        "DEFAULT_MODEL_VISION": settings.default_model_vision,
+    }
+    for setting, name in chosen.items():
+        if name != BUILTIN and (reason := unusable(name, settings.vendor)):
+            raise SettingError(f"{setting} is {name}: {reason}")
+    if settings.default_model_vision in BLIND:
+        raise SettingError(f"DEFAULT_MODEL_VISION is {settings.default_model_vision}: it cannot be shown images")
+    deadlines = httpx.Timeout(settings.vendor_seconds, connect=CONNECT_SECONDS)
+    async with contextlib.AsyncExitStack() as stack:
+        http = httpx.AsyncClient(
+            headers=ASKED,
+            timeout=deadlines,
+            limits=LIMITS,
+            trust_env=False,
+            follow_redirects=False,
+            event_hooks={"request": [_connect_soon], "response": [Bounding(answer_bytes(settings.max_image))]},
+        )
+        models = Models(settings, await stack.enter_async_context(http), stack)
+        for name in {*chosen.values()} - {BUILTIN}:
+            # Seconds of imports, in which the loop goes on.
+            await asyncio.to_thread(models.chat_model, name)
+        yield models
+
+
+async def _connect_soon(request: httpx.Request) -> None:
+    """An SDK's own deadline for the whole call is no reason to wait as long for a connection."""
+    request.extensions["timeout"]["connect"] = CONNECT_SECONDS
+
+
+def thinks_less(model: "BaseChatModel") -> bool:
+    """Whether it can be told to think little: a judge has seconds, and thoughts count as output."""
+    return "low" in ((model.profile or {}).get("reasoning_effort_levels") or ())
+
+
+def unusable(name: str, keys: Mapping[str, str]) -> str | None:
+    """Why no vendor has a chat model of this name; None when one does."""
+    vendor, _, model = name.partition(":")
+    if vendor not in NEEDS or not model:
+        return f"a model is written as {', '.join(f'{known}:…' for known in NEEDS)}"
+    missing = [needed for needed in NEEDS[vendor] if needed not in keys]
+    return f"set {' and '.join(missing)}" if missing else None

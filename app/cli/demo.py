@@ -1,0 +1,229 @@
+"""`picasso demo`: a server on the data directory, one real job, a lookbook, and the proof that all of it answers."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from app.cli.client import Api, ClientError, find_key, local_address
+from app.cli.commands import FAILED, REFUSED, command_name, describe_results, print_json
+from app.cli.progress import Bar, Board
+from app.cli.terminal import Row, open_console, show_rows, waiting, watch_job
+from app.settings import SettingError, Settings, process_environment, read_settings
+from tools.rows import JobStatus, new_id
+
+PROMPT = "a small red boat on a calm turquoise lake, snowy mountains behind, morning light"
+VARIANTS = 4
+START_SECONDS = 60.0
+STOP_SECONDS = 40.0
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A running server. `pid` is set when the demo started it; `log` is where it writes."""
+
+    address: str
+    key: str | None
+    pid: int | None = None
+    log: Path | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What the demo made. Answers are HTTP statuses as a visitor without a key gets them; `ok` is that all is true."""
+
+    ok: bool
+    server: str
+    project_id: str
+    project_name: str
+    job_id: str
+    session_id: str
+    status: JobStatus
+    items: tuple[Bar, ...]
+    image_answers: list[int]
+    lookbook_url: str
+    lookbook_answer: int
+
+
+async def run_demo(stage: str | None, *, keep: bool, as_json: bool) -> int:
+    """Run it and return the exit code: 0 only if every image and the lookbook were there to be seen."""
+    console = open_console(aside=as_json)
+    settings = read_settings(process_environment(stage))
+    async with _serving(console, settings, stage, keep) as server:
+        outcome = await _perform(console, server)
+        if as_json:
+            print_json(outcome)
+        else:
+            show_rows(console, "Picasso", _closing_rows(settings, server, outcome, stage, keep))
+    return 0 if outcome.ok else FAILED
+
+
+async def _perform(console: Console, server: Server) -> Outcome:
+    async with Api.open(server.address, server.key) as api:
+        project = await api.create_project(
+            f"Demo {datetime.now().astimezone():%Y-%m-%d %H:%M}", "Made by `picasso demo`."
+        )
+        job = {"prompt": PROMPT, "providers": ["sketch"], "variants": VARIANTS, "sessionId": f"demo-{new_id()}"}
+        accepted = await api.submit_job(project.id, job)
+        board = await watch_job(console, api, accepted)
+        with waiting(console, "making the lookbook"):
+            made = await api.make_lookbook(project.id)
+        lookbook = f"{server.address}/public/lookbook/{made.public_slug}"
+        images = [await api.fetch_status(bar.generated_image_url) for bar in board.bars if bar.generated_image_url]
+        answer = await api.fetch_status(lookbook)
+    return Outcome(
+        ok=is_whole(board, images, answer),
+        server=server.address,
+        project_id=project.id,
+        project_name=project.name,
+        job_id=board.job_id,
+        session_id=accepted.session_id,
+        status=board.status,
+        items=board.bars,
+        image_answers=images,
+        lookbook_url=lookbook,
+        lookbook_answer=answer,
+    )
+
+
+def is_whole(board: Board, images: list[int], lookbook: int) -> bool:
+    """Whether the job ended well and every link was answered with 200."""
+    ended_well = all(bar.status in ("complete", "duplicate") for bar in board.bars)
+    return board.status == "complete" and ended_well and bool(images) and {*images, lookbook} == {200}
+
+
+@contextlib.asynccontextmanager
+async def _serving(console: Console, settings: Settings, stage: str | None, keep: bool) -> AsyncIterator[Server]:
+    """The server that already owns the data directory, or one of our own that ends with the block unless kept."""
+    if (running := await _find_running(settings)) is not None:
+        yield running
+        return
+    port = _free_port(settings.port)
+    environ = process_environment(
+        stage, HOST="127.0.0.1", PORT=str(port), PUBLIC_URL=f"http://127.0.0.1:{port}", PYTHONPATH=_import_path()
+    )
+    log = settings.home / "demo.log"
+    process = await _spawn(environ, log, keep)
+    kept = False
+    try:
+        with waiting(console, f"starting a server on port {port}"):
+            server = await _wait_until_ready(process, read_settings(environ), log)
+        yield server
+        kept = keep
+    finally:
+        if not kept:
+            await _stop(process)
+
+
+async def _find_running(settings: Settings) -> Server | None:
+    """A server at our address that takes our key: nobody else could know the one in the data directory."""
+    address, key = local_address(settings), find_key(settings)
+    if key is None:
+        return None
+    try:
+        async with Api.open(address, key) as api:
+            await api.session_state("picasso-demo")
+    except ClientError:
+        return None
+    return Server(address, key)
+
+
+def _free_port(wanted: int) -> int:
+    """`wanted` if nobody listens there, else any: links stay true under a later `picasso serve` on the same port."""
+    for port in (wanted, 0):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise ClientError("no port is free on 127.0.0.1", code="no_port")
+
+
+def _import_path() -> str:
+    """The folder this package was imported from, so that the server runs the same code from any directory."""
+    return str(Path(__file__).resolve().parents[2])
+
+
+async def _spawn(environ: Mapping[str, str], log: Path, keep: bool) -> asyncio.subprocess.Process:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    try:
+        # Its stdout would hold the key. A kept server must outlive this terminal; any other one shares its signals.
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "app", "serve",
+            env=environ, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=descriptor,
+            start_new_session=keep,
+        )  # fmt: skip
+    finally:
+        os.close(descriptor)
+
+
+async def _wait_until_ready(process: asyncio.subprocess.Process, settings: Settings, log: Path) -> Server:
+    address = local_address(settings)
+    async with Api.open(address, None) as api:
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while not (await api.is_ready() and process.returncode is None):
+                    if process.returncode is not None:
+                        raise _read_refusal(process.returncode, log)
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise ClientError(f"the server was not ready in {START_SECONDS:.0f} s: see {log}", code="late") from None
+    return Server(address, find_key(settings), process.pid, log)
+
+
+class _LogLine(msgspec.Struct):
+    msg: str
+
+
+def _read_refusal(returncode: int, log: Path) -> Exception:
+    """The server's own last words, as the error that ends in its exit code."""
+    lines = log.read_text(errors="replace").splitlines()
+    last = lines[-1].removeprefix("picasso: ") if lines else f"exit code {returncode}"
+    with contextlib.suppress(msgspec.MsgspecError):
+        last = msgspec.json.decode(last, type=_LogLine).msg
+    if returncode == REFUSED:
+        return SettingError(last.removeprefix("refused to start: "))
+    return ClientError(f"the server ended with {last!r}: see {log}", code="server_ended")
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def _closing_rows(settings: Settings, server: Server, outcome: Outcome, stage: str | None, keep: bool) -> list[Row]:
+    name = command_name(sys.argv[0])
+    rows: list[Row] = [("project", f"{outcome.project_name} · {outcome.project_id}", "bold"), ("", "", "")]
+    rows += describe_results(Board(job_id=outcome.job_id, bars=outcome.items, status=outcome.status))
+    rows += [("", "", ""), ("lookbook", outcome.lookbook_url, "bold"), ("", "", "")]
+    if not outcome.ok:
+        rows += [
+            ("not whole", f"{outcome.image_answers} for the images, {outcome.lookbook_answer} for the lookbook", "red")
+        ]
+    rows.append(("server", _tell_server(settings, server, f"{name} serve", stage, keep), ""))
+    if settings.api_key is None:
+        rows += [("key", f"in {settings.home / 'api_key'}", "")]
+    return [*rows, ("next", f'{name} generate "your words" --variants 4   (beside a server that runs)', "")]
+
+
+def _tell_server(settings: Settings, server: Server, serve: str, stage: str | None, keep: bool) -> str:
+    if server.pid is None:
+        return f"yours at {server.address} runs on"
+    if keep:
+        return f"runs on at {server.address}; end it with `kill {server.pid}`"
+    port = server.address.rpartition(":")[2]
+    flags = [f"--env {stage}"] if stage else []
+    flags += [f"--port {port}"] if int(port) != settings.port else []
+    return f"has ended; `{' '.join([serve, *flags])}` shows these links again"

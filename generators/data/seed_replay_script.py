@@ -1,0 +1,235 @@
+"""The projects' jobs as data, with a script that makes them again: same prompts, models, seeds, sizes and kinds.
+
+No address, session, key or id of this installation is in either: an image that a job started from is named by the item
+that made it, or by its SHA-256.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from generators.generator import File, Output
+from tools.env import Env
+from tools.reports import project_rows
+from tools.reports.project_rows import Place, Version
+from tools.rows import ArtifactRow, Inputs, ItemStatus, Job, Judgment, Kind, Painter, Project, StoredImage
+
+SCRIPT_NAME = "replay.py"
+
+
+class ReplayOptions(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
+    """`only` leaves out the jobs that brought no image."""
+
+    only: Literal["all", "complete"] = "all"
+
+
+class Made(msgspec.Struct, frozen=True, rename="camel", tag_field="from", tag="item"):
+    """The image that an item of an earlier job made."""
+
+    job: int
+    provider: str
+    variant_index: int
+
+
+class Bytes(msgspec.Struct, frozen=True, tag_field="from", tag="file"):
+    """An image that whoever replays must have as a file."""
+
+    sha256: str
+
+
+Source = Made | Bytes
+
+
+class Came(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """An item as it ended. `painter` is there when another than the one asked made the image."""
+
+    provider: str
+    model: str
+    variant_index: int
+    seed: int | None
+    status: ItemStatus
+    painter: Painter | None
+    judgment: Judgment | None
+    sha256: str | None
+
+
+class RecordedJob(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """A job as it can be submitted again; `missing` says why it cannot. A `seed` that was `drawn` was not asked for."""
+
+    number: int
+    kind: Kind
+    prompt: str
+    providers: list[Painter]
+    variants: int
+    size: str | None
+    quality: str | None
+    seed: int | None
+    drawn: bool
+    negative_prompt: str | None
+    strict: bool
+    fallback: list[Painter]
+    start: Source | None
+    mask: Source | None
+    references: list[Source]
+    parent: Made | None
+    missing: str | None
+    items: list[Came]
+
+
+class RecordedProject(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    description: str | None
+    jobs: list[RecordedJob]
+
+
+class Recording(msgspec.Struct, frozen=True, kw_only=True):
+    """The file: projects with their jobs from the oldest, numbered through all of them."""
+
+    format: Literal["picasso-replay/1"] = "picasso-replay/1"
+    projects: list[RecordedProject]
+
+
+class SeedReplayScript:
+    id = "seed-replay-script"
+    name = "Seed replay script"
+    output: Literal["json"] = "json"
+    options = ReplayOptions
+
+    async def generate(
+        self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: ReplayOptions
+    ) -> Output:
+        recorded, shown, number = list[RecordedProject](), list[str](), 1
+        for project in projects:
+            jobs = [
+                job
+                for job in await project_rows.jobs(env, project.id)
+                if options.only == "all" or job.status == "complete"
+            ]
+            places, versions = await project_rows.places(env, project.id), await project_rows.versions(env, project.id)
+            recorded.append(
+                RecordedProject(
+                    name=project.name,
+                    description=project.description,
+                    jobs=await asyncio.to_thread(record, jobs, places, versions, number),
+                )
+            )
+            shown += [version.id for version in versions]
+            number += len(jobs)
+        written = msgspec.json.encode(Recording(projects=recorded), order="deterministic")
+        return Output(
+            index=File("index.json", msgspec.json.format(written, indent=1), "application/json"),
+            beside=(File(SCRIPT_NAME, env.ASSETS.read(SCRIPT_NAME), "text/x-python; charset=utf-8"),),
+            progression_ids=tuple(shown),
+        )
+
+
+generator = SeedReplayScript()
+
+
+def record(
+    jobs: Sequence[Job], places: Sequence[Place], versions: Sequence[Version], first: int = 1
+) -> list[RecordedJob]:
+    """The jobs, oldest first, numbered from `first`."""
+    numbers = {job.id: number for number, job in enumerate(jobs, first)}
+    of_job: defaultdict[str, list[Place]] = defaultdict(list)
+    for place in places:
+        of_job[place.job_id].append(place)
+    made = {
+        place.progression_id: Made(numbers[place.job_id], place.provider, place.variant_index)
+        for place in places
+        if place.progression_id is not None and place.job_id in numbers
+    }
+    known = {version.id: version for version in versions}
+    return [_recorded(job, numbers[job.id], of_job[job.id], Sources(made, known)) for job in jobs]
+
+
+class Sources(msgspec.Struct, frozen=True):
+    """Where the images come from that jobs work with: items by the version they made, and all versions by id."""
+
+    made: Mapping[str, Made]
+    known: Mapping[str, Version]
+
+    def item(self, progression_id: str | None) -> Made | None:
+        """The item that made the version, or the one that it is a step back to."""
+        while progression_id is not None and progression_id not in self.made:
+            version = self.known.get(progression_id)
+            parent = self.known.get(version.parent_progression_id or "") if version else None
+            same = version and parent and version.original_image_r2_key == parent.original_image_r2_key
+            progression_id = parent.id if parent and same else None
+        return self.made[progression_id] if progression_id else None
+
+    def image(self, url: str | None, stored: StoredImage | None) -> Source | None:
+        """What the URL of a request stood for; None when nothing is known of it but its address."""
+        if url is None:
+            return None
+        if url.startswith("progression:"):
+            id = url.removeprefix("progression:")
+            if made := self.item(id):
+                return made
+            if id in self.known:
+                return Bytes(self.known[id].sha256)
+        if url.startswith("upload:"):
+            return Bytes(url.removeprefix("upload:"))
+        return Bytes(stored.sha256) if stored else None
+
+
+def _recorded(job: Job, number: int, places: Sequence[Place], sources: Sources) -> RecordedJob:
+    request, inputs = job.request, job.inputs or Inputs()
+    stored = [*inputs.references, *[None] * len(request.reference_image_urls)]
+    references = [sources.image(url, image) for url, image in zip(request.reference_image_urls, stored, strict=False)]
+    start, mask = (
+        sources.image(request.start_image_url, inputs.start),
+        sources.image(request.mask_image_url, inputs.mask),
+    )
+    wanted = [request.start_image_url, request.mask_image_url, *request.reference_image_urls]
+    lost = sum(url is not None for url in wanted) > sum(image is not None for image in (start, mask, *references))
+    return RecordedJob(
+        number=number,
+        kind=job.kind,
+        prompt=request.prompt,
+        providers=_painters(request.providers, request.variants, places),
+        variants=request.variants,
+        size=request.size,
+        quality=request.quality,
+        seed=request.seed if request.seed is not None else _drawn(places),
+        drawn=request.seed is None,
+        negative_prompt=request.negative_prompt,
+        strict=request.strict,
+        fallback=job.metadata.fallback,
+        start=start,
+        mask=mask,
+        references=[image for image in references if image],
+        parent=sources.item(job.parent_progression_id),
+        missing="an image that it started from was never read" if lost else None,
+        items=[_came(place) for place in places],
+    )
+
+
+def _painters(entries: Sequence[dict[str, str]], variants: int, places: Sequence[Place]) -> list[Painter]:
+    """Who was asked, entry by entry, under the model that was chosen when the entry named none."""
+    return [
+        Painter(entry["provider"], entry.get("model") or places[place * variants].model)
+        for place, entry in enumerate(entries)
+    ]
+
+
+def _drawn(places: Sequence[Place]) -> int | None:
+    """The seed that the job's items count from, if one was drawn."""
+    return next((place.seed - place.variant_index for place in places if place.seed is not None), None)
+
+
+def _came(place: Place) -> Came:
+    painter = Painter(place.painter, place.painter_model or "") if place.painter else None
+    return Came(
+        provider=place.provider,
+        model=place.model,
+        variant_index=place.variant_index,
+        seed=place.seed,
+        status=place.status,
+        painter=None if painter == Painter(place.provider, place.model) else painter,
+        judgment=place.judgment,
+        sha256=place.sha256,
+    )

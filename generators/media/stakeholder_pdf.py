@@ -1,0 +1,253 @@
+"""A PDF for stakeholders: cover, contents, summary, every image with its judgement, and what it all cost."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from generators.generator import File, Output
+from generators.media import typesetting
+from generators.shared import image_pages
+from generators.shared.image_pages import Fact, Selection, Shown
+from tools.env import Env
+from tools.ledger import money
+from tools.ledger.money import DayCost
+from tools.rows import ArtifactRow, Criterion, Progression, Project
+
+MOST_IMAGES = 120
+SIDE = 1400
+"""The longer side of an image in the document, in pixels."""
+HEADLINE_SHOWN, PROMPT_SHOWN = 60, 1200
+PURPOSES = {"image": "images", "refine": "prompts", "judge": "judging", "workflow": "workflows", "chat": "chat"}
+
+
+class PdfOptions(Selection, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
+    """`intro` stands on the cover (else the project's description). At most 120 images are shown, the newest of all;
+    `costs` may be left out."""
+
+    intro: Annotated[str, Meta(max_length=1200)] | None = None
+    paper: Literal["a4", "us-letter"] = "a4"
+    costs: bool = True
+
+
+class Picture(msgspec.Struct, frozen=True):
+    file: str
+    alt: str
+
+
+class Plate(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of one image."""
+
+    number: int
+    headline: str
+    file: str
+    alt: str
+    ratio: float
+    """Height by width."""
+    prompt: str
+    verdict: str
+    words: str
+    criteria: list[Criterion]
+    remarks: list[str]
+    tags: str
+    credit: str
+
+
+class Part(msgspec.Struct, frozen=True):
+    name: str
+    description: str | None
+    note: str | None
+    plates: list[Plate]
+
+
+class Maker(msgspec.Struct, frozen=True):
+    name: str
+    images: int
+    passed: int
+    failed: int
+    rate: str
+
+
+class Cost(msgspec.Struct, frozen=True):
+    name: str
+    purpose: str
+    calls: int
+    cost: str
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the template writes."""
+
+    title: str
+    paper: str
+    keywords: list[str]
+    intro: str | None
+    cover: Picture | None
+    when: str
+    facts: list[Fact]
+    notes: list[str]
+    makers: list[Maker]
+    parts: list[Part]
+    with_costs: bool
+    costs: list[Cost]
+    total: str
+    colophon: list[str]
+
+
+class StakeholderPdf:
+    id = "stakeholder-pdf"
+    name = "Stakeholder PDF"
+    output: Literal["pdf"] = "pdf"
+    options = PdfOptions
+    modules = ("typst",)
+
+    async def generate(
+        self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: PdfOptions
+    ) -> Output:
+        typesetting.check_installed(self.modules)
+        shown = _newest(await image_pages.collect(env, projects, options))
+        rows = image_pages.all_rows(shown)
+        spent = [day for project in projects for day in (await money.costs(env, project.id, 0))[0]]
+        document = write(artifact.title, shown, spent if options.costs else [], options)
+        boxes = await typesetting.in_press(typesetting.unshown, msgspec.json.encode(document).decode())
+        document = msgspec.structs.replace(document, colophon=[*document.colophon, *_honest(boxes)])
+        template, pictures = env.ASSETS.read("stakeholder-pdf.typ"), await _pictures(env, rows)
+        made = await typesetting.in_press(typesetting.pdf, template, document, pictures)
+        return Output(index=File("index.pdf", made, "application/pdf"), progression_ids=tuple(row.id for row in rows))
+
+
+generator = StakeholderPdf()
+
+
+def write(title: str, shown: Sequence[Shown], spent: Sequence[DayCost], options: PdfOptions) -> Document:
+    """The document's words, but for the sentence about what the fonts lack. It depends on nothing but its arguments."""
+    rows = image_pages.all_rows(shown)
+    cover = image_pages.cover(rows)
+    numbers = {row.id: number for number, row in enumerate(rows, 1)}
+    return Document(
+        title=typesetting.breakable(title),
+        paper=options.paper,
+        keywords=[part.project.name for part in shown],
+        intro=options.intro or (shown[0].project.description if len(shown) == 1 else None),
+        cover=Picture(_file(numbers[cover.id]), image_pages.alt(cover)) if cover else None,
+        when=image_pages.period(rows),
+        facts=image_pages.facts(rows),
+        notes=_summary(rows, shown),
+        makers=_makers(rows),
+        parts=[_part(part, numbers, options) for part in shown],
+        with_costs=options.costs,
+        costs=list(_costs(spent)),
+        total=_dollars(sum(day.micros for day in spent)),
+        colophon=[*_remarks_on(spent), *([image_pages.colophon(rows)] if rows else [])],
+    )
+
+
+def _newest(shown: Sequence[Shown]) -> list[Shown]:
+    """The newest `MOST_IMAGES` of all projects; the order stays."""
+    kept = {row.id for row in sorted(image_pages.all_rows(shown), key=lambda row: row.created_at)[-MOST_IMAGES:]}
+    return [
+        Shown(part.project, rows, part.held_back or len(rows) < len(part.rows))
+        for part in shown
+        for rows in [[row for row in part.rows if row.id in kept]]
+    ]
+
+
+def _summary(rows: Sequence[Progression], shown: Sequence[Shown]) -> list[str]:
+    if not rows:
+        return ["There are no images yet."]
+    judged = [row for row in rows if row.judgment is not None]
+    passed = sum(row.judgment == "pass" for row in judged)
+    within = f"{len(shown)} projects" if len(shown) > 1 else "one project"
+    told = [f"{_images(len(rows))} of {within}, made {image_pages.period(rows)}."]
+    if judged:
+        told.append(f"Of {len(judged)} judged, {passed} passed ({_rate(passed, len(judged))}).")
+    unmet = sum(not criterion.met for row in rows for criterion in row.criteria)
+    if unmet:
+        told.append(f"{unmet} {'requirement was' if unmet == 1 else 'requirements were'} not met; the pages say which.")
+    return told
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
+
+
+def _makers(rows: Sequence[Progression]) -> list[Maker]:
+    made: dict[str, list[Progression]] = defaultdict(list)
+    for row in rows:
+        made[image_pages.maker(row)].append(row)
+    return [_maker(name, made[name]) for name in sorted(made)]
+
+
+def _maker(name: str, rows: Sequence[Progression]) -> Maker:
+    passed, failed = sum(row.judgment == "pass" for row in rows), sum(row.judgment == "fail" for row in rows)
+    return Maker(name, len(rows), passed, failed, _rate(passed, passed + failed))
+
+
+def _rate(passed: int, judged: int) -> str:
+    return f"{100 * passed / judged:.0f} %" if judged else "–"
+
+
+def _part(part: Shown, numbers: Mapping[str, int], options: PdfOptions) -> Part:
+    plates = [_plate(row, numbers[row.id]) for row in part.rows]
+    note = "The newest images of this project are shown." if part.held_back else image_pages.note(part, options)
+    return Part(typesetting.breakable(part.project.name), part.project.description, note, plates)
+
+
+def _plate(row: Progression, number: int) -> Plate:
+    prompt, more = image_pages.cut(row.prompt, PROMPT_SHOWN)
+    return Plate(
+        number=number,
+        headline=typesetting.breakable(image_pages.line(row.prompt, HEADLINE_SHOWN)),
+        file=_file(number),
+        alt=image_pages.alt(row),
+        ratio=row.height / row.width,
+        prompt=typesetting.breakable(f"{prompt} …" if more else prompt),
+        verdict=row.judgment or "none",
+        words=image_pages.VERDICTS[row.judgment],
+        criteria=row.criteria,
+        remarks=row.ai_notes,
+        tags=" · ".join(row.ai_tags),
+        credit=f"{image_pages.maker(row)} · {image_pages.day(row.created_at)} · {row.width} × {row.height}"
+        + (f" · {_dollars(row.cost_usd)}" if row.cost_usd else ""),
+    )
+
+
+def _file(number: int) -> str:
+    return f"{number}.jpg"
+
+
+def _costs(spent: Sequence[DayCost]) -> Iterator[Cost]:
+    sums: dict[tuple[str, str], list[DayCost]] = defaultdict(list)
+    for day in spent:
+        sums[(f"{day.provider} · {day.model}", PURPOSES[day.purpose])].append(day)
+    for (name, purpose), days in sorted(sums.items()):
+        yield Cost(name, purpose, sum(day.calls for day in days), _dollars(sum(day.micros for day in days)))
+
+
+def _remarks_on(spent: Sequence[DayCost]) -> list[str]:
+    estimated, unpriced = sum(day.estimated for day in spent), sum(day.unpriced for day in spent)
+    told = []
+    if estimated:
+        told.append(f"{estimated} of the calls are priced by an estimate, for their answer told no usage.")
+    if unpriced:
+        told.append(f"{unpriced} of the calls have no known price and count at their ceiling.")
+    return told
+
+
+def _dollars(micros: int) -> str:
+    return f"${micros / 1e6:,.4f}"
+
+
+def _honest(boxes: int) -> list[str]:
+    """What is to be said when the fonts lack characters."""
+    if not boxes:
+        return []
+    which = "1 character of the texts is" if boxes == 1 else f"{boxes} different characters of the texts are"
+    return [f"{which} not in this document's fonts and shown as boxes."]
+
+
+async def _pictures(env: Env, rows: Sequence[Progression]) -> dict[str, bytes]:
+    derived = await image_pages.pictures(env, rows, SIDE)
+    return {_file(number): picture for number, picture in enumerate(derived, 1)}

@@ -1,0 +1,151 @@
+"""A compare deck: for each prompt what every provider made of it, side by side, and any two under one slider."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from generators.generator import Output
+from generators.shared import image_pages, page
+from generators.shared.image_pages import VERDICTS, Score, Selection, Shown
+from tools.env import Env
+from tools.rows import ArtifactRow, Progression, Project
+
+PROMPT_SHOWN = 280
+CONTENDERS = 6
+"""Side by side at most; the template's style has rules for so many."""
+NOTES_SHOWN = 2
+
+
+class CompareDeckOptions(Selection, frozen=True, kw_only=True):
+    """Images of one prompt are compared. Of each provider and model its best is shown: one that passed, else the
+    newest; where only one of them was asked, its variants are. `slider` puts any two over each other."""
+
+    intro: Annotated[str, Meta(max_length=2000)] | None = None
+    slider: bool = True
+
+
+class Contender(msgspec.Struct, frozen=True, kw_only=True):
+    """`label` is what tells it from the others of its prompt; `others` counts images that stand behind it."""
+
+    letter: str
+    label: str
+    picture: page.Picture
+    verdict: str
+    verdict_words: str
+    criteria: str
+    cost: str
+    notes: list[str]
+    others: int
+
+
+class Slide(msgspec.Struct, frozen=True, kw_only=True):
+    number: int
+    project: str
+    prompt: str
+    more: str
+    ratio: str
+    contenders: list[Contender]
+    left_out: int
+    slider: bool
+
+
+class CompareDeck:
+    """Without images: a page that says so."""
+
+    id = "compare-deck"
+    name = "Compare deck"
+    output: Literal["html"] = "html"
+    options = CompareDeckOptions
+
+    async def generate(
+        self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: CompareDeckOptions
+    ) -> Output:
+        shown = await image_pages.collect(env, projects, options)
+
+        def written(template: bytes) -> bytes:
+            return write(template, artifact.title, shown, options, env.settings.public_url)
+
+        return await image_pages.web_page(env, "compare-deck.html", image_pages.all_rows(shown), written)
+
+
+generator = CompareDeck()
+
+
+def write(template: bytes, title: str, shown: Sequence[Shown], options: CompareDeckOptions, public_url: str) -> bytes:
+    """The page. It depends on nothing but its arguments."""
+    rows = image_pages.all_rows(shown)
+    shared = image_pages.shared_notes(rows)
+    deck = list(slides(image_pages.without_notes(shown, shared), options, public_url))
+    context = {
+        "title": title,
+        "intro": options.intro or (shown[0].project.description if len(shown) == 1 else None),
+        "slides": deck,
+        "scores": image_pages.scores(rows),
+        "widest": widest(image_pages.scores(rows)),
+        "several": len(shown) > 1,
+        "notes": [(part.project.name, note) for part in shown if (note := image_pages.note(part, options))],
+        "colophon": image_pages.colophon(rows, shared),
+    }
+    return page.render(template, context)
+
+
+def widest(scores: Sequence[Score]) -> int:
+    """The images of the maker with most of them."""
+    return max((score.images for score in scores), default=1)
+
+
+def slides(shown: Sequence[Shown], options: CompareDeckOptions, public_url: str) -> Iterator[Slide]:
+    """One for each prompt of a project, in the order in which it was first asked; case and gaps do not count."""
+    asked: dict[tuple[str, str], list[Progression]] = {}
+    for row in image_pages.all_rows(shown):
+        asked.setdefault((row.project_id, " ".join(row.prompt.split()).casefold()), []).append(row)
+    names = {part.project.id: part.project.name for part in shown}
+    for number, ((project_id, _), rows) in enumerate(asked.items(), 1):
+        yield _slide(number, names[project_id], rows, options, public_url)
+
+
+def _slide(number: int, project: str, rows: list[Progression], options: CompareDeckOptions, public_url: str) -> Slide:
+    field = contenders(rows)
+    prompt, more = image_pages.cut(rows[0].prompt, PROMPT_SHOWN)
+    return Slide(
+        number=number,
+        project=project,
+        prompt=prompt,
+        more=more,
+        ratio=image_pages.ratio(field[0][1]),
+        contenders=[
+            _contender("ABCDEF"[n], *entry, public_url=public_url) for n, entry in enumerate(field[:CONTENDERS])
+        ],
+        left_out=len(field[CONTENDERS:]),
+        slider=options.slider and len(field) > 1,
+    )
+
+
+def contenders(rows: Sequence[Progression]) -> list[tuple[str, Progression, int]]:
+    """Who is compared, in the order of their names: a label, the image, and how many more there are behind it."""
+    by_maker: dict[str, list[Progression]] = {}
+    for row in rows:
+        by_maker.setdefault(image_pages.maker(row), []).append(row)
+    if len(by_maker) == 1 and len(rows) > 1:
+        return [(f"{image_pages.maker(row)} · {n}", row, 0) for n, row in enumerate(rows, 1)]
+    return [(name, _best(own), len(own) - 1) for name, own in sorted(by_maker.items())]
+
+
+def _best(rows: Sequence[Progression]) -> Progression:
+    return max(rows, key=lambda row: (row.judgment == "pass", row.judgment is None, row.created_at, row.id))
+
+
+def _contender(letter: str, label: str, row: Progression, others: int, *, public_url: str) -> Contender:
+    return Contender(
+        letter=letter,
+        label=label,
+        picture=image_pages.picture(row, public_url),
+        verdict=row.judgment or "none",
+        verdict_words=VERDICTS[row.judgment],
+        criteria=f"{sum(c.met for c in row.criteria)} of {len(row.criteria)}" if row.criteria else "",
+        cost=image_pages.dollars(row.cost_usd),
+        notes=row.ai_notes[:NOTES_SHOWN],
+        others=others,
+    )

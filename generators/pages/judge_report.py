@@ -1,0 +1,151 @@
+"""A judge report: what the judge said of every image, failures first, and what that adds up to."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from generators.generator import Output
+from generators.shared import image_pages, page
+from generators.shared.image_pages import Selection, Shown
+from generators.shared.palette import Colour, colour
+from tools.env import Env
+from tools.rows import ArtifactRow, Criterion, Progression, Project
+
+PROMPT_SHOWN = 300
+MISSED_SHOWN = 8
+TAGS_SHOWN = 14
+UNSEEN = {"error": "The judge could not look at it.", "skipped": "It was not shown to the judge."}
+
+
+class JudgeReportOptions(Selection, frozen=True, kw_only=True):
+    """`passes` says how images that passed are told of: like the failed ones, or as small pictures alone."""
+
+    intro: Annotated[str, Meta(max_length=2000)] | None = None
+    passes: Literal["full", "brief"] = "full"
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """Something that came up `count` times, of `most` for the one that came up most."""
+
+    name: str
+    count: int
+    most: int
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    number: int
+    picture: page.Picture
+    prompt: str
+    more: str
+    maker: str
+    project: str
+    criteria: list[Criterion]
+    notes: list[str]
+    tags: list[Colour]
+    suggestion: str
+    unseen: str
+
+
+class Chapter(msgspec.Struct, frozen=True):
+    """Images of one verdict: `fail`, `none` or `pass`."""
+
+    verdict: str
+    heading: str
+    brief: bool
+    findings: list[Finding]
+
+
+class JudgeReport:
+    """Without images: a page that says so."""
+
+    id = "judge-report"
+    name = "Judge report"
+    output: Literal["html"] = "html"
+    options = JudgeReportOptions
+
+    async def generate(
+        self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: JudgeReportOptions
+    ) -> Output:
+        shown = await image_pages.collect(env, projects, options)
+
+        def written(template: bytes) -> bytes:
+            return write(template, artifact.title, shown, options, env.settings.public_url)
+
+        return await image_pages.web_page(env, "judge-report.html", image_pages.all_rows(shown), written)
+
+
+generator = JudgeReport()
+
+
+def write(template: bytes, title: str, shown: Sequence[Shown], options: JudgeReportOptions, public_url: str) -> bytes:
+    """The page. It depends on nothing but its arguments."""
+    rows = image_pages.all_rows(shown)
+    shared = image_pages.shared_notes(rows)
+    judged = [row for row in rows if row.judgment]
+    passed = sum(row.judgment == "pass" for row in rows)
+    context = {
+        "title": title,
+        "intro": options.intro or (shown[0].project.description if len(shown) == 1 else None),
+        "when": image_pages.period(rows),
+        "facts": image_pages.facts(rows),
+        "rate": round(100 * passed / len(judged)) if judged else None,
+        "judged": len(judged),
+        "scores": image_pages.scores(rows),
+        "missed": missed(rows),
+        "tags": [(colour(tally.name), tally) for tally in tags(rows)],
+        "chapters": list(chapters(image_pages.without_notes(shown, shared), options, public_url)),
+        "several": len(shown) > 1,
+        "notes": [(part.project.name, note) for part in shown if (note := image_pages.note(part, options))],
+        "colophon": image_pages.colophon(rows, shared),
+    }
+    return page.render(template, context)
+
+
+def missed(rows: Sequence[Progression]) -> list[Tally]:
+    """The requirements that most images did not meet."""
+    unmet = (criterion.requirement for row in rows for criterion in row.criteria if not criterion.met)
+    return _tallies(Counter(unmet), MISSED_SHOWN)
+
+
+def tags(rows: Sequence[Progression]) -> list[Tally]:
+    return _tallies(Counter(tag for row in rows for tag in dict.fromkeys(row.ai_tags)), TAGS_SHOWN)
+
+
+def _tallies(counted: Counter[str], most: int) -> list[Tally]:
+    first = counted.most_common(most)
+    return [Tally(name, count, first[0][1]) for name, count in first]
+
+
+def chapters(shown: Sequence[Shown], options: JudgeReportOptions, public_url: str) -> Iterator[Chapter]:
+    """Failed, not judged, passed; those without an image are left out. Numbers are those of the project's order."""
+    rows = image_pages.all_rows(shown)
+    numbers = {row.id: n for n, row in enumerate(rows, 1)}
+    names = {part.project.id: part.project.name for part in shown}
+    for verdict, judgment, heading in (
+        ("fail", "fail", "Failed"),
+        ("none", None, "Not judged"),
+        ("pass", "pass", "Passed"),
+    ):
+        found = [_finding(row, numbers, names, public_url) for row in rows if row.judgment == judgment]
+        if found:
+            yield Chapter(verdict, heading, verdict == "pass" and options.passes == "brief", found)
+
+
+def _finding(row: Progression, numbers: Mapping[str, int], names: Mapping[str, str], public_url: str) -> Finding:
+    prompt, more = image_pages.cut(row.prompt, PROMPT_SHOWN)
+    return Finding(
+        number=numbers[row.id],
+        picture=image_pages.picture(row, public_url),
+        prompt=prompt,
+        more=more,
+        maker=image_pages.maker(row),
+        project=names[row.project_id],
+        criteria=sorted(row.criteria, key=lambda criterion: criterion.met),
+        notes=row.ai_notes,
+        tags=[colour(tag) for tag in row.ai_tags],
+        suggestion=row.retry_suggestion or "",
+        unseen=UNSEEN.get(row.judge_status, "") if row.judgment is None else "",
+    )

@@ -1,0 +1,180 @@
+"""Prompt recipe cards: for each image a page with all that it takes to make it again."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from generators.generator import Output
+from generators.shared import image_pages, page
+from generators.shared.image_pages import STEPS, STEPS_ALONE, VERDICTS, Selection, Shown
+from tools.env import Env
+from tools.reports import project_rows
+from tools.rows import ArtifactRow, Job, JobRequest, Progression, Project
+
+PROMPT_SHOWN = 1400
+"""Characters that fit on a printed card; the rest is folded."""
+KINDS = {
+    "generate": "Made from words",
+    "edit": "Edit of an image",
+    "inpaint": "Inpainting of an image",
+    "outpaint": "Outpainting of an image",
+    "variation": "Variation of an image",
+    "upscale": "Upscale of an image",
+}
+
+
+class PromptRecipeCardOptions(Selection, frozen=True, kw_only=True):
+    """`costs: false` leaves out what the images cost."""
+
+    intro: Annotated[str, Meta(max_length=2000)] | None = None
+    costs: bool = True
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    word: str
+    value: str
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """`refined` is what the vendor was sent, where that is not the prompt; `avoid` the negative prompt."""
+
+    number: int
+    picture: page.Picture
+    tall: bool
+    project: str
+    prompt: str
+    more: str
+    refined: str
+    refined_more: str
+    avoid: str
+    tips: list[str]
+    parameters: list[Parameter]
+    adjustments: list[str]
+    step: str
+    origin: int | None
+    verdict: str
+    verdict_words: str
+
+
+class PromptRecipeCard:
+    """Without images: a page that says so."""
+
+    id = "prompt-recipe-card"
+    name = "Prompt recipe card"
+    output: Literal["html"] = "html"
+    options = PromptRecipeCardOptions
+
+    async def generate(
+        self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: PromptRecipeCardOptions
+    ) -> Output:
+        shown = await image_pages.collect(env, projects, options)
+        rows = image_pages.all_rows(shown)
+        orders = await project_rows.named_jobs(env, {row.job_id for row in rows if row.job_id is not None})
+
+        def written(template: bytes) -> bytes:
+            return write(template, artifact.title, shown, orders, options, env.settings.public_url)
+
+        return await image_pages.web_page(env, "prompt-recipe-card.html", rows, written)
+
+
+generator = PromptRecipeCard()
+
+
+def write(
+    template: bytes,
+    title: str,
+    shown: Sequence[Shown],
+    orders: Mapping[str, Job],
+    options: PromptRecipeCardOptions,
+    public_url: str,
+) -> bytes:
+    """The page; `orders` are the jobs of its images by id. It depends on nothing but its arguments."""
+    rows = image_pages.all_rows(shown)
+    context = {
+        "title": title,
+        "intro": options.intro or (shown[0].project.description if len(shown) == 1 else None),
+        "cards": list(cards(shown, orders, options, public_url)),
+        "several": len(shown) > 1,
+        "notes": [(part.project.name, note) for part in shown if (note := image_pages.note(part, options))],
+        "when": image_pages.period(rows),
+    }
+    return page.render(template, context)
+
+
+def cards(
+    shown: Sequence[Shown], orders: Mapping[str, Job], options: PromptRecipeCardOptions, public_url: str
+) -> Iterator[Card]:
+    """The cards; numbers run through all projects."""
+    numbers = {row.id: n for n, row in enumerate(image_pages.all_rows(shown), 1)}
+    for part in shown:
+        for row in part.rows:
+            job = orders[row.job_id] if row.job_id else None
+            yield _card(row, job, part.project, numbers, options, public_url)
+
+
+def _card(
+    row: Progression,
+    job: Job | None,
+    project: Project,
+    numbers: Mapping[str, int],
+    options: PromptRecipeCardOptions,
+    public_url: str,
+) -> Card:
+    prompt, more = image_pages.cut(row.prompt, PROMPT_SHOWN)
+    refined, refined_more = image_pages.cut(_refined(row), PROMPT_SHOWN)
+    origin = numbers.get(row.parent_progression_id) if row.parent_progression_id else None
+    return Card(
+        number=numbers[row.id],
+        picture=image_pages.picture(row, public_url),
+        tall=row.height > row.width,
+        project=project.name,
+        prompt=prompt,
+        more=more,
+        refined=refined,
+        refined_more=refined_more,
+        avoid=(job.request.negative_prompt or "") if job else "",
+        tips=[tip.tip for tip in job.metadata.applied_tips.get(row.ai_provider, [])] if job else [],
+        parameters=[parameter for parameter in parameters(row, job, options) if parameter.value],
+        adjustments=row.adjustments,
+        step=(STEPS if origin else STEPS_ALONE).get(row.edge, ""),
+        origin=origin,
+        verdict=row.judgment or "none",
+        verdict_words=VERDICTS[row.judgment],
+    )
+
+
+def _refined(row: Progression) -> str:
+    return row.refined_prompt if row.refined_prompt and row.refined_prompt.strip() != row.prompt.strip() else ""
+
+
+def parameters(row: Progression, job: Job | None, options: PromptRecipeCardOptions) -> list[Parameter]:
+    """What was set, in the order of the card; what is not known has no value."""
+    request = job.request if job else None
+    asked = f" (asked: {request.size})" if request and request.size and request.size != _size(row) else ""
+    return [
+        Parameter("Provider", row.ai_provider),
+        Parameter("Model", row.ai_model or ""),
+        Parameter("Seed", str(row.seed) if row.seed is not None else "none"),
+        Parameter("Size", f"{_size(row).replace('x', ' × ')}{asked}"),
+        Parameter("Quality", (request.quality or "") if request else ""),
+        Parameter("Kind", KINDS[job.kind] if job else ""),
+        Parameter("Variant", variant(row, request) if request else ""),
+        Parameter("References", str(len(request.reference_image_urls) or "") if request else ""),
+        Parameter("Made on", image_pages.day(row.created_at)),
+        Parameter("Cost", image_pages.dollars(row.cost_usd) if options.costs else ""),
+    ]
+
+
+def variant(row: Progression, request: JobRequest) -> str:
+    """Variants are counted over all models of a provider; how many another provider would have made is not known of one
+    that stepped in."""
+    all_of_them = request.variants * sum(asked["provider"] == row.ai_provider for asked in request.providers)
+    return (
+        f"{row.variant_index + 1} of {all_of_them}" if row.variant_index < all_of_them else f"{row.variant_index + 1}"
+    )
+
+
+def _size(row: Progression) -> str:
+    return f"{row.width}x{row.height}"

@@ -1,0 +1,153 @@
+"""Pages of users' templates: values are put in, and the cleaner has the last word over what stays.
+
+Nothing of a template is executed. What is put together here is the frame; between it stands only what was cleaned.
+"""
+
+import asyncio
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+
+import nh3
+
+from generators.generator import File, Output
+from generators.shared import page
+from tools.env import Env
+from tools.errors import Invalid
+from tools.publishing import template_css, template_html
+from tools.publishing.artifacts import find_image
+from tools.publishing.template_html import Image
+from tools.r2 import get_template
+from tools.rows import ArtifactRow, Progression, Project
+
+ALT_LENGTH = 180
+MOST_STATED = 200
+"""Images that a template may name itself."""
+TAGS = template_html.words("""
+    a abbr address article aside b blockquote br caption cite code col colgroup dd details dfn div dl dt em
+    figcaption figure footer h1 h2 h3 h4 h5 h6 header hr i img kbd li main mark nav ol p pre q s samp section
+    small span strong sub summary sup table tbody td tfoot th thead time tr u ul var wbr
+""")
+ATTRIBUTES = {
+    "*": {"class", "dir", "id", "lang", "role", "style", "title"},
+    "a": {"href"},
+    "col": {"span"},
+    "colgroup": {"span"},
+    "details": {"open"},
+    "img": {"alt", "height", "loading", "src", "width"},
+    "ol": {"reversed", "start", "type"},
+    "td": {"colspan", "rowspan"},
+    "th": {"colspan", "rowspan", "scope"},
+    "time": {"datetime"},
+}
+FRAGMENT = re.compile(r"#[A-Za-z0-9._-]*")
+LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}")
+FRAME = """<!doctype html>
+<html lang="{lang}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+STYLE = "*{box-sizing:border-box}body{margin:0;overflow-wrap:anywhere}img{max-width:100%;height:auto}"
+"""What a template may rely on, and may change."""
+
+
+async def fill(
+    env: Env, artifact: ArtifactRow, projects: Sequence[Project], configuration: Mapping[str, str]
+) -> Output:
+    """The page of an artifact made from a user's template, with its configuration as the values.
+
+    What the configuration has beside the placeholders is left alone; images are those of the artifact's projects.
+    Fails: NotFound when the template is not there · Invalid (`unfilled`) naming the placeholders without a value,
+    (`foreign_image`) for an image of none of the projects · TooLarge.
+    """
+    assert artifact.template_r2_key is not None
+    key = artifact.template_r2_key
+    template = template_html.read(await get_template(env, key))
+    values = {name: configuration[name] for name in template.placeholders if name in configuration}
+    if missing := [name for name in template.placeholders if name not in values]:
+        raise Invalid(f"not filled yet: {', '.join(missing)}", code="unfilled", detail={"missing": missing})
+    chosen = {
+        name: await _own(env, artifact, name, url) for name, url in values.items() if template_html.is_image(name)
+    }
+    stated = [await find_image(env, artifact.id, url) for url in islice(template.addresses(), MOST_STATED)]
+    shown = {row.generated_image_url: row for row in (*chosen.values(), *stated) if row is not None}
+    images = {name: Image(row.generated_image_url, _alt(row)) for name, row in chosen.items()}
+    written = await asyncio.to_thread(render, template, artifact.title, values, images, frozenset(shown))
+    return Output(
+        index=File("index.html", written, "text/html; charset=utf-8"),
+        policy=policy(shown),
+        progression_ids=tuple(row.id for row in shown.values()),
+        template=key,
+    )
+
+
+def render(
+    template: template_html.Template,
+    title: str,
+    values: Mapping[str, str],
+    images: Mapping[str, Image],
+    shown: frozenset[str],
+) -> bytes:
+    """The page. `images` fills those placeholders that take one; `shown` are the only addresses that an image may have.
+
+    Fails: TooLarge.
+    """
+    for name, value in values.items():
+        template_html.check_value(name, value)
+    written = template_html.write(template, values, images)
+    lang = template.lang if LANGUAGE.fullmatch(template.lang) else "en"
+    return FRAME.format(
+        lang=lang,
+        title=html.escape(" ".join(written.title.split()) or title),
+        style=STYLE + template_css.clean_sheet(written.style),
+        body=clean(written.body, shown),
+    ).encode("utf-8", "replace")
+
+
+def clean(body: str, shown: frozenset[str]) -> str:
+    """The body with known elements and attributes alone; addresses are fragments of the page or images in `shown`."""
+
+    def keep(tag: str, name: str, value: str) -> str | None:
+        if name == "style":
+            return template_css.clean_declarations(value) or None
+        if name == "src" or (name == "href" and not FRAGMENT.fullmatch(value)):
+            return value if value in shown else None
+        return value
+
+    return nh3.clean(
+        body,
+        tags=set(TAGS),
+        attributes={tag: set(names) for tag, names in ATTRIBUTES.items()},
+        attribute_filter=keep,
+        generic_attribute_prefixes={"aria-"},
+        url_schemes={"http", "https"},
+        clean_content_tags=set(template_html.SILENT),
+        link_rel=None,
+    )
+
+
+def policy(images: Iterable[str]) -> str:
+    """As of our own pages, but that a template's styles may stand anywhere in it."""
+    return page.policy(b"", images).replace("style-src 'none'", "style-src 'unsafe-inline'")
+
+
+async def _own(env: Env, artifact: ArtifactRow, name: str, url: str) -> Progression:
+    if (found := await find_image(env, artifact.id, url)) is None:
+        problem = f"{name} is no image of the artifact's projects"
+        raise Invalid(problem, code="foreign_image", detail={"placeholder": name})
+    return found
+
+
+def _alt(row: Progression) -> str:
+    text = " ".join(row.prompt.split())
+    return text if len(text) <= ALT_LENGTH else f"{text[:ALT_LENGTH].rsplit(' ', 1)[0]} …"

@@ -1,0 +1,260 @@
+"""A job from its row to its last event.
+
+    prepare ─▶ one item subgraph per open item ─▶ finish ─▶ (items left? again) ─▶ end
+               buy ─▶ compare ─▶ deliver ─▶ judge (look ─▶ record)
+
+Nodes read the database, decide, and call tools; state holds ids only. Every node may run again after a crash:
+what was done is found in the rows and not done twice. So only the job's graph keeps checkpoints; an item's
+subgraph starts over and passes by what its rows say is done, which costs a few reads instead of a checkpoint a step.
+"""
+
+import asyncio
+import contextlib
+from typing import Any, Literal, TypedDict
+
+import msgspec
+from langgraph.errors import NodeError, NodeTimeoutError
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Command, Send
+
+from graphs.image_job import judge, prompts, purchase
+from graphs.image_job.heartbeat import ticking
+from graphs.image_job.run_config import of_item, run_of
+from tools import images, ingest
+from tools.env import Env
+from tools.errors import Invalid, LeaseLost, PicassoError, Unavailable
+from tools.ledger import items as ledger
+from tools.ledger import jobs
+from tools.ledger.items import Run
+from tools.rows import (
+    Attempt,
+    Inputs,
+    Item,
+    Job,
+    Progression,
+    StoredImage,
+    derived_id,
+    now_ms,
+)
+
+NEAR_DUPLICATE_BITS = 4
+STEP_SECONDS = 60.0
+MAX_PASSES = 5
+
+
+class JobState(TypedDict):
+    job_id: str
+    open: list[str]
+    """Items that have not ended."""
+    passes: int
+    """How often the open items have been sent out."""
+
+
+class ItemState(TypedDict):
+    item_id: str
+    alive: bool
+    """Whether the item still has steps before it."""
+
+
+class ItemOutput(TypedDict):
+    """Nothing: what an item came to stands in its row."""
+
+
+async def prepare(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
+    """Ingest the start image once, read the tips, refine the prompt per provider."""
+    env, run = runtime.context, run_of()
+    job = await jobs.get(env, run.job_id)
+    items = [item for item in await jobs.items(env.DB, job.id) if item.ended_at is None]
+    try:
+        inputs = job.inputs or await _ingest(env, run, job, items)
+    except Invalid as error:
+        for item in items:
+            await ledger.fail_item(env, run, item.id, "failed", "start_image_rejected", error.message)
+        return {"open": [], "passes": 0}
+    await ledger.start_items(env, run, items, "refine")
+    providers = list(dict.fromkeys(item.provider for item in items))
+    async with contextlib.AsyncExitStack() as stack:
+        for item in items:
+            await stack.enter_async_context(ticking(env, run, item.id))
+        others = [painter.provider for painter in job.metadata.fallback]
+        guided = await prompts.guide(env, job, list(dict.fromkeys([*providers, *others])))
+    await ledger.plan(env, run, msgspec.structs.replace(guided, fallback=job.metadata.fallback), inputs)
+    return {"open": [item.id for item in items], "passes": 0}
+
+
+async def _ingest(env: Env, run: Run, job: Job, items: list[Item]) -> Inputs:
+    request = job.request
+    if not (request.start_image_url or request.mask_image_url or request.reference_image_urls):
+        return Inputs()
+    await ledger.start_items(env, run, items, "ingest")
+
+    async def take(name: str, url: str | None) -> StoredImage | None:
+        return await ingest.ingest(env, job.project_id, job.id, name, url) if url else None
+
+    references = [await take(f"reference-{n}", url) for n, url in enumerate(request.reference_image_urls)]
+    return Inputs(
+        start=await take("start", request.start_image_url),
+        mask=await take("mask", request.mask_image_url),
+        references=[image for image in references if image],
+    )
+
+
+def spread(state: JobState) -> list[Send] | Literal["finish"]:
+    """One subgraph per open item, side by side."""
+    return _sent(state["open"]) or "finish"
+
+
+@of_item
+async def buy(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
+    """Ledger, vendor, BUCKET."""
+    env, run = runtime.context, run_of()
+    async with ticking(env, run, state["item_id"]):
+        bought = await purchase.buy(env, run, await jobs.get(env, run.job_id), state["item_id"])
+    return {"alive": bought is not None}
+
+
+@of_item
+async def compare(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
+    """Keep the image, or find that the job already has it."""
+    env, run = runtime.context, run_of()
+    item, attempt = await _bought(env, state["item_id"])
+    if item.ended_at is None and item.phash is None:
+        phash = await images.phash(env, await env.BUCKET.get(str(item.original_r2_key)))
+        near = NEAR_DUPLICATE_BITS if (await jobs.get(env, run.job_id)).kind in ("generate", "variation") else -1
+        await ledger.compare(env, run, item, phash, str(attempt.bytes_sha256), near=near)
+        item = await ledger.item(env, item.id)
+    return {"alive": item.ended_at is None and item.duplicate_of is None}
+
+
+@of_item
+async def deliver(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
+    """Make the delivery image public and insert the progression."""
+    env, run = runtime.context, run_of()
+    item, attempt = await _bought(env, state["item_id"])
+    if item.ended_at is None and item.progression_id is None:
+        async with ticking(env, run, item.id):
+            progression_id = derived_id(item.id, "progression")
+            data = await env.BUCKET.get(str(item.original_r2_key))
+            url = await images.upload_delivery(env, progression_id, data)
+            row = progression_of(await jobs.get(env, run.job_id), item, attempt, progression_id, url)
+            if not await ledger.deliver(env, run, item, row):
+                await env.IMAGES.delete(progression_id)
+        item = await ledger.item(env, item.id)
+    return {"alive": item.ended_at is None}
+
+
+@of_item
+async def isolate(state: ItemState, error: NodeError, runtime: Runtime[Env]) -> Command[Literal["finish"]]:
+    """One item's trouble stays its own. What did not answer, or not in a step's time, is tried again by `finish`; the
+    rest ends the item.
+    """
+    env, run, cause = runtime.context, run_of(), error.error
+    if isinstance(cause, LeaseLost):
+        raise cause
+    if not isinstance(cause, Unavailable | NodeTimeoutError):
+        item = await ledger.item(env, state["item_id"])
+        if item.progression_id:
+            await ledger.conclude(env, run, item.id, None, "error")
+        else:
+            await ledger.fail_item(env, run, item.id, "failed", *reason_of(cause))
+    return Command(goto="finish")
+
+
+def reason_of(cause: BaseException) -> tuple[str, str]:
+    """Code and message of an item's failure, safe to show."""
+    if isinstance(cause, PicassoError):
+        return cause.code, cause.message
+    return "internal_error", "this image could not be finished"
+
+
+async def finish(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
+    """End the job once every item has ended; items that a dead duplicate or an outage left over go out again.
+
+    Fails: Unavailable when items are still left after MAX_PASSES: the job stays open for a later claim.
+    """
+    left = await ledger.finish_job(runtime.context, run_of())
+    if left and state["passes"] >= MAX_PASSES:
+        raise Unavailable("a part that this job needs does not answer")
+    if left:
+        await asyncio.sleep(0.2 * 2 ** state["passes"])
+    return {"open": left, "passes": state["passes"] + 1}
+
+
+def again(state: JobState) -> list[Send] | Literal["__end__"]:
+    """Send out what is left, or end."""
+    return _sent(state["open"]) or "__end__"
+
+
+def _sent(item_ids: list[str]) -> list[Send]:
+    return [Send("item", {"item_id": id, "alive": True}) for id in item_ids]
+
+
+def alive(state: ItemState) -> Literal["on", "__end__"]:
+    """Whether the item goes on to its next step."""
+    return "on" if state["alive"] else "__end__"
+
+
+async def _bought(env: Env, item_id: str) -> tuple[Item, Attempt]:
+    attempts = await ledger.attempts(env, item_id)
+    return await ledger.item(env, item_id), next(a for a in attempts if a.state == "succeeded")
+
+
+def progression_of(job: Job, item: Item, attempt: Attempt, progression_id: str, url: str) -> Progression:
+    """The row of an image that was bought, compared and delivered, not judged yet."""
+    facts = attempt.result or {}
+    return Progression(
+        id=progression_id,
+        project_id=job.project_id,
+        parent_progression_id=job.parent_progression_id,
+        start_image_url=job.request.start_image_url,
+        prompt=job.prompt,
+        generated_image_url=url,
+        original_image_r2_key=str(item.original_r2_key),
+        ai_provider=attempt.provider,
+        ai_notes=[],
+        ai_tags=[],
+        judgment=None,
+        created_at=now_ms(),
+        job_id=job.id,
+        item_id=item.id,
+        edge="retry" if job.retry_of else job.kind,
+        variant_index=item.variant_index,
+        ai_model=attempt.model,
+        refined_prompt=job.metadata.refined_prompt.get(attempt.provider),
+        start_image_r2_key=job.inputs.start.r2_key if job.inputs and job.inputs.start else None,
+        judge_status="skipped",
+        criteria=[],
+        retry_suggestion=None,
+        phash=item.phash,
+        width=facts["width"],
+        height=facts["height"],
+        sha256=str(attempt.bytes_sha256),
+        seed=item.seed,
+        adjustments=facts["adjustments"],
+        cost_usd=attempt.cost_micros or 0,
+    )
+
+
+def _item_builder() -> "StateGraph[ItemState, Env, ItemState, ItemOutput]":
+    graph = StateGraph(ItemState, context_schema=Env, output_schema=ItemOutput)
+    graph.add_node("buy", buy)
+    graph.add_node("compare", compare, timeout=STEP_SECONDS)
+    graph.add_node("deliver", deliver, timeout=STEP_SECONDS)
+    graph.add_node("judge", judge.builder.compile(checkpointer=False))
+    graph.add_edge(START, "buy")
+    graph.add_conditional_edges("buy", alive, {"on": "compare", END: END})
+    graph.add_conditional_edges("compare", alive, {"on": "deliver", END: END})
+    graph.add_conditional_edges("deliver", alive, {"on": "judge", END: END})
+    graph.add_edge("judge", END)
+    return graph
+
+
+builder = StateGraph(JobState, context_schema=Env)
+builder.add_node("prepare", prepare)
+builder.add_node("item", _item_builder().compile(checkpointer=False), error_handler=isolate)
+builder.add_node("finish", finish, defer=True)
+builder.add_edge(START, "prepare")
+builder.add_conditional_edges("prepare", spread, ["item", "finish"])
+builder.add_edge("item", "finish")
+builder.add_conditional_edges("finish", again, ["item", END])

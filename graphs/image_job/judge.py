@@ -1,0 +1,92 @@
+"""The judge: `look` at the delivered image beside the prompt, then `record` the verdict in row and event."""
+
+from typing import Any, Literal, TypedDict
+
+import msgspec
+from langgraph.errors import NodeError
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from graphs.image_job.heartbeat import ticking
+from graphs.image_job.run_config import of_item, run_of
+from tools import db
+from tools.env import Env
+from tools.ledger import items, jobs
+from tools.ledger.calls import Errand
+from tools.ledger.items import Run
+from tools.models import chat_and_vision
+from tools.models.chat_and_vision import Sight
+from tools.rows import Item, Job, Progression, Verdict
+
+JUDGE_SECONDS = 30.0
+
+
+class JudgeState(TypedDict):
+    item_id: str
+    """The item whose progression is judged."""
+    verdict: dict[str, Any] | None
+    judge_status: Literal["ok", "error", "skipped"]
+
+
+@of_item
+async def look(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
+    """One look by the vision model (or the built-in measures); after a crash, what the first look brought."""
+    env, run = runtime.context, run_of()
+    item = await items.item(env, state["item_id"])
+    if item.ended_at is not None or item.progression_id is None:
+        return {"verdict": None, "judge_status": "skipped"}
+    progression = await db.get_progression(env, item.progression_id)
+    job = await jobs.get(env, item.job_id)
+    async with ticking(env, run, item.id):
+        verdict = await chat_and_vision.see(
+            env, env.DEFAULT_MODEL_VISION, sight_of(job, progression), errand_of(run, job, item)
+        )
+    return {"verdict": msgspec.to_builtins(verdict), "judge_status": "ok"}
+
+
+def sight_of(job: Job, progression: Progression) -> Sight:
+    """What the judge is shown: the user's own words and the stored images, never a URL."""
+    inputs = job.inputs
+    return Sight(
+        prompt=job.prompt,
+        kind=job.kind,
+        image_key=progression.original_image_r2_key,
+        negative=job.request.negative_prompt,
+        size=job.request.size,
+        start_key=progression.start_image_r2_key,
+        mask_key=inputs.mask.r2_key if inputs and inputs.mask else None,
+    )
+
+
+def errand_of(run: Run, job: Job, item: Item) -> Errand:
+    """The look at an item's image: one, whoever takes it."""
+    return Errand(
+        purpose="judge",
+        subject=item.id,
+        project_id=job.project_id,
+        job_id=job.id,
+        item_id=item.id,
+        fence=run.fence,
+    )
+
+
+async def give_up(state: JudgeState, error: NodeError) -> Command[Literal["record"]]:
+    """A judge that fails or hangs is written down as such; the image stands without a verdict."""
+    return Command(update={"verdict": None, "judge_status": "error"}, goto="record")
+
+
+@of_item
+async def record(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
+    """Verdict, its event and the item's end in one transaction."""
+    verdict = msgspec.convert(state["verdict"], Verdict) if state["verdict"] else None
+    await items.conclude(runtime.context, run_of(), state["item_id"], verdict, state["judge_status"])
+    return {}
+
+
+builder = StateGraph(JudgeState, context_schema=Env)
+builder.add_node("look", look, timeout=JUDGE_SECONDS, error_handler=give_up)
+builder.add_node("record", record)
+builder.add_edge(START, "look")
+builder.add_edge("look", "record")
+builder.add_edge("record", END)

@@ -1,0 +1,383 @@
+"""Buying one image: at most one paid call at a time, each a row of the ledger, none made twice.
+
+`next_move` decides from the ledger's rows alone, so a worker that takes over after a crash decides the same.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from adapters import router
+from adapters.provider import ImageOp, InputImage, OnProgress, ProviderResult
+from tools import images, r2
+from tools.env import Env
+from tools.errors import Invalid, NotFound, PicassoError, Refused, TooLarge, Unavailable, Uncertain, VendorError
+from tools.events import Instead
+from tools.ledger import items
+from tools.ledger.items import Arrival, Planned, Run, Settlement
+from tools.models import catalog, prices
+from tools.models.prices import Quote
+from tools.rows import Attempt, Inputs, Item, ItemStatus, Job, Painter, StoredImage, derived_id, now_ms
+from tools.step import bound, patiently
+
+MAX_CALLS = 4
+"""Calls to one painter for one item."""
+MAX_CRASHES = 20
+FIRST_BACKOFF_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 120.0
+MOST_BYTES = 100 << 20
+"""MAX_IMAGE is for what people send; what was bought is taken even where a vendor's PNG is larger."""
+PREVIEW_SECONDS = 1.0
+"""A preview is shown when this long has passed since the call began or the one before: quick pictures need none."""
+AGAIN = frozenset({"outage", "rate"})
+"""Causes after which the same painter is asked again."""
+CIRCUIT_OPEN = "circuit_open"
+ELSEWHERE = frozenset({"outage", "rate", "quota"})
+"""Causes after which another may be asked: nothing was bought, and it was no refusal."""
+
+REASONS = {
+    "outage": "the provider did not answer",
+    "rate": "the provider's rate limit was reached",
+    "quota": "the provider's quota is used up",
+    "refused": "the provider refused this request",
+    "invalid": "the provider's answer held no usable image",
+    "empty": "the provider answered without an image",
+}
+
+NO_ACCESS = "the provider does not accept our key, or does not let it use this model"
+NOT_TAKEN = "the provider did not accept the request"
+
+
+@dataclass(frozen=True)
+class Bought:
+    """The original is in BUCKET."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class Call:
+    """Make call `number`; `attempt` is its row when a crash left the intent behind.
+
+    `tries` are the calls that this painter was asked for already, `because` why it is asked instead of another.
+    """
+
+    number: int
+    painter: Painter
+    attempt: Attempt | None = None
+    tries: int = 0
+    not_before: int = 0
+    because: str | None = None
+
+
+@dataclass(frozen=True)
+class Recover:
+    """A crash left this call in flight: its outcome is not known here."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """End the item without an image."""
+
+    status: ItemStatus
+    code: str
+    message: str
+    provider_status: int | None = None
+
+
+Move = Bought | Call | Recover | GiveUp
+
+
+def next_move(attempts: Sequence[Attempt], painters: Sequence[Painter]) -> Move:
+    """What to do for an item whose ledger rows, oldest first, are these and that these may paint, in turn."""
+    if not attempts:
+        return Call(1, painters[0])
+    last = attempts[-1]
+    match last.state:
+        case "succeeded":
+            return Bought(last)
+        case "intent":
+            return Call(last.number, _painter(last), attempt=last)
+        case "sent":
+            return Recover(last)
+        case "uncertain":
+            return GiveUp("uncertain", "uncertain", "the call was sent but its outcome is not known")
+        case "refused":
+            return GiveUp("refused", "refused", REASONS["refused"], last.provider_status)
+        case "abandoned" if sum(attempt.state == "abandoned" for attempt in attempts) > MAX_CRASHES:
+            return GiveUp("failed", "crash_loop", "the worker died each time this image was being made")
+        case "failed":
+            return _after_failure(attempts, painters)
+        case _:
+            return Call(last.number + 1, _painter(last), tries=_tries(attempts))
+
+
+def _after_failure(attempts: Sequence[Attempt], painters: Sequence[Painter]) -> Move:
+    last, tries = attempts[-1], _tries(attempts)
+    if last.failure in AGAIN and tries < MAX_CALLS and not _is_hopeless(last):
+        return Call(last.number + 1, _painter(last), tries=tries, not_before=last.retry_at or 0)
+    after = [painter for painter in painters[1:] if painter not in map(_painter, attempts)]
+    if last.failure in ELSEWHERE and after:
+        return Call(last.number + 1, after[0], because=last.failure)
+    return GiveUp("failed", *_reason(last), last.provider_status)
+
+
+def _painter(attempt: Attempt) -> Painter:
+    return Painter(attempt.provider, attempt.model)
+
+
+def _tries(attempts: Sequence[Attempt]) -> int:
+    """How often the last painter was asked; a call that a crash undid does not count."""
+    return sum(_painter(a) == _painter(attempts[-1]) and a.state != "abandoned" for a in attempts)
+
+
+def _is_hopeless(failed: Attempt) -> bool:
+    """Whether waiting for this painter makes no sense: its lane is closed, or it wants to be left alone for long."""
+    wait = (failed.retry_at or 0) - (failed.settled_at or 0)
+    return failed.provider_code == CIRCUIT_OPEN or wait > LONGEST_WAIT_SECONDS * 1000
+
+
+def _reason(attempt: Attempt) -> tuple[str, str]:
+    if attempt.provider_code == "image_rejected":
+        return "image_rejected", REASONS["invalid"]
+    if attempt.failure == "invalid" and (attempt.provider_status or 0) >= 300:
+        said = NO_ACCESS if attempt.provider_status in (401, 403) else NOT_TAKEN
+        return "provider_invalid", said
+    return f"provider_{attempt.failure}", REASONS[attempt.failure or "outage"]
+
+
+def wait_before(tries: int, asked: float | None) -> float:
+    """Seconds to wait before asking a painter again that was asked `tries` times: never less than it `asked` for, else
+    jittered doubling."""
+    wanted = asked if asked is not None else FIRST_BACKOFF_SECONDS * 2 ** max(0, tries - 1)
+    return min(wanted, LONGEST_WAIT_SECONDS) * random.uniform(1.0, 1.3)
+
+
+async def buy(env: Env, run: Run, job: Job, item_id: str) -> Attempt | None:
+    """Bring the item's original into BUCKET; the attempt that succeeded, or None when the item has ended."""
+    while (item := await items.item(env, item_id)).ended_at is None:
+        painters = [Painter(item.provider, item.model), *job.metadata.fallback]
+        match next_move(await items.attempts(env, item_id), painters):
+            case Bought(attempt):
+                return attempt
+            case Recover(attempt):
+                await _recover(env, run, job, item, attempt)
+            case GiveUp(status, code, message, provider_status):
+                await items.fail_item(env, run, item_id, status, code, message, provider_status)
+            case Call() as call:
+                await _wait(call)
+                with bound(provider=call.painter.provider, model=call.painter.model):
+                    await _call(env, run, job, item, call)
+    return None
+
+
+async def _wait(call: Call) -> None:
+    """The pause before a painter is asked again; a call whose intent is written already had it."""
+    if call.tries and call.attempt is None:
+        asked = (call.not_before - now_ms()) / 1000 if call.not_before else None
+        await asyncio.sleep(max(0.0, wait_before(call.tries, asked)))
+
+
+async def _recover(env: Env, run: Run, job: Job, item: Item, attempt: Attempt) -> None:
+    """Adopt the bytes when they reached BUCKET; else a free call counts as never made, a paid one as uncertain."""
+    key = r2.original_key(job.project_id, job.id, _name(item))
+    try:
+        data = await env.BUCKET.get(key)
+    except NotFound:
+        lost = Settlement(outcome="abandoned") if attempt.free else Settlement(outcome="uncertain", billed=True)
+        await items.settle(env, run, attempt, lost)
+    else:
+        await _take_in(env, run, attempt, key, data)
+
+
+async def _call(env: Env, run: Run, job: Job, item: Item, call: Call) -> None:
+    """One call to a vendor, from `intent` to its settled row."""
+    op = await _op(env, job, item, call.painter)
+    if job.request.strict and (changes := router.providers()[call.painter.provider].adjustments(op)):
+        said = f"strict was asked, but the request would be changed: {', '.join(changes)}"
+        await items.fail_item(env, run, item.id, "failed", "adjustments_needed", said)
+        return
+    attempt = call.attempt or await _intend(env, run, item, call, op)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            gate = env.PICASSO_WORKFLOW.turn(attempt.provider, f"{attempt.model}:{job.kind}")
+            turn = await stack.enter_async_context(gate)
+        except Unavailable as error:
+            if error.code != CIRCUIT_OPEN:
+                raise
+            closed = Settlement(outcome="failed", failure="outage", provider_code=CIRCUIT_OPEN)
+            await items.settle(env, run, attempt, closed)
+            return
+        if not await items.send(env, run, attempt):
+            return
+        try:
+            result = await router.run(attempt.provider, op, env, teller(env, run, item, attempt))
+        except Invalid as error:
+            # The adapter found, before it called anybody, that its vendor cannot take this op.
+            unfit = Settlement(outcome="failed", failure="invalid", provider_code=error.code)
+            await patiently(lambda: items.settle(env, run, attempt, unfit))
+            await items.fail_item(env, run, item.id, "failed", error.code, error.message)
+            return
+        except VendorError as error:
+            if error.code != "adapter_failed":  # our fault says nothing about the vendor
+                turn.report(*_health(error))
+            settlement = settlement_after(error)
+            await patiently(lambda: items.settle(env, run, attempt, settlement))
+            return
+        turn.report("answered")
+        attempt, key = await _keep(env, run, job, item, attempt, result)
+    await patiently(lambda: _take_in(env, run, attempt, key, result.data))
+
+
+async def _intend(env: Env, run: Run, item: Item, call: Call, op: ImageOp) -> Attempt:
+    painter, adapter = call.painter, router.providers()[call.painter.provider]
+    quoted = router.quote(env, adapter, op)
+    planned = Planned(
+        painter=painter,
+        free=adapter.free,
+        quote_micros=quoted.high,
+        price_version=quoted.version,
+        instead=Instead(painter.provider, painter.model, call.because) if call.because else None,
+    )
+    return await items.intend(env, run, item, call.number, planned)
+
+
+async def _keep(
+    env: Env, run: Run, job: Job, item: Item, attempt: Attempt, result: ProviderResult
+) -> tuple[Attempt, str]:
+    """Store the bytes and, beside them, what the answer says of itself: neither waits for, or fails, the other."""
+    arrival = _arrival(env, item, attempt, result)
+    stored, told = await asyncio.gather(
+        patiently(lambda: r2.put_original(env, job.project_id, job.id, _name(item), result.data, result.mime)),
+        patiently(lambda: items.arrive(env, run, attempt, arrival)),
+        return_exceptions=True,
+    )
+    for outcome in (stored, told):
+        if isinstance(outcome, BaseException):
+            raise outcome
+    assert isinstance(stored, str) and isinstance(told, Attempt)
+    return told, stored
+
+
+def _arrival(env: Env, item: Item, attempt: Attempt, result: ProviderResult) -> Arrival:
+    basis: prices.Basis = "free" if attempt.free else "estimate" if attempt.price_version else "ceiling"
+    quoted = Quote(0, attempt.quote_micros, attempt.price_version, basis)
+    paid = (
+        prices.charge(env, attempt.provider, attempt.model, result.units, quoted)
+        if not attempt.free
+        else prices.Charge(0, "free", None)
+    )
+    adjustments = list(result.adjustments)
+    if attempt.provider != item.provider or attempt.model != item.model:
+        adjustments.insert(0, f"painted by {attempt.provider} ({attempt.model}) instead of {item.provider}")
+    return Arrival(
+        request_id=result.request_id,
+        usage=result.usage,
+        result={"adjustments": adjustments, "meta": result.provider_meta},
+        cost_micros=paid.micros,
+        cost_basis=paid.basis,
+        price_version=paid.version,
+    )
+
+
+def _health(error: VendorError) -> tuple[Literal["answered", "outage", "rate"], float | None]:
+    """What a call that brought no image says of the vendor's health."""
+    match error:
+        case Unavailable() if error.failure == "rate":
+            return "rate", error.retry_after
+        case Unavailable() | Uncertain():
+            return "outage", None
+        case _:
+            return "answered", None
+
+
+def settlement_after(error: VendorError) -> Settlement:
+    """How a call that brought no image is settled."""
+    match error:
+        case Refused():
+            return items.settlement_of(error, "refused", billed=False)
+        case Unavailable():
+            return items.settlement_of(error, "failed", billed=False)
+        case Uncertain():
+            return items.settlement_of(error, "uncertain", billed=True)
+        case _:
+            # What the vendor turned away, or sent elsewhere, costs nothing; an answer without a usable image does.
+            billed = error.failure in ("invalid", "empty") and 200 <= (error.provider_status or 200) < 300
+            return items.settlement_of(error, "failed", billed=billed)
+
+
+async def _take_in(env: Env, run: Run, attempt: Attempt, key: str, data: bytes) -> None:
+    """Look at bytes that are already kept, and settle the attempt by whether they are an image."""
+    try:
+        seen = await images.inspect(env, data, most=max(MOST_BYTES, env.settings.max_image))
+    except (Invalid, TooLarge, Unavailable) as error:
+        if isinstance(error, Unavailable) and error.code != "image_child":
+            raise
+        settlement = Settlement(outcome="failed", billed=True, failure="invalid", provider_code="image_rejected")
+    else:
+        facts = {"mime": seen.mime, "width": seen.width, "height": seen.height, "size": seen.size}
+        settlement = Settlement(
+            outcome="succeeded",
+            billed=True,
+            bytes_sha256=seen.sha256,
+            result={"adjustments": [], "meta": {}, **(attempt.result or {}), **facts},
+        )
+    await items.settle(env, run, attempt, settlement, original=key)
+
+
+def teller(env: Env, run: Run, item: Item, attempt: Attempt) -> OnProgress:
+    """`on_progress` of one call. It never fails: an error of ours inside a vendor's call would be taken for the
+    vendor's own, and `Unavailable` would buy a second time.
+    """
+    shown, previews = time.monotonic(), 0
+
+    async def tell(
+        fraction: float, stage: Literal["generate"] = "generate", preview_bytes: bytes | None = None
+    ) -> None:
+        nonlocal shown, previews
+        with contextlib.suppress(PicassoError):
+            url = None
+            if preview_bytes and time.monotonic() - shown >= PREVIEW_SECONDS:
+                shown, previews = time.monotonic(), previews + 1
+                url = await images.upload_delivery(env, derived_id(attempt.id, "preview", previews), preview_bytes)
+            await items.advance(env, run, item.id, stage, fraction, url)
+
+    return tell
+
+
+async def _op(env: Env, job: Job, item: Item, painter: Painter) -> ImageOp:
+    inputs = job.inputs or Inputs()
+    references = [await _input(env, stored) for stored in inputs.references]
+    # A seed that was drawn for one painter is nothing that another could be said to drop.
+    drawn = job.request.seed is None and painter != Painter(item.provider, item.model)
+    return router.build_op(
+        job.request,
+        painter.model,
+        None if drawn else item.seed,
+        prompt_for(job, painter),
+        start=await _input(env, inputs.start),
+        mask=await _input(env, inputs.mask),
+        references=[image for image in references if image],
+    )
+
+
+def prompt_for(job: Job, painter: Painter) -> str:
+    """The refined prompt; the person's own words alone where the model has no room for the guidance after them."""
+    refined = job.metadata.refined_prompt.get(painter.provider, job.prompt)
+    room = catalog.prompt_room(painter.provider, painter.model)
+    return refined if room is None or len(refined) <= room else job.prompt
+
+
+async def _input(env: Env, stored: StoredImage | None) -> InputImage | None:
+    if stored is None:
+        return None
+    return InputImage(await env.BUCKET.get(stored.r2_key), stored.mime, stored.width, stored.height)
+
+
+def _name(item: Item) -> str:
+    return f"{item.provider}-{item.variant_index}"

@@ -1,0 +1,143 @@
+"""The contract's general workflow: validate ─▶ process-ai ─▶ store-result ─▶ notify.
+
+What was done stands in the rows: any node may run again after a crash and does nothing twice. The model is asked
+through `ai.chat`, whose ledger never makes a call again that was left in flight; such a workflow ends `uncertain`.
+"""
+
+import asyncio
+import functools
+import re
+from typing import Any, Literal, TypedDict
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_config
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+
+from graphs.image_job.prompts import WORK
+from graphs.workflow.builtin_answer import brief
+from tools.env import Env
+from tools.errors import Invalid, Uncertain, VendorError
+from tools.ledger import calls, workflows
+from tools.ledger.calls import Errand, Stop
+from tools.ledger.workflows import Hold, WorkflowRow
+from tools.models import chat_and_vision
+from tools.models.chat_and_vision import BUILTIN, CHAT_TRIES
+from tools.step import patiently
+
+STEP_SECONDS = 60.0
+NOTIFY_SECONDS = 10.0
+"""How long a queue that is away is waited for, with the result stored; then another claim goes on."""
+WORD = re.compile(r"\w")
+
+
+class WorkflowState(TypedDict):
+    workflow_id: str
+    alive: bool
+    """Whether there are still steps before it."""
+    answer: str
+    """What the model said, until it is stored."""
+
+
+async def validate(state: WorkflowState, runtime: Runtime[Env]) -> dict[str, Any]:
+    """See that the task asks for something and that its model is there, before anything is paid for."""
+    env, hold = runtime.context, hold_of()
+    row = await workflows.get(env, hold.workflow_id)
+    try:
+        check(env, row.task)
+    except Invalid as error:
+        await workflows.fail(env, hold, "failed", error)
+        return {"alive": False}
+    await workflows.advance(env, hold, "validate")
+    return {"alive": True}
+
+
+def check(env: Env, task: str) -> None:
+    """Fails: Invalid when the task has no word in it, or the reasoning model cannot be used."""
+    if not WORD.search(task):
+        raise Invalid("the task has no word in it", code="no_words")
+    if env.DEFAULT_MODEL_REASONING != BUILTIN:
+        env.AI.chat_model(env.DEFAULT_MODEL_REASONING)
+
+
+async def process_ai(state: WorkflowState, runtime: Runtime[Env]) -> dict[str, Any]:
+    """Ask the reasoning model once (or the built-in rule); after a crash, take up what it said.
+
+    Fails: Unavailable when something else than the model is away: a later claim goes on.
+    """
+    env, hold = runtime.context, hold_of()
+    row = await workflows.get(env, hold.workflow_id)
+    if row.result_id:
+        return {"alive": True}
+    try:
+        answer = await _answer(env, hold, row)
+    except VendorError as error:
+        if not await _is_final(env, hold):
+            raise
+        await workflows.fail(env, hold, "uncertain" if isinstance(error, Uncertain) else "failed", error)
+        return {"alive": False}
+    await workflows.advance(env, hold, "process-ai")
+    return {"alive": True, "answer": answer}
+
+
+async def _answer(env: Env, hold: Hold, row: WorkflowRow) -> str:
+    if env.DEFAULT_MODEL_REASONING == BUILTIN:
+        return await asyncio.to_thread(brief, row.task)
+    messages: list[tuple[Literal["system", "user", "assistant"], str]] = [("system", WORK), ("user", row.task)]
+    return await chat_and_vision.chat(env, env.DEFAULT_MODEL_REASONING, messages, errand_of(hold))
+
+
+async def _is_final(env: Env, hold: Hold) -> bool:
+    """Whether the ledger says that no further call may be made, so that another claim would end the same way."""
+    made = await calls.made(env, errand_of(hold))
+    return isinstance(calls.next_move(made, tries=CHAT_TRIES, ways=1), Stop)
+
+
+def errand_of(hold: Hold) -> Errand:
+    """What the workflow asks of the model: one answer, whoever gets it."""
+    return Errand(purpose="workflow", subject=hold.workflow_id, fence=hold.fence)
+
+
+async def store_result(state: WorkflowState, runtime: Runtime[Env]) -> dict[str, Any]:
+    """Keep the answer, once."""
+    env, hold = runtime.context, hold_of()
+    await workflows.store_result(env, hold, state["answer"])
+    return {"answer": ""}
+
+
+async def notify(state: WorkflowState, runtime: Runtime[Env]) -> dict[str, Any]:
+    """Announce the result, then end."""
+    env, hold = runtime.context, hold_of()
+    row = await workflows.get(env, hold.workflow_id)
+    await patiently(functools.partial(workflows.notify, env, row), NOTIFY_SECONDS)
+    await workflows.complete(env, hold)
+    return {}
+
+
+def alive(state: WorkflowState) -> Literal["on", "__end__"]:
+    return "on" if state["alive"] else "__end__"
+
+
+def config_for(row: WorkflowRow) -> RunnableConfig:
+    """The configuration of one claim of the workflow: its thread, and the fence of this claim."""
+    return {
+        "configurable": {"thread_id": f"workflow:{row.id}", "hold": [row.id, row.fence]},
+        "recursion_limit": 20,
+    }
+
+
+def hold_of() -> Hold:
+    """The hold on the workflow that the node which asks is running under."""
+    return Hold(*get_config()["configurable"]["hold"])
+
+
+builder = StateGraph(WorkflowState, context_schema=Env)
+builder.add_node("validate", validate, timeout=STEP_SECONDS)
+builder.add_node("process-ai", process_ai)
+builder.add_node("store-result", store_result, timeout=STEP_SECONDS)
+builder.add_node("notify", notify, timeout=STEP_SECONDS)
+builder.add_edge(START, "validate")
+builder.add_conditional_edges("validate", alive, {"on": "process-ai", END: END})
+builder.add_conditional_edges("process-ai", alive, {"on": "store-result", END: END})
+builder.add_edge("store-result", "notify")
+builder.add_edge("notify", END)

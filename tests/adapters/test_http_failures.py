@@ -1,0 +1,142 @@
+"""What the three vendors and their chat models have in common, over real sockets: one table for all of them."""
+
+import contextlib
+import dataclasses
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from adapters import router
+from adapters.http_failures import TooLong, plain_id
+from adapters.provider import ImageOp
+from app.bindings.ai.response_limits import Bounding
+from tests.support.chat_vendors import MODELS, VENDORS, talking
+from tests.support.internet import Answer, Received, Reply, Vendor, Wire, vendors
+from tools.env import Env
+from tools.errors import Unavailable, Uncertain, VendorError, VendorFailed
+
+PAINTERS = ("openai", "gemini", "workers")
+SAID = {"openai": "openai", "gemini": "gemini", "workers": "workers", **{f"{m} chat": VENDORS[m] for m in MODELS}}
+"""Who is called, and who of `tests/support/vendors/` plays it."""
+each = pytest.mark.parametrize("called", SAID)
+
+
+@dataclasses.dataclass
+class Says:
+    """One of the vendors, which gives this one answer."""
+
+    name: str
+    prefix: str
+    answer: Reply
+
+    def reply(self, call: Received, answer: Answer) -> Reply:
+        return self.answer
+
+
+async def deaf(fraction: float, stage: str = "generate", preview_bytes: bytes | None = None) -> None: ...
+
+
+async def call(env: Env, called: str) -> None:
+    if called in PAINTERS:
+        await router.run(called, ImageOp(kind="generate", prompt="a fox"), env, deaf)
+    else:
+        await env.AI.chat_model(MODELS[called.removesuffix(" chat")]).ainvoke("Which light?")
+
+
+@contextlib.asynccontextmanager
+async def reached(home: Path, called: str, answer: Reply, **environ: str) -> AsyncIterator[Env]:
+    """An `Env` whose vendors all answer so; the caller makes one call."""
+    played = vendors()[SAID[called]]
+    others: dict[str, Vendor] = {played.name: Says(played.name, played.prefix, answer)}
+    async with Wire(_vendors=others) as wire:
+        base = {"GOOGLE_GEMINI_BASE_URL": f"{wire.url}{played.prefix}"} if "gemini" in called else {}
+        async with talking(home, wire, **base, **environ) as env:
+            yield env
+        (made,) = wire.calls
+        # A vendor may pack its answer in whatever it was told of, and what we cannot unpack is paid and lost.
+        assert {coding.strip() for coding in made.headers["accept-encoding"].split(",")} == {"gzip", "deflate"}
+
+
+async def ended(home: Path, called: str, answer: Reply, **environ: str) -> VendorError:
+    async with reached(home, called, answer, **environ) as env:
+        with pytest.raises(VendorError) as error:
+            await call(env, called)
+    return error.value
+
+
+@each
+@pytest.mark.parametrize("status", [408, 499])
+async def test_a_vendor_that_gave_up_waiting_may_have_made_something(tmp_path: Path, called: str, status: int) -> None:
+    """None of them says that such work is not billed: it is never bought again by itself."""
+    error = await ended(tmp_path, called, Reply(b'{"error": {"message": "timeout"}}', status))
+    assert (type(error), error.code, error.provider_status) == (Uncertain, "deadline", status)
+
+
+@each
+@pytest.mark.parametrize("packed", [True, False])
+async def test_an_answer_is_read_no_further_than_its_limit(tmp_path: Path, called: str, packed: bool) -> None:
+    """However small it was made, and whoever reads it (MAX_IMAGE is 1 KiB here, so an answer has 70 KB)."""
+    body = json.dumps({"nothing": " " * 100_000}).encode()
+    headers = {"content-encoding": "gzip"} if packed else {}
+    answer = Reply(gzip.compress(body) if packed else body, 200, headers)
+    error = await ended(tmp_path, called, answer, MAX_IMAGE="1024")
+    assert (type(error), error.failure) == (VendorFailed, "invalid")
+    assert "longer than an answer may be" in error.message
+
+
+async def test_a_chat_that_is_streamed_without_end_is_read_no_further(tmp_path: Path) -> None:
+    """The limit holds for whoever listens to the words as they come, too."""
+    line = f"data: {json.dumps({'choices': [], 'x': ' ' * 1000})}\n\n".encode()
+    async with reached(tmp_path, "openai chat", Reply(line * 100, mime="text/event-stream"), MAX_IMAGE="1024") as env:
+        with pytest.raises(VendorFailed, match="longer than"):
+            async for _ in env.AI.chat_model(MODELS["openai"]).astream("Which light?"):
+                pass
+
+
+@each
+async def test_an_error_is_that_error_however_long_it_is(tmp_path: Path, called: str) -> None:
+    """What is beyond the limit of an error is not read, and does not hide it."""
+    said = json.dumps({"error": {"code": 500, "message": " " * 100_000}}).encode()
+    error = await ended(tmp_path, called, Reply(said, 500), MAX_IMAGE="1024")
+    assert (type(error), error.failure, error.provider_status) == (Unavailable, "outage", 500)
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)])
+async def test_an_answer_is_unpacked_whole(coding: str, pack: Callable[[bytes], bytes]) -> None:
+    """Up to its limit every byte arrives; one more is too long."""
+    plain = bytes(range(256)) * 4096
+    vendor: dict[str, Vendor] = {"x": Says("x", "/x", Reply(pack(plain), headers={"content-encoding": coding}))}
+    async with Wire(_vendors=vendor) as wire:
+        async with httpx.AsyncClient(event_hooks={"response": [Bounding(len(plain))]}) as client:
+            assert (await client.get(f"{wire.url}/x")).content == plain
+        async with httpx.AsyncClient(event_hooks={"response": [Bounding(len(plain) - 1)]}) as client:
+            with pytest.raises(TooLong):
+                await client.get(f"{wire.url}/x")
+
+
+async def test_what_is_packed_in_another_way_keeps_its_name() -> None:
+    """Whoever reads it can tell, and unpack it if it knows how."""
+    vendor: dict[str, Vendor] = {"x": Says("x", "/x", Reply(b"packed", headers={"content-encoding": "x-odd"}))}
+    hooks = {"response": [Bounding(100)]}
+    async with Wire(_vendors=vendor) as wire, httpx.AsyncClient(event_hooks=hooks) as client:
+        answer = await client.get(f"{wire.url}/x")
+    assert (answer.content, answer.headers["content-encoding"]) == (b"packed", "x-odd")
+
+
+@pytest.mark.parametrize("called", PAINTERS)
+async def test_a_request_id_is_short_and_can_be_printed(tmp_path: Path, called: str) -> None:
+    """It is stored with the call and shown: what a vendor sends in its place is cut."""
+    header = "cf-ray" if called == "workers" else "x-request-id"
+    error = await ended(tmp_path, called, Reply(b"{}", 500, {header: "i" * 9000}))
+    assert error.request_id == "i" * 200
+
+
+def test_what_is_no_id_is_none() -> None:
+    """Control characters go; a number, or nothing that can be printed, is none."""
+    assert plain_id("a\x1b[31mb\u0000") == "a[31mb"
+    assert [plain_id(said) for said in (7, None, "", "\n", [1])] == [None] * 5

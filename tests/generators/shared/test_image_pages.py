@@ -1,0 +1,54 @@
+"""What kinds share: which images are shown, and the words about them."""
+
+import pytest
+
+from generators.shared import image_pages, page
+from generators.shared.image_pages import Selection, Shown
+from tests.support.samples.page_site import HERE, row
+from tools.rows import Project
+
+PROJECT = Project("p", "Aurora", None, None, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("micros", "words"), [(0, "$0.00"), (40_000, "$0.04"), (42_100, "$0.0421"), (1_500_000, "$1.50"), (1, "$0.000001")]
+)
+def test_money_shows_all_its_places_and_two_at_least(micros: int, words: str) -> None:
+    """Micro-USD are never rounded away."""
+    assert image_pages.dollars(micros) == words
+
+
+@pytest.mark.parametrize(
+    ("only", "words"), [("all", "no images yet"), ("passed", "has passed yet"), ("failed", "has failed")]
+)
+def test_an_empty_choice_is_told_in_its_own_words(only: str, words: str) -> None:
+    """The sentence fits what was asked for; a full project has none, one that was cut has one."""
+    selection = Selection(only=only)  # type: ignore[arg-type]
+    assert words in str(image_pages.note(Shown(PROJECT, [], False), selection))
+    assert image_pages.note(Shown(PROJECT, [row("p", 1)], False), selection) is None
+    assert "newest 500" in str(image_pages.note(Shown(PROJECT, [row("p", 1)], True), selection))
+
+
+def test_scores_are_by_maker_and_count_only_what_was_judged() -> None:
+    """The rate is of those judged, and none where nothing was."""
+    rows = [
+        row("p", 1, judgment="pass", cost_usd=40_000),
+        row("p", 2, judgment="fail"),
+        row("p", 3),
+        row("p", 4, ai_provider="openai", ai_model="gpt"),
+    ]
+    openai, sketch = image_pages.scores(rows)
+    assert (openai.maker, openai.rate, openai.unjudged) == ("openai · gpt", None, 1)
+    assert (sketch.images, sketch.passed, sketch.failed, sketch.rate, sketch.cost) == (3, 1, 1, 50, "$0.04")
+
+
+def test_a_script_is_let_in_by_its_hash_and_the_sandbox_stays() -> None:
+    """(T4) A template with a script may run that script and no other; it is still in a sandbox, unless it is live."""
+    template = b"<style>a{}</style><script>1</script>"
+    digest = "sha256-a4ayc/80/OGda4BO/1o/V0etpOqiLx1JwB5S3beHW0s="
+    policy = page.policy(template, [f"{HERE}/images/1/public"])
+    assert f"script-src '{digest}'; base-uri 'none'; form-action 'none'" in policy
+    assert policy.endswith("sandbox allow-scripts")
+    assert page.policy(b'<a href="x" download>x</a>', []).endswith("sandbox allow-downloads")
+    live = page.policy(template, [], live=True)
+    assert "connect-src 'self'; base-uri 'none'; form-action 'self'" in live and "sandbox" not in live

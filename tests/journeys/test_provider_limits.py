@@ -1,0 +1,140 @@
+"""The gates before the vendors, seen from the wire: two worker processes on one PostgreSQL and one Redis."""
+
+import asyncio
+import statistics
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from app.bindings.redis.provider_limiter import OPENS_AFTER, Times, open_gates
+from app.bindings.workflow import JOBS_AT_ONCE
+from tests.journeys.test_workers import NO_JOBS, WORKER
+from tests.support import history_checks
+from tests.support.api_calls import calling, ended, environ, new_project, submit
+from tests.support.internet import Answer, Wire
+from tests.support.servers.picasso import running, start, stop
+from tests.support.servers.valkey import until
+from tools.env import Lane
+
+WIDTH = 2
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[Wire]:
+    async with Wire(delay=0.1) as wire:
+        yield wire
+
+
+@pytest.fixture
+def shared(wire: Wire, postgres_url: str, redis_url: str, tmp_path: Path) -> dict[str, str]:
+    """One database, one Redis, one bucket for all processes."""
+    folders = {"BUCKET": f"file://{tmp_path}/bucket", "IMAGES": f"file://{tmp_path}/images"}
+    widths = {"PROVIDER_WIDTH": f"toy={WIDTH},sketch=8"}
+    return environ(wire, DB=postgres_url, REDIS_URL=redis_url, API_KEY="k" * 40, **folders, **widths)
+
+
+@asynccontextmanager
+async def two_workers(home: Path, **settings: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a server that only serves, with two workers beside it whose data lie in `one` and `two`."""
+    async with running(home / "server", command=NO_JOBS, **settings) as server, AsyncExitStack() as stack:
+        for name in ("one", "two"):
+            stack.push_async_callback(stop, await start(home / name, WORKER, **settings))
+        for name in ("one", "two"):
+            await until(lambda name=name: '"ready"' in said(home / name), 30)  # type: ignore[misc]
+        yield await stack.enter_async_context(calling(server))
+
+
+def said(home: Path) -> str:
+    """What a process has logged."""
+    return (home / "serve.log").read_text()
+
+
+async def test_the_width_holds_over_two_workers(
+    tmp_path: Path, shared: dict[str, str], postgres_url: str, wire: Wire
+) -> None:
+    """PROVIDER_WIDTH toy=2 and two workers that share many jobs: the vendor never has more than two calls at once, and
+    not always fewer (J6)."""
+    count = JOBS_AT_ONCE + 4
+    # While the first calls last, one worker alone cannot take all jobs.
+    wire.scripts["toy"] += [Answer(delay=4)] * WIDTH
+    async with two_workers(tmp_path, **shared) as client:
+        project = await new_project(client)
+        jobs = await asyncio.gather(
+            *(submit(client, project, providers=["toy"], prompt=f"boat {n}") for n in range(count))
+        )
+        for job in jobs:
+            assert (await ended(client, job["jobId"]))["status"] == "complete"
+    assert wire.most_in_flight["toy"] == WIDTH
+    assert len(wire.of("toy")) == count
+    calls = [said(tmp_path / name).count('"step": "router.run"') for name in ("one", "two")]
+    assert sum(calls) == count
+    assert min(calls) > 0
+    assert history_checks.violations(await history_checks.read_postgres(postgres_url)) == []
+
+
+@pytest.mark.soak
+async def test_nobody_calls_before_the_vendor_said(tmp_path: Path, shared: dict[str, str], wire: Wire) -> None:
+    """One 429 with Retry-After: from then on neither worker calls before that time, and all images come (J6)."""
+    async with two_workers(tmp_path, **shared) as client:
+        project = await new_project(client)
+        wire.scripts["toy"] += [Answer("rate", retry_after="2")]
+        jobs = [await submit(client, project, providers=["toy"], variants=2, prompt=f"boat {n}") for n in range(4)]
+        for job in jobs:
+            assert (await ended(client, job["jobId"]))["status"] == "complete"
+    first, *others = wire.of("toy")
+    # What was on its way when the vendor said so could not know.
+    assert sum(call.at - first.at < 2 for call in others) <= WIDTH
+    assert wire.most_in_flight["toy"] <= WIDTH
+
+
+async def seconds_of(client: httpx.AsyncClient, project: str, count: int) -> list[float]:
+    """How long each of so many jobs of one sketch took from `running` to its end, one after the other."""
+    taken = []
+    for n in range(count):
+        session = f"sketches-{n}"
+        job = await submit(client, project, providers=["sketch"], prompt=f"a red boat {n}", sessionId=session)
+        assert (await ended(client, job["jobId"]))["status"] == "complete"
+        story: list[dict[str, Any]] = (await client.get(f"/api/jobs/{job['jobId']}/events")).json()["items"]
+        taken.append((story[-1]["ts"] - story[0]["ts"]) / 1000)
+    return taken
+
+
+async def toy_lane(redis: Redis) -> Lane | None:
+    async with open_gates(redis, {"*": 1}, Times(lease=1)) as gates:
+        return next(iter((await gates.lanes()).get("toy", [])), None)
+
+
+async def test_a_dead_vendor_slows_nobody_else(
+    tmp_path: Path, shared: dict[str, str], redis_client: Redis, wire: Wire
+) -> None:
+    """A vendor that accepts calls and never answers: its lane opens after five of them, its items end by themselves,
+    and sketches that are made meanwhile take as long as before (J8).
+
+    The bounds leave room for a busy machine: who waited for the dead one would take its `VENDOR_SECONDS` longer.
+    """
+    settings = {**shared, "VENDOR_SECONDS": "3", "SKETCH_SECONDS": "0.6"}
+    wire.scripts["toy"] += [Answer("hang")] * 100
+    async with two_workers(tmp_path, **settings) as client:
+        project = await new_project(client)
+        await seconds_of(client, project, 1)
+        alone = await seconds_of(client, project, 5)
+        dead = [await submit(client, project, providers=["toy"], variants=4, sessionId=f"t{n}") for n in range(2)]
+        await wire.received(1)
+        beside = await seconds_of(client, project, 5)
+        print(f"alone {alone}, beside {beside}")
+        assert statistics.median(beside) <= 1.5 * statistics.median(alone)
+        assert max(beside) <= 2 * max(alone)
+        left = [await ended(client, job["jobId"]) for job in dead]
+        lane = await toy_lane(redis_client)
+        assert lane is not None
+        assert (lane.state, lane.failures) == ("open", OPENS_AFTER)
+    ends = Counter(item["status"] for job in left for item in job["items"])
+    calls = len(wire.of("toy"))
+    assert OPENS_AFTER <= calls <= OPENS_AFTER + WIDTH - 1
+    assert ends == {"uncertain": calls, "failed": 8 - calls}

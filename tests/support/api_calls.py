@@ -1,0 +1,69 @@
+"""How the journeys talk to a running server, and the environment in which the paid toy vendor is there."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.internet import Wire
+from tests.support.servers.picasso import Server
+
+GUESTS = os.pathsep.join([str(Path.cwd()), str(Path("tests/support/guests").absolute())])
+
+
+def environ(wire: Wire | None = None, **more: str) -> dict[str, str]:
+    """Short leases, quick sketches, no rate limit, and the toy vendor when there is a wire to reach it by."""
+    toy = {"TOY_URL": f"{wire.url}/toy", "PYTHONPATH": GUESTS} if wire else {}
+    return {"JOB_LEASE_SECONDS": "1", "SKETCH_SECONDS": "0.2", "JOBS_PER_MINUTE": "1000000", **toy, **more}
+
+
+@asynccontextmanager
+async def calling(server: Server) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with the server's key."""
+    async with httpx.AsyncClient(
+        base_url=server.url, headers={"X-Api-Key": server.key}, trust_env=False, timeout=30
+    ) as client:
+        yield client
+
+
+async def new_project(client: httpx.AsyncClient, name: str = "journey") -> str:
+    answer = await client.post("/api/projects", json={"name": name})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def body(**more: Any) -> dict[str, Any]:
+    """A request for one small sketch, changed as asked."""
+    return {"prompt": "a red boat at dawn", "providers": ["sketch"], "sessionId": "s", "size": "128x128", **more}
+
+
+async def submit(client: httpx.AsyncClient, project: str, key: str | None = None, **more: Any) -> dict[str, Any]:
+    headers = {"Idempotency-Key": key} if key else {}
+    answer = await client.post(f"/api/projects/{project}/jobs", json=body(**more), headers=headers)
+    assert answer.status_code == 202, answer.text
+    return dict(answer.json())
+
+
+async def ended(client: httpx.AsyncClient, job: str, seconds: float = 60) -> dict[str, Any]:
+    """The job once it has ended."""
+    async with asyncio.timeout(seconds):
+        while True:
+            answer = (await client.get(f"/api/jobs/{job}")).json()
+            if answer["status"] not in ("queued", "running"):
+                return dict(answer)
+            await asyncio.sleep(0.05)
+
+
+async def events(client: httpx.AsyncClient, session: str = "s") -> list[dict[str, Any]]:
+    """All events of the session, read page by page."""
+    found: list[dict[str, Any]] = []
+    while True:
+        since = found[-1]["seq"] if found else 0
+        answer = await client.get(f"/api/sessions/{session}/events", params={"since": since, "limit": 200})
+        if not (items := answer.json()["items"]):
+            return found
+        found += items

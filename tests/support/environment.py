@@ -1,0 +1,36 @@
+"""Real parts for tests: a migrated SQLite, a directory bucket, and an `Env` made of whatever a test hands in."""
+
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+from app.bindings.bucket.directory import Directory
+from app.bindings.database.sqlite import open_database
+from app.settings import Settings, read_settings
+from tools.env import Env
+
+
+def settings(home: Path, **environ: str) -> Settings:
+    """The settings of a test: data below `home`, everything else as given or by default."""
+    return read_settings({"PICASSO_HOME": str(home), "SKETCH_SECONDS": "0", **environ})
+
+
+@contextlib.asynccontextmanager
+async def bare_env(home: Path, database_url: str = "", **bindings: Any) -> AsyncIterator[Env]:
+    """An `Env` with a fresh migrated database (SQLite unless an address is given) and a directory bucket.
+
+    Bindings not given are None.
+    """
+    chosen = bindings.get("settings") or settings(home, **({"DB": database_url} if database_url else {}))
+    async with open_database(chosen) as db, Directory.open(home / "bucket") as bucket:
+        given: dict[str, Any] = {
+            "DB": db,
+            "BUCKET": bucket,
+            "DEFAULT_MODEL_REASONING": "builtin",
+            "DEFAULT_MODEL_VISION": "builtin",
+            "settings": chosen,
+            **bindings,
+        }
+        yield Env(**{field.name: given.get(field.name, cast(Any, None)) for field in dataclasses.fields(Env)})

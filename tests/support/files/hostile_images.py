@@ -1,0 +1,208 @@
+"""Files that somebody may hand us as an image, and the verdict on each (M1): a media type, or why it is refused."""
+
+import gzip
+import io
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+
+from PIL import Image
+
+from tests.support.files.images import (
+    SRGB,
+    WIDE,
+    animated,
+    chunk,
+    encoded,
+    exif,
+    jpeg_said,
+    matrix_profile,
+    png,
+    png_with,
+    quarters,
+    textured,
+    webp_said,
+)
+
+PNG, JPEG, WEBP = "image/png", "image/jpeg", "image/webp"
+UNREADABLE, DAMAGED = "is not a PNG, JPEG or WebP image", "is damaged or cut off"
+PIXELS, SIDE, ANIMATED, PROFILE = "more than 40,000,000 pixels", "more than 12,000 pixels", "is animated", "profile"
+SCRIPT = b"<script>alert(1)</script>"
+
+
+def archive() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        file.writestr("a.html", SCRIPT.decode())
+    return out.getvalue()
+
+
+def text_chunk(name: bytes, words: bytes) -> bytes:
+    return chunk(name, b"Comment\0" + words)
+
+
+def packed(size: int) -> bytes:
+    return zlib.compress(bytes(size))
+
+
+def jpeg_with(*, marker: bytes, body: bytes) -> bytes:
+    """A good JPEG with one more segment behind its start."""
+    data = encoded(textured(), "JPEG")
+    return data[:2] + marker + struct.pack(">H", len(body) + 2) + body + data[2:]
+
+
+def phone_picture() -> bytes:
+    """Two pictures in one file, as phones write them."""
+    return encoded(textured(), "MPO", save_all=True, append_images=[textured(48, 32)])
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
+
+
+def cut(data: bytes, part: float) -> bytes:
+    return data[: int(len(data) * part)]
+
+
+def palette() -> Image.Image:
+    return textured().quantize(32)
+
+
+GOOD: dict[str, tuple[Callable[[], bytes], str]] = {
+    "png-rgb": (lambda: encoded(textured(), "PNG"), PNG),
+    "png-rgba": (lambda: encoded(textured(mode="RGBA"), "PNG"), PNG),
+    "png-grey": (lambda: encoded(textured(mode="L"), "PNG"), PNG),
+    "png-grey-alpha": (lambda: encoded(textured(mode="LA"), "PNG"), PNG),
+    "png-1-bit": (lambda: encoded(textured(mode="1"), "PNG"), PNG),
+    "png-palette": (lambda: encoded(palette(), "PNG"), PNG),
+    "png-palette-4-bit": (lambda: encoded(textured().quantize(16), "PNG", bits=4), PNG),
+    "png-palette-transparent": (lambda: encoded(palette(), "PNG", transparency=3), PNG),
+    "png-palette-alpha-table": (lambda: encoded(palette(), "PNG", transparency=bytes(range(32))), PNG),
+    "png-rgb-transparent-colour": (lambda: encoded(textured(), "PNG", transparency=(1, 2, 3)), PNG),
+    "png-grey-transparent-level": (lambda: encoded(textured(mode="L"), "PNG", transparency=9), PNG),
+    "png-16-bit-grey": (lambda: encoded(textured(mode="I;16"), "PNG"), PNG),
+    "png-16-bit-rgb": (lambda: png(2, 1, bits=16, rows=b"\0" + struct.pack(">6H", *range(0, 60000, 10000))), PNG),
+    "png-16-bit-rgba": (lambda: png(1, 1, bits=16, kind=6, rows=b"\0" + bytes(8)), PNG),
+    "png-1-by-1": (lambda: encoded(textured(1, 1), "PNG"), PNG),
+    "png-12000-by-1": (lambda: encoded(Image.new("L", (12000, 1)), "PNG"), PNG),
+    "png-icc": (lambda: encoded(textured(), "PNG", icc_profile=matrix_profile(WIDE, 2.2)), PNG),
+    "png-icc-for-other-channels": (
+        lambda: encoded(textured(mode="L"), "PNG", icc_profile=matrix_profile(WIDE, 2.2)),
+        PNG,
+    ),
+    "png-icc-garbage": (lambda: encoded(textured(), "PNG", icc_profile=b"no profile at all" * 20), PNG),
+    "png-exif": (lambda: encoded(textured(), "PNG", exif=exif(orientation=6, gps=True)), PNG),
+    "png-text": (lambda: png_with(text_chunk(b"tEXt", b"words")), PNG),
+    "png-script-in-text": (lambda: png_with(text_chunk(b"tEXt", SCRIPT)), PNG),
+    "png-xmp": (lambda: png_with(chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta/>")), PNG),
+    "png-gamma": (lambda: png_with(chunk(b"gAMA", struct.pack(">I", 100000))), PNG),
+    "png-unknown-chunk": (lambda: png_with(chunk(b"prIv", b"x" * 100)), PNG),
+    "png-then-zip": (lambda: encoded(textured(), "PNG") + archive(), PNG),
+    "png-then-html": (lambda: encoded(textured(), "PNG") + SCRIPT, PNG),
+    "png-without-end-mark": (lambda: encoded(textured(), "PNG")[:-12], PNG),
+    "png-rows-left-out": (lambda: png(64, 64, rows=bytes(193)), PNG),
+    "jpeg-rows-left-out": (lambda: jpeg_said(96, 640), JPEG),
+    "jpeg-rgb": (lambda: encoded(textured(), "JPEG"), JPEG),
+    "jpeg-grey": (lambda: encoded(textured(mode="L"), "JPEG"), JPEG),
+    "jpeg-cmyk": (lambda: encoded(textured(mode="CMYK"), "JPEG"), JPEG),
+    "jpeg-progressive": (lambda: encoded(textured(), "JPEG", progressive=True), JPEG),
+    "jpeg-4:4:4": (lambda: encoded(textured(), "JPEG", subsampling=0), JPEG),
+    "jpeg-quality-1": (lambda: encoded(textured(), "JPEG", quality=1), JPEG),
+    "jpeg-restart-marks": (lambda: encoded(textured(), "JPEG", restart_marker_rows=1), JPEG),
+    "jpeg-icc": (lambda: encoded(textured(), "JPEG", icc_profile=matrix_profile(SRGB, 2.2)), JPEG),
+    "jpeg-gps": (lambda: encoded(textured(), "JPEG", exif=exif(gps=True)), JPEG),
+    **{
+        f"jpeg-orientation-{turn}": (
+            lambda turn=turn: encoded(quarters(), "JPEG", exif=exif(orientation=turn)),  # type: ignore[misc]
+            JPEG,
+        )
+        for turn in range(9)
+    },
+    "jpeg-exif-garbage": (lambda: jpeg_with(marker=b"\xff\xe1", body=b"Exif\0\0II*\0\xff\xff\xff\xff"), JPEG),
+    "jpeg-comment": (lambda: encoded(textured(), "JPEG", comment="a comment"), JPEG),
+    "jpeg-script-in-comment": (lambda: jpeg_with(marker=b"\xff\xfe", body=SCRIPT), JPEG),
+    "jpeg-two-pictures": (phone_picture, JPEG),
+    "jpeg-then-zip": (lambda: encoded(textured(), "JPEG") + archive(), JPEG),
+    "webp-lossy": (lambda: encoded(textured(), "WEBP"), WEBP),
+    "webp-lossless": (lambda: encoded(textured(), "WEBP", lossless=True), WEBP),
+    "webp-alpha": (lambda: encoded(textured(mode="RGBA"), "WEBP"), WEBP),
+    "webp-icc-exif": (
+        lambda: encoded(textured(), "WEBP", icc_profile=matrix_profile(WIDE, 2.2), exif=exif(gps=True)),
+        WEBP,
+    ),
+    "webp-then-html": (lambda: encoded(textured(), "WEBP") + SCRIPT, WEBP),
+}
+
+BAD: dict[str, tuple[Callable[[], bytes], str]] = {
+    "nothing": (lambda: b"", UNREADABLE),
+    "one-byte": (lambda: b"\x89", UNREADABLE),
+    "zeros": (lambda: bytes(4096), UNREADABLE),
+    "text": (lambda: b"hello", UNREADABLE),
+    "html": (lambda: b"<!doctype html>" + SCRIPT, UNREADABLE),
+    "html-then-png": (lambda: SCRIPT + encoded(textured(), "PNG"), UNREADABLE),
+    "svg": (lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>', UNREADABLE),
+    "json": (lambda: json.dumps({"a": 1}).encode(), UNREADABLE),
+    "zip": (archive, UNREADABLE),
+    "gzip-of-png": (lambda: gzip.compress(encoded(textured(), "PNG")), UNREADABLE),
+    "pdf": (lambda: b"%PDF-1.7\n%%EOF", UNREADABLE),
+    "program": (lambda: b"\x7fELF" + bytes(64), UNREADABLE),
+    "film": (lambda: b"\0\0\0\x18ftypmp42" + bytes(64), UNREADABLE),
+    "heic": (lambda: b"\0\0\0\x18ftypheic" + bytes(64), UNREADABLE),
+    "png-mark-alone": (lambda: b"\x89PNG\r\n\x1a\n", UNREADABLE),
+    "png-header-alone": (lambda: encoded(textured(), "PNG")[:33], UNREADABLE),
+    "png-cut": (lambda: cut(encoded(textured(), "PNG"), 0.5), DAMAGED),
+    "png-header-checksum": (lambda: flipped(encoded(textured(), "PNG"), 29), UNREADABLE),
+    "png-no-width": (lambda: png(0, 1, rows=b"\0"), UNREADABLE),
+    "png-garbage-pixels": (
+        lambda: encoded(textured(), "PNG")[:33] + chunk(b"IDAT", b"garbage") + chunk(b"IEND", b""),
+        DAMAGED,
+    ),
+    "png-palette-missing": (lambda: png(1, 1, kind=3, rows=b"\0\0"), DAMAGED),
+    "png-88-megapixels": (lambda: png(9400, 9400, rows=b"\0"), PIXELS),
+    "png-177-megapixels": (lambda: png(13300, 13300, rows=b"\0"), PIXELS),
+    "png-900-megapixels": (lambda: png(30000, 30000, rows=b"\0"), PIXELS),
+    "png-2-to-the-62": (lambda: png(2**31 - 1, 2**31 - 1, rows=b"\0"), PIXELS),
+    "png-1-by-60000": (lambda: png(1, 60000, rows=bytes(4 * 60000)), SIDE),
+    "png-animated": (lambda: animated("PNG", 3), ANIMATED),
+    "png-text-bomb": (lambda: png_with(text_chunk(b"zTXt", b"\0" + packed(64 << 20))), UNREADABLE),
+    "png-profile-bomb": (lambda: png_with(chunk(b"iCCP", b"x\0\0" + packed(64 << 20))), UNREADABLE),
+    "jpeg-mark-alone": (lambda: b"\xff\xd8\xff", UNREADABLE),
+    "jpeg-cut": (lambda: cut(encoded(textured(), "JPEG"), 0.6), DAMAGED),
+    "jpeg-65535-by-65535": (lambda: jpeg_said(65535, 65535), PIXELS),
+    "jpeg-large-profile": (
+        lambda: encoded(textured(), "JPEG", icc_profile=matrix_profile(WIDE, 2.2, 2 << 20)),
+        PROFILE,
+    ),
+    "webp-mark-alone": (lambda: b"RIFF\x10\0\0\0WEBPVP8 ", UNREADABLE),
+    "webp-cut": (lambda: cut(encoded(textured(), "WEBP"), 0.6), UNREADABLE),
+    "webp-268-megapixels": (lambda: webp_said(16383, 16383), PIXELS),
+    "webp-16383-by-2": (lambda: encoded(Image.new("RGB", (16383, 2)), "WEBP"), SIDE),
+    "webp-animated": (lambda: animated("WEBP", 3), ANIMATED),
+    "webp-large-profile": (
+        lambda: encoded(textured(), "WEBP", icc_profile=matrix_profile(WIDE, 2.2, 2 << 20)),
+        PROFILE,
+    ),
+}
+
+UNLISTED: dict[str, Callable[[], bytes]] = {
+    "gif": lambda: encoded(textured(), "GIF"),
+    "gif-then-script": lambda: encoded(textured(), "GIF").replace(b"GIF87a", b"GIF89a") + b"/*" + SCRIPT + b"*/",
+    "bmp": lambda: encoded(textured(), "BMP"),
+    "tiff": lambda: encoded(textured(), "TIFF"),
+    "ico": lambda: encoded(textured(32, 32), "ICO"),
+    "icns": lambda: encoded(textured(32, 32), "ICNS"),
+    "ppm": lambda: encoded(textured(), "PPM"),
+    "eps": lambda: encoded(textured(), "EPS"),
+    "tga": lambda: encoded(textured(), "TGA"),
+    "pcx": lambda: encoded(textured(), "PCX"),
+    "sgi": lambda: encoded(textured(), "SGI"),
+    "dds": lambda: encoded(textured(mode="RGBA"), "DDS"),
+    "xbm": lambda: encoded(textured(mode="1"), "XBM"),
+    "jpeg-2000": lambda: encoded(textured(), "JPEG2000"),
+    "avif": lambda: encoded(textured(), "AVIF"),
+    "psd": lambda: b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 8, 8, 8, 3) + bytes(64),
+    "fits": lambda: b"SIMPLE  =                    T" + b" " * 2850,
+}
+"""Formats that Pillow would open (M8)."""

@@ -1,0 +1,65 @@
+"""A paid vendor for tests, entering by the guests' door: it speaks to the false Internet of `tests/support/internet.py`."""
+
+import os
+
+import httpx
+
+from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
+from tools.env import Env
+from tools.errors import Refused, Unavailable, Uncertain, VendorFailed
+from tools.models.catalog import Units
+
+KINDS: tuple[ImageOpKind, ...] = ("generate", "edit", "variation")
+
+
+class Toy:
+    id = "toy"
+    free = False
+    needs: tuple[str, ...] = ()
+
+    def supports(self, kind: ImageOpKind, model: str | None = None) -> bool:
+        return kind in KINDS and model in (None, "toy-1")
+
+    def capabilities(self) -> list[Capability]:
+        return [Capability(kind=kind, model="toy-1", sizes=["64x64"], seed=True) for kind in KINDS]
+
+    def adjustments(self, op: ImageOp) -> list[str]:
+        return [] if op.quality is None else ["quality is dropped: toy-1 has none"]
+
+    def meter(self, op: ImageOp) -> tuple[Units, Units]:
+        return {"image": 1}, {"image": 1}
+
+    async def run(self, op: ImageOp, env: Env, on_progress: OnProgress) -> ProviderResult:
+        async with httpx.AsyncClient(base_url=os.environ["TOY_URL"], trust_env=False, timeout=60) as client:
+            await on_progress(0.3)
+            try:
+                answer = await client.post("/images", json={"prompt": op.prompt, "seed": op.seed})
+            except httpx.ConnectError as error:
+                raise Unavailable("the toy vendor could not be reached") from error
+            except httpx.HTTPError as error:
+                raise Uncertain("the toy vendor did not answer") from error
+        return _result(answer)
+
+
+def _result(answer: httpx.Response) -> ProviderResult:
+    wait = answer.headers.get("retry-after")
+    match answer.status_code:
+        case 200 if answer.content:
+            return ProviderResult(
+                data=answer.content, mime="image/png", request_id=answer.headers["x-request-id"], units={"image": 1}
+            )
+        case 200:
+            raise VendorFailed("no image came", failure="empty", provider_status=200)
+        case 429:
+            raise Unavailable(
+                "too many calls", failure="rate", provider_status=429, retry_after=float(wait) if wait else None
+            )
+        case 402:
+            raise VendorFailed("the quota is spent", failure="quota", provider_status=402)
+        case 400:
+            raise Refused("the toy vendor said no", provider_status=400, provider_code="moderation_blocked")
+        case status:
+            raise Unavailable("the toy vendor failed", provider_status=status)
+
+
+adapter = Toy()

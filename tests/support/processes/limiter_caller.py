@@ -1,0 +1,38 @@
+"""A process of its own that calls a vendor through the gate:
+`python -m tests.support.processes.limiter_caller <url> <vendor's port> <calls> <width> <lease seconds> <outcome>`.
+
+It begins when a line comes on its standard input, makes all its calls at once, each a connection that lasts until the
+vendor closes it, and prints what they ended in.
+"""
+
+import asyncio
+import sys
+from typing import Literal
+
+from app.bindings.redis.connection import open_client
+from app.bindings.redis.provider_limiter import Gates, Times, open_gates
+from tools.errors import Unavailable
+
+Outcome = Literal["answered", "outage", "rate"]
+
+
+async def call(gates: Gates, port: int, outcome: Outcome) -> str:
+    try:
+        async with gates.turn("toy", "m:generate") as place:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            await reader.read()
+            writer.close()
+            place.report(outcome)
+    except Unavailable as error:
+        return error.code
+    return outcome
+
+
+async def main(url: str, port: int, calls: int, width: int, lease: float, outcome: Outcome) -> None:
+    async with open_client(url) as client, open_gates(client, {"*": width}, Times(lease=lease)) as gates:
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+        print(*await asyncio.gather(*(call(gates, port, outcome) for _ in range(calls))), flush=True)
+
+
+asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]), sys.argv[6]))  # type: ignore[arg-type]

@@ -1,0 +1,115 @@
+"""A site with boards for tests: a real database, Redis and actor, and the routes that boards need."""
+
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.types import ASGIApp
+
+from app.bindings.actor import open_actor
+from app.bindings.redis.connection import open_client
+from app.bindings.redis.token_bucket import Buckets
+from app.http.errors import respond
+from app.http.middleware import Guard
+from app.http.schemas import JsonRequest
+from app.http.security import check_access
+from app.lifecycle import Life
+from app.ops.traces import Traces
+from app.routes import artifacts, boards, public
+from app.settings import Settings
+from tests.support.samples.page_site import add_image, add_project, pages_env, paint
+from tools.env import Database, Env
+
+IMAGES = ("p-0", "p-1", "p-2")
+
+
+def _as_it_is(db: Database) -> Database:
+    return db
+
+
+@contextlib.asynccontextmanager
+async def boards_env(
+    home: Path,
+    redis_url: str,
+    environ: dict[str, str] | None = None,
+    watched: Callable[[Database], Database] = _as_it_is,
+) -> AsyncIterator[Env]:
+    """An `Env` whose actor and rate limits are real, with a project `p` of three images.
+
+    The actor reads from what `watched` makes of the database.
+    """
+    async with (
+        pages_env(home, environ=environ) as pages,
+        open_client(redis_url) as client,
+        open_actor(cast(Settings, pages.settings), watched(pages.DB), client) as actor,
+    ):
+        env = dataclasses.replace(pages, PICASSO_DO=actor, PICASSO_WORKFLOW=cast(Any, Buckets(client)))
+        await add_images(env)
+        yield env
+
+
+async def add_images(env: Env) -> None:
+    await add_project(env, "p", "Aurora", "Autumn")
+    for number in range(3):
+        await add_image(env, "p", number, sha256=f"{number}" * 64)
+
+
+def boards_app(env: Env, life: Life | None = None) -> ASGIApp:
+    """The routes of boards, pages and artifacts behind the same door as in the whole application."""
+    chosen = cast(Settings, env.settings)
+
+    async def provide_env() -> Env:
+        return env
+
+    async def provide_settings() -> Settings:
+        return chosen
+
+    async def provide_life() -> Life:
+        return life or Life()
+
+    app = Litestar(
+        [*artifacts.handlers, *public.handlers, *boards.handlers, paint],
+        guards=[check_access],
+        dependencies={
+            "env": Provide(provide_env),
+            "settings": Provide(provide_settings),
+            "life": Provide(provide_life),
+        },
+        exception_handlers={Exception: respond},
+        request_class=JsonRequest,
+        logging_config=None,
+        openapi_config=None,
+        state=State({"settings": chosen}),
+    )
+    return Guard(app, chosen, [], Traces())
+
+
+class Board:
+    """A published board: its owner's client, and guests who each have a cookie jar of their own."""
+
+    def __init__(self, app: ASGIApp, owner: httpx.AsyncClient, made: dict[str, Any]) -> None:
+        self.app, self.owner = app, owner
+        self.id, self.slug = made["artifact_id"], made["public_slug"]
+        self.path = f"/public/artifact/{self.slug}"
+
+    async def set(self, **wishes: Any) -> httpx.Response:
+        return await self.owner.post(f"/api/artifacts/{self.id}/board", json=wishes)
+
+    async def inspect(self) -> dict[str, Any]:
+        return cast(dict[str, Any], (await self.owner.get(f"/api/artifacts/{self.id}/board")).json())
+
+    def guest(self, peer: str = "203.0.113.5") -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(cast(Any, self.app), client=(peer, 4711))
+        return httpx.AsyncClient(transport=transport, base_url=self.owner.base_url.join(self.path))
+
+
+async def publish_board(owner: httpx.AsyncClient, app: ASGIApp, kind: str, **wishes: Any) -> Board:
+    answer = await owner.post("/api/artifacts", json={"generatorId": kind, "projectIds": ["p"], **wishes})
+    assert answer.status_code == 201, answer.text
+    return Board(app, owner, answer.json())

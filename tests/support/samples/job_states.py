@@ -1,0 +1,99 @@
+"""A job in a real database, brought by the ledger to any point of its life, without a server around it."""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tests.support.environment import bare_env
+from tests.support.internet import picture
+from tools.env import Env, Lane
+from tools.ledger import items as ledger
+from tools.ledger import jobs
+from tools.ledger.items import Planned, Run, Settlement
+from tools.ledger.jobs import Place, Submission
+from tools.rows import Attempt, Item, Job, JobRequest, Painter, Progression, derived_id, now_ms
+
+TOY = Planned(painter=Painter("toy", "toy-1"), free=False, quote_micros=50_000, price_version="toy/toy-1@2026-01-01")
+"""A call to the toy vendor that may cost five cents."""
+PROJECT = "INSERT INTO projects (id, name, created_at, updated_at) VALUES ('p', 'works', 1, 1)"
+
+
+class Nobody:
+    """Takes wake-ups and jobs, and does nothing about them: the test itself is the worker."""
+
+    def __init__(self) -> None:
+        self.woken: list[str] = []
+        self.enqueued: list[str] = []
+
+    async def wake(self, session_id: str) -> None:
+        self.woken.append(session_id)
+
+    async def enqueue(self, job_id: str) -> None:
+        self.enqueued.append(job_id)
+
+    async def work(self, run: Callable[[str], Awaitable[None]]) -> None: ...
+
+    @contextlib.asynccontextmanager
+    async def turn(self, provider: str, lane: str) -> AsyncIterator["Nobody"]:
+        yield self
+
+    async def lanes(self) -> dict[str, list[Lane]]:
+        return {}
+
+    def report(self, outcome: Literal["answered", "outage", "rate"], retry_after: float | None = None) -> None: ...
+
+    async def take(self, bucket: str, *, capacity: int, per_minute: int) -> float:
+        return 0.0
+
+
+@dataclass
+class Work:
+    """One claimed job of `variants` items."""
+
+    env: Env
+    job: Job
+    run: Run
+    items: list[Item]
+
+    async def item(self, n: int) -> Item:
+        return await ledger.item(self.env, self.items[n].id)
+
+    async def buy(self, n: int, seed: int | None = None) -> Attempt:
+        """Bring item `n` to a settled purchase of a small picture; equal seeds are equal pictures."""
+        item, data = self.items[n], picture(n if seed is None else seed)
+        attempt = await ledger.intend(self.env, self.run, item, 1, TOY)
+        assert await ledger.send(self.env, self.run, attempt)
+        key = f"project/p/jobs/{self.job.id}/orig/toy-{n}"
+        await self.env.BUCKET.put_once(key, data, content_type="image/png")
+        facts = {"mime": "image/png", "width": 64, "height": 64, "size": len(data), "adjustments": [], "meta": {}}
+        bought = Settlement(outcome="succeeded", billed=True, bytes_sha256=ledger.sha256(data), result=facts)
+        await ledger.settle(self.env, self.run, attempt, bought, original=key)
+        return (await ledger.attempts(self.env, item.id))[-1]
+
+    async def deliver(self, n: int) -> bool:
+        from graphs.image_job.graph import progression_of
+
+        item, [attempt] = await self.item(n), await ledger.attempts(self.env, self.items[n].id)
+        row: Progression = progression_of(
+            self.job, item, attempt, derived_id(item.id, "progression"), "http://x/images/i"
+        )
+        return await ledger.deliver(self.env, self.run, item, row)
+
+
+@asynccontextmanager
+async def working(home: Path, variants: int = 1, prompt: str = "a red boat") -> AsyncIterator[Work]:
+    nobody = Nobody()
+    async with bare_env(home, PICASSO_DO=nobody, PICASSO_WORKFLOW=nobody) as env:
+        await env.DB.run(PROJECT)
+        request = JobRequest(prompt=prompt, providers=[{"provider": "toy"}], session_id="s", variants=variants)
+        places = [Place("toy", "toy-1", n, n) for n in range(variants)]
+        job, _ = await jobs.submit(env, Submission(project_id="p", request=request, places=places))
+        claimed = await ledger.claim(env, job.id)
+        assert claimed is not None and claimed.lease_until > now_ms()
+        run = Run(job.id, job.session_id, claimed.fence)
+        items = await jobs.items(env.DB, job.id)
+        await ledger.start_items(env, run, items, "refine")
+        yield Work(env, claimed, run, items)

@@ -1,0 +1,126 @@
+"""A real server process for tests: `async with running(home) as server: …`.
+
+It is stopped by its pid; its log lines and what it prints stay in files below its data directory.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.support.servers import forked
+from tests.support.servers.forked import ROOT, Forked
+
+Process = asyncio.subprocess.Process | Forked
+SERVE = ("app", "serve")
+START_SECONDS, STOP_SECONDS = 30.0, 35.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """`url` has no trailing slash; `key` goes into X-Api-Key; `log` holds one JSON object per line."""
+
+    url: str
+    key: str
+    process: Process
+    home: Path
+    log: Path
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"X-Api-Key": self.key}
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log lines so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def memory(self) -> int:
+        """Resident bytes of the process."""
+        fields = Path(f"/proc/{self.process.pid}/statm").read_text().split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def client(self, **headers: str) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30, trust_env=False)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    home: Path, *, command: Sequence[str] = SERVE, ready: bool = True, fresh: bool = False, **environ: str
+) -> AsyncIterator[Server]:
+    """A server on a free port with its data in `home`; with `ready` it has answered /readyz with 200.
+
+    With `fresh` nothing of it is loaded before its start. `environ` are the settings by their environment names;
+    nothing else of this process's settings is handed on.
+    """
+    process = await start(home, command, fresh, **environ)
+    try:
+        server = await _listening(process, home, environ)
+        if ready:
+            await _ready(server)
+        yield server
+    finally:
+        await stop(process)
+
+
+async def start(home: Path, command: Sequence[str] = SERVE, fresh: bool = False, **environ: str) -> Process:
+    home.mkdir(parents=True, exist_ok=True)
+    plain = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR") if name in os.environ}
+    own = {"PICASSO_HOME": str(home), "PORT": "0", "SKETCH_SECONDS": "0", "PYTHONPATH": str(ROOT), **environ}
+    if not fresh:
+        return forked.start(command, {**plain, **own}, home / "serve.out", home / "serve.log")
+    with (home / "serve.log").open("w") as log, (home / "serve.out").open("w") as out:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            *command,
+            env={**plain, **own},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=out,
+            stderr=log,
+        )
+
+
+async def stop(process: Process) -> int:
+    """End the process as an operator would and return its exit code; one that hangs is killed and fails the test."""
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        return await asyncio.wait_for(process.wait(), STOP_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise AssertionError(f"the server did not end within {STOP_SECONDS} s") from None
+
+
+async def _listening(process: Process, home: Path, environ: dict[str, str]) -> Server:
+    log = home / "serve.log"
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            for line in log.read_text().splitlines():
+                if '"listening on ' in line:
+                    settled = environ.get("PICASSO_ENV") == "preview"
+                    stored = home / "preview" / "api_key" if settled else home / "api_key"
+                    key = environ.get("API_KEY") or stored.read_text().strip()
+                    return Server(json.loads(line)["address"], key, process, home, log)
+            if process.returncode is not None:
+                raise AssertionError(f"the server ended with {process.returncode}: {log.read_text()}")
+            await asyncio.sleep(0.02)
+
+
+async def _ready(server: Server) -> None:
+    async with asyncio.timeout(START_SECONDS), server.client() as client:
+        while (await client.get("/readyz")).status_code != 200:
+            if server.process.returncode is not None:
+                raise AssertionError(f"the server ended with {server.process.returncode}: {server.log.read_text()}")
+            await asyncio.sleep(0.02)

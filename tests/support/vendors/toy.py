@@ -1,0 +1,25 @@
+"""The toy vendor: a picture that depends on the seed alone; for prompts that open with "twins" always the same one."""
+
+from tests.support.internet import Answer, Received, Reply, picture
+
+STATUS = {"refuse": 400, "rate": 429, "quota": 402, "error": 503}
+PRICE_USD = 0.04
+
+
+class Toy:
+    name = "toy"
+    prefix = "/toy"
+
+    def reply(self, call: Received, answer: Answer) -> Reply:
+        if answer.fault in STATUS:
+            return Reply(status=STATUS[answer.fault], mime="text/plain")
+        call.bill = PRICE_USD
+        if answer.fault == "empty":
+            return Reply(mime="image/png")
+        call.sent = answer.image or picture(0 if call.body["prompt"].startswith("twins") else call.body["seed"])
+        if answer.fault == "garbage":
+            call.sent = b"these are not the bytes of an image"
+        return Reply(call.sent, mime="image/png")
+
+
+vendor = Toy()

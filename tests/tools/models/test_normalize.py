@@ -1,0 +1,45 @@
+"""What somebody typed, made ready to be read by pattern."""
+
+import time
+
+import pytest
+
+from tools.models.normalize import ALL_MARKS, even, is_quoted, masked, pieces_of, quotations
+
+
+def test_spaces_and_apostrophes_are_of_one_kind() -> None:
+    """Runs of spaces are one, lines keep apart, and every apostrophe is the straight one."""
+    assert even("  don’t \t do \n\n  it`s  ") == "don't do\n\nit's"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('set it to "a, b" now', ['"a, b"']),
+        ("“one” and „zwei“ and „drei”", ["“one”", "„zwei“", "„drei”"]),
+        ("it's what 'publish it' means, isn't it", ["'publish it'"]),
+        ('"never closed', []),
+        ('"not over\na line"', []),
+        ("«deux» “a “b” c”", ["«deux»", "“a “b”"]),
+    ],
+)
+def test_quotations_are_found(text: str, found: list[str]) -> None:
+    """In pairs, within a line, and no apostrophe opens one."""
+    spans = quotations(text, ALL_MARKS)
+    assert [text[start:end] for start, end in spans] == found
+    assert len(masked(text, spans)) == len(text)
+
+
+def test_a_sentence_falls_into_pieces() -> None:
+    """At commas, “and” and “then”, but not within quotation marks."""
+    assert pieces_of('one, and then two and "three, and four" then five') == ["one", "two", '"three, and four"', "five"]
+    assert is_quoted('"a, b"') and not is_quoted('"a" and "b"') and not is_quoted("a")
+
+
+def test_unclosed_marks_cost_nothing() -> None:
+    """Tens of thousands of them are read at once."""
+    started = time.process_time()
+    for mark in ALL_MARKS:
+        quotations(mark * 40_000 + "\n" + mark, ALL_MARKS)
+        quotations(f"{mark}a" * 20_000, ALL_MARKS)
+    assert time.process_time() - started < 1.0

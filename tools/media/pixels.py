@@ -1,0 +1,253 @@
+"""What is done to image bytes, and only inside the child of `tools/media/sandbox.py`.
+
+Module-level functions of plain values. Whatever is wrong with the bytes is Invalid (`image_rejected`), and a
+limit that was passed is named. Rules: PNG, JPEG and WebP, by decoding; one frame (an animation is refused; of a
+JPEG that carries further pictures, as phones write them, the first counts); pixel data that is cut off is
+refused, while bytes after it are ignored here and gone from everything that is derived.
+"""
+
+import contextlib
+import hashlib
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+from PIL import AvifImagePlugin, Image, ImageCms, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL.Image import Resampling, Transpose
+
+from tools.errors import Invalid
+from tools.media.variants import Format, Variant, layout
+
+MAX_PIXELS = 40_000_000
+MAX_SIDE = 12_000
+MAX_PROFILE = 1 << 20
+"""Bytes of an ICC profile."""
+DELIVERY_SIDES = (4096, 2896, 2048, 1448, 1024)
+"""The long side of a delivery image: the first that keeps it within `DELIVERY_BYTES`; the last one always does."""
+DELIVERY_BYTES = 10_000_000
+DELIVERY_QUALITY = 90
+PLUGINS = (AvifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
+"""Imported so that Pillow does not look for them among all that it knows."""
+
+MIMES = {"PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp"}
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow raises on broken bytes."""
+ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+SIDEWAYS = frozenset({5, 6, 7, 8})
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What decoding showed. `size` in bytes; `width` and `height` in pixels, upright."""
+
+    sha256: str
+    mime: str
+    width: int
+    height: int
+    size: int
+
+
+class Picture(NamedTuple):
+    """Pixels as `_direct` gives them, and what the file says beside them."""
+
+    pixels: Image.Image
+    mime: str
+    orientation: int
+    profile: bytes
+
+
+def inspect(data: bytes) -> Facts:
+    """Decode every pixel and tell what the image is."""
+    picture = _read(data, None)
+    size = picture.pixels.size[::-1] if picture.orientation in SIDEWAYS else picture.pixels.size
+    return Facts(hashlib.sha256(data).hexdigest(), picture.mime, *size, len(data))
+
+
+def delivery(data: bytes) -> bytes:
+    """The image as it may be shown to anyone: WebP, upright, sRGB, alpha kept, no metadata, at most
+    `DELIVERY_SIDES` long and `DELIVERY_BYTES` large."""
+    image = clean(data, DELIVERY_SIDES[0])
+    for side in DELIVERY_SIDES:
+        image.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=2.0)
+        encoded = _encoded(image, "webp", DELIVERY_QUALITY)
+        if len(encoded) <= DELIVERY_BYTES:
+            return encoded
+    raise AssertionError("a WebP of 1024 pixels a side has less than 4 MiB of raw pixels")
+
+
+def variant(data: bytes, wanted: Variant, encoding: Format) -> bytes:
+    """The image scaled and cut as wanted, without metadata. JPEG has no alpha: it is laid on white."""
+    image = clean(data, None)
+    plan = layout(image.size, wanted)
+    image = image.resize(plan.size, Resampling.LANCZOS, plan.box, reducing_gap=2.0)
+    if plan.canvas is not None:
+        left, top = (plan.canvas[0] - image.width) // 2, (plan.canvas[1] - image.height) // 2
+        page = Image.new("RGB", plan.canvas, "white")
+        page.paste(on_white(image), (left, top))
+        image = page
+    return _encoded(image if encoding != "jpeg" else on_white(image), encoding, None)
+
+
+def phash(data: bytes) -> str:
+    """The 64-bit perceptual hash as 16 hex digits."""
+    flat = on_white(clean(data, None)).convert("L")
+    # Loads numpy and scipy: 40 MiB that only the child shall carry, and not while it decodes.
+    import imagehash
+
+    return str(imagehash.phash(flat))
+
+
+def opened(data: bytes) -> Image.Image:
+    # Pillow raises at twice this, and for a WebP before it allocates the canvas. This is the child: the
+    # setting is nobody else's.
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+    with warnings.catch_warnings(), _reading("is not a PNG, JPEG or WebP image that can be read"):
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
+        except Image.DecompressionBombError:
+            raise _rejected(f"has more than {MAX_PIXELS:,} pixels") from None
+    if image.width * image.height > MAX_PIXELS:
+        raise _rejected(f"has more than {MAX_PIXELS:,} pixels")
+    if max(image.size) > MAX_SIDE:
+        raise _rejected(f"has a side of more than {MAX_SIDE:,} pixels")
+    if isinstance(image, PngImagePlugin.PngImageFile | WebPImagePlugin.WebPImageFile) and image.is_animated:
+        raise _rejected("is animated; send one frame")
+    if len(_profile(image)) > MAX_PROFILE:
+        raise _rejected(f"carries a colour profile of more than {MAX_PROFILE:,} bytes")
+    return image
+
+
+def _read(data: bytes, side: int | None) -> Picture:
+    """The decoded picture; of a JPEG a smaller rendering of at least 2 × `side` where that is enough."""
+    image = opened(data)
+    if side is not None:
+        image.draft(None, (2 * side, 2 * side))
+    with _reading("is damaged or cut off"):
+        image.load()
+        # What is returned does not hold on to a WebP decoder and its two canvases, 8 bytes a pixel.
+        return Picture(_direct(image), MIMES[str(image.format)], orientation_of(image), _profile(image))
+
+
+@contextlib.contextmanager
+def _reading(what: str) -> Iterator[None]:
+    try:
+        yield
+    except UNREADABLE as error:
+        raise _rejected(what) from error
+
+
+def _rejected(what: str) -> Invalid:
+    return Invalid(f"the image {what}", code="image_rejected")
+
+
+def clean(data: bytes, side: int | None) -> Image.Image:
+    """RGB or RGBA in sRGB, upright, nothing beside the pixels; no longer than `side` when it is given."""
+    pixels, _, orientation, profile = _read(data, side)
+    if side is not None:
+        pixels.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=2.0)
+    pixels = _in_srgb(pixels, profile)
+    if orientation in UPRIGHT:
+        pixels = pixels.transpose(UPRIGHT[orientation])
+    pixels.info = {}
+    return pixels
+
+
+def orientation_of(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except UNREADABLE:
+        # A picture with broken EXIF is still a picture.
+        return 1
+
+
+def _profile(image: Image.Image) -> bytes:
+    return bytes(image.info.get("icc_profile") or b"")
+
+
+def _direct(image: Image.Image) -> Image.Image:
+    """A copy as one of L, LA, RGB, RGBA, CMYK with 8 bits a channel, which can be scaled and converted."""
+    if image.mode.startswith("I"):
+        # Pillow clips 16 bits to 8 where it should scale them. A transparent grey level of 16 bits is not kept.
+        return image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if image.mode in ("LA", "CMYK") or (image.mode in ("L", "RGB") and not image.has_transparency_data):
+        return image.copy()
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    if not profile and image.mode in ("RGB", "RGBA"):
+        return image
+    if image.mode not in ("LA", "RGBA"):
+        return _converted(image, profile)
+    base = _converted(image.convert(image.mode[:-1]), profile)
+    base.putalpha(image.getchannel("A"))
+    return base
+
+
+def _converted(image: Image.Image, profile: bytes) -> Image.Image:
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB")
+            assert converted is not None
+            return converted
+        except (ImageCms.PyCMSError, *UNREADABLE):
+            # A profile that is broken, or made for other channels, is as good as none.
+            pass
+    return image.convert("RGB")
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """RGB; what shows through is white."""
+    if image.mode == "RGB":
+        return image
+    page = Image.new("RGB", image.size, "white")
+    page.paste(image, mask=image.getchannel("A"))
+    return page
+
+
+def blank(width: int, height: int) -> bytes:
+    """A plain JPEG of that shape, 640 pixels long, in the place of an image that is gone."""
+    out, scale = io.BytesIO(), 640 / max(width, height)
+    Image.new("RGB", (max(1, round(width * scale)), max(1, round(height * scale))), (52, 56, 63)).save(out, "JPEG")
+    return out.getvalue()
+
+
+def _encoded(image: Image.Image, encoding: Format, quality: int | None) -> bytes:
+    out = io.BytesIO()
+    match encoding:
+        case "avif":
+            # One thread: the others' stacks would count against the child's address space.
+            image.save(out, "AVIF", quality=quality or 60, speed=6, max_threads=1)
+        case "webp":
+            image.save(out, "WEBP", quality=quality or 80, method=4)
+        case "jpeg":
+            image.save(out, "JPEG", quality=quality or 85, optimize=True, progressive=True)
+    return out.getvalue()

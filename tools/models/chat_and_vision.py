@@ -1,0 +1,442 @@
+"""The doors to models: one that looks at images as a judge, one that answers in words, and what either may cost.
+
+Each call is a row of `tools/ledger/calls.py`, committed before bytes leave. How often a model may be called for one errand,
+and how long all that may take, stands here; nothing else repeats a call.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from tools.env import Env
+from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorError
+from tools.ledger import calls
+from tools.ledger.calls import Call, Errand, Lost, ModelCall, Purpose, Settlement, Stop, Taken, next_move
+from tools.media.pixels import variant
+from tools.media.sandbox import in_child
+from tools.media.variants import Variant
+from tools.models import prices, verdicts
+from tools.models.builtin_judge import Question, judge
+from tools.models.catalog import Units
+from tools.models.prices import FREE, Quote
+from tools.rows import Kind, Verdict
+from tools.step import bound, step
+
+if TYPE_CHECKING:
+    # Half a second that a process without a chat model need not pay.
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, InvalidToolCall, ToolCall, ToolCallChunk
+    from langchain_core.tools import BaseTool
+
+T = TypeVar("T")
+Method = Literal["json_schema", "function_calling", "text", "tools"]
+Message = dict[str, Any]
+
+BUILTIN = "builtin"
+SEE_TRIES, SEE_SECONDS = 3, 27.0
+"""All calls of one look, waiting included; three seconds of the judge's thirty are left to write down the outcome."""
+CHAT_TRIES, CHAT_SECONDS = 2, 60.0
+REFINE_SECONDS = 10.0
+OUTPUT_TOKENS = 8192
+"""The most that any answer may have, thoughts included."""
+ANSWER_CHARS = 50_000
+STREAM_CHARS = 60_000
+"""Words and arguments of one streamed answer; what comes after them is not waited for."""
+FIRST_PAUSE_SECONDS = 0.5
+LEAST_SECONDS = 0.5
+"""With less time left than this no call is begun."""
+SHOWN = Variant("shown", 768, 768, "scale-down")
+"""How large an image is shown to a model: enough to see a thing, one tile for most of them."""
+IMAGE_TOKENS = {"openai": 1_500, "gemini": 1_200, "workers": 6_500}
+"""What one image of that size counts at most."""
+TIPS_BYTES = 4_000
+"""What tips add to a prompt at most, for the quote of a refinement."""
+
+
+class Sight(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be looked at: keys in BUCKET, and what was asked for in the user's own words."""
+
+    prompt: str
+    kind: Kind
+    image_key: str
+    negative: str | None = None
+    size: str | None = None
+    start_key: str | None = None
+    mask_key: str | None = None
+
+
+Hear = Callable[[str], Awaitable[None]]
+"""Is told of words as they come; it must not fail."""
+
+
+@dataclass(frozen=True)
+class Ask(Generic[T]):
+    """A question to a model: in which ways it may be put, how often, and how its answer is read.
+
+    `keep` makes of an answer what the ledger keeps; `read` makes of that what was asked for, and raises ValueError for
+    an answer that is none. `tools` may be called and `hear` is told in the way that is called so.
+    """
+
+    messages: "Sequence[Message | BaseMessage]"
+    read: Callable[[str], T]
+    ways: tuple[Method, ...]
+    tries: int
+    quoted: Quote
+    keep: "Callable[[AIMessage], str]"
+    tools: "Sequence[BaseTool]" = ()
+    hear: Hear | None = None
+
+
+@step("ai.see", retry=False)
+async def see(env: Env, model: str, sight: Sight, errand: Errand) -> Verdict:
+    """The verdict of a vision model on a stored image, within `SEE_SECONDS` and `SEE_TRIES` calls.
+
+    Effect: calls that cost money, each in the ledger; a repeated errand takes up the answer it finds there.
+    Fails: NotFound when BUCKET has no such image · Invalid when there is no such model · LeaseLost · what the calls
+    came to: Refused, VendorFailed (no answer that can be read), Unavailable, Uncertain.
+    """
+    if model == BUILTIN:
+        return await _measured(env, sight)
+    end = asyncio.get_running_loop().time() + SEE_SECONDS
+    messages = [_system(verdicts.INSTRUCTIONS), await _shown(env, sight)]
+    quoted = _quote(env, model, _text_bytes(messages), _images(messages))
+    ask = Ask(
+        messages, verdicts.read_verdict, ("json_schema", "function_calling", "text"), SEE_TRIES, quoted, _words_of
+    )
+    return await _converse(env, model, errand, ask, end)
+
+
+@step("ai.chat", retry=False)
+async def chat(
+    env: Env,
+    model: str,
+    messages: Sequence[tuple[Literal["system", "user", "assistant"], str]],
+    errand: Errand,
+    *,
+    seconds: float = CHAT_SECONDS,
+) -> str:
+    """What a model says next in a conversation of `(role, text)`, within so many seconds and `CHAT_TRIES` calls.
+
+    Effect: calls that cost money, each in the ledger; a repeated errand takes up the answer it finds there.
+    Fails: Invalid when there is no such model · LeaseLost · Refused, VendorFailed, Unavailable, Uncertain.
+    """
+    if model == BUILTIN:
+        message = (
+            "the built-in model talks about pages only; set DEFAULT_MODEL_REASONING to openai:…, gemini:… or workers:…"
+        )
+        raise Invalid(message, code="unknown_model")
+    end = asyncio.get_running_loop().time() + seconds
+    put = [{"role": role, "content": text} for role, text in messages]
+    ask = Ask(put, _read_words, ("text",), CHAT_TRIES, _quote(env, model, _text_bytes(put), 0), _words_of)
+    return await _converse(env, model, errand, ask, end)
+
+
+@step("ai.converse", retry=False)
+async def converse(
+    env: Env,
+    model: str,
+    messages: "Sequence[BaseMessage]",
+    tools: "Sequence[BaseTool]",
+    errand: Errand,
+    *,
+    tries: int,
+    end: float,
+    hear: Hear,
+) -> "AIMessage":
+    """What a model says or does next in a conversation, streamed, before `end` in the loop's time.
+
+    Effect: calls that cost money, each in the ledger; a repeated errand takes up the answer it finds there. The
+    built-in model is free and has no rows.
+    Fails: Invalid when there is no such model · Refused, VendorFailed, Unavailable, Uncertain.
+    """
+    sent = sum(len(message.model_dump_json()) for message in messages) + _schema_bytes(tools)
+    quoted = FREE if model == BUILTIN else _quote(env, model, sent, 0)
+    ask = Ask(messages, _read_message, ("tools",), tries, quoted, _pack_message, tools, hear)
+    if model == BUILTIN:
+        return await _streamed(env.AI.chat_model(BUILTIN), ask)
+    return await _converse(env, model, errand, ask, end)
+
+
+def _schema_bytes(tools: "Sequence[BaseTool]") -> int:
+    from langchain_core.utils.function_calling import convert_to_openai_tool
+
+    return sum(len(json.dumps(convert_to_openai_tool(tool))) for tool in tools)
+
+
+def quote(env: Env, purpose: Purpose, prompt: str) -> Quote:
+    """What an errand with such a prompt may cost by the default model, all its tries counted; nothing when built in."""
+    if purpose == "judge":
+        model, tries, images = env.DEFAULT_MODEL_VISION, SEE_TRIES, 2
+        fixed = len((verdicts.INSTRUCTIONS + json.dumps(verdicts.SCHEMA)).encode()) + 500
+    else:
+        model, tries, images = env.DEFAULT_MODEL_REASONING, CHAT_TRIES, 0
+        fixed = TIPS_BYTES if purpose == "refine" else 500
+    if model == BUILTIN:
+        return FREE
+    once = _quote(env, model, len(json.dumps(prompt, ensure_ascii=False).encode()) + fixed, images)
+    return msgspec.structs.replace(once, high=tries * once.high)
+
+
+def _quote(env: Env, model: str, text_bytes: int, images: int) -> Quote:
+    """One call. No token is shorter than a byte, hardly one longer than eight."""
+    provider, _, name = model.partition(":")
+    most: Units = {
+        "text_input": text_bytes + images * IMAGE_TOKENS.get(provider, 0),
+        "text_output": OUTPUT_TOKENS,
+    }
+    return prices.quote(env, provider, name, {"text_input": text_bytes // 8, "text_output": 1}, most)
+
+
+@step("ai.measure")
+async def _measured(env: Env, sight: Sight) -> Verdict:
+    question = Question(
+        prompt=sight.prompt,
+        kind=sight.kind,
+        image=await env.BUCKET.get(sight.image_key),
+        negative=sight.negative,
+        size=sight.size,
+        start=await env.BUCKET.get(sight.start_key) if sight.start_key else None,
+        mask=await env.BUCKET.get(sight.mask_key) if sight.mask_key else None,
+    )
+    return await in_child(judge, question)
+
+
+@step("ai.show")
+async def _shown(env: Env, sight: Sight) -> Message:
+    """The request and the images as one message. Of the images only pixels are left: small JPEGs, drawn anew."""
+    parts = [_text(verdicts.request_text(sight.prompt, sight.kind, sight.negative, sight.size))]
+    if sight.start_key and sight.kind != "generate":
+        parts += [_text("The start image, as data:"), await _image(env, sight.start_key)]
+    parts += [_text("The generated image, as data:"), await _image(env, sight.image_key)]
+    return {"role": "user", "content": [*parts, _text("Now judge the generated image.")]}
+
+
+async def _image(env: Env, key: str) -> Message:
+    data = await in_child(variant, await env.BUCKET.get(key), SHOWN, "jpeg")
+    return {"type": "image", "base64": base64.b64encode(data).decode(), "mime_type": "image/jpeg"}
+
+
+def _text(text: str) -> Message:
+    return {"type": "text", "text": text}
+
+
+def _system(text: str) -> Message:
+    return {"role": "system", "content": text}
+
+
+def _text_bytes(messages: Sequence[Message]) -> int:
+    parts = [part for message in messages for part in _parts(message)]
+    schema = len(json.dumps(verdicts.SCHEMA))
+    return sum(len(part["text"].encode()) for part in parts if part["type"] == "text") + schema
+
+
+def _images(messages: Sequence[Message]) -> int:
+    return sum(part["type"] == "image" for message in messages for part in _parts(message))
+
+
+def _parts(message: Message) -> list[Message]:
+    content = message["content"]
+    return [_text(content)] if isinstance(content, str) else content
+
+
+def _pack_message(answer: "AIMessage") -> str:
+    from langchain_core.messages import message_to_dict
+
+    return json.dumps(message_to_dict(answer), default=str)
+
+
+def _read_message(text: str) -> "AIMessage":
+    from langchain_core.messages import AIMessage, messages_from_dict
+
+    (message,) = messages_from_dict([json.loads(text)])
+    if not isinstance(message, AIMessage) or not (
+        message.text.strip() or message.tool_calls or message.invalid_tool_calls
+    ):
+        raise ValueError("the answer is empty")
+    return message
+
+
+def _read_words(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the answer is empty")
+    return text.strip()
+
+
+async def _converse(env: Env, model: str, errand: Errand, ask: Ask[T], end: float) -> T:
+    """Call until there is an answer that can be read, or reason to stop; `end` is in the loop's time."""
+    chat_model, pause = env.AI.chat_model(model), 0.0
+    with bound(provider=model.partition(":")[0]):
+        while True:
+            match next_move(await calls.made(env, errand), tries=ask.tries, ways=len(ask.ways)):
+                case Taken(call):
+                    return ask.read((call.result or {})["text"])
+                case Lost(call):
+                    await calls.lose(env, call)
+                case Stop(error):
+                    raise error
+                case Call(number, way):
+                    await _wait(pause, end)
+                    if row := await calls.begin(env, errand, number, model, ask.quoted):
+                        settlement, pause = await _call(env, chat_model, row, ask, ask.ways[way], end)
+                        await calls.settle(env, row, settlement)
+
+
+async def _wait(pause: float, end: float) -> None:
+    """Fails: Unavailable when the time left is too short for another call."""
+    if asyncio.get_running_loop().time() + pause + LEAST_SECONDS > end:
+        raise Unavailable("the model did not answer in time")
+    await asyncio.sleep(pause)
+
+
+async def _call(
+    env: Env, model: "BaseChatModel", row: ModelCall, ask: Ask[Any], method: Method, end: float
+) -> tuple[Settlement, float]:
+    """Make the one call of a row: how it ended, and how long to wait before another one, in seconds."""
+    try:
+        async with asyncio.timeout_at(end):
+            answer = await _answer(model, method, ask)
+    except TimeoutError:
+        return _settled_by_error(row, Uncertain("the model did not answer in time", code="deadline")), 0.0
+    except VendorError as error:
+        return _settled_by_error(row, error), _pause(error, row.number)
+    return _settled_by_answer(env, row, ask, answer), 0.0
+
+
+async def _answer(model: "BaseChatModel", method: Method, ask: Ask[Any]) -> "AIMessage":
+    if method == "text":
+        return await model.ainvoke(list(ask.messages))
+    if method == "tools":
+        return await _streamed(model, ask)
+    # A copy, for LangChain writes into what it is given; `strict` has OpenAI hold to the schema.
+    strict = {"strict": True} if method == "json_schema" else {}
+    structured = model.with_structured_output(deepcopy(verdicts.SCHEMA), method=method, include_raw=True, **strict)
+    answered: Any = await structured.ainvoke(list(ask.messages))
+    answer: AIMessage = answered["raw"]
+    return answer
+
+
+async def _streamed(model: "BaseChatModel", ask: Ask[Any]) -> "AIMessage":
+    """The whole answer, its words told as they come. Of one that is endless, the beginning."""
+    from langchain_core.messages import AIMessage, message_chunk_to_message
+    from langchain_core.messages.ai import add_ai_message_chunks
+
+    assert ask.hear is not None
+    chunks: list[AIMessageChunk] = []
+    size = 0
+    stream: Any = model.bind_tools(list(ask.tools)).astream(list(ask.messages))
+    async with contextlib.aclosing(stream):
+        async for chunk in stream:
+            chunks.append(chunk)
+            size += len(chunk.text) + sum(len(part["args"] or "") for part in chunk.tool_call_chunks)
+            if chunk.text:
+                await ask.hear(chunk.text)
+            if size > STREAM_CHARS:
+                break
+    if not chunks:
+        return AIMessage("")
+    added = add_ai_message_chunks(chunks[0], *chunks[1:])
+    whole = message_chunk_to_message(added)
+    assert isinstance(whole, AIMessage)
+    whole.tool_calls = [call for part in added.tool_call_chunks if (call := _whole_call(part))]
+    whole.invalid_tool_calls = [_half_call(part) for part in added.tool_call_chunks if not _whole_call(part)]
+    return whole
+
+
+def _whole_call(part: "ToolCallChunk") -> "ToolCall | None":
+    """The call, if its arguments came to their end. LangChain would close the brackets of half of them itself, and
+    half a text would be saved."""
+    try:
+        args = json.loads(part["args"] or "{}")
+    except ValueError:
+        return None
+    return (
+        {"name": part["name"] or "", "args": args, "id": part["id"], "type": "tool_call"}
+        if isinstance(args, dict)
+        else None
+    )
+
+
+def _half_call(part: "ToolCallChunk") -> "InvalidToolCall":
+    return {"name": part["name"], "args": part["args"], "id": part["id"], "error": None, "type": "invalid_tool_call"}
+
+
+def _pause(error: VendorError, number: int) -> float:
+    if not isinstance(error, Unavailable):
+        return 0.0
+    return error.retry_after if error.retry_after is not None else FIRST_PAUSE_SECONDS * 2 ** (number - 1)
+
+
+def _settled_by_answer(env: Env, row: ModelCall, ask: Ask[Any], answer: "AIMessage") -> Settlement:
+    """An answer is billed, whether it can be used or not."""
+    usage = dict(answer.usage_metadata or {})
+    paid = prices.charge(env, row.provider, row.model, _units(env, row, usage), _quote_of(row))
+    refusal, text = answer.response_metadata.get("refused"), ask.keep(answer)
+    settled = Settlement(
+        state="succeeded",
+        billed=True,
+        cost_micros=paid.micros,
+        cost_basis=paid.basis,
+        price_version=paid.version,
+        request_id=answer.response_metadata.get("request_id"),
+        usage=usage or None,
+        result={"text": text},
+    )
+    if refusal:
+        return msgspec.structs.replace(settled, state="refused", failure="refused", provider_code=str(refusal))
+    try:
+        ask.read(text)
+    except ValueError:
+        return msgspec.structs.replace(settled, state="failed", failure="invalid" if text.strip() else "empty")
+    return settled
+
+
+def _settled_by_error(row: ModelCall, error: VendorError) -> Settlement:
+    """What was answered with an error is not billed; what nobody knows, and a 200 that is no answer, is."""
+    status = error.provider_status
+    billed = isinstance(error, Uncertain) or (not isinstance(error, Unavailable) and (status or 200) < 400)
+    state: dict[type[VendorError], Literal["refused", "uncertain"]] = {Refused: "refused", Uncertain: "uncertain"}
+    quoted = _quote_of(row)
+    return Settlement(
+        state=state.get(type(error), "failed"),
+        billed=billed,
+        cost_micros=quoted.high if billed else 0,
+        cost_basis=quoted.basis if billed else "free",
+        price_version=row.price_version,
+        failure=error.failure,
+        provider_code=error.provider_code or (error.code if isinstance(error, Uncertain) else None),
+        provider_status=status,
+        request_id=error.request_id,
+    )
+
+
+def _quote_of(row: ModelCall) -> Quote:
+    basis: prices.Basis = "estimate" if row.price_version else "ceiling"
+    return Quote(row.quote_micros, row.quote_micros, row.price_version, basis)
+
+
+def _units(env: Env, row: ModelCall, usage: Mapping[str, Any]) -> Units:
+    """What the answer says it used; nothing when it does not tell. What was cached has its own rate, or none."""
+    if not usage.get("total_tokens"):
+        return {}
+    read, written = usage["input_tokens"], usage["output_tokens"]
+    cached = usage.get("input_token_details", {}).get("cache_read", 0)
+    price = prices.price_of(env, row.provider, row.model)
+    if not price or "cached_text_input" not in price.rates:
+        return {"text_input": read, "text_output": written}
+    return {"text_input": read - cached, "cached_text_input": cached, "text_output": written}
+
+
+def _words_of(answer: "AIMessage") -> str:
+    """What the model said, also as arguments of the tool that was forced on it; at most `ANSWER_CHARS`."""
+    if answer.tool_calls:
+        return json.dumps(answer.tool_calls[0]["args"], ensure_ascii=False)[:ANSWER_CHARS]
+    if answer.invalid_tool_calls:
+        return (answer.invalid_tool_calls[0]["args"] or "")[:ANSWER_CHARS]
+    return str(answer.text)[:ANSWER_CHARS]

@@ -1,0 +1,298 @@
+"""Links to an artifact, and the conditions that its owner set on them: a password, an end, a number of views.
+
+The main link is the artifact's own slug; it has a row here only while it has conditions. `admit` is the one way from a
+slug to an artifact.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+
+import msgspec
+
+from tools.env import Env
+from tools.errors import Conflict, Gone, Locked, NotFound
+from tools.publishing.artifacts import fresh_slug, get
+from tools.rows import ArtifactRow, load, new_id, now_ms, params
+from tools.step import step
+
+MAIN = "main"
+"""What the main link is called among an artifact's links."""
+MOST_LINKS = 100
+PASS_MS = 12 * 3_600_000
+"""How long somebody who knew the password is let in without it."""
+FILES_MS = 3_600_000
+"""How long after the last counted view the files of its page may still be loaded."""
+COST, BLOCK, PARALLEL = 1 << 14, 8, 5
+"""Of scrypt: 16 MiB and about a fifth of a second per try."""
+
+FIND = """
+SELECT artifacts.*, artifact_shares.id AS share_id, slug, label, password_hash, expires_at, max_views, views, viewed_at,
+    artifact_shares.created_at AS shared_at, revoked_at
+FROM artifacts LEFT JOIN artifact_shares ON artifact_shares.artifact_id = artifacts.id AND slug = :slug
+WHERE content_r2_key IS NOT NULL
+    AND (public_slug = :slug OR artifacts.id = (SELECT artifact_id FROM artifact_shares WHERE slug = :slug))
+"""
+CONSUME = """
+UPDATE artifact_shares SET views = views + 1, viewed_at = :now
+WHERE id = :id AND revoked_at IS NULL AND views < max_views AND (expires_at IS NULL OR expires_at > :now)
+"""
+INSERT = """
+INSERT INTO artifact_shares (id, artifact_id, slug, label, password_hash, expires_at, max_views, views, viewed_at,
+    created_at, revoked_at)
+VALUES (:id, :artifact_id, :slug, :label, :password_hash, :expires_at, :max_views, :views, :viewed_at,
+    :created_at, :revoked_at)
+ON CONFLICT (slug) DO UPDATE SET password_hash = excluded.password_hash, expires_at = excluded.expires_at,
+    max_views = excluded.max_views, views = 0, viewed_at = NULL, revoked_at = excluded.revoked_at
+"""
+ACTIVE = """
+SELECT * FROM artifact_shares
+WHERE artifact_id = :artifact_id AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > :now)
+    AND (max_views IS NULL OR views < max_views)
+ORDER BY created_at, id LIMIT 200
+"""
+BY_SLUG = "SELECT * FROM artifact_shares WHERE slug = :slug"
+REVOKE = """
+UPDATE artifact_shares SET revoked_at = COALESCE(revoked_at, :now) WHERE id = :id AND artifact_id = :artifact_id
+"""
+OPEN = "DELETE FROM artifact_shares WHERE slug = :slug"
+
+
+class Share(msgspec.Struct, frozen=True):
+    """A row of `artifact_shares`: a link and its conditions; `views` are counted where `max_views` is set."""
+
+    id: str
+    artifact_id: str
+    slug: str
+    label: str | None
+    password_hash: str | None
+    expires_at: int | None
+    max_views: int | None
+    views: int
+    viewed_at: int | None
+    created_at: int
+    revoked_at: int | None
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of whoever comes by a link; `expires_at` in UTC milliseconds."""
+
+    password: str | None = None
+    expires_at: int | None = None
+    max_views: int | None = None
+
+
+class Admission(msgspec.Struct, frozen=True):
+    """An artifact that may be shown. `share` is the link it was reached by, None for a main link without conditions."""
+
+    artifact: ArtifactRow
+    share: Share | None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether each view must be taken with `consume`."""
+        return self.share is not None and self.share.max_views is not None
+
+
+class _Found(ArtifactRow, frozen=True, kw_only=True):
+    share_id: str | None
+    slug: str | None
+    label: str | None
+    password_hash: str | None
+    expires_at: int | None
+    max_views: int | None
+    views: int | None
+    viewed_at: int | None
+    shared_at: int | None
+    revoked_at: int | None
+
+
+@step("shares.admit")
+async def admit(
+    env: Env, slug: str, *, passes: Iterable[str] = (), secret: str | None = None, beside: bool = False
+) -> Admission:
+    """The published artifact behind a public slug, its own or a share's, for whoever may see it.
+
+    `passes` are those that the visitor brought (`make_pass`), signed with `secret`. `beside` is for files of a page:
+    with the last view spent they can still be loaded for an hour.
+    Fails: NotFound · Gone (unpublished, revoked, expired, used up) · Locked, when a password is needed first.
+    """
+    found = await env.DB.one(FIND, _Found, slug=slug)
+    if found is None:
+        raise NotFound("there is no such page")
+    share = _share(found)
+    _check_end(found, share, now_ms(), beside)
+    if share is not None and share.password_hash is not None and not _is_known(share, passes, secret):
+        raise Locked("this page needs a password", detail={"unlock": f"/public/artifact/{slug}/password"})
+    return Admission(load(ArtifactRow, msgspec.structs.asdict(found)), share)
+
+
+@step("shares.consume")
+async def consume(env: Env, share: Share) -> None:
+    """Take one of the link's views.
+
+    Effect: one row counted up, atomically: of many at once exactly as many succeed as are left.
+    Fails: Gone when none is left, or the link was closed meanwhile.
+    """
+    if not await env.DB.run(CONSUME, id=share.id, now=now_ms()):
+        raise _used_up()
+
+
+@step("shares.find")
+async def find(env: Env, slug: str) -> Share:
+    """The link of a slug that has conditions, while it leads somewhere.
+
+    Fails: NotFound · Gone (unpublished, revoked, expired, used up).
+    """
+    found = await env.DB.one(FIND, _Found, slug=slug)
+    if found is None or (share := _share(found)) is None:
+        raise NotFound("there is no such page")
+    _check_end(found, share, now_ms(), beside=False)
+    return share
+
+
+@step("shares.create")
+async def create(env: Env, artifact_id: str, label: str | None, conditions: Conditions) -> Share:
+    """A new link to an artifact.
+
+    Fails: NotFound · Conflict (`too_many_links`).
+    """
+    artifact = await get(env, artifact_id)
+    if len(await env.DB.all(ACTIVE, Share, artifact_id=artifact.id, now=now_ms())) >= MOST_LINKS:
+        raise Conflict(f"an artifact has at most {MOST_LINKS} links; revoke one", code="too_many_links")
+    share = await _made(artifact, fresh_slug(), label, conditions)
+    await env.DB.run(INSERT, **params(share))
+    return share
+
+
+@step("shares.set_main")
+async def set_main(env: Env, artifact_id: str, conditions: Conditions) -> Share:
+    """Put the main link under these conditions instead of those it had, or, without any, open it again.
+
+    Fails: NotFound.
+    """
+    artifact = await get(env, artifact_id)
+    share = await _made(artifact, artifact.public_slug, None, conditions)
+    if conditions == Conditions():
+        await env.DB.run(OPEN, slug=share.slug)
+    else:
+        await env.DB.run(INSERT, **params(share))
+    return share
+
+
+@step("shares.revoke")
+async def revoke(env: Env, artifact_id: str, share_id: str) -> None:
+    """Close a link for good. Repeating it changes nothing.
+
+    Fails: NotFound.
+    """
+    if not await env.DB.run(REVOKE, id=share_id, artifact_id=artifact_id, now=now_ms()):
+        raise NotFound("there is no such link")
+
+
+@step("shares.close_main")
+async def close_main(env: Env, artifact_id: str) -> None:
+    """Close the artifact's own link until it is set anew. Repeating it changes nothing.
+
+    Fails: NotFound.
+    """
+    artifact = await get(env, artifact_id)
+    closed = await _made(artifact, artifact.public_slug, None, Conditions())
+    await env.DB.run(INSERT, **params(msgspec.structs.replace(closed, revoked_at=now_ms())))
+
+
+async def list_active(env: Env, artifact: ArtifactRow) -> list[Share]:
+    """The links that lead to the artifact now, the main one first, the others from the oldest."""
+    rows = await env.DB.all(ACTIVE, Share, artifact_id=artifact.id, now=now_ms())
+    main = [row for row in rows if row.slug == artifact.public_slug]
+    if not main and await env.DB.one(BY_SLUG, Share, slug=artifact.public_slug) is None:
+        main = [await _made(artifact, artifact.public_slug, None, Conditions())]
+    return [*main, *(row for row in rows if row.slug != artifact.public_slug)]
+
+
+async def unlock(share: Share, password: str) -> bool:
+    """Whether this is the link's password, or it needs none. It takes its time, on a thread, however wrong it is."""
+    return share.password_hash is None or await asyncio.to_thread(_is_password, password, share.password_hash)
+
+
+def make_pass(share: Share, secret: str) -> tuple[str, int]:
+    """What lets its bearer in without the password, and for how many seconds.
+
+    It ends with the link, with its password, and with the key that signed it.
+    """
+    until = min(now_ms() + PASS_MS, share.expires_at or now_ms() + PASS_MS)
+    return f"{until}.{_signature(share, until, secret)}", max(0, (until - now_ms()) // 1000)
+
+
+def _is_known(share: Share, passes: Iterable[str], secret: str | None) -> bool:
+    return secret is not None and any(_is_pass(share, given, secret) for given in passes)
+
+
+def _is_pass(share: Share, given: str, secret: str) -> bool:
+    until, _, signature = given.partition(".")
+    if not (until.isascii() and until.isdigit() and len(until) < 16 and int(until) > now_ms()):
+        return False
+    return hmac.compare_digest(signature.encode(), _signature(share, int(until), secret).encode())
+
+
+def _signature(share: Share, until: int, secret: str) -> str:
+    said = f"share/{share.id}/{share.password_hash}/{until}"
+    return hmac.digest(secret.encode(), said.encode(), "sha256").hex()
+
+
+def _share(found: _Found) -> Share | None:
+    if found.share_id is None:
+        return None
+    columns = {**msgspec.structs.asdict(found), "id": found.share_id, "artifact_id": found.id}
+    return load(Share, {**columns, "created_at": found.shared_at})
+
+
+def _check_end(artifact: ArtifactRow, share: Share | None, now: int, beside: bool) -> None:
+    if artifact.unpublished_at is not None:
+        raise Gone("this page was taken down by its owner", code="unpublished")
+    if share is None:
+        return
+    if share.revoked_at is not None:
+        raise Gone("this link was closed by the owner of the page", code="link_revoked")
+    if share.expires_at is not None and share.expires_at <= now:
+        raise Gone("this link has expired", code="link_expired")
+    if share.max_views is None:
+        return
+    if beside and (share.viewed_at is None or share.viewed_at + FILES_MS <= now):
+        raise _used_up()
+    if not beside and share.views >= share.max_views:
+        raise _used_up()
+
+
+def _used_up() -> Gone:
+    return Gone("this link was opened as often as its owner allowed", code="link_used_up")
+
+
+async def _made(artifact: ArtifactRow, slug: str, label: str | None, conditions: Conditions) -> Share:
+    password = conditions.password
+    return Share(
+        id=new_id(),
+        artifact_id=artifact.id,
+        slug=slug,
+        label=label,
+        password_hash=None if password is None else await asyncio.to_thread(_hashed, password, secrets.token_bytes(16)),
+        expires_at=conditions.expires_at,
+        max_views=conditions.max_views,
+        views=0,
+        viewed_at=None,
+        created_at=now_ms(),
+        revoked_at=None,
+    )
+
+
+def _hashed(password: str, salt: bytes) -> str:
+    key = hashlib.scrypt(password.encode("utf-8", "replace"), salt=salt, n=COST, r=BLOCK, p=PARALLEL, dklen=32)
+    return f"{base64.b64encode(salt).decode()}${base64.b64encode(key).decode()}"
+
+
+def _is_password(password: str, wanted: str) -> bool:
+    salt = base64.b64decode(wanted.partition("$")[0])
+    return hmac.compare_digest(_hashed(password, salt), wanted)
