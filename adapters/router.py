@@ -25,11 +25,11 @@ from adapters.provider import (
 )
 from tools.env import Env
 from tools.errors import Invalid, PicassoError, Uncertain, VendorFailed
-from tools.ledger.jobs import Place
+from tools.ledger.jobs import ItemPlan
 from tools.media.sizes import read_size
 from tools.models import catalog, chat_and_vision, prices
 from tools.models.prices import FREE, Quote
-from tools.rows import JobMetadata, JobRequest, Painter
+from tools.rows import JobMetadata, JobRequest, ProviderModel
 from tools.step import step
 
 log = logging.getLogger("picasso.router")
@@ -106,7 +106,7 @@ def describe(env: Env) -> list[ProviderInfo]:
     ]
 
 
-def spread(env: Env, request: JobRequest, known: Providers | None = None) -> list[Place]:
+def spread(env: Env, request: JobRequest, known: Providers | None = None) -> list[ItemPlan]:
     """Who paints what: `variants` items per entry of `providers`, numbered over the provider, seeded one after another.
 
     Without a seed one is drawn here, once, for the models that take one; the items keep it.
@@ -119,14 +119,14 @@ def spread(env: Env, request: JobRequest, known: Providers | None = None) -> lis
         read_size(request.size)
     base = random.randrange(SEEDS) if request.seed is None else request.seed
     numbered: dict[str, int] = {}
-    places: list[Place] = []
+    places: list[ItemPlan] = []
     for entry in request.providers:
         adapter, model = _chosen(env, known, request.kind, entry)
         for _ in range(request.variants):
             index = numbered.get(adapter.id, 0)
             numbered[adapter.id] = index + 1
             seed = base + index if request.seed is not None or takes_seed(adapter, request.kind, model) else None
-            places.append(Place(adapter.id, model, index, seed))
+            places.append(ItemPlan(adapter.id, model, index, seed))
     if request.strict:
         ops = [(place.provider, build_op(request, place.model, place.seed, request.prompt)) for place in places]
         check_strict(known, ops)
@@ -136,7 +136,7 @@ def spread(env: Env, request: JobRequest, known: Providers | None = None) -> lis
 class Plan(msgspec.Struct, frozen=True):
     """What a request comes to: its items, what each may cost (in step with them), and who steps in for whom."""
 
-    places: list[Place]
+    places: list[ItemPlan]
     quotes: list[Quote]
     metadata: JobMetadata
 
@@ -160,7 +160,7 @@ def takes_seed(adapter: ProviderAdapter, kind: ImageOpKind, model: str) -> bool:
 
 
 def _with_models(
-    env: Env, request: JobRequest, places: Sequence[Place], others: Sequence[Painter], images: Sequence[Quote]
+    env: Env, request: JobRequest, places: Sequence[ItemPlan], others: Sequence[ProviderModel], images: Sequence[Quote]
 ) -> list[Quote]:
     """The quotes with what models cost: a judge per image, and with the first image of each provider the refinement
     of its prompt, that of the stand-ins with the very first."""
@@ -176,15 +176,15 @@ def _with_models(
     return quotes
 
 
-def _most(env: Env, known: Providers, request: JobRequest, place: Place, others: Sequence[Painter]) -> Quote:
+def _most(env: Env, known: Providers, request: JobRequest, place: ItemPlan, others: Sequence[ProviderModel]) -> Quote:
     own, *instead = [
         quote(env, known[painter.provider], expected_op(request, painter))
-        for painter in (Painter(place.provider, place.model), *others)
+        for painter in (ProviderModel(place.provider, place.model), *others)
     ]
     return msgspec.structs.replace(own, high=max(q.high for q in (own, *instead)))
 
 
-def expected_op(request: JobRequest, painter: Painter) -> ImageOp:
+def expected_op(request: JobRequest, painter: ProviderModel) -> ImageOp:
     """The op as far as money is concerned, before anything is fetched: as many images and, at most, as many words."""
     words = f"{request.prompt}\n\n{request.negative_prompt or ''}"
     room = catalog.prompt_room(painter.provider, painter.model)
@@ -205,12 +205,12 @@ def quote(env: Env, adapter: ProviderAdapter, op: ImageOp) -> Quote:
     return FREE if adapter.free else prices.quote(env, adapter.id, str(op.model), *adapter.meter(op))
 
 
-def stand_ins(env: Env, request: JobRequest, known: Providers) -> list[Painter]:
+def stand_ins(env: Env, request: JobRequest, known: Providers) -> list[ProviderModel]:
     """Who paints, in turn, when the asked provider is away.
 
     Fails: Invalid (422) for one that cannot take over all inputs, or under `strict` would change anything.
     """
-    found: list[Painter] = []
+    found: list[ProviderModel] = []
     for entry in request.fallback:
         adapter, model = _chosen(env, known, request.kind, entry)
         room = next(c.max_references for c in adapter.capabilities() if c.kind == request.kind and c.model == model)
@@ -220,7 +220,7 @@ def stand_ins(env: Env, request: JobRequest, known: Providers) -> list[Painter]:
                 code="fallback_loses_inputs",
                 detail={"provider": adapter.id, "maxReferences": room},
             )
-        found.append(Painter(adapter.id, model))
+        found.append(ProviderModel(adapter.id, model))
     if request.strict:
         ops = [(painter.provider, build_op(request, painter.model, request.seed, request.prompt)) for painter in found]
         check_strict(known, ops)

@@ -21,7 +21,7 @@ REFUSED, FAILED = 78, 1
 """Exit codes: a setting or an engine that must not be used (EX_CONFIG); anything else that nobody meant."""
 
 
-class Life:
+class Lifecycle:
     """Where this process stands.
 
     `env` is there while the bindings are open. `draining` is set once, by the first signal: no new job is begun and

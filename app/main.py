@@ -17,7 +17,7 @@ from app.http.middleware import FORM_SLACK, Guard, note_error
 from app.http.openapi import openapi_config
 from app.http.schemas import JsonRequest
 from app.http.security import check_access, reads_image
-from app.lifecycle import Bindings, Life
+from app.lifecycle import Bindings, Lifecycle
 from app.ops.metrics import Metrics
 from app.ops.traces import Traces
 from app.routes import handlers
@@ -29,7 +29,7 @@ from tools.errors import Unavailable
 class Application(Litestar):
     """Litestar behind the guard, and the life of its process."""
 
-    life: Life
+    life: Lifecycle
     guard: Guard
 
     async def __call__(self, scope: Scope | Any, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend) -> None:
@@ -50,7 +50,7 @@ def create_app(
     more_handlers: Sequence[ControllerRouterHandler] = (),
 ) -> Application:
     """The whole HTTP application. With `jobs` its process also runs jobs; `bindings` opens what it works on."""
-    life, metrics, traces = Life(), Metrics(), Traces()
+    life, metrics, traces = Lifecycle(), Metrics(), Traces()
     app = Application(
         [*handlers, *more_handlers],
         debug=False,
@@ -70,7 +70,7 @@ def create_app(
     return app
 
 
-def _dependencies(settings: Settings, life: Life, metrics: Metrics) -> dict[str, Provide]:
+def _dependencies(settings: Settings, life: Lifecycle, metrics: Metrics) -> dict[str, Provide]:
     """What a handler may ask for by name."""
 
     async def provide_env(settings: NamedDependency[Settings]) -> Env:
@@ -83,7 +83,7 @@ def _dependencies(settings: Settings, life: Life, metrics: Metrics) -> dict[str,
     async def provide_settings() -> Settings:
         return settings
 
-    async def provide_life() -> Life:
+    async def provide_life() -> Lifecycle:
         return life
 
     async def provide_metrics() -> Metrics:
@@ -101,7 +101,9 @@ async def _note(error: Exception, scope: Scope) -> None:
     note_error(error, scope)
 
 
-def _lifespan(settings: Settings, bindings: Bindings, jobs: bool, life: Life, metrics: Metrics, traces: Traces) -> Any:
+def _lifespan(
+    settings: Settings, bindings: Bindings, jobs: bool, life: Lifecycle, metrics: Metrics, traces: Traces
+) -> Any:
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         with metrics.watching():

@@ -28,7 +28,7 @@ from tools.ledger.workflows import Hold, WorkflowRow
 from tools.publishing import renders, views
 from tools.publishing.renders import RenderRow
 from tools.rows import Job, now_ms
-from tools.step import bound
+from tools.step import log_context
 
 Claimed = TypeVar("Claimed", Job, WorkflowRow)
 Held = TypeVar("Held", Run, Hold, renders.Hold)
@@ -85,7 +85,7 @@ class Runner:
         if not (job := await self._claim(job_id, items.claim, jobs.get)):
             return
         run = Run(job.id, job.session_id, job.fence)
-        with bound(jobId=job.id, sessionId=job.session_id, correlationId=job.correlation_id):
+        with log_context(jobId=job.id, sessionId=job.session_id, correlationId=job.correlation_id):
             if job.idle_claims > MAX_IDLE_CLAIMS:
                 await items.abort_job(self._env, run, CRASH_LOOP.code, CRASH_LOOP.message)
                 return
@@ -97,7 +97,7 @@ class Runner:
         if not (row := await self._claim(workflow_id, workflows.claim, workflows.get)):
             return
         hold = Hold(row.id, row.fence)
-        with bound(workflowId=row.id, correlationId=row.correlation_id):
+        with log_context(workflowId=row.id, correlationId=row.correlation_id):
             if row.idle_claims > MAX_IDLE_CLAIMS:
                 await workflows.fail(self._env, hold, "failed", CRASH_LOOP)
                 return
@@ -115,7 +115,9 @@ class Runner:
 
     async def _run_render(self, render: RenderRow) -> None:
         hold = renders.Hold(render.id, render.fence)
-        with bound(artifactId=render.artifact_id, sessionId=render.session_id, correlationId=render.correlation_id):
+        with log_context(
+            artifactId=render.artifact_id, sessionId=render.session_id, correlationId=render.correlation_id
+        ):
             if render.idle_claims > MAX_IDLE_CLAIMS:
                 await renders.fail(self._env, hold, CRASH_LOOP)
                 return

@@ -55,7 +55,7 @@ class Database(Statements, Protocol):
     async def ping(self) -> None: ...
 
 
-class Stored(msgspec.Struct, frozen=True):
+class StoredObject(msgspec.Struct, frozen=True):
     """What BUCKET knows of an object. `modified` is UTC milliseconds."""
 
     key: str
@@ -82,13 +82,13 @@ class Bucket(Protocol):
         """The bytes in chunks of at most 64 KiB; NotFound before the first chunk."""
         ...
 
-    async def head(self, key: str) -> Stored | None: ...
+    async def head(self, key: str) -> StoredObject | None: ...
 
     async def delete(self, key: str) -> None:
         """Remove; repeating it is fine."""
         ...
 
-    def list(self, prefix: str) -> AsyncIterator[Stored]:
+    def list(self, prefix: str) -> AsyncIterator[StoredObject]:
         """Objects in key order."""
         ...
 
@@ -169,7 +169,7 @@ class Message(msgspec.Struct, frozen=True):
     payload: dict[str, Any]
 
 
-class Dead(msgspec.Struct, frozen=True):
+class DeadLetter(msgspec.Struct, frozen=True):
     """A message that was given up: its raw body, why, and how often it was tried."""
 
     id: str
@@ -193,10 +193,10 @@ class Queue(Protocol):
         """How many dead letters there are; none is ever dropped."""
         ...
 
-    async def dead(self, limit: int) -> list[Dead]: ...
+    async def dead(self, limit: int) -> list[DeadLetter]: ...
 
 
-class Turn(Protocol):
+class Slot(Protocol):
     """A place at a vendor. What is not reported (a call that was cancelled) counts neither for nor against the lane."""
 
     def report(self, outcome: Literal["answered", "outage", "rate"], retry_after: float | None = None) -> None:
@@ -204,7 +204,7 @@ class Turn(Protocol):
         ...
 
 
-class Lane(msgspec.Struct, frozen=True, rename="camel"):
+class Circuit(msgspec.Struct, frozen=True, rename="camel"):
     """How calls of one model and kind fare. `retry_at` in UTC milliseconds: when the next probe may go."""
 
     name: str
@@ -225,7 +225,7 @@ class Workflow(Protocol):
         """Be a worker: call `run(job_id)` for what is enqueued, until cancelled; then wait for what is running."""
         ...
 
-    def turn(self, provider: str, lane: str) -> AbstractAsyncContextManager[Turn]:
+    def acquire(self, provider: str, lane: str) -> AbstractAsyncContextManager[Slot]:
         """Hold one of the provider's PROVIDER_WIDTH places, over all processes, while a vendor works.
 
         Waits in line for it, and for as long as the provider asked everyone to wait. A `lane` (model and kind) whose
@@ -234,7 +234,7 @@ class Workflow(Protocol):
         """
         ...
 
-    async def lanes(self) -> dict[str, list[Lane]]:
+    async def circuits(self) -> dict[str, list[Circuit]]:
         """The lanes that are known of each provider, by its id; Unavailable when Redis is away."""
         ...
 

@@ -23,7 +23,7 @@ import msgspec
 
 from tools.env import Env
 from tools.errors import Invalid
-from tools.step import bound_fields, step
+from tools.step import log_fields, step
 
 log = logging.getLogger("picasso.fetch")
 
@@ -121,7 +121,7 @@ async def guarded(way: Way, url: str, *, max_bytes: int) -> bytes:
             return await _follow(way, url, max_bytes)
     except (Refusal, httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError) as error:
         cause = f"{type(error).__name__}: {error}"
-    log.warning("fetch refused", extra={"fields": {**bound_fields(), "step": "fetch.fetch", "cause": cause[:500]}})
+    log.warning("fetch refused", extra={"fields": {**log_fields(), "step": "fetch.fetch", "cause": cause[:500]}})
     await asyncio.sleep(started + way.seconds - time.monotonic())
     raise Invalid(
         f"the address could not be fetched: it must be a public http or https address that answers within"

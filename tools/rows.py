@@ -109,7 +109,7 @@ class Tip(msgspec.Struct, frozen=True):
     tip: str
 
 
-class Painter(msgspec.Struct, frozen=True):
+class ProviderModel(msgspec.Struct, frozen=True):
     """Who may make an image: a provider and one of its models."""
 
     provider: str
@@ -121,7 +121,7 @@ class JobMetadata(msgspec.Struct, frozen=True, rename="camel"):
 
     applied_tips: dict[str, list[Tip]] = {}
     refined_prompt: dict[str, str] = {}
-    fallback: list[Painter] = []
+    fallback: list[ProviderModel] = []
 
 
 class JobRequest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):

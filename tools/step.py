@@ -1,7 +1,7 @@
 """`@step("area.verb")`: the one wrapper around every effect.
 
 It is the contract's `step.do(name, fn)`: one log line per call, and retries of `Unavailable` alone.
-The line's fields (`jobId`, `itemId`, `sessionId`, `provider`, `correlationId`) come from `bound`.
+The line's fields (`jobId`, `itemId`, `sessionId`, `provider`, `correlationId`) come from `log_context`.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ BACKOFF_SECONDS = 0.1
 
 
 @contextmanager
-def bound(**fields: Any) -> Iterator[None]:
+def log_context(**fields: Any) -> Iterator[None]:
     """Add fields to every log line written inside the block (also in tasks started there)."""
-    token = _fields.set({**bound_fields(), **{k: v for k, v in fields.items() if v is not None}})
+    token = _fields.set({**log_fields(), **{k: v for k, v in fields.items() if v is not None}})
     try:
         yield
     finally:
@@ -41,7 +41,7 @@ def bound(**fields: Any) -> Iterator[None]:
 
 
 @contextmanager
-def traced_by(spans: Spans) -> Iterator[None]:
+def use_spans(spans: Spans) -> Iterator[None]:
     """Give every step inside the block (also in tasks started there) a span of its name."""
     token = _spans.set(spans)
     try:
@@ -50,14 +50,14 @@ def traced_by(spans: Spans) -> Iterator[None]:
         _spans.reset(token)
 
 
-def bound_fields() -> dict[str, Any]:
+def log_fields() -> dict[str, Any]:
     """The fields bound here and now, as a plain dict."""
     return _fields.get({})
 
 
 def correlation_id() -> str:
     """The id that joins an answer or a `fail` event to its log lines; made up outside any bound block."""
-    return str(bound_fields().get("correlationId") or uuid.uuid4().hex)
+    return str(log_fields().get("correlationId") or uuid.uuid4().hex)
 
 
 def step(name: str, *, retry: bool = True) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
@@ -84,7 +84,7 @@ def step(name: str, *, retry: bool = True) -> Callable[[Callable[P, Awaitable[T]
     return wrap
 
 
-async def patiently(effect: Callable[[], Awaitable[T]], seconds: float = 600.0) -> T:
+async def retry_for(effect: Callable[[], Awaitable[T]], seconds: float = 600.0) -> T:
     """Repeat an effect while it is `Unavailable`: for what must not be given up lightly, with paid bytes in hand.
 
     Fails: Unavailable, the last one, once `seconds` have passed.
@@ -120,7 +120,7 @@ def _no_spans(name: str) -> AbstractContextManager[Callable[[Mapping[str, Any]],
 def _line(name: str, started: float, error: BaseException | None, request_id: str | None) -> dict[str, Any]:
     """Write the line of a try; its fields. `request_id` is the vendor's, where one answered."""
     fields: dict[str, Any] = {
-        **bound_fields(),
+        **log_fields(),
         "step": name,
         "ms": round((time.monotonic() - started) * 1000, 2),
         "outcome": "ok" if error is None else getattr(error, "code", type(error).__name__),

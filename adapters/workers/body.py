@@ -1,4 +1,4 @@
-"""The bodies of calls that carry pictures. Only for the child of `tools/media/sandbox.py`: foreign bytes are decoded here."""
+"""Request bodies that carry images. Only for the child of `tools/media/sandbox.py`: it decodes foreign bytes."""
 
 import io
 from collections.abc import Mapping, Sequence

@@ -28,12 +28,12 @@ async def open_env(settings: Settings) -> AsyncIterator[Env]:
     from app.bindings.ai.registry import open_ai
     from app.bindings.assets import open_assets
     from app.bindings.bucket.directory import open_bucket
-    from app.bindings.checkpointer import open_memories
+    from app.bindings.checkpointer import open_checkpointer
     from app.bindings.database.sqlite import open_database
     from app.bindings.images.directory import open_images
     from app.bindings.queue import open_queue
     from app.bindings.redis.connection import open_redis
-    from app.bindings.store import open_preferences
+    from app.bindings.store import open_store
     from app.bindings.workflow import open_workflow
 
     async with contextlib.AsyncExitStack() as stack:
@@ -46,8 +46,8 @@ async def open_env(settings: Settings) -> AsyncIterator[Env]:
             IMAGES=await enter(open_images(settings)),
             AI=await enter(open_ai(settings)),
             PICASSO_DO=await enter(open_actor(settings, db, server.client)),
-            AGENTIC_MEMORIES=open_memories(settings, server.client),
-            USER_PREFERENCES=open_preferences(server.client),
+            AGENTIC_MEMORIES=open_checkpointer(settings, server.client),
+            USER_PREFERENCES=open_store(server.client),
             PICASSO_QUEUE=open_queue(server.client),
             PICASSO_WORKFLOW=await enter(open_workflow(settings, server)),
             ASSETS=open_assets(),

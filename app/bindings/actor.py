@@ -1,8 +1,8 @@
 """PICASSO_DO: the sessions' readers. The `events` table is the truth; Redis only says that there is more to read.
 
-A process has one Redis subscription, and one `Tail` per session that somebody here listens to, which reads new rows
-once for all of them. Litestar's Channels do not serve here: their Redis backends end silently in an outage, fold the
-case of session ids and keep no order between history and live (all measured).
+A process has one Redis subscription, and one `SessionBuffer` per session that somebody here listens to, which reads
+new rows once for all of them. Litestar's Channels do not serve here: their Redis backends end silently in an outage,
+fold the case of session ids and keep no order between history and live (all measured).
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class Table:
             return await self._db.all(NEWEST[self._db.dialect], Session, ids=dump(list(session_ids)))
 
 
-class Tail:
+class SessionBuffer:
     """The newest frames of one session, read once and shared by its subscribers in this process.
 
     It holds the frames `first + 1 … last`, at most a megabyte. A subscriber is a mere position: one that falls behind
@@ -147,10 +147,10 @@ class Tail:
         self._news = asyncio.Event()
 
 
-class Position:
+class Subscriber:
     """One subscriber's place in a session: from the table while it is behind the tail, else from the tail."""
 
-    def __init__(self, table: Table, tail: Tail, cursor: int, up_to: int | None) -> None:
+    def __init__(self, table: Table, tail: SessionBuffer, cursor: int, up_to: int | None) -> None:
         self._table, self._tail, self._cursor, self._up_to = table, tail, cursor, up_to
 
     def __aiter__(self) -> Self:
@@ -181,7 +181,7 @@ class Sessions:
     def __init__(self, db: Database, client: redis.Redis) -> None:
         self._table, self._client = Table(db), client
         self._process = new_id()
-        self._tails: dict[str, Tail] = {}
+        self._tails: dict[str, SessionBuffer] = {}
         self._to_wake: set[str] = set()
         self._waking, self._counting = asyncio.Event(), asyncio.Event()
 
@@ -199,9 +199,9 @@ class Sessions:
         tail = self._join(known)
         try:
             if since is None:
-                yield Position(self._table, tail, known.seq, None)
+                yield Subscriber(self._table, tail, known.seq, None)
             else:
-                yield Position(self._table, tail, since, known.seq)
+                yield Subscriber(self._table, tail, since, known.seq)
         finally:
             await self._leave(tail)
 
@@ -217,14 +217,14 @@ class Sessions:
         if session_id in self._tails:
             self._tails[session_id].wake()
 
-    def _join(self, known: Session) -> Tail:
+    def _join(self, known: Session) -> SessionBuffer:
         if known.id not in self._tails:
-            self._tails[known.id] = Tail(self._table, known)
+            self._tails[known.id] = SessionBuffer(self._table, known)
         self._tails[known.id].subscribers += 1
         self._counting.set()
         return self._tails[known.id]
 
-    async def _leave(self, tail: Tail) -> None:
+    async def _leave(self, tail: SessionBuffer) -> None:
         tail.subscribers -= 1
         self._counting.set()
         if not tail.subscribers:

@@ -29,17 +29,17 @@ from redis.asyncio import Redis
 from redis.typing import EncodableT, FieldT
 
 from app.bindings.redis.connection import answering
-from app.bindings.store import open_preferences
+from app.bindings.store import open_store
 from app.settings import Settings
 from tools.errors import Unavailable
 
-__all__ = ["RedisSaver", "open_memories", "open_preferences"]
+__all__ = ["RedisSaver", "open_checkpointer", "open_store"]
 
 NUL = "\x00"
 PAGE = 50
 
 
-def open_memories(settings: Settings, client: Redis) -> "RedisSaver":
+def open_checkpointer(settings: Settings, client: Redis) -> "RedisSaver":
     """The checkpointer; a thread is forgotten MEMORY_DAYS after the last thing put into it."""
     return RedisSaver(client, seconds=settings.memory_days * 24 * 3600)
 

@@ -22,10 +22,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from app.bindings.redis.connection import answering
 from app.bindings.redis.scripts import TimelyScript
-from tools.env import Dead, Message
+from tools.env import DeadLetter, Message
 from tools.errors import PicassoError, TooLarge, Unavailable
 from tools.rows import new_id
-from tools.step import bound_fields
+from tools.step import log_fields
 
 log = logging.getLogger("picasso.queue")
 
@@ -125,12 +125,12 @@ class RedisQueue:
         with answering():
             return int(await self._client.xlen(DEAD))
 
-    async def dead(self, limit: int) -> list[Dead]:
+    async def dead(self, limit: int) -> list[DeadLetter]:
         """The oldest dead letters."""
         with answering():
             entries: Any = await self._client.xrange(DEAD, count=limit)
         return [
-            Dead(
+            DeadLetter(
                 entry.decode(),
                 fields[b"body"].decode(errors="backslashreplace"),
                 fields[b"reason"].decode(errors="replace"),
@@ -161,7 +161,7 @@ class RedisQueue:
 
 def _note_redrive(letter: str, reason: str, tries: str) -> None:
     fields = {"step": "queue.redrive", "outcome": "ok", "ms": 0, "letter": letter, "reason": reason, "tries": tries}
-    log.info("queue.redrive", extra={"fields": {**bound_fields(), **fields}})
+    log.info("queue.redrive", extra={"fields": {**log_fields(), **fields}})
 
 
 @dataclass

@@ -26,7 +26,7 @@ from app.bindings.redis.connection import answering
 from tools.rows import now_ms
 
 
-def open_preferences(client: Redis) -> "RedisStore":
+def open_store(client: Redis) -> "RedisStore":
     """The store; what is put into it stays until it is deleted."""
     return RedisStore(client)
 

@@ -11,10 +11,10 @@ from docket import Docket, Worker
 from redis.exceptions import RedisError
 
 from app.bindings.redis.connection import RedisServer
-from app.bindings.redis.provider_limiter import Gates, Place, Times, open_gates
-from app.bindings.redis.token_bucket import Buckets
+from app.bindings.redis.provider_limiter import ProviderLimiter, Slot, Times, open_provider_limiter
+from app.bindings.redis.token_bucket import TokenBuckets
 from app.settings import Settings
-from tools.env import Lane
+from tools.env import Circuit
 from tools.errors import Unavailable
 
 ENQUEUE_SECONDS = 2.0
@@ -26,7 +26,7 @@ logging.getLogger("docket").setLevel(logging.WARNING)
 class DocketWorkflow:
     """Enqueues, and in a worker process runs, jobs by their id; the same id twice is one task."""
 
-    def __init__(self, docket: Docket, buckets: Buckets, gates: Gates, settings: Settings) -> None:
+    def __init__(self, docket: Docket, buckets: TokenBuckets, gates: ProviderLimiter, settings: Settings) -> None:
         self._docket, self._buckets, self._gates, self._settings = docket, buckets, gates, settings
         self._run: Callable[[str], Awaitable[None]] | None = None
         docket.register(self.run_job)
@@ -53,11 +53,11 @@ class DocketWorkflow:
         ) as worker:
             await worker.run_forever()
 
-    def turn(self, provider: str, lane: str) -> AbstractAsyncContextManager[Place]:
-        return self._gates.turn(provider, lane)
+    def acquire(self, provider: str, lane: str) -> AbstractAsyncContextManager[Slot]:
+        return self._gates.acquire(provider, lane)
 
-    async def lanes(self) -> dict[str, list[Lane]]:
-        return await self._gates.lanes()
+    async def circuits(self) -> dict[str, list[Circuit]]:
+        return await self._gates.circuits()
 
     async def take(self, bucket: str, *, capacity: int, per_minute: int) -> float:
         return await self._buckets.take(bucket, capacity=capacity, per_minute=per_minute)
@@ -68,9 +68,9 @@ async def open_workflow(settings: Settings, server: RedisServer) -> AsyncIterato
     times = Times(lease=settings.job_lease_seconds)
     async with (
         Docket(name="picasso-jobs", url=server.url, execution_ttl=timedelta(minutes=1)) as docket,
-        open_gates(server.client, settings.provider_width, times) as gates,
+        open_provider_limiter(server.client, settings.provider_width, times) as gates,
     ):
         if settings.db.startswith("sqlite:"):
             # This process is the only one on that database: places that are held are those of one that was killed.
             await gates.free()
-        yield DocketWorkflow(docket, Buckets(server.client), gates, settings)
+        yield DocketWorkflow(docket, TokenBuckets(server.client), gates, settings)

@@ -120,11 +120,11 @@ async def _work(settings: Settings) -> int:
     """Run jobs until a signal; then begin no new one and give those that run DRAIN_SECONDS to reach a safe point."""
     from app.bindings import open_env
     from app.http.server import DRAIN_SECONDS
-    from app.lifecycle import Life
+    from app.lifecycle import Lifecycle
     from app.ops.logs import logging_to
     from app.ops.traces import Traces
 
-    life, loop = Life(), asyncio.get_running_loop()
+    life, loop = Lifecycle(), asyncio.get_running_loop()
 
     def drain() -> None:
         life.draining.set()

@@ -10,7 +10,7 @@ from adapters.router import Plan
 from tools.env import Env
 from tools.ledger import calls, jobs, money
 from tools.ledger.calls import ModelCall
-from tools.ledger.jobs import Place
+from tools.ledger.jobs import ItemPlan
 from tools.models.prices import Quote
 from tools.rows import Attempt, Item, ItemError, Job, JobRequest
 
@@ -244,7 +244,7 @@ async def quoted(env: Env, project_id: str, wanted: JobRequest, planned: Plan) -
     )
 
 
-def item_quote(wanted: JobRequest, place: Place, quote: Quote) -> ItemQuote:
+def item_quote(wanted: JobRequest, place: ItemPlan, quote: Quote) -> ItemQuote:
     op = router.build_op(wanted, place.model, place.seed, wanted.prompt)
     return ItemQuote(
         provider=place.provider,

@@ -27,7 +27,7 @@ from app.http.security import has_body, header_values
 from app.ops.traces import Traces
 from app.settings import Settings
 from tools.errors import Invalid, NotFound, PicassoError, TooLarge
-from tools.step import bound, correlation_id
+from tools.step import correlation_id, log_context
 
 MAX_TARGET = 8192
 """Bytes of path and query together."""
@@ -71,7 +71,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # No secret: the kernel need not be asked for it.
         with (
-            bound(correlationId=f"{random.getrandbits(128):032x}"),
+            log_context(correlationId=f"{random.getrandbits(128):032x}"),
             self._traces.watching(),
             self._traces.span("http") as tell,
         ):

@@ -7,7 +7,7 @@ import msgspec
 
 from adapters import router
 from adapters.provider import Capability
-from tools.env import Env, Lane
+from tools.env import Circuit, Env
 from tools.errors import Unavailable
 from tools.models import catalog
 from tools.models.prices import price_of, version
@@ -50,7 +50,7 @@ class Offer(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     missing: list[str]
     free: bool
     capabilities: list[PricedCapability]
-    lanes: list[Lane] | None
+    lanes: list[Circuit] | None
 
 
 class ImageModelCard(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -100,13 +100,13 @@ class ModelFamily(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 async def offers(env: Env) -> list[Offer]:
     """All providers of images, configured or not, by name, with what holds for each of their models today."""
     try:
-        lanes = await env.PICASSO_WORKFLOW.lanes()
+        lanes = await env.PICASSO_WORKFLOW.circuits()
     except Unavailable:
         lanes = None
     return [_offer(env, info, None if lanes is None else lanes.get(info.id, [])) for info in router.describe(env)]
 
 
-def _offer(env: Env, info: router.ProviderInfo, lanes: list[Lane] | None) -> Offer:
+def _offer(env: Env, info: router.ProviderInfo, lanes: list[Circuit] | None) -> Offer:
     capabilities = [_priced(env, info.id, capability) for capability in info.capabilities]
     return Offer(**{**msgspec.structs.asdict(info), "capabilities": capabilities, "lanes": lanes})
 

@@ -28,7 +28,7 @@ from app.http import websocket
 from app.http.errors import Answer
 from app.http.middleware import MAX_HEADER_BYTES, MAX_TARGET
 from app.http.security import home_key
-from app.http.supervisor import END_SECONDS, Crew, Parent
+from app.http.supervisor import END_SECONDS, Parent, Supervisor
 from app.main import Application, create_app
 from app.ops.logs import logging_to
 from app.settings import SettingError, Settings
@@ -219,7 +219,7 @@ def serve(settings: Settings, *, workers: int, jobs: bool) -> int:
         return serve_app(create_app(settings, jobs=jobs), settings, listener)
     with logging_to(sys.stderr, settings.secrets), listener:
         _announce(settings)
-        return Crew(_run_child, (settings, listener, jobs)).run(workers)
+        return Supervisor(_run_child, (settings, listener, jobs)).run(workers)
 
 
 def serve_app(app: Application, settings: Settings, listener: socket.socket) -> int:

@@ -56,7 +56,7 @@ class Losses:
         return min(LONGEST_WAIT, FIRST_WAIT * 2 ** (self._brief - 1)) if self._brief else 0.0
 
 
-class Crew:
+class Supervisor:
     """`work` is run with `args` and its `Parent`, in each process."""
 
     def __init__(self, work: Callable[..., Any], args: tuple[Any, ...]) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TextIO
 
-from tools.step import bound_fields
+from tools.step import log_fields
 
 CHATTY = {
     "uvicorn": logging.ERROR,  # it warns at every malformed request
@@ -150,7 +150,7 @@ class Sink(logging.Handler):
         self.dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        record.__dict__["fields"] = {**bound_fields(), **fields_of(record)}
+        record.__dict__["fields"] = {**log_fields(), **fields_of(record)}
         if len(self._backlog) >= BACKLOG:
             self.dropped += 1
             return

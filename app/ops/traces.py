@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from app.settings import SettingError, Settings
-from tools.step import bound_fields, traced_by
+from tools.step import log_fields, use_spans
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -64,7 +64,7 @@ class Traces:
         if self._tracer is None:
             yield
         else:
-            with traced_by(self.span):
+            with use_spans(self.span):
                 yield
 
     @contextlib.contextmanager
@@ -81,9 +81,9 @@ def _parent() -> "Context | None":
     """None within a span; else the root of the correlation id's trace, which nobody sends."""
     from opentelemetry import trace
 
-    if trace.get_current_span().get_span_context().is_valid or "correlationId" not in bound_fields():
+    if trace.get_current_span().get_span_context().is_valid or "correlationId" not in log_fields():
         return None
-    digest = hashlib.sha256(str(bound_fields()["correlationId"]).encode()).digest()
+    digest = hashlib.sha256(str(log_fields()["correlationId"]).encode()).digest()
     root = trace.SpanContext(
         trace_id=int.from_bytes(digest[:16]),
         span_id=int.from_bytes(digest[16:24]),

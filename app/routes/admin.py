@@ -13,7 +13,7 @@ from litestar.params import JSONBody, PathParameter
 
 from app.http.provider_views import ModelFamily, Offer, families, offers
 from app.http.schemas import Cursor, Limit, NewTip
-from app.lifecycle import Life
+from app.lifecycle import Lifecycle
 from app.ops.metrics import CONTENT_TYPE, Metrics
 from tools import db
 from tools.env import Env
@@ -54,7 +54,7 @@ async def show_health() -> Health:
     tags=["service"],
     responses={503: ResponseSpec(Readiness, description="a binding is away, or the process starts or ends")},
 )
-async def show_readiness(life: NamedDependency[Life]) -> Response[Readiness]:
+async def show_readiness(life: NamedDependency[Lifecycle]) -> Response[Readiness]:
     """Whether requests can be served: DB, Redis, BUCKET and the packaged assets, each named. 503 when one is not."""
     env = life.env
     bindings = await reach(env) if env is not None else {}

@@ -23,7 +23,7 @@ from msgspec import UNSET, Meta, UnsetType
 from app.http.public_access import admit_reader
 from app.http.schemas import LINE, PROSE, Body, Id
 from app.http.security import client_address, limit_key, own_origin
-from app.lifecycle import Life
+from app.lifecycle import Lifecycle
 from app.routes.stream import LAST, EventStream
 from app.settings import Settings
 from tools.env import Env
@@ -231,7 +231,7 @@ async def follow_board(
     request: Request[Any, Any, Any],
     env: NamedDependency[Env],
     settings: NamedDependency[Settings],
-    life: NamedDependency[Life],
+    life: NamedDependency[Lifecycle],
 ) -> ASGIApp:
     """The board as it is and then as it changes, as Server-Sent Events."""
     artifact = await _page(slug, request, env, settings)
@@ -283,7 +283,7 @@ class BoardStream(EventStream):
     def __init__(
         self,
         env: Env,
-        life: Life,
+        life: Lifecycle,
         artifact: ArtifactRow,
         admit: Callable[[], Awaitable[ArtifactRow]],
         every: float = ADMIT_SECONDS,

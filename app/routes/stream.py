@@ -18,7 +18,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from app.http.schemas import Body, Limit
 from app.http.websocket import socket_of
-from app.lifecycle import Life
+from app.lifecycle import Lifecycle
 from app.owned_tasks import end_tasks
 from tools import actor_emit
 from tools.actor_emit import check_session_id
@@ -26,7 +26,7 @@ from tools.env import Env, Subscription
 from tools.errors import Gone, Invalid, PicassoError, Unavailable
 from tools.events import Envelope, Frame, envelope
 from tools.pages import LIMIT, Page
-from tools.step import bound
+from tools.step import log_context
 
 CHUNK_BYTES = 32 << 10
 HEARTBEAT_SECONDS = 10.0
@@ -80,7 +80,7 @@ class SessionState(msgspec.Struct, frozen=True, rename="camel"):
 
 @websocket("/api/stream/{session_id:str}", opt={"access": "read"})
 async def follow_socket(
-    socket: WebSocket[Any, Any, Any], env: NamedDependency[Env], life: NamedDependency[Life]
+    socket: WebSocket[Any, Any, Any], env: NamedDependency[Env], life: NamedDependency[Lifecycle]
 ) -> None:
     """The session's events over a WebSocket.
 
@@ -164,7 +164,7 @@ class EventStream(ASGIResponse):
 
     _should_set_content_length = False
 
-    def __init__(self, env: Env, life: Life, session_id: str, since: int | None) -> None:
+    def __init__(self, env: Env, life: Lifecycle, session_id: str, since: int | None) -> None:
         super().__init__(
             media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
@@ -218,7 +218,7 @@ async def _send(send: Send, body: bytes, *, more: bool = True) -> None:
 async def follow_events(
     session_id: SessionId,
     env: NamedDependency[Env],
-    life: NamedDependency[Life],
+    life: NamedDependency[Lifecycle],
     since: Since = None,
     last_event_id: LastEventId = None,
 ) -> ASGIApp:
@@ -274,7 +274,7 @@ async def broadcast(data: JSONBody[Broadcast], env: NamedDependency[Env]) -> Sto
 
 async def _post(env: Env, session_id: str, data: Posted) -> Stored:
     check_session_id(session_id)
-    with bound(sessionId=session_id):
+    with log_context(sessionId=session_id):
         return Stored(await actor_emit.post(env, session_id, data.type, data.data))
 
 

@@ -15,7 +15,7 @@ import msgspec
 from generators.generator import File, Output
 from generators.shared import tables
 from generators.shared.tables import Cell
-from tools.env import Env, Stored
+from tools.env import Env, StoredObject
 from tools.r2 import ARTIFACT_KEY, JOB_KEY, UPLOAD_KEY
 from tools.reports import bucket_inventory
 from tools.reports.bucket_inventory import Claim, Digest
@@ -116,7 +116,7 @@ class R2ArchiveManifest:
 generator = R2ArchiveManifest()
 
 
-async def _of_project(env: Env, project: Project) -> tuple[list[Claim], list[Stored]]:
+async def _of_project(env: Env, project: Project) -> tuple[list[Claim], list[StoredObject]]:
     """The rows' word first, then the listing: bytes are put before their row, so nothing new looks missing."""
     claims = await bucket_inventory.claims(env, project.id)
     prefixes = [f"project/{project.id}/"]
@@ -128,7 +128,7 @@ async def _of_project(env: Env, project: Project) -> tuple[list[Claim], list[Sto
     return claims, stored
 
 
-def wanted(claims: Sequence[Claim], stored: Sequence[Stored], *, verify: bool) -> list[str]:
+def wanted(claims: Sequence[Claim], stored: Sequence[StoredObject], *, verify: bool) -> list[str]:
     """The keys of the objects whose bytes must be read for their hash."""
     told = {claim.key for claim in claims if claim.sha256 is not None}
     return [found.key for found in stored if verify or found.key not in told]
@@ -156,7 +156,7 @@ async def read(env: Env, keys: Iterable[str]) -> dict[str, Digest]:
 
 
 def listed(
-    project: str, claims: Sequence[Claim], stored: Sequence[Stored], hashes: Mapping[str, Digest]
+    project: str, claims: Sequence[Claim], stored: Sequence[StoredObject], hashes: Mapping[str, Digest]
 ) -> list[Object]:
     """Everything that is there or should be, in the order of the keys."""
     by_key: defaultdict[str, list[Claim]] = defaultdict(list)
@@ -168,7 +168,9 @@ def listed(
     ]
 
 
-def _object(project: str, key: str, claims: Sequence[Claim], stored: Stored | None, read: Digest | None) -> Object:
+def _object(
+    project: str, key: str, claims: Sequence[Claim], stored: StoredObject | None, read: Digest | None
+) -> Object:
     hashes = {claim.sha256 for claim in claims if claim.sha256}
     sizes = {claim.size for claim in claims if claim.size is not None}
     types = [claim.content_type for claim in claims if claim.content_type]
@@ -188,7 +190,7 @@ def _object(project: str, key: str, claims: Sequence[Claim], stored: Stored | No
 
 
 def _status(
-    claims: Sequence[Claim], stored: Stored | None, hashes: set[str], sizes: set[int], read: Digest | None
+    claims: Sequence[Claim], stored: StoredObject | None, hashes: set[str], sizes: set[int], read: Digest | None
 ) -> Status:
     if stored is None:
         return "missing"

@@ -15,7 +15,7 @@ from generators.generator import File, Output
 from tools.env import Env
 from tools.reports import project_rows
 from tools.reports.project_rows import Place, Version
-from tools.rows import ArtifactRow, Inputs, ItemStatus, Job, Judgment, Kind, Painter, Project, StoredImage
+from tools.rows import ArtifactRow, Inputs, ItemStatus, Job, Judgment, Kind, Project, ProviderModel, StoredImage
 
 SCRIPT_NAME = "replay.py"
 
@@ -51,7 +51,7 @@ class Came(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     variant_index: int
     seed: int | None
     status: ItemStatus
-    painter: Painter | None
+    painter: ProviderModel | None
     judgment: Judgment | None
     sha256: str | None
 
@@ -62,7 +62,7 @@ class RecordedJob(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     number: int
     kind: Kind
     prompt: str
-    providers: list[Painter]
+    providers: list[ProviderModel]
     variants: int
     size: str | None
     quality: str | None
@@ -70,7 +70,7 @@ class RecordedJob(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     drawn: bool
     negative_prompt: str | None
     strict: bool
-    fallback: list[Painter]
+    fallback: list[ProviderModel]
     start: Source | None
     mask: Source | None
     references: list[Source]
@@ -208,10 +208,10 @@ def _recorded(job: Job, number: int, places: Sequence[Place], sources: Sources) 
     )
 
 
-def _painters(entries: Sequence[dict[str, str]], variants: int, places: Sequence[Place]) -> list[Painter]:
+def _painters(entries: Sequence[dict[str, str]], variants: int, places: Sequence[Place]) -> list[ProviderModel]:
     """Who was asked, entry by entry, under the model that was chosen when the entry named none."""
     return [
-        Painter(entry["provider"], entry.get("model") or places[place * variants].model)
+        ProviderModel(entry["provider"], entry.get("model") or places[place * variants].model)
         for place, entry in enumerate(entries)
     ]
 
@@ -222,14 +222,14 @@ def _drawn(places: Sequence[Place]) -> int | None:
 
 
 def _came(place: Place) -> Came:
-    painter = Painter(place.painter, place.painter_model or "") if place.painter else None
+    painter = ProviderModel(place.painter, place.painter_model or "") if place.painter else None
     return Came(
         provider=place.provider,
         model=place.model,
         variant_index=place.variant_index,
         seed=place.seed,
         status=place.status,
-        painter=None if painter == Painter(place.provider, place.model) else painter,
+        painter=None if painter == ProviderModel(place.provider, place.model) else painter,
         judgment=place.judgment,
         sha256=place.sha256,
     )

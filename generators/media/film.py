@@ -1,9 +1,9 @@
 """A film from still images: H.264 in MP4, 1280 × 720 at 25 frames a second, the same bytes for the same shots.
 
-Everything here runs in the child of `tools/media/sandbox.py`, one shot at a time, so that memory stays that of two shots. The
-shots' streams begin with a key frame and share their parameters, and are put behind one another without encoding again.
-A ground becomes planes of Y'CbCr once; the camera moves over these, which is half the work of moving over RGB.
-"""
+Everything here runs in the child of `tools/media/sandbox.py`, one shot at a time, so that memory stays that of two
+shots. The shots' streams begin with a key frame and share their parameters, and are put behind one another without
+encoding again. A ground becomes planes of Y'CbCr once; the camera moves over these, which is half the work of moving
+over RGB."""
 
 import functools
 import io

@@ -35,8 +35,8 @@ from graphs.chat.state import (
     Turn,
     Voice,
     emit,
+    load_brief,
     missing_of,
-    standing,
     turn_of,
 )
 from graphs.chat.tools import ARGUMENT_CHARS, NAMES, TASTE_KEYS, TOOL_NODE, TOOLS, UNREAD
@@ -46,7 +46,7 @@ from tools.env import Env
 from tools.errors import Refused, VendorError, VendorFailed
 from tools.events import Agent
 from tools.ledger import money
-from tools.ledger.calls import Errand
+from tools.ledger.calls import CallKey
 from tools.models import chat_and_vision
 from tools.models.chat_and_vision import BUILTIN
 from tools.models.reply_text import cut, origin, safe
@@ -130,11 +130,11 @@ async def _asked(env: Env, turn: Turn, state: ChatState, step: int) -> AIMessage
     payer = projects[0].id if projects and model != BUILTIN else None
     if payer is not None:
         await _check_budget(env, payer)
-    now = await standing(env, turn, state.get("listed", []), state.get("shown", []))
+    now = await load_brief(env, turn, state.get("listed", []), state.get("shown", []))
     system = SystemMessage(f"{CHAT}{BRIEF_MARK}{dump(now)}")
     voice = Voice(env, turn, allowed(env, state))
-    errand = Errand(purpose="chat", subject=f"{state['turn']}:{step}", project_id=payer)
-    answer = await chat_and_vision.converse(
+    errand = CallKey(purpose="chat", subject=f"{state['turn']}:{step}", project_id=payer)
+    answer = await chat_and_vision.stream_chat(
         env,
         model,
         [system, *state.get("messages", [])],
@@ -232,7 +232,7 @@ async def reply(state: ChatState, runtime: Runtime[Env]) -> dict[str, Any]:
     """End the turn: words that are safe to show, and how the page stands now."""
     env, turn = runtime.context, turn_of()
     messages = since(state)
-    now = await standing(env, turn, state.get("listed", []), state.get("shown", []))
+    now = await load_brief(env, turn, state.get("listed", []), state.get("shown", []))
     text = safe(cut(composed(state, messages, now)), allowed(env, state))
     await emit(env, turn, Agent(artifact_id=turn.artifact_id, kind="message", text=text))
     artifact = await artifacts.get(env, turn.artifact_id)

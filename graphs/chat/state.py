@@ -88,7 +88,7 @@ def turn_of(config: RunnableConfig | None = None) -> Turn:
     return Turn(*(config or get_config())["configurable"]["turn"])
 
 
-async def standing(env: Env, turn: Turn, listed: Sequence[str], shown: Sequence[int]) -> Brief:
+async def load_brief(env: Env, turn: Turn, listed: Sequence[str], shown: Sequence[int]) -> Brief:
     """How things stand with the page."""
     artifact = await artifacts.get(env, turn.artifact_id)
     placeholders = await placeholders_of(env, artifact)

@@ -13,10 +13,10 @@ from graphs.image_job.run_config import of_item, run_of
 from tools import db
 from tools.env import Env
 from tools.ledger import items, jobs
-from tools.ledger.calls import Errand
+from tools.ledger.calls import CallKey
 from tools.ledger.items import Run
 from tools.models import chat_and_vision
-from tools.models.chat_and_vision import Sight
+from tools.models.chat_and_vision import JudgeRequest
 from tools.rows import Item, Job, Progression, Verdict
 
 JUDGE_SECONDS = 30.0
@@ -39,16 +39,16 @@ async def look(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
     progression = await db.get_progression(env, item.progression_id)
     job = await jobs.get(env, item.job_id)
     async with ticking(env, run, item.id):
-        verdict = await chat_and_vision.see(
+        verdict = await chat_and_vision.judge_image(
             env, env.DEFAULT_MODEL_VISION, sight_of(job, progression), errand_of(run, job, item)
         )
     return {"verdict": msgspec.to_builtins(verdict), "judge_status": "ok"}
 
 
-def sight_of(job: Job, progression: Progression) -> Sight:
+def sight_of(job: Job, progression: Progression) -> JudgeRequest:
     """What the judge is shown: the user's own words and the stored images, never a URL."""
     inputs = job.inputs
-    return Sight(
+    return JudgeRequest(
         prompt=job.prompt,
         kind=job.kind,
         image_key=progression.original_image_r2_key,
@@ -59,9 +59,9 @@ def sight_of(job: Job, progression: Progression) -> Sight:
     )
 
 
-def errand_of(run: Run, job: Job, item: Item) -> Errand:
+def errand_of(run: Run, job: Job, item: Item) -> CallKey:
     """The look at an item's image: one, whoever takes it."""
-    return Errand(
+    return CallKey(
         purpose="judge",
         subject=item.id,
         project_id=job.project_id,

@@ -14,7 +14,7 @@ from graphs.image_job.run_config import run_of
 from tools import db
 from tools.env import Env
 from tools.errors import VendorError
-from tools.ledger.calls import Errand
+from tools.ledger.calls import CallKey
 from tools.models import chat_and_vision
 from tools.models.chat_and_vision import BUILTIN, REFINE_SECONDS
 from tools.models.prompt_words import read_wording
@@ -106,7 +106,7 @@ async def _refined(env: Env, job: Job, provider: str, tips: Sequence[Tip]) -> st
 async def _ask_model(env: Env, job: Job, provider: str, tips: Sequence[Tip]) -> str:
     asked = {"request": job.prompt, "kind": job.kind, "exclude": job.request.negative_prompt or ""}
     told = json.dumps({**asked, "tips": [tip.tip for tip in tips]}, ensure_ascii=False)
-    errand = Errand(
+    errand = CallKey(
         purpose="refine",
         subject=f"{job.id}:{provider}",
         project_id=job.project_id,

@@ -21,8 +21,8 @@ from tools.ledger import items
 from tools.ledger.items import Arrival, Planned, Run, Settlement
 from tools.models import catalog, prices
 from tools.models.prices import Quote
-from tools.rows import Attempt, Inputs, Item, ItemStatus, Job, Painter, StoredImage, derived_id, now_ms
-from tools.step import bound, patiently
+from tools.rows import Attempt, Inputs, Item, ItemStatus, Job, ProviderModel, StoredImage, derived_id, now_ms
+from tools.step import log_context, retry_for
 
 MAX_CALLS = 4
 """Calls to one painter for one item."""
@@ -66,7 +66,7 @@ class Call:
     """
 
     number: int
-    painter: Painter
+    painter: ProviderModel
     attempt: Attempt | None = None
     tries: int = 0
     not_before: int = 0
@@ -93,7 +93,7 @@ class GiveUp:
 Move = Bought | Call | Recover | GiveUp
 
 
-def next_move(attempts: Sequence[Attempt], painters: Sequence[Painter]) -> Move:
+def next_move(attempts: Sequence[Attempt], painters: Sequence[ProviderModel]) -> Move:
     """What to do for an item whose ledger rows, oldest first, are these and that these may paint, in turn."""
     if not attempts:
         return Call(1, painters[0])
@@ -117,7 +117,7 @@ def next_move(attempts: Sequence[Attempt], painters: Sequence[Painter]) -> Move:
             return Call(last.number + 1, _painter(last), tries=_tries(attempts))
 
 
-def _after_failure(attempts: Sequence[Attempt], painters: Sequence[Painter]) -> Move:
+def _after_failure(attempts: Sequence[Attempt], painters: Sequence[ProviderModel]) -> Move:
     last, tries = attempts[-1], _tries(attempts)
     if last.failure in AGAIN and tries < MAX_CALLS and not _is_hopeless(last):
         return Call(last.number + 1, _painter(last), tries=tries, not_before=last.retry_at or 0)
@@ -127,8 +127,8 @@ def _after_failure(attempts: Sequence[Attempt], painters: Sequence[Painter]) -> 
     return GiveUp("failed", *_reason(last), last.provider_status)
 
 
-def _painter(attempt: Attempt) -> Painter:
-    return Painter(attempt.provider, attempt.model)
+def _painter(attempt: Attempt) -> ProviderModel:
+    return ProviderModel(attempt.provider, attempt.model)
 
 
 def _tries(attempts: Sequence[Attempt]) -> int:
@@ -161,7 +161,7 @@ def wait_before(tries: int, asked: float | None) -> float:
 async def buy(env: Env, run: Run, job: Job, item_id: str) -> Attempt | None:
     """Bring the item's original into BUCKET; the attempt that succeeded, or None when the item has ended."""
     while (item := await items.item(env, item_id)).ended_at is None:
-        painters = [Painter(item.provider, item.model), *job.metadata.fallback]
+        painters = [ProviderModel(item.provider, item.model), *job.metadata.fallback]
         match next_move(await items.attempts(env, item_id), painters):
             case Bought(attempt):
                 return attempt
@@ -171,7 +171,7 @@ async def buy(env: Env, run: Run, job: Job, item_id: str) -> Attempt | None:
                 await items.fail_item(env, run, item_id, status, code, message, provider_status)
             case Call() as call:
                 await _wait(call)
-                with bound(provider=call.painter.provider, model=call.painter.model):
+                with log_context(provider=call.painter.provider, model=call.painter.model):
                     await _call(env, run, job, item, call)
     return None
 
@@ -205,7 +205,7 @@ async def _call(env: Env, run: Run, job: Job, item: Item, call: Call) -> None:
     attempt = call.attempt or await _intend(env, run, item, call, op)
     async with contextlib.AsyncExitStack() as stack:
         try:
-            gate = env.PICASSO_WORKFLOW.turn(attempt.provider, f"{attempt.model}:{job.kind}")
+            gate = env.PICASSO_WORKFLOW.acquire(attempt.provider, f"{attempt.model}:{job.kind}")
             turn = await stack.enter_async_context(gate)
         except Unavailable as error:
             if error.code != CIRCUIT_OPEN:
@@ -220,18 +220,18 @@ async def _call(env: Env, run: Run, job: Job, item: Item, call: Call) -> None:
         except Invalid as error:
             # The adapter found, before it called anybody, that its vendor cannot take this op.
             unfit = Settlement(outcome="failed", failure="invalid", provider_code=error.code)
-            await patiently(lambda: items.settle(env, run, attempt, unfit))
+            await retry_for(lambda: items.settle(env, run, attempt, unfit))
             await items.fail_item(env, run, item.id, "failed", error.code, error.message)
             return
         except VendorError as error:
             if error.code != "adapter_failed":  # our fault says nothing about the vendor
                 turn.report(*_health(error))
             settlement = settlement_after(error)
-            await patiently(lambda: items.settle(env, run, attempt, settlement))
+            await retry_for(lambda: items.settle(env, run, attempt, settlement))
             return
         turn.report("answered")
         attempt, key = await _keep(env, run, job, item, attempt, result)
-    await patiently(lambda: _take_in(env, run, attempt, key, result.data))
+    await retry_for(lambda: _take_in(env, run, attempt, key, result.data))
 
 
 async def _intend(env: Env, run: Run, item: Item, call: Call, op: ImageOp) -> Attempt:
@@ -253,8 +253,8 @@ async def _keep(
     """Store the bytes and, beside them, what the answer says of itself: neither waits for, or fails, the other."""
     arrival = _arrival(env, item, attempt, result)
     stored, told = await asyncio.gather(
-        patiently(lambda: r2.put_original(env, job.project_id, job.id, _name(item), result.data, result.mime)),
-        patiently(lambda: items.arrive(env, run, attempt, arrival)),
+        retry_for(lambda: r2.put_original(env, job.project_id, job.id, _name(item), result.data, result.mime)),
+        retry_for(lambda: items.arrive(env, run, attempt, arrival)),
         return_exceptions=True,
     )
     for outcome in (stored, told):
@@ -350,11 +350,11 @@ def teller(env: Env, run: Run, item: Item, attempt: Attempt) -> OnProgress:
     return tell
 
 
-async def _op(env: Env, job: Job, item: Item, painter: Painter) -> ImageOp:
+async def _op(env: Env, job: Job, item: Item, painter: ProviderModel) -> ImageOp:
     inputs = job.inputs or Inputs()
     references = [await _input(env, stored) for stored in inputs.references]
     # A seed that was drawn for one painter is nothing that another could be said to drop.
-    drawn = job.request.seed is None and painter != Painter(item.provider, item.model)
+    drawn = job.request.seed is None and painter != ProviderModel(item.provider, item.model)
     return router.build_op(
         job.request,
         painter.model,
@@ -366,7 +366,7 @@ async def _op(env: Env, job: Job, item: Item, painter: Painter) -> ImageOp:
     )
 
 
-def prompt_for(job: Job, painter: Painter) -> str:
+def prompt_for(job: Job, painter: ProviderModel) -> str:
     """The refined prompt; the person's own words alone where the model has no room for the guidance after them."""
     refined = job.metadata.refined_prompt.get(painter.provider, job.prompt)
     room = catalog.prompt_room(painter.provider, painter.model)

@@ -9,7 +9,7 @@ from langgraph.config import get_config
 
 from tools.ledger.items import Run
 from tools.rows import Job
-from tools.step import bound
+from tools.step import log_context
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ def of_item(node: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
 
     @functools.wraps(node)
     async def named(state: Any, *args: Any, **kwargs: Any) -> T:
-        with bound(itemId=state["item_id"]):
+        with log_context(itemId=state["item_id"]):
             return await node(state, *args, **kwargs)
 
     return named

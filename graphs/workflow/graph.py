@@ -19,11 +19,11 @@ from graphs.workflow.builtin_answer import brief
 from tools.env import Env
 from tools.errors import Invalid, Uncertain, VendorError
 from tools.ledger import calls, workflows
-from tools.ledger.calls import Errand, Stop
+from tools.ledger.calls import CallKey, Stop
 from tools.ledger.workflows import Hold, WorkflowRow
 from tools.models import chat_and_vision
 from tools.models.chat_and_vision import BUILTIN, CHAT_TRIES
-from tools.step import patiently
+from tools.step import retry_for
 
 STEP_SECONDS = 60.0
 NOTIFY_SECONDS = 10.0
@@ -93,9 +93,9 @@ async def _is_final(env: Env, hold: Hold) -> bool:
     return isinstance(calls.next_move(made, tries=CHAT_TRIES, ways=1), Stop)
 
 
-def errand_of(hold: Hold) -> Errand:
+def errand_of(hold: Hold) -> CallKey:
     """What the workflow asks of the model: one answer, whoever gets it."""
-    return Errand(purpose="workflow", subject=hold.workflow_id, fence=hold.fence)
+    return CallKey(purpose="workflow", subject=hold.workflow_id, fence=hold.fence)
 
 
 async def store_result(state: WorkflowState, runtime: Runtime[Env]) -> dict[str, Any]:
@@ -109,7 +109,7 @@ async def notify(state: WorkflowState, runtime: Runtime[Env]) -> dict[str, Any]:
     """Announce the result, then end."""
     env, hold = runtime.context, hold_of()
     row = await workflows.get(env, hold.workflow_id)
-    await patiently(functools.partial(workflows.notify, env, row), NOTIFY_SECONDS)
+    await retry_for(functools.partial(workflows.notify, env, row), NOTIFY_SECONDS)
     await workflows.complete(env, hold)
     return {}
 

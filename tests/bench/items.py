@@ -27,15 +27,15 @@ from tools.env import Env
 from tools.ledger import items as ledger
 from tools.ledger import jobs
 from tools.ledger.items import Planned, Run, Settlement
-from tools.ledger.jobs import Place, Submission
+from tools.ledger.jobs import ItemPlan, Submission
 from tools.models import chat_and_vision
-from tools.rows import Count, Item, Job, JobRequest, Painter, derived_id
+from tools.rows import Count, Item, Job, JobRequest, ProviderModel, derived_id
 
 JOBS, VARIANTS, ROUNDS = 4, 8, 3
 
 
 async def submit(env: Env, n: int) -> Job:
-    places = [Place("still", "still-1", v, 1000 * n + v) for v in range(VARIANTS)]
+    places = [ItemPlan("still", "still-1", v, 1000 * n + v) for v in range(VARIANTS)]
     request = JobRequest(prompt="a red boat", providers=[{"provider": "still"}], session_id=f"s{n}", variants=VARIANTS)
     job, _ = await jobs.submit(env, Submission(project_id=PROJECT, request=request, places=places))
     return job
@@ -75,7 +75,9 @@ async def bare(env: Env, first: int) -> None:
 
 
 async def item_of(env: Env, run: Run, job: Job, item: Item) -> None:
-    attempt = await ledger.intend(env, run, item, 1, Planned(painter=Painter(item.provider, item.model), free=False))
+    attempt = await ledger.intend(
+        env, run, item, 1, Planned(painter=ProviderModel(item.provider, item.model), free=False)
+    )
     await ledger.send(env, run, attempt)
     await asyncio.sleep(float(os.environ["STILL_SECONDS"]))
     data = painted(item.seed or 0)
@@ -100,7 +102,7 @@ async def item_of(env: Env, run: Run, job: Job, item: Item) -> None:
     item, [attempt] = await ledger.item(env, item.id), await ledger.attempts(env, item.id)
     row = progression_of(job, item, attempt, progression_id, url)
     await ledger.deliver(env, run, item, row)
-    verdict = await chat_and_vision.see(env, "builtin", sight_of(job, row), errand_of(run, job, item))
+    verdict = await chat_and_vision.judge_image(env, "builtin", sight_of(job, row), errand_of(run, job, item))
     await ledger.conclude(env, run, item.id, verdict, "ok")
 
 

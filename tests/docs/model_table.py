@@ -1,4 +1,4 @@
-"""README's table of what each vendor can do, made from the catalogue: `python -m tests.docs.model_table` puts it there."""
+"""README's table of what each vendor can do, from the catalogue: `python -m tests.docs.model_table` writes it."""
 
 import re
 from collections.abc import Iterator

@@ -87,7 +87,7 @@ def test_the_defaults_in_the_readme_are_the_real_ones(tmp_path: Path) -> None:
 
 
 def test_the_table_of_vendors_is_the_catalogues() -> None:
-    """What README says that a vendor can do is what the catalogue says; `python -m tests.docs.model_table` puts it right."""
+    """What README says that a vendor can do is what the catalogue says; see `tests/docs/model_table.py`."""
     assert vendors() in section(README, "What each vendor can do")
 
 
@@ -102,7 +102,7 @@ def test_the_example_of_prices_can_be_used(tmp_path: Path) -> None:
 
 
 def test_every_kind_of_artifact_has_its_picture() -> None:
-    """Each generator stands in README with a picture, what it puts out and a line of words; `python -m tests.docs.gallery`
+    """Each generator stands in README with a picture, its output and one line; `python -m tests.docs.gallery`
     makes them."""
     cells = re.findall(
         r"!\[([\w-]+)\]\(templates/gallery/([\w-]+)\.webp\)<br>\*\*`([\w-]+)`\*\* · (\w+)<br>[A-Z][^|]+\. (?=\|)",

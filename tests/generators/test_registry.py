@@ -27,7 +27,7 @@ generator = Zine()
 
 
 def test_a_module_with_a_generator_is_found_and_other_modules_are_not() -> None:
-    """`generators/pages/lookbook.py` is listed under its id; the contract, the registry and the page are no generators."""
+    """`generators/pages/lookbook.py` is listed under its id; contract, registry and shared modules are not."""
     assert registry.known()["lookbook"] is lookbook.generator
     assert {"generator", "registry", "page", "palette"}.isdisjoint(registry.known())
 

@@ -21,9 +21,9 @@ from graphs.image_job.purchase import (
 from tests.support.samples.job_states import TOY, working
 from tools.errors import Failure, PicassoError, VendorFailed
 from tools.ledger import items
-from tools.rows import Attempt, AttemptState, Painter
+from tools.rows import Attempt, AttemptState, ProviderModel
 
-TOY_1 = Painter("toy", "toy-1")
+TOY_1 = ProviderModel("toy", "toy-1")
 
 
 def attempt(
@@ -31,7 +31,7 @@ def attempt(
     state: AttemptState,
     failure: str | None = None,
     code: str | None = None,
-    painter: Painter = TOY_1,
+    painter: ProviderModel = TOY_1,
     retry_at: int | None = None,
     status: int | None = None,
 ) -> Attempt:
@@ -144,7 +144,7 @@ def test_the_ledger_alone_decides_the_next_move(rows: list[Attempt], move: Move)
     assert next_move(rows, [TOY_1]) == move
 
 
-SPARE, LAST = Painter("gemini", "g-1"), Painter("workers", "w-1")
+SPARE, LAST = ProviderModel("gemini", "g-1"), ProviderModel("workers", "w-1")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from app.bindings.redis.provider_limiter import OPENS_AFTER, Times, open_gates
+from app.bindings.redis.provider_limiter import OPENS_AFTER, Times, open_provider_limiter
 from app.bindings.workflow import JOBS_AT_ONCE
 from tests.journeys.test_workers import NO_JOBS, WORKER
 from tests.support import history_checks
@@ -20,7 +20,7 @@ from tests.support.api_calls import calling, ended, environ, new_project, submit
 from tests.support.internet import Answer, Wire
 from tests.support.servers.picasso import running, start, stop
 from tests.support.servers.valkey import until
-from tools.env import Lane
+from tools.env import Circuit
 
 WIDTH = 2
 
@@ -105,9 +105,9 @@ async def seconds_of(client: httpx.AsyncClient, project: str, count: int) -> lis
     return taken
 
 
-async def toy_lane(redis: Redis) -> Lane | None:
-    async with open_gates(redis, {"*": 1}, Times(lease=1)) as gates:
-        return next(iter((await gates.lanes()).get("toy", [])), None)
+async def toy_lane(redis: Redis) -> Circuit | None:
+    async with open_provider_limiter(redis, {"*": 1}, Times(lease=1)) as gates:
+        return next(iter((await gates.circuits()).get("toy", [])), None)
 
 
 async def test_a_dead_vendor_slows_nobody_else(

@@ -31,7 +31,7 @@ async def living(
 ) -> AsyncIterator[Application]:
     """The application with its bindings open."""
     app = create_app(settings, jobs=False, bindings=bindings, more_handlers=list(more_handlers))
-    async with app.lifecycle():
+    async with app.lifespan():
         async with asyncio.timeout(20):
             while app.life.env is None:
                 await asyncio.sleep(0)

@@ -13,7 +13,7 @@ from tests.support.environment import bare_env, settings
 from tests.support.internet import Wire
 from tests.support.samples.job_states import Work, working
 from tools.env import Env
-from tools.ledger.calls import Errand, ModelCall
+from tools.ledger.calls import CallKey, ModelCall
 
 MODELS = {"openai": "openai:gpt-test", "gemini": "gemini:gemini-test", "workers": "workers:@cf/test"}
 """A model of each family; `VENDORS` plays it."""
@@ -29,7 +29,7 @@ checked = 2026-01-01
 source = "this test"
 rates = {{ text_input = {read}, text_output = {written} }}
 """
-JUDGE = Errand(purpose="judge", subject="item-1")
+JUDGE = CallKey(purpose="judge", subject="item-1")
 ROWS = "SELECT * FROM model_calls ORDER BY subject, number"
 
 

@@ -1,7 +1,7 @@
 """The false Internet: vendors played over real sockets, scripted per call, counting calls and what they would bill.
 
 A test starts `Wire()`, may queue `scripts["openai"]` entries, and asks `calls` afterwards. What a vendor's answer looks
-like stands in `tests/support/vendors/`, one module per vendor; what goes wrong on the way there and back is played here.
+like stands in `tests/support/vendors/`, one module per vendor; network faults are played here.
 """
 
 import asyncio

@@ -57,7 +57,7 @@ WHERE state = 'sent' AND created_at < :before
 """
 
 
-class Errand(msgspec.Struct, frozen=True, kw_only=True):
+class CallKey(msgspec.Struct, frozen=True, kw_only=True):
     """What calls are about. Purpose and subject name it: the same errand again finds its calls and their answers.
 
     With a `fence`, only the worker that holds the job, or the workflow that is the subject, under it may call.
@@ -194,7 +194,7 @@ def error_of(call: ModelCall) -> VendorError:
     return VendorFailed("the model gave no answer that can be used", **signals)
 
 
-async def made(env: Env, errand: Errand) -> list[ModelCall]:
+async def made(env: Env, errand: CallKey) -> list[ModelCall]:
     """The errand's calls so far, oldest first."""
     return await env.DB.all(CALLS, ModelCall, purpose=errand.purpose, subject=errand.subject)
 
@@ -205,7 +205,7 @@ async def of_job(env: Env, job_id: str) -> list[ModelCall]:
 
 
 @step("calls.begin")
-async def begin(env: Env, errand: Errand, number: int, model: str, quoted: Quote) -> ModelCall | None:
+async def begin(env: Env, errand: CallKey, number: int, model: str, quoted: Quote) -> ModelCall | None:
     """Commit the row of call `number` to `provider:model`: the caller may send it now, once.
 
     None when the row is there already: the call is somebody else's.

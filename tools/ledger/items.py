@@ -27,8 +27,8 @@ from tools.rows import (
     ItemStatus,
     Job,
     JobMetadata,
-    Painter,
     Progression,
+    ProviderModel,
     Stage,
     Verdict,
     derived_id,
@@ -172,7 +172,7 @@ class Rival(msgspec.Struct, frozen=True):
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """A call about to be made: by whom, and what it may cost at most. `instead` is there when another was asked."""
 
-    painter: Painter
+    painter: ProviderModel
     free: bool
     quote_micros: int = 0
     price_version: str | None = None

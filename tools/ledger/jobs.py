@@ -59,7 +59,7 @@ class ImageUrl(msgspec.Struct, frozen=True):
     url: str
 
 
-class Place(msgspec.Struct, frozen=True):
+class ItemPlan(msgspec.Struct, frozen=True):
     """One item to be: which provider and model paints which variant from which seed."""
 
     provider: str
@@ -74,7 +74,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 
     project_id: str
     request: JobRequest
-    places: list[Place]
+    places: list[ItemPlan]
     metadata: JobMetadata = JobMetadata()
     inputs: Inputs | None = None
     parent_progression_id: str | None = None

@@ -1,8 +1,8 @@
 """What vendors want around a picture: fewer pixels, a larger canvas, a mask in their terms.
 
-Like `tools/media/pixels.py` only for the child of `tools/media/sandbox.py`: module-level functions of plain values. Every picture
-that comes out is a PNG, upright, in sRGB, with nothing beside its pixels. Bytes that cannot be read are Invalid
-(`image_rejected`).
+Like `tools/media/pixels.py` only for the child of `tools/media/sandbox.py`: module-level functions of plain values.
+Every picture that comes out is a PNG, upright, in sRGB, with nothing beside its pixels. Bytes that cannot be read are
+Invalid (`image_rejected`).
 """
 
 import io

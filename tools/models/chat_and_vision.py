@@ -1,7 +1,7 @@
 """The doors to models: one that looks at images as a judge, one that answers in words, and what either may cost.
 
-Each call is a row of `tools/ledger/calls.py`, committed before bytes leave. How often a model may be called for one errand,
-and how long all that may take, stands here; nothing else repeats a call.
+Each call is a row of `tools/ledger/calls.py`, committed before bytes leave. How often a model may be called for one
+errand, and how long all that may take, stands here; nothing else repeats a call.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import msgspec
 from tools.env import Env
 from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorError
 from tools.ledger import calls
-from tools.ledger.calls import Call, Errand, Lost, ModelCall, Purpose, Settlement, Stop, Taken, next_move
+from tools.ledger.calls import Call, CallKey, Lost, ModelCall, Purpose, Settlement, Stop, Taken, next_move
 from tools.media.pixels import variant
 from tools.media.sandbox import in_child
 from tools.media.variants import Variant
@@ -27,7 +27,7 @@ from tools.models.builtin_judge import Question, judge
 from tools.models.catalog import Units
 from tools.models.prices import FREE, Quote
 from tools.rows import Kind, Verdict
-from tools.step import bound, step
+from tools.step import log_context, step
 
 if TYPE_CHECKING:
     # Half a second that a process without a chat model need not pay.
@@ -60,7 +60,7 @@ TIPS_BYTES = 4_000
 """What tips add to a prompt at most, for the quote of a refinement."""
 
 
-class Sight(msgspec.Struct, frozen=True, kw_only=True):
+class JudgeRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be looked at: keys in BUCKET, and what was asked for in the user's own words."""
 
     prompt: str
@@ -95,7 +95,7 @@ class Ask(Generic[T]):
 
 
 @step("ai.see", retry=False)
-async def see(env: Env, model: str, sight: Sight, errand: Errand) -> Verdict:
+async def judge_image(env: Env, model: str, sight: JudgeRequest, errand: CallKey) -> Verdict:
     """The verdict of a vision model on a stored image, within `SEE_SECONDS` and `SEE_TRIES` calls.
 
     Effect: calls that cost money, each in the ledger; a repeated errand takes up the answer it finds there.
@@ -118,7 +118,7 @@ async def chat(
     env: Env,
     model: str,
     messages: Sequence[tuple[Literal["system", "user", "assistant"], str]],
-    errand: Errand,
+    errand: CallKey,
     *,
     seconds: float = CHAT_SECONDS,
 ) -> str:
@@ -139,12 +139,12 @@ async def chat(
 
 
 @step("ai.converse", retry=False)
-async def converse(
+async def stream_chat(
     env: Env,
     model: str,
     messages: "Sequence[BaseMessage]",
     tools: "Sequence[BaseTool]",
-    errand: Errand,
+    errand: CallKey,
     *,
     tries: int,
     end: float,
@@ -195,7 +195,7 @@ def _quote(env: Env, model: str, text_bytes: int, images: int) -> Quote:
 
 
 @step("ai.measure")
-async def _measured(env: Env, sight: Sight) -> Verdict:
+async def _measured(env: Env, sight: JudgeRequest) -> Verdict:
     question = Question(
         prompt=sight.prompt,
         kind=sight.kind,
@@ -209,7 +209,7 @@ async def _measured(env: Env, sight: Sight) -> Verdict:
 
 
 @step("ai.show")
-async def _shown(env: Env, sight: Sight) -> Message:
+async def _shown(env: Env, sight: JudgeRequest) -> Message:
     """The request and the images as one message. Of the images only pixels are left: small JPEGs, drawn anew."""
     parts = [_text(verdicts.request_text(sight.prompt, sight.kind, sight.negative, sight.size))]
     if sight.start_key and sight.kind != "generate":
@@ -269,10 +269,10 @@ def _read_words(text: str) -> str:
     return text.strip()
 
 
-async def _converse(env: Env, model: str, errand: Errand, ask: Ask[T], end: float) -> T:
+async def _converse(env: Env, model: str, errand: CallKey, ask: Ask[T], end: float) -> T:
     """Call until there is an answer that can be read, or reason to stop; `end` is in the loop's time."""
     chat_model, pause = env.AI.chat_model(model), 0.0
-    with bound(provider=model.partition(":")[0]):
+    with log_context(provider=model.partition(":")[0]):
         while True:
             match next_move(await calls.made(env, errand), tries=ask.tries, ways=len(ask.ways)):
                 case Taken(call):

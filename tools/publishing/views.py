@@ -19,7 +19,7 @@ from tools.env import Env, Message, Statements, Value
 from tools.errors import Invalid, PicassoError, Uncertain
 from tools.ledger import workflows
 from tools.rows import dump, new_id, now_ms
-from tools.step import bound_fields, step
+from tools.step import log_fields, step
 
 log = logging.getLogger("picasso.queue")
 Keeping = Literal["truncated", "full", "hashed", "none"]
@@ -173,7 +173,7 @@ async def write_views(env: Env, messages: Sequence[Message]) -> None:
 
 def _tell(message: Message) -> None:
     named = {"step": f"queue.{message.type}", "messageId": message.id, "payload": message.payload}
-    log.info("queue.%s", message.type, extra={"fields": {**bound_fields(), **named}})
+    log.info("queue.%s", message.type, extra={"fields": {**log_fields(), **named}})
 
 
 async def summary(env: Env, artifact_id: str) -> Summary:

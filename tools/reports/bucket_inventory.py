@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tools.env import Env, Stored
+from tools.env import Env, StoredObject
 from tools.errors import NotFound
 from tools.publishing.artifacts import Manifest, version_folder
 from tools.rows import ArtifactRow, Inputs, StoredImage, Upload
@@ -148,7 +148,7 @@ async def _manifest(env: Env, key: str) -> Manifest | None:
 
 
 @step("archive.listed")
-async def listed(env: Env, prefix: str) -> list[Stored]:
+async def listed(env: Env, prefix: str) -> list[StoredObject]:
     """What BUCKET has under the prefix, in the order of the keys."""
     return [stored async for stored in env.BUCKET.list(prefix)]
 

@@ -1,8 +1,8 @@
 """The vendors' chat models behind LangChain's interface, speaking this application's errors.
 
-Only `app/bindings/ai/registry.py` imports this module, and only when a model is asked for: LangChain's packages and the SDKs
-take seconds. A call is one HTTP request that is answered with words. It raises what `tools.env.AI` says, and the
-answer tells under `response_metadata` its `request_id` and, when the vendor would not answer, why: `refused`.
+Only `app/bindings/ai/registry.py` imports this module, and only when a model is asked for: LangChain's packages and
+the SDKs take seconds. A call is one HTTP request that is answered with words. It raises what `tools.env.AI` says, and
+the answer tells under `response_metadata` its `request_id` and, when the vendor would not answer, why: `refused`.
 """
 
 import contextlib

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.bindings.files import ABSENT, Files, folder_of
 from app.settings import SettingError, Settings
-from tools.env import Bucket, Stored
+from tools.env import Bucket, StoredObject
 from tools.errors import Conflict, Invalid
 
 KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,254})*")
@@ -81,14 +81,14 @@ class Directory:
                 # Files are written whole: what is less than was asked for is the end.
                 chunk = await self._files.call(file.read, CHUNK) if len(chunk) == CHUNK else b""
 
-    async def head(self, key: str) -> Stored | None:
+    async def head(self, key: str) -> StoredObject | None:
         return await self._files.call(_stored, self._files.root, self._path(key))
 
     async def delete(self, key: str) -> None:
         with contextlib.suppress(*ABSENT):
             await self._files.call(os.unlink, self._path(key))
 
-    async def list(self, prefix: str) -> AsyncIterator[Stored]:
+    async def list(self, prefix: str) -> AsyncIterator[StoredObject]:
         for stored in await self._files.call(_list, self._files.root, check_prefix(prefix)):
             yield stored
 
@@ -125,17 +125,17 @@ def _holds(path: Path, data: bytes) -> bool:
     return True
 
 
-def _stored(root: Path, path: Path) -> Stored | None:
+def _stored(root: Path, path: Path) -> StoredObject | None:
     try:
         found = path.stat()
     except ABSENT:
         return None
     if not path.is_file():
         return None
-    return Stored(path.relative_to(root).as_posix(), found.st_size, found.st_mtime_ns // 1_000_000)
+    return StoredObject(path.relative_to(root).as_posix(), found.st_size, found.st_mtime_ns // 1_000_000)
 
 
-def _list(root: Path, prefix: str) -> list[Stored]:
+def _list(root: Path, prefix: str) -> list[StoredObject]:
     keys = []
     for folder, _, names in os.walk(root / prefix.rpartition("/")[0]):
         base = Path(folder).relative_to(root).as_posix()

@@ -27,7 +27,7 @@ from botocore.parsers import ResponseParserError
 
 from app.bindings.bucket.directory import CHUNK, KEY, check_key, check_prefix
 from app.settings import SettingError
-from tools.env import Stored
+from tools.env import StoredObject
 from tools.errors import Conflict, NotFound, PicassoError, Unavailable
 
 T = TypeVar("T")
@@ -171,7 +171,7 @@ class S3:
         for chunk in _chunks(part.data):
             yield chunk
 
-    async def head(self, key: str) -> Stored | None:
+    async def head(self, key: str) -> StoredObject | None:
         try:
             return await self._ask(_head, self._client, Key=check_key(key))
         except NotFound:
@@ -181,7 +181,7 @@ class S3:
         with contextlib.suppress(NotFound):
             await self._ask(self._client.delete_object, Key=check_key(key))
 
-    async def list(self, prefix: str) -> AsyncIterator[Stored]:
+    async def list(self, prefix: str) -> AsyncIterator[StoredObject]:
         at: dict[str, str] | None = {}
         while at is not None:
             page, at = await self._ask(_page, self._client, Prefix=check_prefix(prefix), **at)
@@ -304,15 +304,17 @@ def _config(where: Address, deadlines: Deadlines) -> Config:
     )
 
 
-def _head(client: Any, **request: object) -> Stored:
+def _head(client: Any, **request: object) -> StoredObject:
     told = client.head_object(**request)
-    return Stored(str(request["Key"]), told["ContentLength"], _ms(told["LastModified"]))
+    return StoredObject(str(request["Key"]), told["ContentLength"], _ms(told["LastModified"]))
 
 
-def _page(client: Any, **request: object) -> tuple[list[Stored], dict[str, str] | None]:
+def _page(client: Any, **request: object) -> tuple[list[StoredObject], dict[str, str] | None]:
     """Some objects, and how to ask for the next."""
     page = client.list_objects_v2(**request)
-    found = [Stored(entry["Key"], entry["Size"], _ms(entry["LastModified"])) for entry in page.get("Contents", [])]
+    found = [
+        StoredObject(entry["Key"], entry["Size"], _ms(entry["LastModified"])) for entry in page.get("Contents", [])
+    ]
     ours = [stored for stored in found if KEY.fullmatch(stored.key)]
     return ours, {"ContinuationToken": page["NextContinuationToken"]} if page["IsTruncated"] else None
 

@@ -26,7 +26,7 @@ from redis.asyncio import Redis
 
 from app.bindings.redis.connection import answering
 from app.bindings.redis.scripts import TimelyScript
-from tools.env import Lane
+from tools.env import Circuit
 from tools.errors import Unavailable
 from tools.rows import new_id
 
@@ -220,7 +220,7 @@ class Times:
     away: float = 20.0
 
 
-class Place:
+class Slot:
     """A caller's place at a gate, or in the line before it."""
 
     def __init__(self, gate: "_Gate", lane: str) -> None:
@@ -236,7 +236,7 @@ class Place:
         self._gate.say(self, outcome, round((retry_after or 0) * 1000))
 
 
-class Gates:
+class ProviderLimiter:
     """The gates of all providers, as this process sees them."""
 
     def __init__(self, client: Redis, widths: Mapping[str, int], times: Times) -> None:
@@ -247,7 +247,7 @@ class Gates:
         self._tasks: list[asyncio.Task[None]] = []
 
     @contextlib.asynccontextmanager
-    async def turn(self, provider: str, lane: str) -> AsyncIterator[Place]:
+    async def acquire(self, provider: str, lane: str) -> AsyncIterator[Slot]:
         """Hold a place. Fails: Unavailable (`circuit_open`; `redis_unavailable` after `away` seconds)."""
         gate = self._gate(provider)
         place = gate.join(lane)
@@ -265,16 +265,16 @@ class Gates:
             self._tasks.append(asyncio.create_task(gate.tend(), name=f"gate {provider}"))
         return self._gates[provider]
 
-    async def lanes(self) -> dict[str, list[Lane]]:
+    async def circuits(self) -> dict[str, list[Circuit]]:
         """The lanes used within a day. Fails: Unavailable."""
         with answering():
             async with asyncio.timeout(LOOK_SECONDS):
                 return await self._lanes()
 
-    async def _lanes(self) -> dict[str, list[Lane]]:
+    async def _lanes(self) -> dict[str, list[Circuit]]:
         seconds, micros = await self._client.time()
         now = seconds * 1000 + micros // 1000
-        found: dict[str, list[Lane]] = {}
+        found: dict[str, list[Circuit]] = {}
         for provider in await self._providers():
             stored: Any = await self._client.hgetall(_keys(provider)[3])
             known = {name.decode(): msgspec.json.decode(lane, type=_Lane) for name, lane in sorted(stored.items())}
@@ -307,10 +307,10 @@ class _Lane(msgspec.Struct):
     at: int
 
 
-def _shown(name: str, lane: _Lane, now: int) -> Lane:
+def _shown(name: str, lane: _Lane, now: int) -> Circuit:
     if not lane.shut:
-        return Lane(name, "closed", lane.failures)
-    return Lane(name, "open" if lane.shut > now else "half-open", lane.failures, lane.shut)
+        return Circuit(name, "closed", lane.failures)
+    return Circuit(name, "open" if lane.shut > now else "half-open", lane.failures, lane.shut)
 
 
 def _keys(provider: str) -> tuple[str, str, str, str]:
@@ -326,27 +326,27 @@ class _Gate:
         self._provider, self._width, self._times = provider, width, times
         self._ask_script, self._tell_script, self._know_script = scripts
         self._process = random.getrandbits(48)
-        self._waiting: dict[str, Place] = {}
-        self._held: dict[str, Place] = {}
-        self._unsaid: deque[tuple[Place, str, int]] = deque(maxlen=UNSAID)
+        self._waiting: dict[str, Slot] = {}
+        self._held: dict[str, Slot] = {}
+        self._unsaid: deque[tuple[Slot, str, int]] = deque(maxlen=UNSAID)
         self._news = asyncio.Event()
         self._renew_at = self._heard = 0.0
         self._misses = 0
         """Polls since a place was got."""
 
-    def join(self, lane: str) -> Place:
-        place = Place(self, lane)
+    def join(self, lane: str) -> Slot:
+        place = Slot(self, lane)
         self._waiting[place.token] = place
         self._news.set()
         return place
 
-    def leave(self, place: Place) -> None:
+    def leave(self, place: Slot) -> None:
         self._waiting.pop(place.token, None)
         self._held.pop(place.token, None)
         if place.asked:
             self.say(place, "left", 0)
 
-    def say(self, place: Place, outcome: str, asked_ms: int) -> None:
+    def say(self, place: Slot, outcome: str, asked_ms: int) -> None:
         self._unsaid.append((place, outcome, asked_ms))
         self._news.set()
 
@@ -414,7 +414,7 @@ class _Gate:
             elif answer == 0 and place.token in self._waiting and self._fresh(began):
                 self._begin(place, began)
 
-    def _chosen(self, now: float) -> tuple[list[Place], list[Place]]:
+    def _chosen(self, now: float) -> tuple[list[Slot], list[Slot]]:
         """Who asks for a place, first come first served, and who looks for the others of its lane."""
         free = min(self._width - len(self._held), ASKED_AT_ONCE)
         wishes = [place for place in self._waiting.values() if place.due <= now][: max(0, free)]
@@ -431,7 +431,7 @@ class _Gate:
         told = any(what == "rate" for _, what, _ in self._unsaid)
         return not told and time.monotonic() - began < self._times.lease / 2
 
-    def _begin(self, place: Place, began: float) -> None:
+    def _begin(self, place: Slot, began: float) -> None:
         if not self._held:
             self._renew_at = began + self._times.lease / 3
         self._misses = 0
@@ -456,7 +456,7 @@ class _Gate:
         for place in [place for place in self._waiting.values() if max(place.joined, self._heard) < latest]:
             self._turn_away(place, Unavailable("Redis did not answer", code="redis_unavailable"))
 
-    def _turn_away(self, place: Place, error: Unavailable) -> None:
+    def _turn_away(self, place: Slot, error: Unavailable) -> None:
         del self._waiting[place.token]
         _decide(place, error)
 
@@ -481,15 +481,17 @@ class _Gate:
         return [answer for answer in answers if isinstance(answer, int)]
 
 
-def _decide(place: Place, error: Unavailable | None) -> None:
+def _decide(place: Slot, error: Unavailable | None) -> None:
     # A caller that was cancelled in this very moment has not left yet.
     if not place.decided.done():
         place.decided.set_result(error)
 
 
 @contextlib.asynccontextmanager
-async def open_gates(client: Redis, widths: Mapping[str, int], times: Times) -> AsyncIterator[Gates]:
-    gates = Gates(client, widths, times)
+async def open_provider_limiter(
+    client: Redis, widths: Mapping[str, int], times: Times
+) -> AsyncIterator[ProviderLimiter]:
+    gates = ProviderLimiter(client, widths, times)
     try:
         yield gates
     finally:

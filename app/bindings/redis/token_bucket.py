@@ -27,7 +27,7 @@ DECIDE_SECONDS = 1.0
 """A submission waits for its turn rather than being turned away by a moment's load."""
 
 
-class Buckets:
+class TokenBuckets:
     def __init__(self, client: Redis) -> None:
         self._take = TimelyScript(client, TAKE, seconds=DECIDE_SECONDS)
 

@@ -185,9 +185,9 @@ async def test_no_connection_is_used_twice(tmp_path: Path, family: str, says: di
 REDIRECTED = """
 import asyncio, sys
 from pathlib import Path
-from tests.talks import MODELS, talkative
-from tests.wire import Wire
-from app.bindings.ai import open_ai
+from tests.support.chat_vendors import MODELS, talkative
+from tests.support.internet import Wire
+from app.bindings.ai.registry import open_ai
 
 async def main():
     async with Wire() as wire, open_ai(talkative(Path(sys.argv[1]), wire)) as models:

@@ -159,7 +159,7 @@ async def test_a_listing_is_in_key_order_and_by_prefix(bucket: Bucket) -> None:
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from app.bindings.bucket import Directory
+from app.bindings.bucket.directory import Directory
 async def main():
     async with Directory.open(Path(sys.argv[1])) as bucket:
         for at in range(10**6):
@@ -201,7 +201,7 @@ async def test_what_a_living_writer_is_at_is_not_swept(tmp_path: Path) -> None:
 FULL = """
 import asyncio, resource, sys
 from pathlib import Path
-from app.bindings.bucket import Directory
+from app.bindings.bucket.directory import Directory
 from tools.errors import Unavailable
 async def main():
     async with Directory.open(Path(sys.argv[1])) as bucket:

@@ -22,7 +22,7 @@ from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.types import Command, Send, interrupt
 from redis.asyncio import Redis
 
-from app.bindings.checkpointer import RedisSaver, open_memories
+from app.bindings.checkpointer import RedisSaver, open_checkpointer
 from app.bindings.redis.connection import find_server, open_client
 from tests.support.environment import settings
 from tests.support.servers.valkey import Valkey, ask, valkey
@@ -50,7 +50,7 @@ async def client(server: Valkey) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 def saver(client: Redis, tmp_path: Path) -> RedisSaver:
-    return open_memories(settings(tmp_path, MEMORY_DAYS="7"), client)
+    return open_checkpointer(settings(tmp_path, MEMORY_DAYS="7"), client)
 
 
 def thread(thread_id: str, ns: str = "", checkpoint_id: str | None = None) -> RunnableConfig:
@@ -93,7 +93,7 @@ async def test_langgraphs_conformance_suite(saver: RedisSaver) -> None:
 async def test_a_failed_read_is_an_error(own_valkey: Valkey, tmp_path: Path) -> None:
     """A server that is away is Unavailable and never an empty conversation."""
     async with open_client(own_valkey.url) as client:
-        saver = open_memories(settings(tmp_path), client)
+        saver = open_checkpointer(settings(tmp_path), client)
         config = await put(saver, thread("t"), 1, messages=["hello"])
         own_valkey.kill()
         with pytest.raises(Unavailable):
@@ -244,10 +244,10 @@ async def test_a_reader_never_sees_half_a_pruned_checkpoint(saver: RedisSaver, c
 
     reader = Interrupted.from_pool(client.connection_pool)
     reader.event = turn
-    found = await open_memories(settings(tmp_path), reader).aget_tuple(thread("t"))
+    found = await open_checkpointer(settings(tmp_path), reader).aget_tuple(thread("t"))
     assert found and found.checkpoint["channel_values"] == {"a": 2, "b": 2}
     reader.event = lambda: saver.adelete_thread("t")
-    assert await ids(open_memories(settings(tmp_path), reader), thread("t")) == []
+    assert await ids(open_checkpointer(settings(tmp_path), reader), thread("t")) == []
 
 
 class Chat(TypedDict):
@@ -275,7 +275,7 @@ async def test_a_graph_keeps_its_state_over_processes(saver: RedisSaver, client:
     graph.add_edge("approve", END)
     start: Any = {"messages": [HumanMessage("hi", id="h")], "done": []}
     await graph.compile(checkpointer=saver).ainvoke(start, thread("t"), durability="sync")
-    again = graph.compile(checkpointer=open_memories(settings(tmp_path), client))
+    again = graph.compile(checkpointer=open_checkpointer(settings(tmp_path), client))
     state = await again.aget_state(thread("t"))
     assert [waiting.value for waiting in state.interrupts] == [{"question": "publish?"}]
     answer = await again.ainvoke(Command(resume="yes"), thread("t"), durability="sync")

@@ -324,7 +324,7 @@ async def test_a_second_process_on_one_file_is_refused(tmp_path: Path) -> None:
 OPEN = """
 import asyncio, sys
 from pathlib import Path
-from app.bindings.database import open_database
+from app.bindings.database.sqlite import open_database
 from app.settings import SettingError, read_settings
 
 async def main():

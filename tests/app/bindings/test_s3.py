@@ -21,7 +21,7 @@ from tests.support.environment import settings
 from tests.support.servers.fault_proxy import FaultProxy, Faults
 from tests.support.servers.s3 import KEYS, Counter, S3Server, new_bucket, open_s3, refusal
 from tests.support.servers.valkey import until
-from tools.env import Stored
+from tools.env import StoredObject
 from tools.errors import Conflict, Invalid, NotFound, PicassoError, Unavailable
 
 KEY = "project/p1/jobs/j1/orig/openai-0"
@@ -97,7 +97,7 @@ async def streamed(bucket: S3, key: str = KEY) -> bytes:
     return b"".join([chunk async for chunk in bucket.stream(key)])
 
 
-async def listed(bucket: S3) -> list[Stored]:
+async def listed(bucket: S3) -> list[StoredObject]:
     return [stored async for stored in bucket.list("")]
 
 

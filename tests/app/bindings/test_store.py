@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 from langgraph.store.base import GetOp, Item, ListNamespacesOp, PutOp, SearchOp
 from redis.asyncio import Redis
 
-from app.bindings.checkpointer import open_preferences
+from app.bindings.checkpointer import open_store
 from app.bindings.store import RedisStore
 from tests.support.servers.valkey import Valkey
 from tools.errors import Unavailable
@@ -17,7 +17,7 @@ from tools.errors import Unavailable
 
 @pytest.fixture
 def store(redis_client: Redis) -> RedisStore:
-    return open_preferences(redis_client)
+    return open_store(redis_client)
 
 
 async def test_an_item_is_put_replaced_and_deleted(store: RedisStore, redis_client: Redis) -> None:
@@ -129,7 +129,7 @@ async def test_a_failed_read_is_an_error(own_valkey: Valkey) -> None:
     from app.bindings.redis.connection import open_client
 
     async with open_client(own_valkey.url) as client:
-        store = open_preferences(client)
+        store = open_store(client)
         await store.aput(("a",), "k", {"n": 1})
         await client.rename('preferences:items:["a"]', "away")
         await client.set('preferences:items:["a"]', "x")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from app.http.supervisor import LONGEST_WAIT, MOST_UNREADY, STEADY_SECONDS, Crew, Losses, Parent
+from app.http.supervisor import LONGEST_WAIT, MOST_UNREADY, STEADY_SECONDS, Losses, Parent, Supervisor
 
 
 def test_what_dies_young_is_waited_for_longer_and_longer() -> None:
@@ -31,5 +31,5 @@ def refuse(home: Path, parent: Parent) -> None:
 
 def test_one_that_refuses_ends_them_all(tmp_path: Path) -> None:
     """It would refuse again: its code is the crew's, and nobody replaces it."""
-    assert Crew(refuse, (tmp_path,)).run(1) == 78
+    assert Supervisor(refuse, (tmp_path,)).run(1) == 78
     assert (tmp_path / "ran").exists()

@@ -16,7 +16,7 @@ from app.ops.logs import HIDDEN, JsonLines, Redaction, logging_to
 from app.settings import read_settings
 from tests.support.servers.picasso import running
 from tests.support.servers.shell import SHELL
-from tools.step import bound, step
+from tools.step import log_context, step
 
 NASTY = [
     "line\nbreak",
@@ -151,7 +151,7 @@ async def test_a_step_writes_one_line_with_its_fields() -> None:
     async def act() -> None: ...
 
     stream = io.StringIO()
-    with logging_to(stream, ()), bound(jobId="j", sessionId="s", correlationId="c"):
+    with logging_to(stream, ()), log_context(jobId="j", sessionId="s", correlationId="c"):
         await act()
         logging.getLogger("picasso.other").info("beside")
     first, second = lines(stream)

@@ -107,8 +107,8 @@ async def test_seeds_fill_only_what_is_absent(db: Database) -> None:
 
 OPEN = """
 import asyncio, sys
-from app.bindings.database import Postgres
-from app.migrate import migrate
+from app.bindings.database.sqlite import Postgres
+from app.ops import migrate
 
 async def main():
     async with Postgres.open(sys.argv[1]) as db:

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from app.lifecycle import Life
+from app.lifecycle import Lifecycle
 from app.routes import boards as routes
 from tests.support.samples.board_site import Board, boards_app, boards_env, publish_board
 from tests.support.samples.page_site import add_image, client_of, free_listener, publish, serving
@@ -334,7 +334,9 @@ class Counting:
 
 
 @contextlib.asynccontextmanager
-async def live(tmp_path: Path, redis_url: str, life: Life, **bindings: Any) -> AsyncIterator[tuple[Env, Board, str]]:
+async def live(
+    tmp_path: Path, redis_url: str, life: Lifecycle, **bindings: Any
+) -> AsyncIterator[tuple[Env, Board, str]]:
     """An open voting deck on a real socket."""
     with free_listener() as (listener, here):
         async with boards_env(tmp_path, redis_url, {"PUBLIC_URL": here}, **bindings) as env:
@@ -348,7 +350,7 @@ async def live(tmp_path: Path, redis_url: str, life: Life, **bindings: Any) -> A
 async def test_the_stream_opens_with_the_board_and_tells_each_change(tmp_path: Path, redis_url: str) -> None:
     """State first, then news by news, with a revision that grows; whatever else is put into that session stays there,
     and the end of the server is the end of the stream."""
-    life = Life()
+    life = Lifecycle()
     async with (
         live(tmp_path, redis_url, life) as (env, deck, here),
         httpx.AsyncClient(base_url=here) as client,
@@ -396,7 +398,7 @@ async def test_a_stream_ends_when_its_page_is_closed(
     async def send(message: Any) -> None:
         sent.append(message.get("body", b""))
 
-    stream = routes.BoardStream(env, Life(), await artifacts.get(env, deck.id), admit, every=0.01)
+    stream = routes.BoardStream(env, Lifecycle(), await artifacts.get(env, deck.id), admit, every=0.01)
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(stream({"type": "http"}, asyncio.Event().wait, send))  # type: ignore[arg-type]
         async with asyncio.timeout(5):
@@ -416,7 +418,7 @@ async def test_many_viewers_share_one_reader(tmp_path: Path, redis_url: str) -> 
         return counting[0]
 
     async with (
-        live(tmp_path, redis_url, Life(), watched=counted) as (_, deck, here),
+        live(tmp_path, redis_url, Lifecycle(), watched=counted) as (_, deck, here),
         httpx.AsyncClient(base_url=here) as client,
         contextlib.AsyncExitStack() as stack,
     ):

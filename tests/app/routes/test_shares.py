@@ -11,7 +11,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from app.bindings.redis.token_bucket import Buckets
+from app.bindings.redis.token_bucket import TokenBuckets
 from tests.support.samples.page_site import (
     KEY,
     Line,
@@ -86,7 +86,7 @@ async def test_a_link_of_its_own_can_be_closed_without_the_others(tmp_path: Path
 
 async def test_a_closed_link_takes_no_passwords(tmp_path: Path, redis_client: Redis) -> None:
     """410 before a try is counted or looked at: what is closed tells nobody which password it had."""
-    async with gallery(tmp_path, PICASSO_WORKFLOW=Buckets(redis_client)) as (_, client, row):
+    async with gallery(tmp_path, PICASSO_WORKFLOW=TokenBuckets(redis_client)) as (_, client, row):
         path = await shared(client, row, password=WORD)
         (link,) = (await client.get(f"/api/artifacts/{row['id']}/shares")).json()["items"][1:]
         await client.put(f"/api/artifacts/{row['id']}/shares/main", json={"password": WORD})
@@ -116,7 +116,7 @@ async def test_a_link_leads_to_its_own_files_alone(tmp_path: Path) -> None:
 async def test_a_password_is_asked_for_before_anything_is_shown(tmp_path: Path, redis_client: Redis) -> None:
     """401 with a form for browsers and a place to send it for others; the right word opens page, files and versions
     for that visitor alone, in no cache, until the password changes."""
-    async with gallery(tmp_path, PICASSO_WORKFLOW=Buckets(redis_client)) as (env, client, row):
+    async with gallery(tmp_path, PICASSO_WORKFLOW=TokenBuckets(redis_client)) as (env, client, row):
         page = f"/public/artifact/{row['public_slug']}"
         main = f"/api/artifacts/{row['id']}/shares/main"
         told = await client.put(main, json={"password": WORD})
@@ -150,7 +150,7 @@ async def test_a_password_is_asked_for_before_anything_is_shown(tmp_path: Path, 
 
 async def test_passes_are_good_for_their_link_and_time_alone(tmp_path: Path, redis_client: Redis) -> None:
     """No other link's, no expired, cut, extended or invented pass opens a page."""
-    async with gallery(tmp_path, PICASSO_WORKFLOW=Buckets(redis_client)) as (env, client, row):
+    async with gallery(tmp_path, PICASSO_WORKFLOW=TokenBuckets(redis_client)) as (env, client, row):
         one, two = await shared(client, row, password=WORD), await shared(client, row, password=WORD)
         async with stranger(env) as visitor:
             value = (await unlock(visitor, one, WORD)).cookies["picasso_pass"]
@@ -172,7 +172,7 @@ async def httpx_get(env: Env, path: str, headers: dict[str, bytes]) -> httpx.Res
 
 async def test_guessing_is_slow_and_then_stopped(tmp_path: Path, redis_client: Redis) -> None:
     """Six tries from one address, then 429 with Retry-After, also for the right word; others may go on."""
-    async with gallery(tmp_path, PICASSO_WORKFLOW=Buckets(redis_client)) as (env, client, row):
+    async with gallery(tmp_path, PICASSO_WORKFLOW=TokenBuckets(redis_client)) as (env, client, row):
         page = await shared(client, row, password=WORD)
         async with stranger(env) as visitor, stranger(env, "198.51.100.7") as other:
             tries = [(await unlock(visitor, page, f"guess {n}")).status_code for n in range(6)]
@@ -188,7 +188,7 @@ async def test_guessing_is_slow_and_then_stopped(tmp_path: Path, redis_client: R
 )
 async def test_a_form_that_is_none_is_refused(content: bytes, tmp_path: Path, redis_client: Redis) -> None:
     """400, whatever is sent; another type of body is 415, an unknown link 404."""
-    async with gallery(tmp_path, PICASSO_WORKFLOW=Buckets(redis_client)) as (_, client, row):
+    async with gallery(tmp_path, PICASSO_WORKFLOW=TokenBuckets(redis_client)) as (_, client, row):
         page = await shared(client, row, password=WORD)
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         answer = await client.post(f"{page}/password", content=content, headers=form)

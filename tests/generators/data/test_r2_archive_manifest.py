@@ -17,7 +17,7 @@ from tests.support.environment import bare_env
 from tests.support.samples.counted_project import add_studio, key, original, sha256
 from tests.support.samples.page_site import add_project, pages_env
 from tools import db
-from tools.env import Env, Stored
+from tools.env import Env, StoredObject
 from tools.errors import Unavailable
 from tools.publishing import artifacts
 from tools.reports import bucket_inventory
@@ -181,5 +181,5 @@ async def test_a_bucket_that_is_away_is_said_plainly(tmp_path: Path) -> None:
 def test_rows_that_contradict_each_other_are_damage() -> None:
     """Two rows, two hashes for one key: one of them is wrong, whichever it is."""
     claims = [Claim("k", "job_items/1", "a" * 64), Claim("k", "image_progressions/2", "b" * 64)]
-    (found,) = r2_archive_manifest.listed("p", claims, [Stored("k", 1, 1)], {})
+    (found,) = r2_archive_manifest.listed("p", claims, [StoredObject("k", 1, 1)], {})
     assert found.status == "damaged"

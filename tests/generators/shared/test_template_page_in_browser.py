@@ -9,7 +9,7 @@ from litestar.params import FromPath
 from redis.asyncio import Redis
 
 from app.bindings.assets import open_assets
-from app.bindings.redis.token_bucket import Buckets
+from app.bindings.redis.token_bucket import TokenBuckets
 from generators.shared import template_page
 from tests.generators.shared.test_template_page import PLACES
 from tests.generators.test_in_browser import loaded
@@ -132,7 +132,7 @@ async def test_packaged_examples_are_whole_under_their_own_policy(tmp_path: Path
 async def test_a_password_is_said_in_a_browser(tmp_path: Path, redis_client: Redis) -> None:
     """The form is sent under its own policy, a wrong word asks again, the right one shows the page, in one visit."""
     with free_listener() as (listener, here):
-        more = {"environ": {"PUBLIC_URL": here}, "PICASSO_WORKFLOW": Buckets(redis_client)}
+        more = {"environ": {"PUBLIC_URL": here}, "PICASSO_WORKFLOW": TokenBuckets(redis_client)}
         async with pages_env(tmp_path, **more) as env:
             await add_project(env, "p")
             await add_image(env, "p", 1)

@@ -1,7 +1,7 @@
 """A small renderer of the exhibition: what stands before the camera of a GLB, by its own meshes, pictures and lights.
 
-It reads the file after glTF 2.0 and knows what `generators/media/glb.py` writes: unlit and lit materials, textures, point
-lights, one camera. A pixel is what lies nearest on its ray; there are no shadows beyond those in the file.
+It reads the file after glTF 2.0 and knows what `generators/media/glb.py` writes: unlit and lit materials, textures,
+point lights, one camera. A pixel is what lies nearest on its ray; there are no shadows beyond those in the file.
 """
 
 import io

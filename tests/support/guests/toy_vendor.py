@@ -1,4 +1,4 @@
-"""A paid vendor for tests, entering by the guests' door: it speaks to the false Internet of `tests/support/internet.py`."""
+"""A paid vendor for tests, installed as a guest package: it speaks to the server of `tests/support/internet.py`."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Run as a process of its own: fetch every form of `tests/support/files/hostile_addresses.py` with an eye on each connect (F1, F9)."""
+"""A process that fetches every form of `tests/support/files/hostile_addresses.py` and reports each connect."""
 
 import asyncio
 import json

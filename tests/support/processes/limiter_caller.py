@@ -10,15 +10,15 @@ import sys
 from typing import Literal
 
 from app.bindings.redis.connection import open_client
-from app.bindings.redis.provider_limiter import Gates, Times, open_gates
+from app.bindings.redis.provider_limiter import ProviderLimiter, Times, open_provider_limiter
 from tools.errors import Unavailable
 
 Outcome = Literal["answered", "outage", "rate"]
 
 
-async def call(gates: Gates, port: int, outcome: Outcome) -> str:
+async def call(gates: ProviderLimiter, port: int, outcome: Outcome) -> str:
     try:
-        async with gates.turn("toy", "m:generate") as place:
+        async with gates.acquire("toy", "m:generate") as place:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             await reader.read()
             writer.close()
@@ -29,7 +29,7 @@ async def call(gates: Gates, port: int, outcome: Outcome) -> str:
 
 
 async def main(url: str, port: int, calls: int, width: int, lease: float, outcome: Outcome) -> None:
-    async with open_client(url) as client, open_gates(client, {"*": width}, Times(lease=lease)) as gates:
+    async with open_client(url) as client, open_provider_limiter(client, {"*": width}, Times(lease=lease)) as gates:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         print(*await asyncio.gather(*(call(gates, port, outcome) for _ in range(calls))), flush=True)

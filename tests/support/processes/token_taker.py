@@ -1,4 +1,6 @@
-"""A process of its own that takes tokens: `python -m tests.support.processes.token_taker <url> <takes> <capacity> <rate>`.
+"""A process that takes tokens.
+
+`python -m tests.support.processes.token_taker <url> <takes> <capacity> <rate>`
 
 It begins when a line comes on its standard input, and prints how many tokens it was granted and how many takes
 were not decided in time.
@@ -8,13 +10,13 @@ import asyncio
 import sys
 
 from app.bindings.redis.connection import open_client
-from app.bindings.redis.token_bucket import Buckets
+from app.bindings.redis.token_bucket import TokenBuckets
 from tools.errors import Unavailable
 
 
 async def main(url: str, takes: int, capacity: int, per_minute: int) -> None:
     async with open_client(url) as client:
-        buckets = Buckets(client)
+        buckets = TokenBuckets(client)
         await client.ping()
         print("ready", flush=True)
         sys.stdin.readline()

@@ -14,12 +14,12 @@ from litestar.types import ASGIApp
 
 from app.bindings.actor import open_actor
 from app.bindings.redis.connection import open_client
-from app.bindings.redis.token_bucket import Buckets
+from app.bindings.redis.token_bucket import TokenBuckets
 from app.http.errors import respond
 from app.http.middleware import Guard
 from app.http.schemas import JsonRequest
 from app.http.security import check_access
-from app.lifecycle import Life
+from app.lifecycle import Lifecycle
 from app.ops.traces import Traces
 from app.routes import artifacts, boards, public
 from app.settings import Settings
@@ -49,7 +49,7 @@ async def boards_env(
         open_client(redis_url) as client,
         open_actor(cast(Settings, pages.settings), watched(pages.DB), client) as actor,
     ):
-        env = dataclasses.replace(pages, PICASSO_DO=actor, PICASSO_WORKFLOW=cast(Any, Buckets(client)))
+        env = dataclasses.replace(pages, PICASSO_DO=actor, PICASSO_WORKFLOW=cast(Any, TokenBuckets(client)))
         await add_images(env)
         yield env
 
@@ -60,7 +60,7 @@ async def add_images(env: Env) -> None:
         await add_image(env, "p", number, sha256=f"{number}" * 64)
 
 
-def boards_app(env: Env, life: Life | None = None) -> ASGIApp:
+def boards_app(env: Env, life: Lifecycle | None = None) -> ASGIApp:
     """The routes of boards, pages and artifacts behind the same door as in the whole application."""
     chosen = cast(Settings, env.settings)
 
@@ -70,8 +70,8 @@ def boards_app(env: Env, life: Life | None = None) -> ASGIApp:
     async def provide_settings() -> Settings:
         return chosen
 
-    async def provide_life() -> Life:
-        return life or Life()
+    async def provide_life() -> Lifecycle:
+        return life or Lifecycle()
 
     app = Litestar(
         [*artifacts.handlers, *public.handlers, *boards.handlers, paint],

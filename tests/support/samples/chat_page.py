@@ -16,7 +16,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from redis.asyncio import Redis
 
 from app.bindings.ai.registry import open_ai
-from app.bindings.checkpointer import open_memories, open_preferences
+from app.bindings.checkpointer import open_checkpointer, open_store
 from app.settings import Settings
 from graphs.chat.session import speak
 from tests.support.environment import settings
@@ -52,8 +52,8 @@ async def chatting(home: Path, redis: Redis, *, again: bool = False, **environ: 
     """
     chosen: Settings = settings(home, API_KEY="k" * 40, **environ)
     given = {
-        "AGENTIC_MEMORIES": open_memories(chosen, redis),
-        "USER_PREFERENCES": open_preferences(redis),
+        "AGENTIC_MEMORIES": open_checkpointer(chosen, redis),
+        "USER_PREFERENCES": open_store(redis),
         "PICASSO_DO": Silent(),
         "DEFAULT_MODEL_REASONING": chosen.default_model_reasoning,
     }

@@ -9,14 +9,16 @@ from typing import Literal
 
 from tests.support.environment import bare_env
 from tests.support.internet import picture
-from tools.env import Env, Lane
+from tools.env import Circuit, Env
 from tools.ledger import items as ledger
 from tools.ledger import jobs
 from tools.ledger.items import Planned, Run, Settlement
-from tools.ledger.jobs import Place, Submission
-from tools.rows import Attempt, Item, Job, JobRequest, Painter, Progression, derived_id, now_ms
+from tools.ledger.jobs import ItemPlan, Submission
+from tools.rows import Attempt, Item, Job, JobRequest, Progression, ProviderModel, derived_id, now_ms
 
-TOY = Planned(painter=Painter("toy", "toy-1"), free=False, quote_micros=50_000, price_version="toy/toy-1@2026-01-01")
+TOY = Planned(
+    painter=ProviderModel("toy", "toy-1"), free=False, quote_micros=50_000, price_version="toy/toy-1@2026-01-01"
+)
 """A call to the toy vendor that may cost five cents."""
 PROJECT = "INSERT INTO projects (id, name, created_at, updated_at) VALUES ('p', 'works', 1, 1)"
 
@@ -40,7 +42,7 @@ class Nobody:
     async def turn(self, provider: str, lane: str) -> AsyncIterator["Nobody"]:
         yield self
 
-    async def lanes(self) -> dict[str, list[Lane]]:
+    async def circuits(self) -> dict[str, list[Circuit]]:
         return {}
 
     def report(self, outcome: Literal["answered", "outage", "rate"], retry_after: float | None = None) -> None: ...
@@ -89,7 +91,7 @@ async def working(home: Path, variants: int = 1, prompt: str = "a red boat") -> 
     async with bare_env(home, PICASSO_DO=nobody, PICASSO_WORKFLOW=nobody) as env:
         await env.DB.run(PROJECT)
         request = JobRequest(prompt=prompt, providers=[{"provider": "toy"}], session_id="s", variants=variants)
-        places = [Place("toy", "toy-1", n, n) for n in range(variants)]
+        places = [ItemPlan("toy", "toy-1", n, n) for n in range(variants)]
         job, _ = await jobs.submit(env, Submission(project_id="p", request=request, places=places))
         claimed = await ledger.claim(env, job.id)
         assert claimed is not None and claimed.lease_until > now_ms()

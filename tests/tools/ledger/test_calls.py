@@ -12,10 +12,10 @@ from tests.support.samples.job_states import working
 from tools.env import Env
 from tools.errors import LeaseLost, Refused, Unavailable, Uncertain, VendorError, VendorFailed
 from tools.ledger import calls, items
-from tools.ledger.calls import Call, Errand, Lost, ModelCall, Settlement, Stop, Taken, next_move
+from tools.ledger.calls import Call, CallKey, Lost, ModelCall, Settlement, Stop, Taken, next_move
 from tools.models.prices import Quote
 
-ERRAND = Errand(purpose="workflow", subject="w-1")
+ERRAND = CallKey(purpose="workflow", subject="w-1")
 QUOTE = Quote(10, 40, "openai/gpt-test@2026-01-01", "estimate")
 DONE = Settlement(state="succeeded", billed=True, cost_micros=25, cost_basis="usage", result={"text": "hello"})
 SENT = ModelCall(
@@ -74,7 +74,7 @@ def test_nothing_is_called_where_no_call_can_help(made: list[ModelCall], kind: t
             raise AssertionError(other)
 
 
-async def begun(env: Env, errand: Errand = ERRAND, number: int = 1) -> ModelCall | None:
+async def begun(env: Env, errand: CallKey = ERRAND, number: int = 1) -> ModelCall | None:
     return await calls.begin(env, errand, number, "openai:gpt-test", QUOTE)
 
 
@@ -128,7 +128,7 @@ async def test_only_old_calls_are_given_up_by_the_sweep(tmp_path: Path) -> None:
 async def test_a_worker_that_lost_the_job_makes_no_call(tmp_path: Path) -> None:
     """The row is inserted under the fence of the claim or not at all (Q6)."""
     async with working(tmp_path) as work:
-        held = Errand(purpose="judge", subject="i", project_id="p", job_id=work.job.id, fence=work.run.fence)
+        held = CallKey(purpose="judge", subject="i", project_id="p", job_id=work.job.id, fence=work.run.fence)
         assert await begun(work.env, held) is not None
         await items.release(work.env, work.run)
         await items.claim(work.env, work.job.id)

@@ -1,7 +1,7 @@
 """Plain English about a page, read by pattern: what a person wishes, clause by clause.
 
 Nothing is guessed at from afar: what fits no pattern is `Unknown`, and whoever answers says so. A message is read in
-time linear in its length: it is even (`tools/models/normalize.py`), what is quoted is masked before it is cut into pieces, and
+time linear in its length: it is even (`tools/models/normalize.py`), what is quoted is masked before it is cut, and
 after so many pieces the rest is not understood.
 """
 

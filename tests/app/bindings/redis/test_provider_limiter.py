@@ -13,12 +13,19 @@ import pytest
 from redis.asyncio import Redis
 
 from app.bindings.redis.connection import RedisServer, find_server, open_client
-from app.bindings.redis.provider_limiter import OPENS_AFTER, SPREAD, Gates, Outcome, Times, open_gates
+from app.bindings.redis.provider_limiter import (
+    OPENS_AFTER,
+    SPREAD,
+    Outcome,
+    ProviderLimiter,
+    Times,
+    open_provider_limiter,
+)
 from app.bindings.workflow import open_workflow
 from tests.support.environment import settings
 from tests.support.limited_vendor import Vendor, calling
 from tests.support.servers.valkey import Valkey, ask, until, valkey
-from tools.env import Lane
+from tools.env import Circuit
 from tools.errors import Unavailable
 
 LANE = "m:generate"
@@ -27,28 +34,28 @@ PLACES, STATE, LANES = "gate:{toy}:places", "gate:{toy}:state", "gate:{toy}:lane
 
 
 @contextlib.asynccontextmanager
-async def gates_at(url: str, width: int = 2, **times: float) -> AsyncIterator[Gates]:
+async def gates_at(url: str, width: int = 2, **times: float) -> AsyncIterator[ProviderLimiter]:
     """Gates as another process would have them: with a client of their own."""
     chosen = Times(**{"lease": LEASE, **times})
-    async with open_client(url) as client, open_gates(client, {"*": 1000, "toy": width}, chosen) as gates:
+    async with open_client(url) as client, open_provider_limiter(client, {"*": 1000, "toy": width}, chosen) as gates:
         yield gates
 
 
-async def call(gates: Gates, outcome: Outcome, retry_after: float | None = None, lane: str = LANE) -> str:
+async def call(gates: ProviderLimiter, outcome: Outcome, retry_after: float | None = None, lane: str = LANE) -> str:
     """One call that ends at once; what became of it."""
     try:
-        async with gates.turn("toy", lane) as place:
+        async with gates.acquire("toy", lane) as place:
             place.report(outcome, retry_after)
     except Unavailable as error:
         return error.code
     return outcome
 
 
-async def lane_is(gates: Gates, state: str, name: str = LANE) -> Lane:
+async def lane_is(gates: ProviderLimiter, state: str, name: str = LANE) -> Circuit:
     """The lane, once it is in that state."""
     async with asyncio.timeout(10):
         while True:
-            for lane in (await gates.lanes()).get("toy", []):
+            for lane in (await gates.circuits()).get("toy", []):
                 if (lane.name, lane.state) == (name, state):
                     return lane
             await asyncio.sleep(0.005)
@@ -70,12 +77,12 @@ class Line:
         self.go = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
 
-    def join(self, gates: Gates, count: int, lane: str = LANE) -> None:
+    def join(self, gates: ProviderLimiter, count: int, lane: str = LANE) -> None:
         self.tasks += [asyncio.create_task(self._call(gates, lane)) for _ in range(count)]
 
-    async def _call(self, gates: Gates, lane: str) -> None:
+    async def _call(self, gates: ProviderLimiter, lane: str) -> None:
         try:
-            async with gates.turn("toy", lane):
+            async with gates.acquire("toy", lane):
                 self.begun.append(time.monotonic())
                 await self.go.wait()
         except Unavailable as error:
@@ -123,8 +130,8 @@ async def test_processes_take_turns(redis_url: str) -> None:
     """Of two processes that always have somebody waiting, neither gets much more than half of the places."""
     order: list[int] = []
 
-    async def visit(gates: Gates, who: int) -> None:
-        async with gates.turn("toy", LANE):
+    async def visit(gates: ProviderLimiter, who: int) -> None:
+        async with gates.acquire("toy", LANE):
             order.append(who)
 
     async with gates_at(redis_url, width=1) as one, gates_at(redis_url, width=1) as two:
@@ -211,8 +218,8 @@ async def test_a_place_that_came_too_late_is_not_used(
         ask(valkey_session.socket, f"ZREMRANGEBYSCORE {PLACES} -inf {now}")
         ask(valkey_session.socket, f"ZADD {PLACES} {now + lease * 1000} another")
 
-    async def hold(gates: Gates) -> bool:
-        async with gates.turn("toy", LANE) as place:
+    async def hold(gates: ProviderLimiter) -> bool:
+        async with gates.acquire("toy", LANE) as place:
             return [place.token.encode()] == await redis_client.zrange(PLACES, 0, -1)
 
     for turns in range(12, 42, 2):
@@ -241,7 +248,7 @@ async def test_five_outages_in_a_row_open_the_lane_and_an_answer_closes_it(redis
         started = time.monotonic()
         for gates in (one, two):
             with pytest.raises(Unavailable) as refused:
-                async with gates.turn("toy", LANE):
+                async with gates.acquire("toy", LANE):
                     pass
             assert (refused.value.code, refused.value.failure) == ("circuit_open", "outage")
             assert refused.value.retry_after is not None
@@ -250,7 +257,7 @@ async def test_five_outages_in_a_row_open_the_lane_and_an_answer_closes_it(redis
         assert await call(one, "answered", lane="m:edit") == "answered"
         await lane_is(one, "half-open")
         assert await call(one, "answered") == "answered"
-        assert await lane_is(two, "closed") == Lane(LANE, "closed", 0)
+        assert await lane_is(two, "closed") == Circuit(LANE, "closed", 0)
 
 
 async def test_those_in_line_are_turned_away_when_the_lane_opens(redis_url: str) -> None:
@@ -259,7 +266,7 @@ async def test_those_in_line_are_turned_away_when_the_lane_opens(redis_url: str)
     async with gates_at(redis_url, width=6) as one, gates_at(redis_url, width=6) as two:
         line, others = Line(), Line()
         async with contextlib.AsyncExitStack() as stack:
-            places = [await stack.enter_async_context(one.turn("toy", LANE)) for _ in range(6)]
+            places = [await stack.enter_async_context(one.acquire("toy", LANE)) for _ in range(6)]
             line.join(one, 20)
             line.join(two, 20)
             others.join(two, 1, lane="m:edit")
@@ -276,7 +283,7 @@ async def test_those_in_line_are_turned_away_when_the_lane_opens(redis_url: str)
         await line.end()
 
 
-async def fail(gates: Gates, times: int = OPENS_AFTER, lane: str = LANE) -> None:
+async def fail(gates: ProviderLimiter, times: int = OPENS_AFTER, lane: str = LANE) -> None:
     for _ in range(times):
         assert await call(gates, "outage", lane=lane) == "outage"
 
@@ -307,7 +314,7 @@ async def test_one_probe_at_a_time_over_all_processes(redis_url: str) -> None:
         assert {await call(gates, "answered") for gates in (one, two, one, two)} == {"answered"}
 
 
-async def until_probe(gates: Gates, outcome: Outcome) -> None:
+async def until_probe(gates: ProviderLimiter, outcome: Outcome) -> None:
     """Make the probe, as soon as nobody else is about to."""
     async with asyncio.timeout(10):
         while await call(gates, outcome) == "circuit_open":
@@ -375,7 +382,7 @@ async def until_paused(client: Redis) -> None:
             await asyncio.sleep(0.005)
 
 
-async def pause_after(gates: Gates, client: Redis, retry_after: float | None = None) -> float:
+async def pause_after(gates: ProviderLimiter, client: Redis, retry_after: float | None = None) -> float:
     """The seconds of pause that a call brings which was told "not now"."""
     before = float((await client.hget(STATE, "pause")) or 0)
     assert await call(gates, "rate", retry_after) == "rate"
@@ -405,7 +412,7 @@ async def test_a_burst_of_no_is_one_pause(redis_url: str, redis_client: Redis) -
         start = asyncio.Barrier(4)
 
         async def told() -> None:
-            async with gates.turn("toy", LANE) as place:
+            async with gates.acquire("toy", LANE) as place:
                 await start.wait()
                 place.report("rate")
 
@@ -418,7 +425,7 @@ async def test_a_call_granted_as_the_pause_comes_is_held_back(redis_url: str) ->
     """In the process that was told to wait no other call begins after that moment."""
     async with gates_at(redis_url, width=2) as gates:
         for turns in range(12):
-            async with gates.turn("toy", LANE) as place:
+            async with gates.acquire("toy", LANE) as place:
                 line = Line()
                 line.join(gates, 1)
                 for _ in range(turns):
@@ -475,7 +482,7 @@ async def test_a_redis_that_forgot_all_is_told_again(redis_url: str, redis_clien
 async def test_a_redis_that_stays_away_is_told_of(own_valkey: Valkey) -> None:
     """Who waits in line is told after a while, who holds a place can leave it, and all is well when Redis is back."""
     async with gates_at(own_valkey.url, width=1, away=0.6) as gates:
-        async with gates.turn("toy", LANE) as place:
+        async with gates.acquire("toy", LANE) as place:
             line = Line()
             line.join(gates, 3)
             own_valkey.kill()
@@ -485,9 +492,9 @@ async def test_a_redis_that_stays_away_is_told_of(own_valkey: Valkey) -> None:
             assert 0.6 <= time.monotonic() - started < 3
             place.report("outage")
         with pytest.raises(Unavailable):
-            await gates.lanes()
+            await gates.circuits()
         own_valkey.start()
-        async with gates.turn("toy", LANE):
+        async with gates.acquire("toy", LANE):
             assert (await lane_is(gates, "closed")).failures == 1
 
 
@@ -500,7 +507,7 @@ async def test_a_hanging_redis_is_told_of(own_valkey: Valkey) -> None:
         assert await call(gates, "answered") == "redis_unavailable"
         assert time.monotonic() - started < 3
         with pytest.raises(Unavailable):
-            await gates.lanes()
+            await gates.circuits()
         own_valkey.resume()
         assert await call(gates, "answered") == "answered"
         async with open_client(own_valkey.url) as client:
@@ -511,9 +518,9 @@ async def test_a_caller_may_be_cancelled_at_any_moment(redis_url: str, redis_cli
     """Hundreds of callers of two processes, each cancelled at some moment: no place is leaked, none is given twice."""
     inside, most, chance = 0, 0, random.Random(5)
 
-    async def visit(gates: Gates) -> None:
+    async def visit(gates: ProviderLimiter) -> None:
         nonlocal inside, most
-        async with gates.turn("toy", LANE) as place:
+        async with gates.acquire("toy", LANE) as place:
             inside += 1
             most = max(most, inside)
             try:
@@ -523,7 +530,7 @@ async def test_a_caller_may_be_cancelled_at_any_moment(redis_url: str, redis_cli
             finally:
                 inside -= 1
 
-    async def interrupted(gates: Gates) -> None:
+    async def interrupted(gates: ProviderLimiter) -> None:
         for _ in range(100 * rounds):
             visiting = asyncio.create_task(visit(gates))
             for _ in range(chance.randrange(60)):
@@ -564,7 +571,7 @@ async def test_the_only_process_waits_for_no_dead_one(tmp_path: Path, redis_url:
     await redis_client.zadd("gates", {"toy": 1.0})
     server = RedisServer(redis_url, redis_client)
     async with open_workflow(settings(tmp_path), server) as workflow:
-        visit = workflow.turn("toy", LANE)
+        visit = workflow.acquire("toy", LANE)
         await asyncio.wait_for(visit.__aenter__(), 5)
         await visit.__aexit__(None, None, None)
 
@@ -621,7 +628,7 @@ async def shift(client: Redis, by: int) -> None:
 async def test_what_nobody_uses_is_forgotten(redis_url: str, redis_client: Redis) -> None:
     """Every key has an end, and a lane that was not used for a day is not shown."""
     async with gates_at(redis_url, width=1) as gates:
-        async with gates.turn("toy", LANE) as place:
+        async with gates.acquire("toy", LANE) as place:
             line = Line()
             line.join(gates, 1)
             place.report("answered")
@@ -630,10 +637,10 @@ async def test_what_nobody_uses_is_forgotten(redis_url: str, redis_client: Redis
             assert len(found) >= 4
             assert all([0 < await redis_client.pttl(key) <= 86_400_000 for key in found])
         await line.end()
-        assert list(await gates.lanes()) == ["toy"]
+        assert list(await gates.circuits()) == ["toy"]
         old = {"failures": 0, "shut": 0, "period": 0, "probe": "", "at": round(time.time() * 1000) - 86_400_500}
         await redis_client.hset(LANES, LANE, json.dumps(old))
-        assert (await gates.lanes())["toy"] == []
+        assert (await gates.circuits())["toy"] == []
         assert await call(gates, "answered", lane="m:edit") == "answered"
         await lane_is(gates, "closed", "m:edit")
         assert await redis_client.hkeys(LANES) == [b"m:edit"]

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from app.bindings.redis.connection import open_client
-from app.bindings.redis.token_bucket import DECIDE_SECONDS, Buckets
+from app.bindings.redis.token_bucket import DECIDE_SECONDS, TokenBuckets
 from tests.support.servers.valkey import Valkey, until
 from tools.errors import Unavailable
 
@@ -44,7 +44,7 @@ async def test_the_limit_is_the_limit(redis_url: str) -> None:
 
 async def test_tokens_come_back_at_the_rate(redis_client: Redis) -> None:
     """An empty bucket says how long to wait, and waiting so long is enough."""
-    buckets = Buckets(redis_client)
+    buckets = TokenBuckets(redis_client)
     take = [await buckets.take("b", capacity=3, per_minute=1200) for _ in range(4)]
     assert take[:3] == [0.0, 0.0, 0.0]
     assert 0 < take[3] <= 0.05
@@ -56,7 +56,7 @@ async def test_tokens_come_back_at_the_rate(redis_client: Redis) -> None:
 
 async def test_a_clock_that_jumps_grants_one_capacity_at_most(redis_client: Redis) -> None:
     """Set back by an hour it gives nothing and does not block; set forward it fills the bucket and no more (A8)."""
-    buckets = Buckets(redis_client)
+    buckets = TokenBuckets(redis_client)
     for _ in range(20):
         await buckets.take("b", capacity=3, per_minute=60)
     hour = 3_600_000
@@ -70,7 +70,7 @@ async def test_a_clock_that_jumps_grants_one_capacity_at_most(redis_client: Redi
 
 async def test_a_caller_that_leaves_takes_nobody_with_it(redis_client: Redis) -> None:
     """Calls of one moment travel together; one that is cancelled, before or after they left, harms no other."""
-    buckets = Buckets(redis_client)
+    buckets = TokenBuckets(redis_client)
     for turns in range(6):
         leaving = asyncio.create_task(buckets.take("b", capacity=1000, per_minute=1))
         for _ in range(turns):
@@ -87,14 +87,14 @@ async def test_a_caller_that_leaves_takes_nobody_with_it(redis_client: Redis) ->
 
 async def test_a_full_bucket_is_forgotten(redis_client: Redis) -> None:
     """What callers may choose (addresses) does not pile up: keys expire when the bucket would be full again."""
-    await Buckets(redis_client).take("b", capacity=10, per_minute=60)
+    await TokenBuckets(redis_client).take("b", capacity=10, per_minute=60)
     assert 0 < await redis_client.pttl("bucket:b") <= 2000
 
 
 async def test_a_hanging_redis_is_answered_for_in_time(own_valkey: Valkey) -> None:
     """The decision is there after about 50 ms, and takes no token when Redis wakes up (A8)."""
     async with open_client(own_valkey.url) as client:
-        buckets = Buckets(client)
+        buckets = TokenBuckets(client)
         assert await buckets.take("b", capacity=100, per_minute=1) == 0.0
         own_valkey.pause()
         waits = []
