@@ -139,7 +139,7 @@ def test_every_setting_is_read_somewhere() -> None:
 
 @each_source
 def test_no_work_hides_in_the_process(path: Path) -> None:
-    """Tasks belong to a TaskGroup or to an owner named above; nothing runs after an answer (D5)."""
+    """Tasks belong to a TaskGroup or to an owner named above; nothing runs after an answer."""
     hidden = {"BackgroundTask", "BackgroundTasks", "run_coroutine_threadsafe"}
     assert not hidden & {name for _, name in names(path)}
     assert not list(loose_tasks(path)) or str(path.relative_to(ROOT)) in TASK_OWNERS
@@ -174,14 +174,14 @@ def test_the_owners_of_tasks_are_real() -> None:
 
 @each_source
 def test_every_queue_has_a_bound(path: Path) -> None:
-    """A queue without `maxsize` is memory somebody else decides about (O8)."""
+    """A queue without `maxsize` is memory somebody else decides about."""
     for call in itertools.chain(calls(path, "Queue"), calls(path, "LifoQueue"), calls(path, "PriorityQueue")):
         assert call.args or any(keyword.arg == "maxsize" for keyword in call.keywords), call.lineno
 
 
 @each_source
 def test_images_and_vendors_are_opened_through_their_doors(path: Path) -> None:
-    """Only tools/fetch.py and the listed clients make an HTTP client, so there is no second way out (F7).
+    """Only tools/fetch.py and the listed clients make an HTTP client, so there is no second way out.
 
     The client in adapters/gemini/images.py is the SDK's, which sends through `env.AI.http`.
     """

@@ -108,7 +108,7 @@ def sent_parts(call: Received) -> list[bytes | str]:
 
 @pytest.mark.parametrize("model", [None, FLASH, PRO, LITE])
 async def test_a_picture_comes_as_the_vendor_sent_it(desk: Desk, model: str | None) -> None:
-    """One call to the model's address with our key, and its bytes come back as they were (M1)."""
+    """One call to the model's address with our key, and its bytes come back as they were."""
     told = Told()
     result, call = await desk.paint(generate(model))
     await adapter.run(generate(model), desk.env, told)
@@ -120,7 +120,7 @@ async def test_a_picture_comes_as_the_vendor_sent_it(desk: Desk, model: str | No
 
 
 async def test_the_request_asks_for_one_picture_and_nothing_that_is_billed_twice(desk: Desk) -> None:
-    """Words and a picture, the shape in the vendor's words, a cap on what may be put out, and no seed (F1)."""
+    """Words and a picture, the shape in the vendor's words, a cap on what may be put out, and no seed."""
     _, call = await desk.paint(generate(PRO, "2528x1696"))
     config = call.body["generationConfig"]
     assert config.pop("maxOutputTokens") >= 2000
@@ -364,7 +364,7 @@ EMPTY = ("NO_IMAGE", "IMAGE_OTHER", "MAX_TOKENS", "OTHER", "CONTINUATION", "A_RE
 
 @pytest.mark.parametrize("reason", [*(f"prompt:{reason}" for reason in PROMPT_BLOCKS), *OUTPUT_BLOCKS])
 async def test_a_block_is_the_vendors_no(desk: Desk, reason: str) -> None:
-    """Each of the blocks that come as HTTP 200 is Refused, by its own name (M4)."""
+    """Each of the blocks that come as HTTP 200 is Refused, by its own name."""
     desk.answers("refuse", text=reason)
     error = await desk.fail(generate())
     assert isinstance(error, Refused) and error.failure == "refused"
@@ -398,7 +398,7 @@ async def test_an_answer_without_a_picture_is_empty(desk: Desk, reason: str) -> 
 async def test_each_fault_ends_as_what_it_is(
     desk: Desk, fault: Fault, kind: type[VendorError], failure: Failure
 ) -> None:
-    """One call, and one honest word for how it ended (M2, M3)."""
+    """One call, and one honest word for how it ended."""
     desk.answers(fault)
     error = await desk.fail(ImageOp(kind="edit", prompt=PROMPT, start_image=START))
     assert type(error) is kind and error.failure == failure

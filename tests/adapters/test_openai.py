@@ -282,14 +282,14 @@ async def test_each_misbehaviour_is_one_call_and_one_known_error(
     status: int | None,
     streams: bool,
 ) -> None:
-    """Whatever the vendor does is told by kind, with its own code, status and request id (J7)."""
+    """Whatever the vendor does is told by kind, with its own code, status and request id."""
     ended = await failed(tmp_path, Answer(fault), vendor=played.OpenAI(streams=streams))
     assert (type(ended), ended.failure, ended.provider_code, ended.provider_status) == (error, failure, code, status)
     assert ended.request_id or fault == "drop"
 
 
 async def test_a_vendor_that_never_answers_leaves_the_call_uncertain(tmp_path: Path) -> None:
-    """Past the deadline nobody knows what was bought (J4)."""
+    """Past the deadline nobody knows what was bought."""
     ended = await failed(tmp_path, Answer("hang"), VENDOR_SECONDS="0.4")
     assert (type(ended), ended.code) == (Uncertain, "deadline")
 
@@ -322,7 +322,7 @@ IN_AN_HOUR = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=36
 async def test_the_wait_that_a_vendor_asks_for_is_told(
     tmp_path: Path, header: str | None, seconds: float | None
 ) -> None:
-    """Seconds, a date, nonsense or nothing (J6)."""
+    """Seconds, a date, nonsense or nothing."""
     ended = await failed(tmp_path, Answer("rate", retry_after=header))
     assert isinstance(ended, Unavailable)
     if seconds is not None and seconds > 60:

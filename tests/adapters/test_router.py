@@ -199,7 +199,7 @@ CALL = ImageOp(kind="generate", prompt="a cat")
 async def test_whatever_a_provider_does_is_one_call_and_one_known_error(
     tmp_path: Path, answer: Any, error: type[Exception], code: str
 ) -> None:
-    """A call is made once, never retried here, and ends in the error tree (J3, J7)."""
+    """A call is made once, never retried here, and ends in the error tree."""
     painter = Painter(answer=answer)
     async with bare_env(tmp_path, settings=settings(tmp_path, VENDOR_SECONDS="0.2")) as env:
         with pytest.raises(error) as ended:
@@ -220,7 +220,7 @@ async def test_a_key_that_is_gone_since_is_no_doubt_about_a_bill(tmp_path: Path)
 async def test_a_broken_adapter_leaves_its_traceback_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The caller gets a safe sentence, the log the traceback (P3)."""
+    """The caller gets a safe sentence, the log the traceback."""
     async with bare_env(tmp_path) as env:
         with caplog.at_level(logging.INFO), pytest.raises(Uncertain, match=r"^the adapter failed$"):
             await router.run("easel", CALL, env, deaf, {"easel": Painter(answer=ZeroDivisionError("secret"))})

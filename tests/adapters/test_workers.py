@@ -217,7 +217,7 @@ QUICK = {"VENDOR_SECONDS": "0.5"}
 async def test_each_misfortune_is_one_call_and_one_known_error(
     tmp_path: Path, model: str, answer: Answer, kind: type[VendorError], failure: str, code: str
 ) -> None:
-    """Nothing is asked twice, and only what certainly was not done says so (J4, J7)."""
+    """Nothing is asked twice, and only what certainly was not done says so."""
     error = await ended(
         tmp_path, msgspec.structs.replace(FOX, model=model), answer, **(QUICK if answer.fault == "hang" else {})
     )
@@ -311,7 +311,7 @@ async def test_a_slow_answer_is_waited_for(tmp_path: Path) -> None:
 
 
 async def test_a_connection_that_was_never_made_is_nothing_done(tmp_path: Path) -> None:
-    """With nobody there the call may be made again (J4)."""
+    """With nobody there the call may be made again."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"

@@ -232,7 +232,7 @@ def parts_of(schema: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("id", IDS)
 async def test_it_opens_and_is_the_same_again(id: str, tmp_path: Path) -> None:
-    """(T10) Every file opens with a reader of its own kind, the same image versions give the same bytes, and what was
+    """Every file opens with a reader of its own kind, the same image versions give the same bytes, and what was
     made lies in BUCKET under the row's key and answers under the public link, with its policy."""
     async with seeded_env(tmp_path) as env:
         first, second = await generate(env, id), await generate(env, id)
@@ -272,7 +272,7 @@ async def test_a_project_without_images_is_no_failure(id: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("id", IDS)
 async def test_hostile_words_are_words(id: str, tmp_path: Path) -> None:
-    """(T2, T3) With payloads for titles, prompts, tags, notes, criteria, tips and models every page has nothing
+    """With payloads for titles, prompts, tags, notes, criteria, tips and models every page has nothing
     active but the scripts its policy names, no address but its own, and every other file still opens."""
     async with seeded_env(tmp_path, words=hostile()) as env:
         for title in TITLES if id in HTML else TITLES[:1]:
@@ -323,7 +323,7 @@ def own(address: str, here: str) -> bool:
 @pytest.mark.skipif(BINARY is None, reason="no Chromium is installed")
 @pytest.mark.timeout(180)
 async def test_pages_are_whole_in_a_browser(tmp_path: Path) -> None:
-    """(T2, T4) Under its own policy each page loads its images, complains of nothing, asks nobody else, takes the
+    """Under its own policy each page loads its images, complains of nothing, asks nobody else, takes the
     keyboard, and has nothing off-screen on a telephone and on a desk; also when it is empty."""
     with free_listener() as (listener, here):
         async with (
@@ -347,7 +347,7 @@ async def test_pages_are_whole_in_a_browser(tmp_path: Path) -> None:
 @pytest.mark.skipif(BINARY is None, reason="no Chromium is installed")
 @pytest.mark.timeout(180)
 async def test_no_payload_runs_in_a_browser(tmp_path: Path) -> None:
-    """(T2) Pages full of payloads, served without any policy and with scripts on: no dialog, no foreign request, and
+    """Pages full of payloads, served without any policy and with scripts on: no dialog, no foreign request, and
     not even words that cannot be parted push anything off a telephone's screen."""
     with free_listener() as (listener, here):
         async with seeded_env(tmp_path, words=hostile(TALL), environ={"PUBLIC_URL": here}) as env:

@@ -46,7 +46,7 @@ async def loaded(tab: Tab) -> list[tuple[int, int]]:
 
 
 async def test_no_payload_runs_even_where_nothing_forbids_it() -> None:
-    """(T2) All payloads in all places of one page, served without any policy and with scripts on: no dialog, no
+    """All payloads in all places of one page, served without any policy and with scripts on: no dialog, no
     foreign request, and the document is the one that was written."""
     shown = [
         Shown(project(p, p), [row("p", n, prompt=p, ai_notes=[p], ai_tags=[p], ai_provider=p, ai_model=p)], False)
@@ -73,7 +73,7 @@ async def test_no_payload_runs_even_where_nothing_forbids_it() -> None:
 
 
 async def test_a_published_page_is_whole_under_its_own_policy(tmp_path: Path) -> None:
-    """(T2, T4) Style and delivery images load, nothing is complained about, and the page fits a narrow window."""
+    """Style and delivery images load, nothing is complained about, and the page fits a narrow window."""
     with free_listener() as (listener, here):
         async with pages_env(tmp_path, environ={"PUBLIC_URL": here}) as env:
             slug = await made(env)

@@ -66,7 +66,7 @@ def complaints(tab: Tab) -> list[str]:
 
 
 async def test_a_page_lets_its_file_be_saved(tmp_path: Path) -> None:
-    """(T4) The data that a page is drawn from, beside it or before it, is saved by a click, whole and under a name;
+    """The data that a page is drawn from, beside it or before it, is saved by a click, whole and under a name;
     from an earlier version the data of that version."""
     async with browsing(tmp_path) as (env, tab):
         await add_studio(env)

@@ -132,7 +132,7 @@ async def test_undo_takes_back_the_last_choice_and_then_the_one_before(env: Env)
 
 
 async def test_an_undo_leaves_what_another_session_chose_since(env: Env) -> None:
-    """Only one's own choice is taken back, and only where it still stands (G11)."""
+    """Only one's own choice is taken back, and only where it still stands."""
     await say(env, "title: Mine, subtitle: Ours")
     await say(env, "title: Theirs", session="t")
     back = await say(env, "undo", "undo")
@@ -201,7 +201,7 @@ async def test_what_is_no_page_to_fill_is_told(env: Env) -> None:
 
 
 def test_the_model_sees_nothing_of_identity() -> None:
-    """The schemas of the four tools name no artifact, owner, session, state or runtime (G2)."""
+    """The schemas of the four tools name no artifact, owner, session, state or runtime."""
     assert {"get_projects_for_artifact", "get_images_for_project", "save_configuration", "render_artifact"} == NAMES
     for tool in TOOLS:
         properties = json.dumps(list(tool.tool_call_schema.model_json_schema()["properties"]))
@@ -270,7 +270,7 @@ def hostile() -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("state", STATES)
 async def test_a_hijacked_model_can_do_no_harm(env: Env, state: str) -> None:
-    """Sixty hostile calls in each state: no foreign read or write, no unknown tool, nothing published (G1)."""
+    """Sixty hostile calls in each state: no foreign read or write, no unknown tool, nothing published."""
     calls = hostile()
     assert len(calls) >= 60
     await say(env, *STATES[state])
@@ -293,7 +293,7 @@ async def test_a_hijacked_model_can_do_no_harm(env: Env, state: str) -> None:
 
 
 async def test_what_a_model_says_of_identity_is_not_heard(env: Env) -> None:
-    """Supplied artifacts, owners, states and runtimes change nothing: the run's own ones count (G2)."""
+    """Supplied artifacts, owners, states and runtimes change nothing: the run's own ones count."""
     for more in MEANWHILE:
         args = {"choices": [{"key": "TITLE", "value": "Mine"}], **more}
         await say(scripted(env, once(calling(("save_configuration", args)))), "please")
@@ -305,7 +305,7 @@ async def test_what_a_model_says_of_identity_is_not_heard(env: Env) -> None:
 
 
 async def test_an_endless_loop_ends_cleanly(env: Env) -> None:
-    """A model that never stops asking is asked seven times, and the person is told (G3)."""
+    """A model that never stops asking is asked seven times, and the person is told."""
     model = scripted(env, lambda seen: calling(("get_projects_for_artifact", {})))
     answer = await say(model, "go")
     assert len(await rows(env)) == 7 <= 8 and len(answer["toolCalls"]) == 7 <= 10
@@ -314,7 +314,7 @@ async def test_an_endless_loop_ends_cleanly(env: Env) -> None:
 
 
 async def test_five_hundred_calls_in_one_turn_are_ten(env: Env) -> None:
-    """The first ten are done, the rest is not, and the next turn goes on (G3)."""
+    """The first ten are done, the rest is not, and the next turn goes on."""
     many = [("save_configuration", {"choices": [{"key": "TITLE", "value": f"T{n}"}]}) for n in range(500)]
     answer = await say(scripted(env, lambda seen: calling(*many)), "go")
     assert len(answer["toolCalls"]) == 10 and answer["configuration"] == {"TITLE": "T9"}
@@ -323,7 +323,7 @@ async def test_five_hundred_calls_in_one_turn_are_ten(env: Env) -> None:
 
 
 async def test_a_megabyte_of_argument_is_refused_and_not_kept(env: Env, redis_client: Redis) -> None:
-    """The tool is not run with it, and neither state nor ledger grow by it (G3)."""
+    """The tool is not run with it, and neither state nor ledger grow by it."""
     huge = calling(("save_configuration", {"choices": [{"key": "TITLE", "value": "x" * 1_000_000}]}))
     answer = await say(scripted(env, once(huge)), "go")
     assert answer["configuration"] == {} and answer["toolCalls"][0]["outcome"] != "ok"
@@ -332,14 +332,14 @@ async def test_a_megabyte_of_argument_is_refused_and_not_kept(env: Env, redis_cl
 
 
 async def test_an_endless_reply_is_cut(env: Env) -> None:
-    """Of 200,000 words the beginning is shown, and what is streamed has an end too (G3)."""
+    """Of 200,000 words the beginning is shown, and what is streamed has an end too."""
     answer = await say(scripted(env, lambda seen: AIMessage("word " * 200_000)), "go")
     assert len(answer["reply"]) <= 8_200
     assert sum(len(event["text"]) for event in await told(env) if event.get("kind") == "token") <= 70_000
 
 
 async def test_a_model_that_hangs_is_given_up(env: Env) -> None:
-    """The turn ends within its time with a clean message; the call counts at its quote (G3)."""
+    """The turn ends within its time with a clean message; the call counts at its quote."""
 
     class Sleeping(Scripted):
         async def _astream(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
@@ -377,7 +377,7 @@ NOT_ASKED = [
 
 
 async def test_no_model_publishes_without_being_asked(env: Env) -> None:
-    """Twenty turns in which the model renders though nobody asked: nothing is public, and it is told why (G10)."""
+    """Twenty turns in which the model renders though nobody asked: nothing is public, and it is told why."""
     await say(env, "pick for me", "theme: dark")
     eager = scripted(env, once(calling(("render_artifact", {}))))
     assert len(NOT_ASKED) >= 20
@@ -389,7 +389,7 @@ async def test_no_model_publishes_without_being_asked(env: Env) -> None:
 
 
 async def test_an_approval_counts_for_its_own_turn_alone(env: Env) -> None:
-    """After “publish” a model cannot publish again in a later turn; the person's own word can (G10)."""
+    """After “publish” a model cannot publish again in a later turn; the person's own word can."""
     eager = scripted(env, once(calling(("render_artifact", {}))))
     await say(env, "pick for me", "theme: dark")
     assert (await say(eager, "publish"))["publicSlug"]
@@ -413,7 +413,7 @@ async def test_publishing_the_same_page_again_makes_no_new_version(env: Env) -> 
 
 
 async def test_replies_are_safe_to_show(env: Env) -> None:
-    """Whatever the model says: no tag, no foreign link or image in reply, stream and history; own links stay (G6)."""
+    """Whatever the model says: no tag, no foreign link or image in reply, stream and history; own links stay."""
     loud = "See ![p](https://evil.example/p.png) <script>alert(1)</script> [x](javascript:alert(1)) \x1b[31m\u202e"
     own = f"{env.settings.public_url}/images/p-0/public"
     answer = await say(scripted(env, lambda seen: AIMessage(f"{loud} and {own}")), "hello")
@@ -426,7 +426,7 @@ async def test_replies_are_safe_to_show(env: Env) -> None:
 
 
 async def test_tool_errors_tell_nothing(env: Env, caplog: pytest.LogCaptureFixture) -> None:
-    """A tool that breaks with a DSN, a path and SQL in its text: model and person see a code (G12)."""
+    """A tool that breaks with a DSN, a path and SQL in its text: model and person see a code."""
     secret = "postgresql://user:hunter2@db.internal/x SELECT * FROM secrets /etc/passwd"
 
     class Broken:
@@ -457,7 +457,7 @@ async def test_tool_errors_tell_nothing(env: Env, caplog: pytest.LogCaptureFixtu
 
 
 async def test_fifty_turns_at_once_lose_no_choice(env: Env, rounds: int) -> None:
-    """Over one session and over many: each is applied whole, one after the other, and undone one by one (G11)."""
+    """Over one session and over many: each is applied whole, one after the other, and undone one by one."""
     many = 50 * rounds
     async with asyncio.timeout(60 * rounds), asyncio.TaskGroup() as group:
         for n in range(many):
@@ -473,7 +473,7 @@ async def test_fifty_turns_at_once_lose_no_choice(env: Env, rounds: int) -> None
 
 
 async def test_postgresql_keeps_every_choice_too(tmp_path: Path, redis_client: Redis, postgres_url: str) -> None:
-    """Twenty turns at once over two sessions, undone to the first word, on the other database (G11)."""
+    """Twenty turns at once over two sessions, undone to the first word, on the other database."""
     async with chatting(tmp_path, redis_client, DB=postgres_url) as env:
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             for n in range(20):
@@ -484,7 +484,7 @@ async def test_postgresql_keeps_every_choice_too(tmp_path: Path, redis_client: R
 
 
 async def test_a_turn_waits_in_line_or_is_told_to_come_back(env: Env) -> None:
-    """While one turn is being answered another one waits; one that waits too long is 409, and nothing is done (G11)."""
+    """While one turn is being answered another one waits; one that waits too long is 409, and nothing is done."""
     async with chats.holding(env, "a", "s", wait=1):
         with pytest.raises(Conflict) as busy:
             async with chats.holding(env, "a", "s", wait=0.2):
@@ -495,7 +495,7 @@ async def test_a_turn_waits_in_line_or_is_told_to_come_back(env: Env) -> None:
 
 
 async def test_who_lost_the_chat_writes_nothing(env: Env) -> None:
-    """Under an old fence neither a choice nor an undo is written (G11)."""
+    """Under an old fence neither a choice nor an undo is written."""
     await say(env, "title: Autumn")
     old = Hold("a", "s", 1)
     async with chats.holding(env, "a", "s", wait=1) as hold:
@@ -609,7 +609,7 @@ async def cut_off(env: Env, redis: Redis, at: int, said: str, artifact: str = "a
 
 
 async def test_what_was_approved_before_a_crash_is_not_published_after_it(env: Env, redis_client: Redis) -> None:
-    """The next turn mends the last one without its approval; sent again under its key it is the person's word (G10)."""
+    """The next turn mends the last one without its approval; sent again under its key it is the person's word."""
     await say(env, "pick for me", "theme: dark")
     await cut_off(env, redis_client, 7, "publish")
     answer = await say(env, "hello")
@@ -619,7 +619,7 @@ async def test_what_was_approved_before_a_crash_is_not_published_after_it(env: E
 
 
 async def test_a_poisoned_memory_is_refused(env: Env, redis_client: Redis, caplog: pytest.LogCaptureFixture) -> None:
-    """Blobs that somebody wrote into the store are never taken for a conversation; another session goes on (G9)."""
+    """Blobs that somebody wrote into the store are never taken for a conversation; another session goes on."""
     await say(env, "title: Autumn")
     target = Path("/tmp") / "chat-poison-never-made"
     (key,) = [key async for key in redis_client.scan_iter(match="memory:*:b")]

@@ -143,7 +143,7 @@ async def test_a_server_that_does_not_count_streams_is_asked_without(
 
 @pytest.mark.parametrize("family", [family for family in MODELS if family != "gemini"])
 async def test_half_a_call_is_not_made(tmp_path: Path, redis_client: Redis, wire: Wire, family: str) -> None:
-    """Cut by the limit of its length, a call's arguments are never completed by us: no half text is saved (G3).
+    """Cut by the limit of its length, a call's arguments are never completed by us: no half text is saved.
 
     Gemini's calls come whole.
     """

@@ -112,7 +112,7 @@ def calls_in(messages: list[BaseMessage]) -> dict[str, tuple[str, Any]]:
 
 async def test_ninety_orders_in_eight_places_change_nothing(env: Env) -> None:
     """An obedient model reads five orders at a time in all that others wrote, and makes each call it is told: nothing
-    is read of others, set, remembered or published (G4)."""
+    is read of others, set, remembered or published."""
     assert len(ORDERS) >= 90
     await shelves(env)
     await say(env, "title: Mine, use image 1 as hero", artifact="c")
@@ -152,7 +152,7 @@ BUILTIN = [
 
 
 async def test_the_builtin_model_hears_the_person_alone(env: Env) -> None:
-    """Whatever names, prompts, tags, notes and values say is listed, and nothing else is done (G4, G10)."""
+    """Whatever names, prompts, tags, notes and values say is listed, and nothing else is done."""
     await shelves(env)
     await say(env, "title: Mine, use image 1 as hero", artifact="c")
     for start, said in zip(range(0, len(ORDERS), 11), BUILTIN, strict=False):
@@ -232,7 +232,7 @@ def odd_calls() -> list[tuple[str, Any]]:
 @pytest.mark.parametrize("state", STATES)
 async def test_odd_calls_do_nothing(env: Env, state: str) -> None:
     """Sixty calls of strange shapes, names and signs: each has an answer, the rows stay as they are, and the person can
-    go on (G1, G2, G12)."""
+    go on."""
     calls = odd_calls()
     assert len(calls) >= 60
     await say(env, *STATES[state])
@@ -274,7 +274,7 @@ def vendors(home: Path, wire: Wire, family: str) -> dict[str, Any]:
 @each_family
 async def test_a_vendor_that_says_too_much_or_stops_midway(tmp_path: Path, redis_client: Redis, family: str) -> None:
     """A megabyte of arguments, 200,000 words in a reply, and an answer that stops in its middle: each turn ends in
-    time, what is kept stays small, and the next turn goes on (G3)."""
+    time, what is kept stays small, and the next turn goes on."""
     async with Wire() as wire, chatting(tmp_path, redis_client, **vendors(tmp_path, wire, family)) as env:
         script = wire.scripts[VENDORS[family]]
         huge = {"choices": [{"key": "TITLE", "value": "x" * 1_000_000}]}
@@ -300,7 +300,7 @@ JUNK: list[Any] = [None, 5, ["word"], [None], {"a": 1}, "publish"]
 
 async def test_whatever_stands_in_memory_is_no_accident(env: Env, redis_client: Redis) -> None:
     """Each channel of the state filled with each kind of junk: the chat answers, or says that its memory is damaged;
-    nothing is published, and another session goes on (G9)."""
+    nothing is published, and another session goes on."""
     await say(env, "pick for me", "theme: dark", "show images")
     (key,) = [key async for key in redis_client.scan_iter(match="memory:*:b")]
     fields = await redis_client.hgetall(key)

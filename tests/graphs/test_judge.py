@@ -91,7 +91,7 @@ FAULTS: tuple[Fault, ...] = ("hang", "drop", "truncate", "wrong_mime", "garbage"
 @each_family
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_whatever_the_judge_does_the_item_is_complete(tmp_path: Path, family: str, fault: Fault) -> None:
-    """Each fault, as often as it is asked, ends in `error` without a verdict, every call settled (J7, O8)."""
+    """Each fault, as often as it is asked, ends in `error` without a verdict, every call settled."""
     environ = {"DEFAULT_MODEL_VISION": MODELS[family], "VENDOR_SECONDS": "0.4"}
     async with Wire() as wire, working_with(tmp_path, wire, **environ) as work:
         retry_after = "30" if fault == "rate" else "0"

@@ -122,7 +122,7 @@ FAULTS: tuple[Fault, ...] = ("hang", "drop", "wrong_mime", "empty", "refuse", "r
 @each_family
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_without_an_answer_the_rule_refines(tmp_path: Path, family: str, fault: Fault) -> None:
-    """Whatever happens to the model, the prompt is the one that the tips make, and no call is left open (J7, O8)."""
+    """Whatever happens to the model, the prompt is the one that the tips make, and no call is left open."""
     environ = {"DEFAULT_MODEL_REASONING": MODELS[family], "VENDOR_SECONDS": "0.4"}
     async with Wire() as wire, working_with(tmp_path, wire, PROMPT, **environ) as work:
         await set_tips(work)

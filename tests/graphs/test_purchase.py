@@ -229,7 +229,7 @@ async def test_an_intent_that_was_committed_is_not_an_error(tmp_path: Path) -> N
 
 
 def test_waits_follow_the_vendor_and_never_pass_the_cap() -> None:
-    """A vendor's Retry-After is never undercut, and no two waits are alike; without one the wait doubles (J6)."""
+    """A vendor's Retry-After is never undercut, and no two waits are alike; without one the wait doubles."""
     waits = [wait_before(1, 7.0) for _ in range(200)]
     assert min(waits) >= 7.0 and max(waits) <= 7.0 * 1.3 and max(waits) / min(waits) >= 1.2
     assert 1.0 <= wait_before(1, None) <= 1.3

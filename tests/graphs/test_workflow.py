@@ -204,7 +204,7 @@ async def test_what_the_vendor_does_is_told(
 
 
 async def test_a_worker_that_lost_its_lease_calls_and_writes_nothing(tmp_path: Path, wire: Wire) -> None:
-    """Its row belongs to a later claim: no step is noted, no call is begun, no result kept, no end written (Q6)."""
+    """Its row belongs to a later claim: no step is noted, no call is begun, no result kept, no end written."""
     async with thinking(tmp_path, wire) as env:
         late = await claimed(env, await submitted(env))
         hold = Hold(late.id, late.fence)
@@ -267,7 +267,7 @@ def test_numbers_and_constraints_are_quoted_as_they_stand() -> None:
 
 
 async def test_a_workflow_that_ends_its_workers_is_ended(tmp_path: Path, wire: Wire) -> None:
-    """More than five claims in a row that finish no step: `crash_loop`; a step that was finished begins anew (D8)."""
+    """More than five claims in a row that finish no step: `crash_loop`; a step that was finished begins anew."""
     async with thinking(tmp_path, wire) as env:
         env = dataclasses.replace(env, AGENTIC_MEMORIES=InMemorySaver())
         runner, workflow_id = Runner(env), await submitted(env)

@@ -39,7 +39,7 @@ def check(rows: dict[str, Counter[str]], posted: tuple[int, int], called: int) -
 
 
 async def test_the_books_balance_at_every_scrape(tmp_path: Path) -> None:
-    """Jobs with faults run while the metrics are read again and again; at the end all sums are exact (P2)."""
+    """Jobs with faults run while the metrics are read again and again; at the end all sums are exact."""
     faults = [Answer("error", retry_after="0"), Answer("refuse"), Answer("rate", retry_after="0"), Answer("empty")]
     async with Wire(delay=0.05) as wire, running(tmp_path, **environ(wire)) as server, calling(server) as client:
         project, jobs, scrapes = await new_project(client), list[str](), 0

@@ -198,7 +198,7 @@ async def test_two_servers_and_the_death_of_one_lose_no_choice(
 ) -> None:
     """Over one PostgreSQL and one Redis: turns at once are made one after the other. SIGKILL of a server in the middle
     of a turn, while another server's turn waits in line: what was chosen stays, is not chosen twice, and the one that
-    waited is answered (G11)."""
+    waited is answered."""
     async with Wire() as wire:
         chosen = talkative(tmp_path / "talk", wire)
         folders = {"BUCKET": f"file://{tmp_path}/bucket", "IMAGES": f"file://{tmp_path}/images", "API_KEY": "k" * 40}

@@ -24,7 +24,7 @@ async def open_jobs_end(server: Server, seconds: float = 90) -> None:
 
 @pytest.mark.parametrize("second", [None, signal.SIGTERM, signal.SIGKILL], ids=["drain", "twice", "then killed"])
 async def test_a_drain_loses_nothing(tmp_path: Path, second: signal.Signals | None) -> None:
-    """Ten jobs and twenty sockets at SIGTERM: exit within 30 s, and after the next start all jobs end (D1 D2 P2)."""
+    """Ten jobs and twenty sockets at SIGTERM: exit within 30 s, and after the next start all jobs end."""
     async with Wire(delay=0.4) as wire:
         async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
             project = await new_project(client)

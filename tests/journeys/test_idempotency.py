@@ -1,4 +1,4 @@
-"""One key, one job (PROMISES I1–I7), over real sockets against a real server."""
+"""One key, one job, over real sockets against a real server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ async def jobs_of(client: httpx.AsyncClient, project: str) -> list[dict[str, Any
 
 
 async def test_concurrent_posts_with_one_key_make_one_job(client: httpx.AsyncClient) -> None:
-    """20 callers at once × 5 keys: five jobs, and every caller of a key gets the same one (I1)."""
+    """20 callers at once × 5 keys: five jobs, and every caller of a key gets the same one."""
     project = await new_project(client)
     answers = await asyncio.gather(*(submit(client, project, f"k{n % 5}") for n in range(100)))
     assert len({(n % 5, answer["jobId"]) for n, answer in enumerate(answers)}) == 5
@@ -31,7 +31,7 @@ async def test_concurrent_posts_with_one_key_make_one_job(client: httpx.AsyncCli
 
 
 async def test_replays_are_faithful(client: httpx.AsyncClient) -> None:
-    """During and after the job the same bytes come back, marked as replayed (I2)."""
+    """During and after the job the same bytes come back, marked as replayed."""
     project = await new_project(client)
     url, headers = f"/api/projects/{project}/jobs", {"Idempotency-Key": "again"}
     first = await client.post(url, json=body(), headers=headers)
@@ -57,7 +57,7 @@ CHANGES: list[dict[str, Any]] = [
 
 
 async def test_another_payload_is_refused(client: httpx.AsyncClient) -> None:
-    """A real change is 409 and tells nothing of the first body; key order and white space are no change (I3)."""
+    """A real change is 409 and tells nothing of the first body; key order and white space are no change."""
     project = await new_project(client)
     url, headers = f"/api/projects/{project}/jobs", {"Idempotency-Key": "k", "Content-Type": "application/json"}
     first = await submit(client, project, "k", prompt="secret words")
@@ -71,7 +71,7 @@ async def test_another_payload_is_refused(client: httpx.AsyncClient) -> None:
 
 
 async def test_keys_belong_to_their_project_and_route(client: httpx.AsyncClient) -> None:
-    """The same key in two projects makes two jobs (I5)."""
+    """The same key in two projects makes two jobs."""
     one, two = await new_project(client, "one"), await new_project(client, "two")
     assert (await submit(client, one, "k"))["jobId"] != (await submit(client, two, "k"))["jobId"]
 
@@ -106,7 +106,7 @@ BAD_KEYS = [
 
 @pytest.mark.parametrize("key", BAD_KEYS)
 async def test_bad_keys_are_refused(client: httpx.AsyncClient, key: str) -> None:
-    """What is neither a token nor a quoted string is 400, and nothing is stored (I6)."""
+    """What is neither a token nor a quoted string is 400, and nothing is stored."""
     project = await new_project(client)
     answer = await client.post(f"/api/projects/{project}/jobs", json=body(), headers={"Idempotency-Key": key})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_idempotency_key")
@@ -114,7 +114,7 @@ async def test_bad_keys_are_refused(client: httpx.AsyncClient, key: str) -> None
 
 
 async def test_two_key_headers_are_refused_and_both_forms_of_one_key_are_equal(client: httpx.AsyncClient) -> None:
-    """Two headers are 400; `k` and `"k"` are the same key (I6)."""
+    """Two headers are 400; `k` and `"k"` are the same key."""
     project = await new_project(client)
     url = f"/api/projects/{project}/jobs"
     twice = [("Idempotency-Key", "a"), ("Idempotency-Key", "a")]
@@ -123,7 +123,7 @@ async def test_two_key_headers_are_refused_and_both_forms_of_one_key_are_equal(c
 
 
 async def test_a_4xx_does_not_burn_the_key(client: httpx.AsyncClient) -> None:
-    """After a validation error the corrected request runs under the same key (I7)."""
+    """After a validation error the corrected request runs under the same key."""
     project = await new_project(client)
     url, headers = f"/api/projects/{project}/jobs", {"Idempotency-Key": "k"}
     assert (await client.post(url, json=body(variants=9), headers=headers)).status_code == 400
@@ -134,7 +134,7 @@ async def test_a_4xx_does_not_burn_the_key(client: httpx.AsyncClient) -> None:
 
 async def test_a_kill_never_wedges_a_key(tmp_path: Path, rounds: int) -> None:
     """SIGKILL while posts are under way: after the restart the same key continues, and makes one job in all, also one
-    that would not be accepted any more (I2 I4)."""
+    that would not be accepted any more."""
     vendor = {"OPENAI_API_KEY": "sk-gone-tomorrow", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
     project, keys = "", [f"k{n}" for n in range(8)]
     for _ in range(rounds * 2):

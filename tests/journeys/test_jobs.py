@@ -111,7 +111,7 @@ async def test_every_fault_of_a_vendor_ends_that_item_alone(
     client: httpx.AsyncClient, server: Server, wire: Wire,
     script: list[Fault], status: str, code: str | None, calls: int, ledger: list[str],
 ) -> None:  # fmt: skip
-    """The item ends as its vendor's fault says, each call is one ledger row, and the sibling is untouched (J7)."""
+    """The item ends as its vendor's fault says, each call is one ledger row, and the sibling is untouched."""
     wire.scripts["toy"].extend(Answer(fault, retry_after="0") for fault in script)
     job = await ended(client, (await submit(client, await new_project(client), providers=["toy", "sketch"]))["jobId"])
     toy, sketch = job["items"]
@@ -125,7 +125,7 @@ async def test_every_fault_of_a_vendor_ends_that_item_alone(
 async def test_near_duplicates_are_told_and_not_stored_twice(
     client: httpx.AsyncClient, server: Server, session: str
 ) -> None:
-    """A vendor that paints the same picture three times: one is kept, two end `duplicate` naming it (J12)."""
+    """A vendor that paints the same picture three times: one is kept, two end `duplicate` naming it."""
     project = await new_project(client)
     accepted = await submit(client, project, providers=["toy"], variants=3, prompt="twins", sessionId=session)
     job = await ended(client, accepted["jobId"])
@@ -151,7 +151,7 @@ async def test_width_is_bounded_per_provider(tmp_path: Path) -> None:
 
 
 async def test_cancel_races_with_completion(client: httpx.AsyncClient, server: Server, wire: Wire, rounds: int) -> None:
-    """Whenever cancel comes, each item ends once, the job ends this way or that, nothing is called after it (J9)."""
+    """Whenever cancel comes, each item ends once, the job ends this way or that, nothing is called after it."""
     project = await new_project(client)
     for n in range(rounds * 12):
         job = (await submit(client, project, providers=["toy", "sketch"], variants=2))["jobId"]

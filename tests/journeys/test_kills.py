@@ -49,7 +49,7 @@ def checked(home: Path, wire: Wire) -> history_checks.Left:
 
 
 async def test_a_server_may_be_killed_at_any_moment(tmp_path: Path, wire: Wire, rounds: int) -> None:
-    """SIGKILL of the server at random moments of a job of 8 items; a restart goes on by itself (J1 J2 J3 J5 E3 E4)."""
+    """SIGKILL of the server at random moments of a job of 8 items; a restart goes on by itself."""
     chance, job, target, kills = random.Random(7), "", "", rounds * 8
     for kill in range(kills):
         async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
@@ -78,7 +78,7 @@ async def _kill_children(server: Server, of: Callable[[psutil.Process], bool]) -
 
 
 async def test_the_image_child_may_be_killed(tmp_path: Path, wire: Wire, rounds: int) -> None:
-    """SIGKILL of the process that decodes images costs time, not images (J13)."""
+    """SIGKILL of the process that decodes images costs time, not images."""
     chance, killed = random.Random(11), 0
     async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
         target = await new_project(client)
@@ -95,7 +95,7 @@ async def test_the_image_child_may_be_killed(tmp_path: Path, wire: Wire, rounds:
 
 
 async def test_valkey_may_be_killed(tmp_path: Path, wire: Wire, rounds: int) -> None:
-    """SIGKILL of the embedded Valkey in a job: its supervisor starts it again and the job ends complete (E7)."""
+    """SIGKILL of the embedded Valkey in a job: its supervisor starts it again and the job ends complete."""
     chance = random.Random(13)
     async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
         target = await new_project(client)

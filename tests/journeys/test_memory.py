@@ -24,7 +24,7 @@ async def fill(client: Redis) -> set[bytes]:
 
 
 async def test_memory_pressure_is_loud(tmp_path: Path, own_valkey: Valkey) -> None:
-    """(Q4) With 8 MiB filled, a job is refused with 503 and Retry-After, public pages are 200, nothing is evicted;
+    """With 8 MiB filled, a job is refused with 503 and Retry-After, public pages are 200, nothing is evicted;
     with room again, jobs are taken."""
     async with (
         open_client(own_valkey.url) as client,

@@ -108,7 +108,7 @@ async def test_two_servers_share_one_budget(
 
 
 async def test_the_books_are_the_bill_over_kills(tmp_path: Path, wire: Wire, prices: str, rounds: int) -> None:
-    """SIGKILL with calls in flight: every call at the wire is a row with its price, none is made again (J3)."""
+    """SIGKILL with calls in flight: every call at the wire is a row with its price, none is made again."""
     wire.delay = 1.0
     project, jobs = "", list[str]()
     for n in range(rounds * 3):

@@ -59,7 +59,7 @@ async def test_the_width_holds_over_two_workers(
     tmp_path: Path, shared: dict[str, str], postgres_url: str, wire: Wire
 ) -> None:
     """PROVIDER_WIDTH toy=2 and two workers that share many jobs: the vendor never has more than two calls at once, and
-    not always fewer (J6)."""
+    not always fewer."""
     count = JOBS_AT_ONCE + 4
     # While the first calls last, one worker alone cannot take all jobs.
     wire.scripts["toy"] += [Answer(delay=4)] * WIDTH
@@ -80,7 +80,7 @@ async def test_the_width_holds_over_two_workers(
 
 @pytest.mark.soak
 async def test_nobody_calls_before_the_vendor_said(tmp_path: Path, shared: dict[str, str], wire: Wire) -> None:
-    """One 429 with Retry-After: from then on neither worker calls before that time, and all images come (J6)."""
+    """One 429 with Retry-After: from then on neither worker calls before that time, and all images come."""
     async with two_workers(tmp_path, **shared) as client:
         project = await new_project(client)
         wire.scripts["toy"] += [Answer("rate", retry_after="2")]
@@ -114,7 +114,7 @@ async def test_a_dead_vendor_slows_nobody_else(
     tmp_path: Path, shared: dict[str, str], redis_client: Redis, wire: Wire
 ) -> None:
     """A vendor that accepts calls and never answers: its lane opens after five of them, its items end by themselves,
-    and sketches that are made meanwhile take as long as before (J8).
+    and sketches that are made meanwhile take as long as before.
 
     The bounds leave room for a busy machine: who waited for the dead one would take its `VENDOR_SECONDS` longer.
     """

@@ -117,7 +117,7 @@ async def test_what_cannot_be_made_says_why(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.soak
 async def test_a_server_may_be_killed_while_it_renders(tmp_path: Path, rounds: int) -> None:
-    """(J1 Q6) SIGKILL at growing progress of a film, a restart each time: it is made again by itself, published once,
+    """SIGKILL at growing progress of a film, a restart each time: it is made again by itself, published once,
     and its progress never falls. So is its next version, and the first one stays."""
     wishes = {"sessionId": "s", "options": {"seconds": 1}}
     async with running(tmp_path, **environ()) as server, calling(server) as client:
@@ -165,7 +165,7 @@ async def _kill_after(server: Server, client: httpx.AsyncClient, artifact_id: st
 
 @pytest.mark.soak
 async def test_a_drain_does_not_wait_for_a_film(tmp_path: Path) -> None:
-    """(D1) SIGTERM while one is being made: the process ends soon, and the next one makes it."""
+    """SIGTERM while one is being made: the process ends soon, and the next one makes it."""
     async with running(tmp_path, **environ()) as server, calling(server) as client:
         project = await filled(client, 1)
         path = f"/api/projects/{project}/artifacts/walkthrough-reel"

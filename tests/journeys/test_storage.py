@@ -59,7 +59,7 @@ def assert_sane(server: Server) -> None:
 
 async def test_a_job_lives_on_s3(tmp_path: Path, own_rclone: S3Server, wire: Wire) -> None:
     """Originals are in the bucket byte for byte and pages come from there; while the server of the bucket is dead, what
-    was bought waits, and nothing is bought again (J1 S3 S10)."""
+    was bought waits, and nothing is bought again."""
     bucket = new_bucket(own_rclone)
     chosen = environ(wire, BUCKET=own_rclone.address(bucket), **KEYS)
     async with running(tmp_path, **chosen) as server, calling(server) as client:
@@ -122,7 +122,7 @@ async def test_two_servers_share_a_bucket(
 
 
 async def test_a_bucket_that_refuses_us_is_waited_for(tmp_path: Path, rclone: S3Server) -> None:
-    """A wrong key or a bucket that is not there yet: alive, not ready, one line saying why, and no crash (D7)."""
+    """A wrong key or a bucket that is not there yet: alive, not ready, one line saying why, and no crash."""
     bucket = new_bucket(rclone)
     (rclone.folder / bucket).rmdir()
     right = environ(BUCKET=rclone.address(bucket), **KEYS)

@@ -105,7 +105,7 @@ ORDER = list(FAULTS)
 @pytest.mark.parametrize("turn", range(len(ORDER)), ids=ORDER)
 async def test_each_fault_of_each_vendor(client: httpx.AsyncClient, server: Server, wire: Wire, turn: int) -> None:
     """Three vendors fail at once, each in its own way: each item ends as it must and in time, the sibling is untouched,
-    the ledger has a row per call and no fault is billed twice (J4 J7)."""
+    the ledger has a row per call and no fault is billed twice."""
     faults = {vendor: ORDER[(turn + 4 * n) % len(ORDER)] for n, vendor in enumerate(VENDORS)}
     for vendor, fault in faults.items():
         wire.scripts[vendor].append(Answer(fault, retry_after="0" if fault in ("rate", "error") else None))
@@ -140,7 +140,7 @@ async def test_a_slow_picture_is_shown_while_it_is_made(client: httpx.AsyncClien
 
 
 async def test_every_failure_can_be_found(client: httpx.AsyncClient, server: Server, wire: Wire) -> None:
-    """The correlation id of a `fail` event is in the log, with job, session, provider, step and time (P3)."""
+    """The correlation id of a `fail` event is in the log, with job, session, provider, step and time."""
     for vendor in VENDORS:
         wire.scripts[vendor].append(Answer("refuse"))
     project = await new_project(client)
@@ -157,7 +157,7 @@ async def test_every_failure_can_be_found(client: httpx.AsyncClient, server: Ser
 
 
 async def test_kills_with_calls_in_flight_buy_nothing_again(tmp_path: Path, rounds: int) -> None:
-    """SIGKILL while all three vendors work: every call is a row, none is made again, the items say `uncertain` (J3)."""
+    """SIGKILL while all three vendors work: every call is a row, none is made again, the items say `uncertain`."""
     async with Wire(delay=20) as wire:
         jobs, project = list[str](), ""
         for n in range(4 * rounds):

@@ -70,7 +70,7 @@ async def test_every_process_shows_the_same_story(
 async def test_a_worker_may_be_killed_at_any_moment(
     tmp_path: Path, shared: dict[str, str], postgres_url: str, wire: Wire, rounds: int
 ) -> None:
-    """SIGKILL of workers beside a server that only serves: the next worker goes on, nothing is bought twice (J1 J5)."""
+    """SIGKILL of workers beside a server that only serves: the next worker goes on, nothing is bought twice."""
     chance = random.Random(3)
     async with running(tmp_path / "server", command=NO_JOBS, **shared) as server, calling(server) as client:
         project = await new_project(client)
@@ -109,7 +109,7 @@ async def test_two_workers_that_take_over_run_nothing_twice(
 async def test_a_worker_that_was_frozen_writes_nothing_late(
     tmp_path: Path, shared: dict[str, str], postgres_url: str, wire: Wire
 ) -> None:
-    """SIGSTOP beyond the lease, another worker steals the job, SIGCONT: the fence refuses the late writes (Q6)."""
+    """SIGSTOP beyond the lease, another worker steals the job, SIGCONT: the fence refuses the late writes."""
     async with running(tmp_path / "server", command=NO_JOBS, **shared) as server, calling(server) as client:
         job = await mixed(client, await new_project(client), "k")
         frozen = await start(tmp_path / "frozen", WORKER, **shared)

@@ -174,7 +174,7 @@ async def test_what_a_vendor_does_is_told(
 
 async def test_a_server_may_be_killed_at_any_moment(tmp_path: Path, rounds: int) -> None:
     """SIGKILL at random moments and with a call in flight: every workflow ends by itself, no call is made without its
-    row or twice, and each result is stored and announced once; SIGTERM loses no answer (J1 J3 J4 J5 D1)."""
+    row or twice, and each result is stored and announced once; SIGTERM loses no answer."""
     chance, ids, told = random.Random(5), list[str](), list[tuple[str, str]]()
     async with Wire(delay=0.15) as wire:
         for kill in range(rounds * 4):
@@ -228,7 +228,7 @@ async def drain(home: Path, wire: Wire) -> str:
 @pytest.mark.soak
 async def test_a_frozen_worker_calls_and_writes_nothing_late(tmp_path: Path, postgres_url: str, redis_url: str) -> None:
     """SIGSTOP of a worker with a call in flight, beyond its lease: another ends the workflow `uncertain` and calls
-    nobody, takes the next one, and the first, when it goes on, changes nothing (Q6)."""
+    nobody, takes the next one, and the first, when it goes on, changes nothing."""
     async with Wire(delay=0.1) as wire, contextlib.AsyncExitStack() as stack:
         folders = {"BUCKET": f"file://{tmp_path}/bucket", "IMAGES": f"file://{tmp_path}/images"}
         shared = thinking(wire, VENDOR_SECONDS="60", DB=postgres_url, REDIS_URL=redis_url, API_KEY="k" * 40, **folders)

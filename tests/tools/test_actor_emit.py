@@ -68,7 +68,7 @@ class RolledBack(Exception):
 
 
 async def test_concurrent_emitters_leave_no_gap(env: Env, rounds: int) -> None:
-    """Numbers are 1, 2, 3 … whoever emits at once, and work that is rolled back leaves neither event nor gap (E3)."""
+    """Numbers are 1, 2, 3 … whoever emits at once, and work that is rolled back leaves neither event nor gap."""
 
     async def work(worker: int) -> int:
         chance, kept = random.Random(worker), 0
@@ -94,7 +94,7 @@ async def test_concurrent_emitters_leave_no_gap(env: Env, rounds: int) -> None:
 
 
 async def test_a_reader_never_sees_a_number_before_the_one_below_it(env: Env) -> None:
-    """While others emit, what is readable is always 1 … n without a hole (E10)."""
+    """While others emit, what is readable is always 1 … n without a hole."""
     emitting = asyncio.gather(*(actor_emit.emit(env, "s", step()) for _ in range(60)))
     seen: list[int] = []
     while len(seen) < 60:
@@ -105,7 +105,7 @@ async def test_a_reader_never_sees_a_number_before_the_one_below_it(env: Env) ->
 
 
 async def test_a_cursor_from_nowhere_is_refused(env: Env) -> None:
-    """A cursor that was never given out is refused with what is valid, never answered with a guess (E2)."""
+    """A cursor that was never given out is refused with what is valid, never answered with a guess."""
     await actor_emit.emit(env, "s", step())
     for since in (-1, 2, 1 << 40, (1 << 63) - 1):
         with pytest.raises(Gone) as refused:
@@ -115,7 +115,7 @@ async def test_a_cursor_from_nowhere_is_refused(env: Env) -> None:
 
 
 async def test_sessions_that_differ_in_case_are_two(env: Env) -> None:
-    """Nothing folds a session's id (E9)."""
+    """Nothing folds a session's id."""
     assert [await actor_emit.emit(env, name, step()) for name in ("abc", "ABC", "abc")] == [1, 1, 2]
 
 
@@ -132,7 +132,7 @@ async def test_a_page_is_bounded_in_bytes(env: Env) -> None:
 
 async def test_the_inbox_cannot_speak_for_a_job(env: Env) -> None:
     """A foreign event that names an existing job or item is refused and leaves no trace; one that names none is stored
-    as nobody's (E8)."""
+    as nobody's."""
     await env.DB.run(PROJECT)
     await add_job(env.DB, "j", "s")
     for named in ({"jobId": "j"}, {"itemId": "j-i"}, {"jobId": "other", "itemId": "j-i"}):
@@ -145,7 +145,7 @@ async def test_the_inbox_cannot_speak_for_a_job(env: Env) -> None:
 
 
 async def test_the_inbox_refuses(env: Env) -> None:
-    """Unknown types, control frames and data over 64 KiB are refused, and nothing is stored (E8)."""
+    """Unknown types, control frames and data over 64 KiB are refused, and nothing is stored."""
     for kind in ("caught-up", "Complete", "", "agent "):
         with pytest.raises(Invalid) as unknown:
             await actor_emit.post(env, "s", kind, {})
@@ -180,7 +180,7 @@ async def test_a_jobs_events_are_read_by_job(env: Env) -> None:
 
 async def test_retention_forgets_old_prefixes_only(env: Env) -> None:
     """Events older than the limit go from sessions whose jobs have ended, from the front, and a cursor before them is
-    refused from then on (P6, E2)."""
+    refused from then on."""
     await env.DB.run(PROJECT)
     await add_job(env.DB, "open", "busy")
     await add_job(env.DB, "ended", "idle")
@@ -199,14 +199,14 @@ async def test_retention_forgets_old_prefixes_only(env: Env) -> None:
 
 
 async def test_retention_stops_at_the_first_young_event(env: Env) -> None:
-    """An old event behind a young one stays, because what is kept has no gap (P6)."""
+    """An old event behind a young one stays, because what is kept has no gap."""
     await append_at(env.DB, "s", [(step(), ts) for ts in (1, 1, 5, 1)])
     assert await actor_emit.prune(env, 3) == 2
     assert await seqs(env, "s", 2) == [3, 4]
 
 
 async def test_numbers_go_on_after_all_was_forgotten(env: Env) -> None:
-    """A log longer than one batch is forgotten whole, and its next event has the next number (P6)."""
+    """A log longer than one batch is forgotten whole, and its next event has the next number."""
     n = actor_emit.PRUNED_ROWS + 10
     async with env.DB.transaction() as tx:
         await actor_emit.append(tx, "s", [step()] * n)
@@ -217,7 +217,7 @@ async def test_numbers_go_on_after_all_was_forgotten(env: Env) -> None:
 
 async def test_a_job_in_an_old_session_can_be_read_from_its_start(env: Env) -> None:
     """Retention of a session's older events does not expire the log of a job that is whole; one that has lost events
-    says so (E2)."""
+    says so."""
     await env.DB.run(PROJECT)
     for name, ts in (("old", 1), ("new", 9)):
         await add_job(env.DB, name, "s")

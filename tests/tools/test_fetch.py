@@ -106,7 +106,7 @@ async def test_a_public_address_is_fetched() -> None:
 
 
 async def test_no_packet_leaves_for_an_address_that_is_not_public() -> None:
-    """Over 188 forms, with proxies in the environment: no connect, no trap hit; the hook itself is alive (F1, F9)."""
+    """Over 188 forms, with proxies in the environment: no connect, no trap hit; the hook itself is alive."""
     proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
     ended = await asyncio.to_thread(
         subprocess.run,
@@ -131,7 +131,7 @@ def test_public_addresses_are_public(address: str) -> None:
 
 @given(st.ip_addresses(v=4) | st.ip_addresses(v=6))
 def test_no_reserved_address_is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
-    """Our own list refuses whatever the standard library calls reserved, private or local (F1)."""
+    """Our own list refuses whatever the standard library calls reserved, private or local."""
     if (
         address.is_private
         or address.is_loopback
@@ -161,7 +161,7 @@ def moved(location: str, status: int = 302) -> httpx.Response:
 
 
 async def test_what_was_vetted_is_what_is_dialled(rounds: int) -> None:
-    """However a resolver changes its mind, only a vetted answer is dialled, and each hop asks once (F2)."""
+    """However a resolver changes its mind, only a vetted answer is dialled, and each hop asks once."""
     asked: list[str] = []
 
     async def changing(host: str, port: int) -> Sequence[str]:
@@ -190,7 +190,7 @@ async def test_what_was_vetted_is_what_is_dialled(rounds: int) -> None:
     ids=["last", "first", "of-200", "of-six", "none"],
 )
 async def test_one_private_answer_refuses_the_lot(answer: list[str]) -> None:
-    """A name with any answer that is not public is not dialled at all (F2)."""
+    """A name with any answer that is not public is not dialled at all."""
 
     async def mixed(host: str, port: int) -> Sequence[str]:
         return answer
@@ -201,7 +201,7 @@ async def test_one_private_answer_refuses_the_lot(answer: list[str]) -> None:
 
 
 async def test_two_hundred_answers_are_not_two_hundred_dials() -> None:
-    """Of many public answers a few are tried (F2)."""
+    """Of many public answers a few are tried."""
 
     class Dead(Recorder):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -217,7 +217,7 @@ async def test_two_hundred_answers_are_not_two_hundred_dials() -> None:
 
 
 async def test_a_slow_resolver_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
-    """A name that is not resolved in time is refused, and the deadline of the whole fetch holds (F2)."""
+    """A name that is not resolved in time is refused, and the deadline of the whole fetch holds."""
 
     async def never(host: str, port: int) -> Sequence[str]:
         await asyncio.Event().wait()
@@ -256,7 +256,7 @@ LOCATIONS = (
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_vetted_hop_by_hop(status: int) -> None:
-    """25 Locations under each status lead to no trap (F3)."""
+    """25 Locations under each status lead to no trap."""
     hits: list[int] = []
 
     async def trap(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -276,7 +276,7 @@ async def test_redirects_are_vetted_hop_by_hop(status: int) -> None:
 
 
 async def test_redirects_end_after_three_hops() -> None:
-    """Three hops are followed, also relative ones; the fourth is refused (F3)."""
+    """Three hops are followed, also relative ones; the fourth is refused."""
     asked: list[bytes] = []
 
     async def chain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -295,7 +295,7 @@ async def test_redirects_end_after_three_hops() -> None:
 
 
 def test_https_never_becomes_http() -> None:
-    """A redirect may only keep or better the protection (F3)."""
+    """A redirect may only keep or better the protection."""
     url = vetted(way(), "https://a.example/b")
     assert str(next_hop(way(), url, "c")) == "https://a.example/c"
     for location in ("http://a.example/", "http://a.example:443/", "HTTP://a.example/"):
@@ -361,7 +361,7 @@ BAD_SERVERS: dict[str, Serve] = {
 
 @pytest.mark.parametrize("name", BAD_SERVERS)
 async def test_a_bad_server_costs_a_bounded_time(name: str) -> None:
-    """Whatever a server does, the fetch ends at its deadline, and the loop is never held for long (F4)."""
+    """Whatever a server does, the fetch ends at its deadline, and the loop is never held for long."""
     loop = asyncio.get_running_loop()
     async with server(BAD_SERVERS[name]) as port:
         started = loop.time()
@@ -371,7 +371,7 @@ async def test_a_bad_server_costs_a_bounded_time(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in BAD_SERVERS if name.startswith(("endless", "length-over"))])
 async def test_a_bad_server_costs_a_bounded_memory(name: str) -> None:
-    """However much a server sends, the fetch holds little more than the cap (F4)."""
+    """However much a server sends, the fetch holds little more than the cap."""
     async with server(BAD_SERVERS[name]) as port:
         tracemalloc.start()
         try:
@@ -382,7 +382,7 @@ async def test_a_bad_server_costs_a_bounded_memory(name: str) -> None:
 
 
 async def test_all_failures_look_alike(caplog: pytest.LogCaptureFixture) -> None:
-    """Closed, open, filtered, private and unknown are one message after one time; the log has the cause (F5)."""
+    """Closed, open, filtered, private and unknown are one message after one time; the log has the cause."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         filtered, closed = full.getsockname()[1], unused.getsockname()[1]
@@ -418,7 +418,7 @@ async def spread(the_way: Way, urls: list[str]) -> float:
 
 
 async def test_nothing_of_ours_is_sent_along() -> None:
-    """The target sees a fixed set of headers, on every hop, and no cookie it set before (F6)."""
+    """The target sees a fixed set of headers, on every hop, and no cookie it set before."""
     heard: list[bytes] = []
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -461,7 +461,7 @@ def authority(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 async def test_the_certificate_is_checked_against_the_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Dialling an address does not weaken TLS: the certificate must be the name's, and be trusted (F2)."""
+    """Dialling an address does not weaken TLS: the certificate must be the name's, and be trusted."""
     ours, theirs = authority(tmp_path, "images.example")
 
     async def local(host: str, port: int) -> Sequence[str]:
@@ -482,7 +482,7 @@ async def test_the_certificate_is_checked_against_the_name(tmp_path: Path, caplo
 
 
 def test_there_is_no_second_way_out() -> None:
-    """Below the shell, only the guard imports an HTTP client; adapters use the one on AI for their vendors (F7)."""
+    """Below the shell, only the guard imports an HTTP client; adapters use the one on AI for their vendors."""
     clients = {"httpx", "requests", "urllib3", "aiohttp", "httpx2", "http.client", "urllib.request"}
     allowed = {"tools/fetch.py", "tools/env.py"}
     found = {
@@ -535,7 +535,7 @@ PIECES = st.sampled_from(
     ],
 )
 async def test_the_host_that_is_vetted_is_the_host_that_is_told(url: str, host: str) -> None:
-    """Where two readers of a URL could differ, the name asked for, the address dialled and the Host are one (F10)."""
+    """Where two readers of a URL could differ, the name asked for, the address dialled and the Host are one."""
     wire = Recorder()
 
     async def public(asked: str, port: int) -> Sequence[str]:
@@ -557,7 +557,7 @@ async def test_the_host_that_is_vetted_is_the_host_that_is_told(url: str, host: 
     )
 )
 async def test_parsers_agree(urls: list[str]) -> None:
-    """Whatever text is taken for a URL, what is dialled is a public address, and no error but ours gets out (F10)."""
+    """Whatever text is taken for a URL, what is dialled is a public address, and no error but ours gets out."""
     wire = Recorder()
 
     async def resolving(host: str, port: int) -> Sequence[str]:
@@ -577,5 +577,5 @@ async def _attempt(the_way: Way, url: str) -> None:
 
 
 def test_the_corpus_is_large_enough() -> None:
-    """At least 188 forms, none twice (F1)."""
+    """At least 188 forms, none twice."""
     assert len(set(URLS)) == len(URLS) >= 188

@@ -106,7 +106,7 @@ async def test_a_progression_gives_its_original(env: Env) -> None:
 
 
 async def test_a_flipped_bit_is_noticed(env: Env) -> None:
-    """Stored bytes that are not what their row says do not become a start image (S2)."""
+    """Stored bytes that are not what their row says do not become a start image."""
     still_an_image = encoded(textured(40, 30).point(lambda level: level ^ 1), "PNG")
     await env.BUCKET.put("project/p/jobs/j9/orig/sketch-0", still_an_image, content_type="image/png")
     row = {"id": "flipped", "project_id": "p", "r2_key": "project/p/jobs/j9/orig/sketch-0", "sha256": SHA256}

@@ -69,7 +69,7 @@ async def keys(env: Env) -> set[str]:
 
 
 async def test_what_no_row_names_is_swept(env: Env, tmp_path: Path) -> None:
-    """Objects older than an hour without a row go; named ones, bought ones and foreign ones stay (S3)."""
+    """Objects older than an hour without a row go; named ones, bought ones and foreign ones stay."""
     await fill(env, tmp_path, NAMED + FORGOTTEN, age=3700)
     assert await r2.sweep(env) == len(FORGOTTEN)
     assert await keys(env) == set(NAMED)
@@ -77,7 +77,7 @@ async def test_what_no_row_names_is_swept(env: Env, tmp_path: Path) -> None:
 
 
 async def test_what_is_young_is_left(env: Env, tmp_path: Path) -> None:
-    """An effect between its put and its row is not disturbed (S3)."""
+    """An effect between its put and its row is not disturbed."""
     await fill(env, tmp_path, FORGOTTEN, age=3500)
     assert await r2.sweep(env) == 0
     assert await keys(env) == set(FORGOTTEN)
@@ -93,7 +93,7 @@ async def test_a_database_that_is_not_this_buckets_sweeps_nothing(env: Env, tmp_
 
 
 async def test_originals_are_write_once(env: Env) -> None:
-    """The same bytes again are the same key; other bytes are refused and change nothing (S1)."""
+    """The same bytes again are the same key; other bytes are refused and change nothing."""
     key = await r2.put_original(env, "p", "j", "sketch-0", b"bytes", "image/png")
     assert key == "project/p/jobs/j/orig/sketch-0" == r2.original_key("p", "j", "sketch-0")
     assert await r2.put_original(env, "p", "j", "sketch-0", b"bytes", "image/png") == key
@@ -120,7 +120,7 @@ class Flipping:
 
 
 async def test_a_bit_flipped_on_the_way_is_noticed_and_mended(tmp_path: Path) -> None:
-    """What was stored is read back; damage is written over, and damage that stays is Unavailable (S2)."""
+    """What was stored is read back; damage is written over, and damage that stays is Unavailable."""
     once, always = Flipping(1), Flipping(99)
     async with bare_env(tmp_path / "a", BUCKET=once) as env:
         await r2.put_original(env, "p", "j", "sketch-0", b"bytes", "image/png")
@@ -165,7 +165,7 @@ async def test_pages_and_templates_come_back(env: Env) -> None:
     ),
 )
 async def test_a_template_key_cannot_roam(env: Env, key: str) -> None:
-    """Only a template's key is read as one (T8)."""
+    """Only a template's key is read as one."""
     await env.BUCKET.put("project/p/jobs/j/orig/sketch-0", b"secret", content_type="image/png")
     await env.BUCKET.put("artifacts/a/v1/index.html", b"secret", content_type="text/html")
     with pytest.raises(NotFound):

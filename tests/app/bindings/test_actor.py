@@ -77,7 +77,7 @@ def numbers(frames: list[Frame]) -> list[int | None]:
 
 
 async def test_replay_then_the_mark_then_live(one: Process) -> None:
-    """With a cursor: what followed it, one `caught-up` frame that names the last of it, then what happens (E1)."""
+    """With a cursor: what followed it, one `caught-up` frame that names the last of it, then what happens."""
     await one.emit("s", 3)
     async with one.do.subscribe("s", 1) as subscription:
         await one.emit("s", 2)
@@ -95,7 +95,7 @@ async def test_live_only_without_a_cursor(one: Process) -> None:
 
 
 async def test_bad_cursors_are_refused_before_anything_is_sent(one: Process) -> None:
-    """Pruned and future cursors raise Gone (E2)."""
+    """Pruned and future cursors raise Gone."""
     await one.emit("s", 3)
     await actor_emit.prune(Env(**dict.fromkeys(Env.__dataclass_fields__) | {"DB": one.db}), now_ms() + 1000)
     for since in (0, 2, 4):
@@ -108,7 +108,7 @@ async def test_bad_cursors_are_refused_before_anything_is_sent(one: Process) -> 
 
 
 async def test_any_order_of_emitting_and_subscribing_is_complete(one: Process, rounds: int) -> None:
-    """500 random interleavings of emit, snapshot and subscribe: every subscriber ends with exactly the table (E10)."""
+    """500 random interleavings of emit, snapshot and subscribe: every subscriber ends with exactly the table."""
     chance = random.Random(10)
 
     async def follow(session_id: str, last: int) -> list[int | None]:
@@ -139,7 +139,7 @@ async def test_any_order_of_emitting_and_subscribing_is_complete(one: Process, r
 
 async def test_one_that_lags_reads_the_table_and_misses_nothing(one: Process) -> None:
     """A subscriber that takes nothing while megabytes go by is not waited for, costs no memory, and is complete when
-    it reads again (E5)."""
+    it reads again."""
     big = Foreign("agent", {"text": "x" * 30_000})
     async with one.do.subscribe("s", None) as quick, one.do.subscribe("s", None) as slow:
         for start in range(0, 100, 10):
@@ -161,7 +161,7 @@ async def test_frames_are_made_once_for_all(one: Process) -> None:
 
 async def test_a_wake_up_crosses_processes(env: Env, redis_url: str, one: Process) -> None:
     """What one process emits, another's subscribers see at once and not at the next poll; ids that differ in case
-    stay apart (E9)."""
+    stay apart."""
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(open_client(redis_url))
         other = await stack.enter_async_context(process(env, client))
@@ -214,7 +214,7 @@ async def test_what_a_killed_process_counted_goes_away(env: Env, redis_client: R
 
 async def test_redis_may_be_killed_and_come_back(env: Env, own_valkey: Valkey) -> None:
     """With Redis dead, `wake` returns at once and subscribers see all within the poll; after a restart, flushed or
-    not, wake-ups cross processes again within 5 s (E7)."""
+    not, wake-ups cross processes again within 5 s."""
     async with contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(open_client(own_valkey.url)) for _ in range(2)]
         one, other = [await stack.enter_async_context(process(env, client)) for client in clients]
@@ -244,7 +244,7 @@ async def test_redis_may_be_killed_and_come_back(env: Env, own_valkey: Valkey) -
 
 async def test_a_redis_that_hangs_is_given_up(env: Env, own_valkey: Valkey) -> None:
     """A Redis that accepts and never answers costs the poll interval, not the stream, and counting says Unavailable
-    (O8)."""
+    ."""
     async with contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(open_client(own_valkey.url)) for _ in range(2)]
         one, other = [await stack.enter_async_context(process(env, client)) for client in clients]

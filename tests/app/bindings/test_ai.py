@@ -100,7 +100,7 @@ ENDS: dict[Fault, tuple[type[VendorError], str]] = {
 
 @each_family
 async def test_every_fault_is_one_request_and_one_of_our_errors(tmp_path: Path, family: str) -> None:
-    """No SDK tries again by itself, and none of its errors gets through; upstream text stays out (J7)."""
+    """No SDK tries again by itself, and none of its errors gets through; upstream text stays out."""
     async with played(tmp_path, VENDOR_SECONDS="0.5") as (wire, models):
         for fault, (kind, failure) in ENDS.items():
             wire.scripts[VENDORS[family]].append(Answer(fault, retry_after="7"))

@@ -68,7 +68,7 @@ async def test_what_was_put_comes_back(bucket: Bucket) -> None:
 
 
 async def test_an_original_is_written_once(bucket: Bucket) -> None:
-    """Other bytes under a write-once key are refused and the first stay; the same bytes are success (S1)."""
+    """Other bytes under a write-once key are refused and the first stay; the same bytes are success."""
     await once(bucket, KEY, b"first")
     await once(bucket, KEY, b"first")
     with pytest.raises(Conflict) as caught:
@@ -79,7 +79,7 @@ async def test_an_original_is_written_once(bucket: Bucket) -> None:
 
 @strict
 async def test_of_many_writers_at_once_one_wins(bucket: Bucket) -> None:
-    """Writers racing for one key: exactly one set of bytes is kept, and every other writer is told (S1)."""
+    """Writers racing for one key: exactly one set of bytes is kept, and every other writer is told."""
     for at in range(50):
         bodies = [bytes([writer]) * 4096 for writer in range(4)]
         ends = await asyncio.gather(*(once(bucket, f"k/{at}", body) for body in bodies), return_exceptions=True)
@@ -89,7 +89,7 @@ async def test_of_many_writers_at_once_one_wins(bucket: Bucket) -> None:
 
 
 async def test_a_repeated_write_counts_as_new(directory: Directory, tmp_path: Path) -> None:
-    """Bytes put again are as young as just written, so that no sweep takes them for forgotten (S3)."""
+    """Bytes put again are as young as just written, so that no sweep takes them for forgotten."""
     await once(directory, KEY, b"first")
     os.utime(tmp_path / "bucket" / KEY, (1, 1))
     await once(directory, KEY, b"first")
@@ -170,7 +170,7 @@ asyncio.run(main())
 
 
 async def test_a_killed_writer_leaves_whole_objects_and_nothing_else(tmp_path: Path) -> None:
-    """After kill -9 every acknowledged object is whole, and what was half written is swept at the next start (S3)."""
+    """After kill -9 every acknowledged object is whole, and what was half written is swept at the next start."""
     root = tmp_path / "bucket"
     process = await anyio.open_process([sys.executable, "-c", WRITER, str(root)], stderr=None)
     assert process.stdout is not None
@@ -220,7 +220,7 @@ asyncio.run(main())
 
 
 async def test_a_full_disk_is_unavailable_and_heals(tmp_path: Path) -> None:
-    """No half object, no leftover, one clear code, and the next write works when there is room (S6)."""
+    """No half object, no leftover, one clear code, and the next write works when there is room."""
     ended = await anyio.run_process([sys.executable, "-c", FULL, str(tmp_path)], stderr=None)
     assert ended.stdout.decode().split("\n") == ["bucket_full", "bucket_full", "None []", str(2 << 20), ""]
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY

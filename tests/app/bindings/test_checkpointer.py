@@ -284,7 +284,7 @@ async def test_a_graph_keeps_its_state_over_processes(saver: RedisSaver, client:
 
 
 def test_importing_the_application_makes_langgraph_strict() -> None:
-    """Whatever of ours is imported first, LangGraph reads the strict setting (G9)."""
+    """Whatever of ours is imported first, LangGraph reads the strict setting."""
     assert _msgpack.STRICT_MSGPACK_ENABLED
     check = (
         "import app.bindings.checkpointer; from langgraph.checkpoint.serde._msgpack import STRICT_MSGPACK_ENABLED as on"
@@ -342,7 +342,7 @@ def hostile(path: Path) -> dict[str, tuple[str, bytes]]:
 
 @pytest.mark.parametrize("place", ["value", "checkpoint", "metadata", "write"])
 async def test_poisoned_checkpoints_call_nothing(saver: RedisSaver, client: Redis, tmp_path: Path, place: str) -> None:
-    """20 blobs written into the store, in each place of a checkpoint: refused or plain data, no effect (G9)."""
+    """20 blobs written into the store, in each place of a checkpoint: refused or plain data, no effect."""
     target = tmp_path / "made"
     blobs = hostile(target)
     assert len(blobs) == 20

@@ -82,7 +82,7 @@ async def test_an_image_is_kept_under_our_id_and_its_address_is_told(hosted: Ima
 
 @pytest.mark.parametrize("taken", ["code", "text", "status"])
 async def test_an_upload_may_be_repeated(hosted: Images, wire: Wire, taken: Literal["code", "text", "status"]) -> None:
-    """However Cloudflare says that it has the id: the image there is ours, and the answer is the same (J4)."""
+    """However Cloudflare says that it has the id: the image there is ours, and the answer is the same."""
     vendor.taken = taken
     assert await put(hosted) == await put(hosted) == await put(hosted) == URL
     assert list(vendor.stored) == [ID]
@@ -91,7 +91,7 @@ async def test_an_upload_may_be_repeated(hosted: Images, wire: Wire, taken: Lite
 
 @pytest.mark.parametrize("fault", ["drop_after", "truncate", "empty", "error", "rate", "garbage", "wrong_mime", "drop"])
 async def test_a_failed_upload_can_be_made_again(hosted: Images, wire: Wire, fault: Fault) -> None:
-    """Whatever became of the first try, it is Unavailable, and the second ends with one image (J4 S10)."""
+    """Whatever became of the first try, it is Unavailable, and the second ends with one image."""
     wire.scripts["images"].append(Answer(fault))
     with pytest.raises(Unavailable) as caught:
         await put(hosted)
@@ -101,7 +101,7 @@ async def test_a_failed_upload_can_be_made_again(hosted: Images, wire: Wire, fau
 
 
 async def test_answers_that_get_lost_leave_one_image(wire: Wire, tmp_path: Path, rounds: int) -> None:
-    """The upload arrives, its answer never does; the repeat finds what the first one stored (J4)."""
+    """The upload arrives, its answer never does; the repeat finds what the first one stored."""
     async with far(wire, tmp_path) as (images, proxy):
         for at in range(rounds * 10):
             proxy.be(Faults(drop_replies=True))
@@ -116,7 +116,7 @@ async def test_answers_that_get_lost_leave_one_image(wire: Wire, tmp_path: Path,
 
 
 async def test_a_garbled_answer_publishes_no_garbled_address(wire: Wire, tmp_path: Path, rounds: int) -> None:
-    """However answers are garbled, the address is the right one or none is told (S2)."""
+    """However answers are garbled, the address is the right one or none is told."""
     async with far(wire, tmp_path) as (images, proxy):
         proxy.be(Faults(flip=0.7))
         for at in range(rounds * 150):
@@ -188,7 +188,7 @@ async def test_a_busy_cloudflare_is_waited_for(hosted: Images, wire: Wire) -> No
 
 
 async def test_a_hanging_cloudflare_is_given_up(wire: Wire) -> None:
-    """A drop of an answer now and then does not keep a call alive beyond its deadline (O8)."""
+    """A drop of an answer now and then does not keep a call alive beyond its deadline."""
     async with FaultProxy("127.0.0.1", int(wire.url.rpartition(":")[2])) as proxy:
         base = f"http://127.0.0.1:{proxy.port}{vendor.prefix}"
         async with httpx.AsyncClient(base_url=base, trust_env=False) as http:

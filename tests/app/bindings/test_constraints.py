@@ -1,4 +1,4 @@
-"""Impossible states, tried by raw SQL, are refused by both databases themselves (S12)."""
+"""Impossible states, tried by raw SQL, are refused by both databases themselves."""
 
 from pathlib import Path
 from typing import Any
@@ -310,7 +310,7 @@ async def fill(tx: Statements) -> None:
 
 
 async def test_impossible_states_are_refused(database_url: str, tmp_path: Path) -> None:
-    """Rows and changes that no history can lead to are refused by the schema, whoever writes them (S12)."""
+    """Rows and changes that no history can lead to are refused by the schema, whoever writes them."""
     async with bare_env(tmp_path, database_url) as env:
         async with env.DB.transaction() as tx:
             await fill(tx)

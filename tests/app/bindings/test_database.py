@@ -214,7 +214,7 @@ async def wait_turns(turns: int) -> None:
 
 
 async def test_no_update_is_lost_and_nobody_waits_long(db: Database, rounds: int) -> None:
-    """2,400 transactions of 8 tasks, with 4 readers beside them: every one counts, none fails, none waits 1 s (S4)."""
+    """2,400 transactions of 8 tasks, with 4 readers beside them: every one counts, none fails, none waits 1 s."""
     await db.run(PUT, id="sum", n=0, word="w")
     waits: list[float] = []
     finished = asyncio.Event()
@@ -278,7 +278,7 @@ async def test_a_cancelled_statement_is_given_up(db: Database) -> None:
 
 
 async def test_a_database_that_is_all_taken_says_so_soon(database_url: str, tmp_path: Path) -> None:
-    """With every place held, the next caller is told `database_busy` in about a second; then it works again (O7)."""
+    """With every place held, the next caller is told `database_busy` in about a second; then it works again."""
     url = database_url
     held = POOL_SIZE if url.startswith("postgresql") else 1
     opened = Postgres.open(url) if url.startswith("postgresql") else Sqlite.open(tmp_path / "busy.db", 0.5)
@@ -307,7 +307,7 @@ async def test_a_database_that_is_all_taken_says_so_soon(database_url: str, tmp_
 
 
 async def test_a_second_process_on_one_file_is_refused(tmp_path: Path) -> None:
-    """The second process gets one line that says what to set; when the first is gone the file is free (S9)."""
+    """The second process gets one line that says what to set; when the first is gone the file is free."""
     mine = settings(tmp_path)
     async with open_database(mine):
         with pytest.raises(SettingError, match=r"DB .*set DB=postgresql://"):
@@ -347,7 +347,7 @@ except SettingError as error:
 
 
 async def test_acknowledged_rows_survive_kill_9(tmp_path: Path, rounds: int) -> None:
-    """The writer is killed in mid work, again and again: no acknowledged row is lost and no pair is torn (S5)."""
+    """The writer is killed in mid work, again and again: no acknowledged row is lost and no pair is torn."""
     mine, chance, acked = settings(tmp_path), random.Random(5), 0
     for _ in range(3 * rounds):
         acked = await asyncio.to_thread(write_and_kill, mine.db, acked + 1_000, chance.randint(20, 400))
@@ -373,7 +373,7 @@ def write_and_kill(url: str, start: int, after: int) -> int:
 
 
 async def test_a_full_disk_rolls_back_and_recovers(tmp_path: Path) -> None:
-    """Without room the whole transaction is refused as `database_full`; with room again, work goes on (S6)."""
+    """Without room the whole transaction is refused as `database_full`; with room again, work goes on."""
     async with Sqlite.open(tmp_path / "small.db") as db:
         await make_tables(db)
         await db.run("PRAGMA max_page_count = 12")
@@ -427,7 +427,7 @@ async def test_only_one_connection_writes_or_checkpoints(tmp_path: Path) -> None
 
 
 async def test_postgresql_without_fsync_is_refused(postgres_server: Server, postgres_url: str, tmp_path: Path) -> None:
-    """A server that may lose acknowledged rows is refused in one line that names the cause (S9)."""
+    """A server that may lose acknowledged rows is refused in one line that names the cause."""
     await postgres_server.administer("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
     try:
         await until_setting(postgres_server, "off")
@@ -447,7 +447,7 @@ async def until_setting(server: Server, fsync: str) -> None:
 
 
 async def test_a_postgresql_that_is_away_is_unavailable(postgres_server: Server, tmp_path: Path) -> None:
-    """Not up, a wrong password or no such database may mend themselves: Unavailable, to be tried again (D7)."""
+    """Not up, a wrong password or no such database may mend themselves: Unavailable, to be tried again."""
     await postgres_server.administer("CREATE ROLE lodger LOGIN PASSWORD 'right'")
     away = (
         "postgresql://127.0.0.1:1/picasso",
@@ -515,7 +515,7 @@ async def test_one_of_two_deadlocked_transactions_goes_on(postgres_url: str) -> 
 
 
 async def test_acknowledged_rows_survive_kill_9_of_postgresql(postgres_server: Server, postgres_url: str) -> None:
-    """The server is killed under 4 writers; restarted, it has every acknowledged row and the same pool works (S5)."""
+    """The server is killed under 4 writers; restarted, it has every acknowledged row and the same pool works."""
     async with Postgres.open(postgres_url) as db:
         await make_tables(db)
         acked: list[str] = []
@@ -556,7 +556,7 @@ async def patient(db: Database) -> int:
 
 async def test_a_statement_frozen_between_its_parts_keeps_no_lock(postgres_url: str) -> None:
     """A client that stops after Parse and before Bind is neither idle nor at work for the server: what it had locked
-    is free again all the same, before others give up (Q6)."""
+    is free again all the same, before others give up."""
     async with Postgres.open(postgres_url, seconds=3.0) as db:
         await make_tables(db)
         await db.run(PUT, id="a", n=1, word="w")

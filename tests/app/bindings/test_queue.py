@@ -125,7 +125,7 @@ POISON = {
 
 async def test_poison_is_isolated(redis_client: Redis) -> None:
     """Bad messages of every kind among many good ones: all good ones are done within a second of their batch,
-    all bad ones become dead letters with a reason, after 5 tries where trying makes sense (Q2)."""
+    all bad ones become dead letters with a reason, after 5 tries where trying makes sense."""
     queue, recorder = open_queue(redis_client, window_seconds=0.2), Recorder()
     good = [message(f"good {n}") for n in range(1000)]
     failing = [message(f"bad {n}", **{"raise": ["value", "unavailable"][n % 2]}) for n in range(14)]
@@ -159,7 +159,7 @@ async def test_poison_is_isolated(redis_client: Redis) -> None:
 
 
 async def test_good_messages_do_not_wait_for_bad_ones(redis_client: Redis) -> None:
-    """A good message in one batch with nine bad ones is done in less than a second (Q2)."""
+    """A good message in one batch with nine bad ones is done in less than a second."""
     queue, recorder = open_queue(redis_client, window_seconds=30), Recorder()
     async with consuming(queue, recorder.handle):
         started = time.monotonic()
@@ -185,7 +185,7 @@ async def test_an_outage_is_waited_for(redis_client: Redis) -> None:
 
 async def test_views_are_conserved(redis_url: str, redis_client: Redis, tmp_path: Path) -> None:
     """Five consumers in a row, each killed with -9 while it works, one message in ten sent twice, a handler that
-    fails at random: every message is a row or a dead letter, none is both, no row is there twice (Q1)."""
+    fails at random: every message is a row or a dead letter, none is both, no row is there twice."""
     rows = sqlite3.connect(tmp_path / "rows.db", isolation_level=None)
     rows.execute("PRAGMA journal_mode = WAL")
     rows.execute("CREATE TABLE views (id TEXT NOT NULL)")
@@ -263,7 +263,7 @@ async def test_a_slow_consumer_is_not_robbed(redis_client: Redis) -> None:
 
 
 async def test_pending_messages_keep_their_bodies(redis_client: Redis) -> None:
-    """While one consumer hangs and another works off a backlog, every pending id still has its body (Q7);
+    """While one consumer hangs and another works off a backlog, every pending id still has its body;
     and when the one that hangs is stopped, what it had in hand is handled by the other."""
     queue, recorder = open_queue(redis_client, window_seconds=0), Recorder()
     hanging = asyncio.Event()
@@ -287,7 +287,7 @@ async def test_pending_messages_keep_their_bodies(redis_client: Redis) -> None:
 
 
 async def test_sending_to_a_hanging_redis_ends_in_time(own_valkey: Valkey) -> None:
-    """A page waits 50 ms at most; what was counted as lost is not there when Redis wakes up (Q5)."""
+    """A page waits 50 ms at most; what was counted as lost is not there when Redis wakes up."""
     async with open_client(own_valkey.url) as client:
         queue = open_queue(client)
         await send(queue, message("first"))
@@ -311,7 +311,7 @@ async def test_sending_to_a_hanging_redis_ends_in_time(own_valkey: Valkey) -> No
 
 
 async def test_the_consumer_survives_its_redis(own_valkey: Valkey) -> None:
-    """kill -9 of Redis loses no acknowledged message (Q3); an emptied one is used again; meanwhile nothing spins."""
+    """kill -9 of Redis loses no acknowledged message; an emptied one is used again; meanwhile nothing spins."""
     async with open_client(own_valkey.url) as client:
         queue, recorder = open_queue(client, window_seconds=0.05), Recorder()
         async with consuming(queue, recorder.handle):
@@ -333,7 +333,7 @@ async def test_the_consumer_survives_its_redis(own_valkey: Valkey) -> None:
 
 
 async def test_an_answer_that_was_lost_is_taken_up(redis_client: Redis) -> None:
-    """What Redis gave to a consumer that never heard of it is handled all the same, once (Q3)."""
+    """What Redis gave to a consumer that never heard of it is handled all the same, once."""
     queue, recorder = open_queue(redis_client, window_seconds=0.05), Recorder()
     async with consuming(queue, recorder.handle):
         await until_names(redis_client, 1)
@@ -359,7 +359,7 @@ async def test_a_message_has_a_limit_and_so_has_the_queue(redis_client: Redis) -
 
 
 async def test_no_memory_is_an_error_and_nothing_is_evicted(own_valkey: Valkey) -> None:
-    """At its memory limit Redis refuses the message, loudly, and keeps the others (Q4)."""
+    """At its memory limit Redis refuses the message, loudly, and keeps the others."""
     async with open_client(own_valkey.url) as client:
         queue = open_queue(client)
         await send(queue, message("kept"))
@@ -386,7 +386,7 @@ async def bury(client: Redis, bodies: Sequence[bytes]) -> None:
 async def test_dead_letters_are_redriven_each_once(
     redis_client: Redis, caplog: pytest.LogCaptureFixture, rounds: int
 ) -> None:
-    """(Q9) A thousand dead letters, redriven by two callers at once and then again: each is handled once, none is
+    """A thousand dead letters, redriven by two callers at once and then again: each is handled once, none is
     left, and one log line tells of each."""
     queue, recorder, n = open_queue(redis_client, window_seconds=0.05), Recorder(), 1000 * rounds
     await bury(redis_client, [msgspec.json.encode(message(f"m{number}")) for number in range(n)])
@@ -403,7 +403,7 @@ async def test_dead_letters_are_redriven_each_once(
 
 
 async def test_what_is_still_poison_dies_again_and_ends_the_redrive(redis_client: Redis) -> None:
-    """(Q9) A letter that fails once more is a dead letter once more; one redrive moves each letter of its start once,
+    """A letter that fails once more is a dead letter once more; one redrive moves each letter of its start once,
     whatever a consumer sends back meanwhile."""
     queue, recorder = open_queue(redis_client, window_seconds=0.02), Recorder()
     await bury(redis_client, [msgspec.json.encode(message("good")), *POISON.values()])

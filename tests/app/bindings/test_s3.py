@@ -134,7 +134,7 @@ async def ends_of(*calls: Coroutine[Any, Any, Any]) -> list[Any]:
 
 @leaky
 async def test_a_flipped_bit_is_noticed(far: S3, proxy: FaultProxy, rounds: int) -> None:
-    """However answers are garbled, what is handed on is what was stored, or nothing is (S2)."""
+    """However answers are garbled, what is handed on is what was stored, or nothing is."""
     data = PICTURE[:20_000]
     await put(far, data=data)
     proxy.be(Faults(flip=0.6))
@@ -147,7 +147,7 @@ async def test_a_flipped_bit_is_noticed(far: S3, proxy: FaultProxy, rounds: int)
 
 @leaky
 async def test_garbled_answers_are_trouble_and_nothing_else(far: S3, proxy: FaultProxy, rounds: int) -> None:
-    """Whatever bit of whatever answer flips, a call ends well or with an error of ours (S2)."""
+    """Whatever bit of whatever answer flips, a call ends well or with an error of ours."""
     await put(far, data=b"small")
     proxy.be(Faults(flip=1.0))
     for _ in range(rounds * 3):
@@ -157,7 +157,7 @@ async def test_garbled_answers_are_trouble_and_nothing_else(far: S3, proxy: Faul
 
 
 async def test_an_answer_that_is_cut_off_is_never_an_object(far: S3, proxy: FaultProxy) -> None:
-    """A partial read is asked for again; when it stays partial there is no object (S10)."""
+    """A partial read is asked for again; when it stays partial there is no object."""
     await put(far)
     proxy.be(Faults(cut_after=100_000))
     for read in (CALLS["get"], streamed):
@@ -171,7 +171,7 @@ async def test_an_answer_that_is_cut_off_is_never_an_object(far: S3, proxy: Faul
 
 
 async def test_a_server_that_hangs_is_given_up(far: S3, proxy: FaultProxy) -> None:
-    """Behind a dead network each call ends within its deadline, and the next works when the network does (O8 S10)."""
+    """Behind a dead network each call ends within its deadline, and the next works when the network does."""
     await put(far)
     proxy.be(Faults(hold=True))
     async with asyncio.timeout(2.5):
@@ -184,7 +184,7 @@ async def test_a_server_that_hangs_is_given_up(far: S3, proxy: FaultProxy) -> No
 
 
 async def test_hundreds_of_hanging_calls_all_end(far: S3, proxy: FaultProxy) -> None:
-    """More calls than threads: those in line end in time too, and nothing is left behind (O7 O8)."""
+    """More calls than threads: those in line end in time too, and nothing is left behind."""
     await put(far)
     proxy.be(Faults(hold=True))
     async with asyncio.timeout(4):
@@ -216,7 +216,7 @@ async def lose_an_answer(proxy: FaultProxy, writing: Coroutine[Any, Any, None]) 
 async def test_an_answer_that_was_lost_is_no_second_object(
     far: S3, proxy: FaultProxy, rclone: S3Server, name: str, rounds: int
 ) -> None:
-    """A write whose answers are lost is repeated under the same key: one object, and success (J4)."""
+    """A write whose answers are lost is repeated under the same key: one object, and success."""
     for at in range(rounds * 3):
         data = PICTURE + bytes([at])
         await lose_an_answer(proxy, far.put(f"k/{at}", data, content_type="image/png"))
@@ -225,7 +225,7 @@ async def test_an_answer_that_was_lost_is_no_second_object(
 
 
 async def test_a_write_once_whose_answer_was_lost_knows_its_own_bytes(moto: S3Server) -> None:
-    """The repeat of a conditional write meets what the first one stored, and takes it for its own (J4 S1)."""
+    """The repeat of a conditional write meets what the first one stored, and takes it for its own."""
     async with FaultProxy("127.0.0.1", moto.port) as proxy:
         name = new_bucket(moto)
         url = f"http://127.0.0.1:{proxy.port}"
@@ -243,7 +243,7 @@ async def test_a_write_once_whose_answer_was_lost_knows_its_own_bytes(moto: S3Se
     ("status", "code"), [(503, "SlowDown"), (500, "InternalError"), (200, "InternalError"), (400, "RequestTimeout")]
 )
 async def test_trouble_that_passes_is_not_noticed(watched: S3, counter: Counter, status: int, code: str) -> None:
-    """A request that the server could not take now is made again, also when the error comes as 200 (S10)."""
+    """A request that the server could not take now is made again, also when the error comes as 200."""
     await put(watched)
     expected = [None if name.startswith("put") else await call(watched) for name, call in CALLS.items()]
     for call, answer in zip(CALLS.values(), expected, strict=True):
@@ -278,7 +278,7 @@ async def test_trouble_that_stays_is_told_after_a_few_tries(watched: S3, counter
 async def test_what_an_operator_must_mend_is_said_once(
     watched: S3, counter: Counter, caplog: pytest.LogCaptureFixture, status: int, provider_code: str, code: str
 ) -> None:
-    """A rotated key, a wrong clock, a bucket that is gone: no second request, one log line naming the cause (S10)."""
+    """A rotated key, a wrong clock, a bucket that is gone: no second request, one log line naming the cause."""
     await put(watched)
     counter.requests.clear()
     counter.script.extend(refusal(status, provider_code) for _ in range(3))
@@ -292,7 +292,7 @@ async def test_what_an_operator_must_mend_is_said_once(
 
 
 async def test_a_wrong_key_or_bucket_is_told_when_it_is_opened(rclone: S3Server) -> None:
-    """Opening waits for nothing else: the cause stands in the one line that a start logs (D7)."""
+    """Opening waits for nothing else: the cause stands in the one line that a start logs."""
     for name, keys, code in (
         ("nowhere", KEYS, "bucket_missing"),
         (new_bucket(rclone), {**KEYS, "AWS_SECRET_ACCESS_KEY": "another"}, "bucket_refused"),
@@ -382,7 +382,7 @@ async def test_exact_parts_and_empty_objects_are_streamed(watched: S3) -> None:
 
 
 async def test_damage_at_rest_is_noticed(watched: S3, rclone: S3Server, name: str) -> None:
-    """Bytes that changed in the server's own keeping are not handed on (S2)."""
+    """Bytes that changed in the server's own keeping are not handed on."""
     await put(watched)
     damage(rclone.folder / name / KEY, b"x" + PICTURE[1:])
     for read in (CALLS["get"], streamed):
@@ -392,7 +392,7 @@ async def test_damage_at_rest_is_noticed(watched: S3, rclone: S3Server, name: st
 
 
 async def test_damage_at_rest_is_mended_by_the_same_bytes(watched: S3, rclone: S3Server, name: str) -> None:
-    """Who still has the bytes that belong there puts them right; other bytes are not let in (S1 S2)."""
+    """Who still has the bytes that belong there puts them right; other bytes are not let in."""
     await once(watched)
     damage(rclone.folder / name / KEY, b"x" + PICTURE[1:])
     with pytest.raises(Unavailable):
@@ -412,7 +412,7 @@ async def test_objects_that_others_put_are_readable(watched: S3, rclone: S3Serve
 
 
 async def test_a_repeated_write_counts_as_new(watched: S3, rclone: S3Server, name: str) -> None:
-    """Bytes put again are as young as just written, so that no sweep takes them for forgotten (S3)."""
+    """Bytes put again are as young as just written, so that no sweep takes them for forgotten."""
     await once(watched)
     os.utime(rclone.folder / name / KEY, (1, 1))
     async with asyncio.timeout(5):

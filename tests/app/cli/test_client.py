@@ -70,7 +70,7 @@ async def take(api: Api, since: int, count: int) -> list[int]:
 
 
 async def test_a_cut_stream_is_taken_up_where_it_was() -> None:
-    """A connection cut within an event costs nothing: the next one asks with Last-Event-ID (E1)."""
+    """A connection cut within an event costs nothing: the next one asks with Last-Event-ID."""
     half = event(4)[: len(event(4)) // 2]
     scripts = (STREAM + event(2) + CAUGHT_UP + event(3) + half, STREAM + event(4) + event(5))
     async with talking(*scripts, key="k" * 32) as (api, script):
@@ -86,7 +86,7 @@ async def test_a_server_that_is_not_ready_is_asked_again() -> None:
 
 
 async def test_an_expired_cursor_is_said_not_guessed() -> None:
-    """A gap ends the stream in the server's own words (E2)."""
+    """A gap ends the stream in the server's own words."""
     async with talking(refusal(410, "cursor_expired", "this cursor is no longer valid")) as (api, _script):
         with pytest.raises(ClientError, match="no longer valid") as caught:
             await take(api, 7, 1)
@@ -94,7 +94,7 @@ async def test_an_expired_cursor_is_said_not_guessed() -> None:
 
 
 async def test_a_lost_answer_never_makes_a_second_job() -> None:
-    """The job is submitted again under the same Idempotency-Key (I1)."""
+    """The job is submitted again under the same Idempotency-Key."""
     accepted = '{"jobId":"j","projectId":"p","sessionId":"s","status":"queued","stream":"/x","items":[]}'
     answer = f"HTTP/1.1 202 Accepted\r\nContent-Length: {len(accepted)}\r\nConnection: close\r\n\r\n{accepted}"
     async with talking("", answer) as (api, script):

@@ -122,7 +122,7 @@ def test_what_is_not_understood_is_one_line(args: list[str], words: str, capsys:
 async def test_a_setting_that_cannot_be_used_ends_with_78(
     args: list[str], environ: dict[str, str], words: str, tmp_path: Path
 ) -> None:
-    """Every command refuses the same way: the name of the setting, one line, exit code 78 (A10)."""
+    """Every command refuses the same way: the name of the setting, one line, exit code 78."""
     code, out, err = await picasso(tmp_path, *args, **environ)
     assert (code, out) == (78, "")
     assert err.startswith(f"picasso: {words}") and err.count("\n") == 1
@@ -202,7 +202,7 @@ async def test_dead_letters_are_redriven_beside_a_running_server(server: Server)
 
 
 async def test_a_second_server_on_the_data_directory_is_refused(server: Server) -> None:
-    """One process owns a SQLite file; the other says what to set instead (S9)."""
+    """One process owns a SQLite file; the other says what to set instead."""
     for command in ("migrate", "worker"):
         code, _, err = await picasso(server.home, command)
         assert code == 78 and "DB=postgresql://" in err

@@ -68,7 +68,7 @@ async def test_the_demo_leaves_links_that_a_later_server_shows(tmp_path: Path) -
 
 
 async def test_the_demo_and_a_server_that_owns_the_data(tmp_path: Path) -> None:
-    """A running server is used instead of fought over; one that listens elsewhere is a line and exit code 78 (S9)."""
+    """A running server is used instead of fought over; one that listens elsewhere is a line and exit code 78."""
     async with running(tmp_path) as server:
         code, out, _ = await picasso(tmp_path, "demo", PORT=str(server.port))
         assert code == 0 and f"yours at {server.url} runs on" in out

@@ -93,7 +93,7 @@ def test_only_the_job_level_end_ends_the_board(event: Event, status: str) -> Non
 
 
 def test_repeated_foreign_and_unknown_envelopes_move_nothing() -> None:
-    """A replay, another job, a later version's type and free words from the inbox leave the bars as they are (E1)."""
+    """A replay, another job, a later version's type and free words from the inbox leave the bars as they are."""
     board = tell(BOARD, Running(job_id="j", item_id="a"))
     again = advance(board, Envelope("s", "fail", 0, board.seq, msgspec.Raw(b'{"jobId":"j","itemId":"a"}')))
     assert again is board

@@ -134,7 +134,7 @@ def check_shape(answer: Answer, status: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("number", range(len(SEAMS)), ids=lambda number: type(SEAMS[number]()).__name__)
 async def test_errors_say_little(app: Application, number: int, caplog: pytest.LogCaptureFixture) -> None:
-    """An exception that nobody meant gives the one shape and a log line, and nothing of its text gets out (P8)."""
+    """An exception that nobody meant gives the one shape and a log line, and nothing of its text gets out."""
     for path in (f"/api/seams/{number}", "/api/encoder"):
         caplog.clear()
         answer = await call(app, "GET", path)
@@ -257,7 +257,7 @@ async def test_a_page_is_shown_where_a_page_is_asked_for(app: Application, accep
 
 
 async def test_every_answer_carries_its_headers(tmp_path: Path) -> None:
-    """Errors and successes alike are not cached, not sniffed, not framed, and have an id of their own (A9)."""
+    """Errors and successes alike are not cached, not sniffed, not framed, and have an id of their own."""
     async with living(settings(tmp_path, API_KEY=KEY, PUBLIC_URL="https://picasso.example")) as app:
         ids = set()
         for method, target in (("GET", "/healthz"), ("GET", "/api/projects"), ("GET", "/x"), ("POST", "/api/projects")):

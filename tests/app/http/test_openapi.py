@@ -37,7 +37,7 @@ def no_server_errors(server: Server) -> None:
 
 
 async def test_bad_input_is_never_a_server_error(server: Server, rounds: int) -> None:
-    """Schemathesis finds no deviation from the document: all checks, every operation (O5)."""
+    """Schemathesis finds no deviation from the document: all checks, every operation."""
     phases = "examples,coverage" if rounds == 1 else "examples,coverage,fuzzing,stateful"
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("schemathesis"),
@@ -95,7 +95,7 @@ def hostile_bodies() -> list[bytes]:
 
 
 async def test_hostile_bodies_are_refused(server: Server) -> None:
-    """A hundred hostile bodies end in 4xx or, where they are harmless, in 2xx; the log stays free of errors (O5)."""
+    """A hundred hostile bodies end in 4xx or, where they are harmless, in 2xx; the log stays free of errors."""
     bodies = hostile_bodies()
     assert len(bodies) >= 100
     async with server.client(**server.headers, **{"Content-Type": "application/json"}) as client:
@@ -127,7 +127,7 @@ async def test_every_example_is_accepted(server: Server) -> None:
 
 
 async def test_the_document_is_complete(tmp_path: Path) -> None:
-    """Request objects admit no other fields, every operation is described and states its key and its refusals (P9)."""
+    """Request objects admit no other fields, every operation is described and states its key and its refusals."""
     document = describe(create_app(settings(tmp_path, API_KEY=KEY), jobs=False))
     schemas = document["components"]["schemas"]
     for path, operations in document["paths"].items():
@@ -145,7 +145,7 @@ async def test_the_document_is_complete(tmp_path: Path) -> None:
 
 
 async def test_the_document_is_json_only(server: Server) -> None:
-    """/schema is the document; no page, no script and nothing else is served below it (P9)."""
+    """/schema is the document; no page, no script and nothing else is served below it."""
     async with server.client(Accept="text/html") as client:
         for path in ("/schema", "/schema/openapi.json"):
             answer = await client.get(path)

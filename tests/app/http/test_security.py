@@ -115,7 +115,7 @@ def contents(home: Path) -> dict[str, str]:
 
 
 async def test_nothing_is_written_without_the_key(tmp_path: Path, rounds: int) -> None:
-    """Every route × method × bad key × path spelling is answered 401, 404 or 405 and changes nothing (A1)."""
+    """Every route × method × bad key × path spelling is answered 401, 404 or 405 and changes nothing."""
     dice = random.Random(rounds)
     async with living(settings(tmp_path, API_KEY=KEY)) as app:
         before, tried = contents(tmp_path), 0
@@ -156,7 +156,7 @@ def each_handler(app: Application) -> Iterator[tuple[str, BaseRouteHandler]]:
 
 
 async def test_every_handler_states_its_guard(tmp_path: Path) -> None:
-    """Handlers carry no stray options, stand behind the guard, and are open only where everybody may come (A2)."""
+    """Handlers carry no stray options, stand behind the guard, and are open only where everybody may come."""
     app = create_app(settings(tmp_path, API_KEY=KEY), jobs=False)
     for path, handler in each_handler(app):
         assert set(handler.opt) <= {"access", "body"}, (path, handler.opt)
@@ -177,7 +177,7 @@ async def test_every_handler_states_its_guard(tmp_path: Path) -> None:
 
 
 async def test_the_key_is_compared_in_constant_time(tmp_path: Path) -> None:
-    """How long a wrong key takes does not tell how much of it is right (A3)."""
+    """How long a wrong key takes does not tell how much of it is right."""
     chosen = settings(tmp_path, API_KEY=KEY)
     wrong = {"first": [c + KEY[1:] for c in "ABCDEFGHIJ"], "last": [KEY[:-1] + c for c in "ABCDEFGHIJ"]}
     assert is_key(KEY, chosen) and not any(is_key(key, chosen) for keys in wrong.values() for key in keys)
@@ -204,7 +204,7 @@ async def test_the_key_is_compared_in_constant_time(tmp_path: Path) -> None:
 
 
 async def test_the_key_is_nowhere(tmp_path: Path) -> None:
-    """Neither a right nor a wrong key gets into the database, the files, the log or a representation (A3)."""
+    """Neither a right nor a wrong key gets into the database, the files, the log or a representation."""
     wrong = "a-wrong-key-" + "9876543210" * 3
     async with running(tmp_path, API_KEY=KEY) as server, server.client() as client:
         for key in (KEY, wrong):
@@ -244,7 +244,7 @@ def forged(n: int) -> Iterator[str]:
 
 
 async def test_the_caller_cannot_choose_its_address(tmp_path: Path) -> None:
-    """Whatever an untrusted peer writes into forwarding headers, its address and its bucket stay the same (A6)."""
+    """Whatever an untrusted peer writes into forwarding headers, its address and its bucket stay the same."""
     chosen = settings(tmp_path)
     names = ("X-Forwarded-For", "CF-Connecting-IP", "X-Real-IP", "Forwarded", "True-Client-IP")
     seen = {
@@ -278,13 +278,13 @@ BEHIND_PROXY = [
 
 @pytest.mark.parametrize(("headers", "address"), BEHIND_PROXY)
 async def test_a_trusted_proxy_is_believed(tmp_path: Path, headers: list[tuple[str, str]], address: str) -> None:
-    """Behind a trusted proxy the address is its right-most untrusted hop, and only ever a parsed one (A6)."""
+    """Behind a trusted proxy the address is its right-most untrusted hop, and only ever a parsed one."""
     chosen = settings(tmp_path, TRUSTED_PROXIES="127.0.0.1/32,10.0.0.0/8")
     assert str(client_address(scope("127.0.0.1", *headers), chosen)) == address
 
 
 async def test_ipv6_is_limited_by_its_network(tmp_path: Path) -> None:
-    """All addresses of one /64 share a bucket; a peer without an address has one of its own (A6)."""
+    """All addresses of one /64 share a bucket; a peer without an address has one of its own."""
     chosen = settings(tmp_path)
     buckets = {limit_key(client_address(scope(f"2001:db8:0:7::{i:x}"), chosen)) for i in range(1, 50)}
     assert buckets == {"2001:db8:0:7::/64"}
@@ -310,7 +310,7 @@ class Bucket:
     ids=["room", "full", "away"],
 )
 async def test_job_submissions_are_limited(tmp_path: Path, wait: float | Unavailable, status: int) -> None:
-    """Each address has a bucket of JOBS_PER_MINUTE with a burst of 120; full is 429, no Redis is 503 (A8)."""
+    """Each address has a bucket of JOBS_PER_MINUTE with a burst of 120; full is 429, no Redis is 503."""
     bucket = Bucket(wait)
 
     @post("/api/limited", status_code=200)
@@ -325,7 +325,7 @@ async def test_job_submissions_are_limited(tmp_path: Path, wait: float | Unavail
 
 
 async def test_visitors_stay_private(tmp_path: Path) -> None:
-    """GPC and DNT leave no address; Cloudflare's words count only from a trusted proxy; agents are cut (P5)."""
+    """GPC and DNT leave no address; Cloudflare's words count only from a trusted proxy; agents are cut."""
     chosen = settings(tmp_path)
     told = [
         ("CF-IPCountry", "DE"),
@@ -378,7 +378,7 @@ UNUSABLE = [
 
 @pytest.mark.parametrize("environ", WEAK)
 async def test_weak_settings_are_refused(environ: dict[str, str]) -> None:
-    """A setting too weak to start with is refused by its name (A10)."""
+    """A setting too weak to start with is refused by its name."""
     with pytest.raises(SettingError, match=r"^(API_KEY|CORS_ORIGINS) "):
         read_settings(environ)
 
@@ -404,7 +404,7 @@ def test_what_would_be_heeded_nowhere_is_refused(setting: str) -> None:
 
 
 async def test_weak_settings_do_not_start(tmp_path: Path) -> None:
-    """The process ends with exit code 78 and one line; the debug switch of the framework changes nothing (A10)."""
+    """The process ends with exit code 78 and one line; the debug switch of the framework changes nothing."""
     environ = {"PICASSO_HOME": str(tmp_path), "API_KEY": "short", "PYTHONPATH": str(ROOT)}
     done = await asyncio.to_thread(
         subprocess.run, [sys.executable, "-m", "app", "serve"], env=environ, capture_output=True, text=True, timeout=30
@@ -416,7 +416,7 @@ async def test_weak_settings_do_not_start(tmp_path: Path) -> None:
 
 
 async def test_a_key_file_that_holds_no_key_is_refused(tmp_path: Path) -> None:
-    """A damaged key file stops the start instead of guarding nothing (A10)."""
+    """A damaged key file stops the start instead of guarding nothing."""
     (tmp_path / "api_key").write_text("x\n")
     with pytest.raises(SettingError, match="api_key must have at least 32"):
         security.home_key(tmp_path)

@@ -69,7 +69,7 @@ async def shell_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 
 
 async def test_header_floods_are_refused(shell_server: Server) -> None:
-    """A flood of header bytes ends in 431, 414, 400 or a closed connection, and costs at most 5 MiB (O3)."""
+    """A flood of header bytes ends in 431, 414, 400 or a closed connection, and costs at most 5 MiB."""
     before = shell_server.memory()
     for name, pieces in FLOODS.items():
         answer = await exchange(shell_server, *pieces)
@@ -89,7 +89,7 @@ async def test_a_refusal_below_the_application_has_the_one_error_shape(shell_ser
 
 
 async def test_bodies_are_bounded_everywhere(shell_server: Server) -> None:
-    """A body over its cap is refused by its length or while it is read, also by handlers that ignore it (O4)."""
+    """A body over its cap is refused by its length or while it is read, also by handlers that ignore it."""
     before, over = shell_server.memory(), 32 * MIB
     key = f"X-Api-Key: {shell_server.key}\r\n".encode()
     for path in (b"/api/notes", b"/api/deaf", b"/healthz", b"/nowhere"):
@@ -131,7 +131,7 @@ async def test_only_plain_json_is_read(shell_server: Server, headers: dict[str, 
 
 
 async def test_a_client_that_stops_reading_is_dropped(tmp_path: Path) -> None:
-    """An answer that nobody reads neither stays in memory nor holds the exit (D4)."""
+    """An answer that nobody reads neither stays in memory nor holds the exit."""
     async with running(tmp_path, command=SHELL) as server:
         deaf = []
         for _ in range(4):
@@ -148,7 +148,7 @@ async def test_a_client_that_stops_reading_is_dropped(tmp_path: Path) -> None:
 
 
 async def test_half_sent_requests_do_not_hold_the_exit(tmp_path: Path) -> None:
-    """A half-sent head, a half-sent body and an idle connection delay the exit by seconds at most (D4)."""
+    """A half-sent head, a half-sent body and an idle connection delay the exit by seconds at most."""
     async with running(tmp_path, command=SHELL) as server:
         key = f"X-Api-Key: {server.key}\r\n".encode()
         open_ends = [
@@ -172,7 +172,7 @@ async def test_half_sent_requests_do_not_hold_the_exit(tmp_path: Path) -> None:
 
 
 async def test_dripping_clients_are_closed(shell_server: Server) -> None:
-    """A head or body that comes a byte at a time is cut off within 31 s; it takes as long to see (O2)."""
+    """A head or body that comes a byte at a time is cut off within 31 s; it takes as long to see."""
     key = f"X-Api-Key: {shell_server.key}\r\n".encode()
     post = b"POST /api/notes HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" + key
     answers = await asyncio.gather(
@@ -211,7 +211,7 @@ async def test_a_slow_reader_is_served(shell_server: Server) -> None:
 
 
 async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
-    """A second SIGTERM does not wait for anybody (D2)."""
+    """A second SIGTERM does not wait for anybody."""
     async with running(tmp_path, command=SHELL) as server:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"GET /healthz HT")
@@ -227,7 +227,7 @@ async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
 
 
 async def test_dependencies_may_start_last(tmp_path: Path) -> None:
-    """A binding that is away leaves the server alive and not ready; it is ready by itself once it is there (D7)."""
+    """A binding that is away leaves the server alive and not ready; it is ready by itself once it is there."""
     (tmp_path / "away").touch()
     async with running(tmp_path, command=SHELL, ready=False) as server, server.client() as client:
         assert (await client.get("/healthz")).status_code == 200
@@ -244,7 +244,7 @@ async def test_dependencies_may_start_last(tmp_path: Path) -> None:
 
 
 async def test_a_refused_engine_ends_the_process(tmp_path: Path) -> None:
-    """What must not be used ends the process with exit code 78 and one line (S9)."""
+    """What must not be used ends the process with exit code 78 and one line."""
     (tmp_path / "refused").touch()
     process = await start(tmp_path, SHELL)
     assert await asyncio.wait_for(process.wait(), 20) == 78
@@ -254,7 +254,7 @@ async def test_a_refused_engine_ends_the_process(tmp_path: Path) -> None:
 
 
 async def test_a_loopback_server_makes_its_own_key(tmp_path: Path) -> None:
-    """The first start makes a random key of mode 0600, prints it once, and later starts use the same (A3)."""
+    """The first start makes a random key of mode 0600, prints it once, and later starts use the same."""
     keys = []
     for _ in range(2):
         async with running(tmp_path, command=SHELL) as server, server.client(**server.headers) as client:
@@ -284,7 +284,7 @@ async def answered(
 
 
 async def test_several_processes_share_the_port(tmp_path: Path, postgres_url: str) -> None:
-    """With PostgreSQL `--workers 2` serves from two processes; one that dies is replaced, one signal ends all (D2)."""
+    """With PostgreSQL `--workers 2` serves from two processes; one that dies is replaced, one signal ends all."""
     command = ("app", "serve", "--workers", "2", "--no-jobs")
     async with running(tmp_path, command=command, DB=postgres_url) as server:
         children = await processes_below(server, 2)

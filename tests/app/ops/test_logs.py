@@ -72,7 +72,7 @@ def no_other_handler() -> Iterator[None]:
 
 
 def test_lines_cannot_be_forged() -> None:
-    """Line breaks, escapes, bidi marks and NUL in any field leave one valid JSON object per event (P4)."""
+    """Line breaks, escapes, bidi marks and NUL in any field leave one valid JSON object per event."""
     stream, log, written = io.StringIO(), logging.getLogger("picasso.test"), 0
     with no_other_handler(), logging_to(stream, ()):
         for text in NASTY:
@@ -104,7 +104,7 @@ def test_fields_cannot_replace_what_a_line_is() -> None:
 
 
 def test_secrets_are_hidden() -> None:
-    """No configured secret and nothing that looks like a key gets into a line, a field or a traceback (P1)."""
+    """No configured secret and nothing that looks like a key gets into a line, a field or a traceback."""
     stream, log = io.StringIO(), logging.getLogger("picasso.test")
     alike = ["sk-proj-abcdefghijkl", "AIzaSyA0123456789abcdefghijklm", "AKIAABCDEFGHIJKLMNOP", "Bearer abcdefghijkl=="]
     alike += ["/api/stream/s?since=1&key=abcdefghijkl", "redis://user:abcdefghijkl@host/0", "?api_key=abcdefghijkl"]
@@ -182,7 +182,7 @@ class Stuck(io.StringIO):
 
 
 def test_a_stuck_sink_delays_nobody() -> None:
-    """When nothing is taken, lines are dropped and counted; the caller never waits (P10)."""
+    """When nothing is taken, lines are dropped and counted; the caller never waits."""
     stuck, log = Stuck(), logging.getLogger("picasso.test")
     with logging_to(stuck, ()):
         for _ in range(logs.BACKLOG + 500):
@@ -195,7 +195,7 @@ def test_a_stuck_sink_delays_nobody() -> None:
 
 
 async def test_secrets_are_nowhere(tmp_path: Path) -> None:
-    """Canary secrets of the environment are in no answer, log line or file of the process (P1)."""
+    """Canary secrets of the environment are in no answer, log line or file of the process."""
     key = SECRETS["API_KEY"]
     async with running(tmp_path, command=SHELL, **SECRETS) as server, server.client() as client:
         said = []

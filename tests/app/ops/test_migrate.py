@@ -108,7 +108,7 @@ async def test_seeds_fill_only_what_is_absent(db: Database) -> None:
 OPEN = """
 import asyncio, sys
 from app.bindings.database.sqlite import Postgres
-from app.ops import migrate
+from app.ops.migrate import migrate
 
 async def main():
     async with Postgres.open(sys.argv[1]) as db:

@@ -49,7 +49,7 @@ async def test_a_binding_that_fails_is_named(tmp_path: Path) -> None:
 
 
 async def test_draining_is_not_ready(tmp_path: Path) -> None:
-    """From the first signal on /readyz is 503 (D1)."""
+    """From the first signal on /readyz is 503."""
     async with living(settings(tmp_path)) as app:
         app.life.draining.set()
         answer = await call(app, "GET", "/readyz")
@@ -57,7 +57,7 @@ async def test_draining_is_not_ready(tmp_path: Path) -> None:
 
 
 async def test_metrics_count_steps_and_rows(server: Server) -> None:
-    """/metrics needs the key and shows the steps' times, the rows, the queue and the dead letters (P9)."""
+    """/metrics needs the key and shows the steps' times, the rows, the queue and the dead letters."""
     async with server.client() as client:
         assert (await client.get("/metrics")).status_code == 401
         await client.post("/api/projects", json={"name": "a"}, headers=server.headers)
@@ -182,7 +182,7 @@ HANDSHAKES = [
 async def test_a_refused_handshake_says_no_more_than_it_must(
     server: Server, target: str, headers: dict[str, str], status: int
 ) -> None:
-    """A socket that may not be opened is refused before it is accepted, with the one error shape (E11)."""
+    """A socket that may not be opened is refused before it is accepted, with the one error shape."""
     with pytest.raises(InvalidStatus) as refused:
         async with connect(f"ws://127.0.0.1:{server.port}{target}", additional_headers=headers, proxy=None):
             pass

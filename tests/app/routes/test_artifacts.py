@@ -123,7 +123,7 @@ async def test_views_are_summed_up(tmp_path: Path) -> None:
 
 
 async def test_writing_needs_the_key_and_reading_needs_it_when_told_so(tmp_path: Path) -> None:
-    """(A1) POSTs without the key are 401; READS_NEED_KEY closes the GETs too, never the public pages."""
+    """POSTs without the key are 401; READS_NEED_KEY closes the GETs too, never the public pages."""
     async with site(tmp_path, environ={"READS_NEED_KEY": "true"}) as (env, client):
         await add_project(env, "p")
         slug = (await publish(client, "p"))["public_slug"]

@@ -389,7 +389,7 @@ async def test_the_stream_opens_with_the_board_and_tells_each_change(tmp_path: P
 async def test_a_stream_ends_when_its_page_is_closed(
     env: Env, deck: Board, close: Callable[[Env, str], Awaitable[Any]]
 ) -> None:
-    """(T9) Who was let in before a page is taken down, closed, locked or expires hears nothing of the board after."""
+    """Who was let in before a page is taken down, closed, locked or expires hears nothing of the board after."""
     sent: list[bytes] = []
 
     async def admit() -> ArtifactRow:

@@ -87,7 +87,7 @@ OTHERS = ["S", "s.", "s:", "s-", "s_", "s0", "S:s", "a:s", "artifact:a:s", ":s",
 
 
 async def test_memory_is_private(served: tuple[Application, Env]) -> None:
-    """Sixty session ids that are guessed, folded or of the wrong type: refused, or another empty conversation (G8)."""
+    """Sixty session ids that are guessed, folded or of the wrong type: refused, or another empty conversation."""
     app, _ = served
     assert len(CONFUSED) + len(OTHERS) >= 60
     await say(app, "title: a private word")
@@ -128,7 +128,7 @@ async def test_the_same_key_is_the_same_turn(served: tuple[Application, Env]) ->
 
 
 async def test_turns_at_once_are_answered_one_after_the_other(served: tuple[Application, Env]) -> None:
-    """Twelve at once over HTTP: each is in the conversation, whole and in pairs (G11)."""
+    """Twelve at once over HTTP: each is in the conversation, whole and in pairs."""
     app, _ = served
     answers = await asyncio.gather(*(say(app, f"title: T{n}") for n in range(12)))
     assert {answer.status for answer in answers} == {200}
@@ -142,7 +142,7 @@ ODD_KEYS = ["", " ", '""', "k" * 256, '"' + "k" * 256 + '"', "a b", 'a"b', "k\u0
 
 
 async def test_odd_keys_are_refused_before_anything_is_said(served: tuple[Application, Env]) -> None:
-    """No token, too long, or twice: 400; in another session or on another page a key names another turn (G8)."""
+    """No token, too long, or twice: 400; in another session or on another page a key names another turn."""
     app, _ = served
     for key in ODD_KEYS:
         answer = await say(app, "title: Odd", **{"idempotency-key": key})

@@ -41,7 +41,7 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[http
     ],
 )
 async def test_the_format_is_the_one_that_accept_asks_for(client: httpx.AsyncClient, accept: str, mime: str) -> None:
-    """The bytes are what the media type says, and caches are told that Accept chose (M3)."""
+    """The bytes are what the media type says, and caches are told that Accept chose."""
     answer = await client.get("/images/one/thumb", headers={"accept": accept})
     assert (answer.status_code, answer.headers["content-type"]) == (200, mime)
     image = Image.open(io.BytesIO(answer.content))
@@ -55,7 +55,7 @@ async def test_the_format_is_the_one_that_accept_asks_for(client: httpx.AsyncCli
 async def test_named_and_free_variants_are_served(
     client: httpx.AsyncClient, variant: str, size: tuple[int, int]
 ) -> None:
-    """Variants by name and by size; nothing of the original's metadata is in them (M5, S11)."""
+    """Variants by name and by size; nothing of the original's metadata is in them."""
     answer = await client.get(f"/images/one/{variant}")
     assert Image.open(io.BytesIO(answer.content)).size == size
     assert b"Exif" not in answer.content
@@ -98,7 +98,7 @@ async def test_head_says_what_get_would(client: httpx.AsyncClient) -> None:
     ],
 )
 async def test_other_paths_lead_to_nothing(client: httpx.AsyncClient, path: str, status: int) -> None:
-    """Neither the master nor any other file can be named by a URL (S11)."""
+    """Neither the master nor any other file can be named by a URL."""
     answer = await client.get(f"/images/{path}")
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"

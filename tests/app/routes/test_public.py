@@ -60,7 +60,7 @@ async def made(env: Env, client: httpx.AsyncClient, images: int = 1) -> str:
 
 
 async def test_every_public_answer_is_boxed_in(tmp_path: Path) -> None:
-    """(T4) 200, 304, 404 and 405, GET and HEAD: nothing but the page's own style and delivery images may load, in no
+    """200, 304, 404 and 405, GET and HEAD: nothing but the page's own style and delivery images may load, in no
     frame, with no script, form or base, and nothing is sniffed, referred to or shared."""
     async with site(tmp_path, environ={"PUBLIC_URL": "https://pages.example"}) as (env, client):
         slug = await made(env, client)
@@ -106,7 +106,7 @@ async def test_a_page_is_cached_by_the_hash_of_its_bytes(tmp_path: Path) -> None
 
 
 async def test_pages_that_are_not_there_cannot_be_told_apart(tmp_path: Path) -> None:
-    """(A11) Unknown, malformed, unpublished, and a page of another kind under /public/lookbook: one 404."""
+    """Unknown, malformed, unpublished, and a page of another kind under /public/lookbook: one 404."""
     async with site(tmp_path) as (env, client):
         await made(env, client)
         unpublished = artifacts.draft(generator_id="lookbook", title="x", owner_id="x", options={})
@@ -128,7 +128,7 @@ async def test_pages_that_are_not_there_cannot_be_told_apart(tmp_path: Path) -> 
 
 
 async def test_random_slugs_hit_nothing(tmp_path: Path, rounds: int) -> None:
-    """(A11) Guesses of the right shape, near misses among them, find no page."""
+    """Guesses of the right shape, near misses among them, find no page."""
     async with site(tmp_path) as (env, client):
         slug = await made(env, client)
         near = [slug[:-1] + other for other in "Aa0_-" if other != slug[-1]] + [slug.swapcase(), slug[:-1], slug + "A"]
@@ -150,7 +150,7 @@ async def test_a_page_whose_bytes_are_gone_is_no_view(tmp_path: Path) -> None:
 
 
 async def test_originals_are_nowhere_in_public(tmp_path: Path) -> None:
-    """(S11) No public answer holds an original's bytes, its key, or the place where it lies."""
+    """No public answer holds an original's bytes, its key, or the place where it lies."""
     canary = secrets.token_bytes(64)
     async with site(tmp_path) as (env, client):
         slug = await made(env, client, images=3)
@@ -244,7 +244,7 @@ def drops(caplog: pytest.LogCaptureFixture) -> int:
 
 
 async def test_views_are_conserved(tmp_path: Path, caplog: pytest.LogCaptureFixture, rounds: int) -> None:
-    """(Q1) Readers served = rows + counted drops, exactly: HEAD and 404 are none, duplicates are none, and neither a
+    """Readers served = rows + counted drops, exactly: HEAD and 404 are none, duplicates are none, and neither a
     consumer killed again and again nor a killed server loses what it took."""
     caplog.set_level(logging.INFO, "picasso.step")
     chance = random.Random(7)
@@ -286,7 +286,7 @@ async def timed(client: httpx.AsyncClient, path: str, n: int) -> list[float]:
 
 
 async def test_a_page_never_waits_for_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture, rounds: int) -> None:
-    """(Q5) With the queue's server stopped dead every page is 200, not 50 ms later than before, and each is counted."""
+    """With the queue's server stopped dead every page is 200, not 50 ms later than before, and each is counted."""
     caplog.set_level(logging.INFO, "picasso.step")
     async with queued(tmp_path) as (env, _, server), client_of(small_app(env)) as client:
         path = f"/public/artifact/{await made(env, client)}"
@@ -312,7 +312,7 @@ DIFFERENT = {"truncated": 2, "hashed": 100, "none": 1, "full": 100}
 async def test_an_address_is_kept_as_told_and_nowhere_else(
     how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """(P5) A hundred known addresses, told by a proxy or by the socket, are in no file of the data directory
+    """A hundred known addresses, told by a proxy or by the socket, are in no file of the data directory
     (database, queue, dead letters, bucket) and in no log line, unless VIEW_IP=full."""
     caplog.set_level(logging.DEBUG)
     known = [f"203.0.113.{n}" for n in range(101, 151)] + [f"2001:db8:5:{n:x}::7a{n:x}" for n in range(101, 151)]
@@ -352,7 +352,7 @@ def found_in(folder: Path, needles: list[str]) -> set[str]:
 
 @pytest.mark.parametrize("header", [{"DNT": "1"}, {"Sec-GPC": "1"}])
 async def test_who_does_not_want_to_be_followed_is_not(header: dict[str, str], tmp_path: Path) -> None:
-    """(P5) The reading is counted, without address, country or city."""
+    """The reading is counted, without address, country or city."""
     async with site(tmp_path, environ={"VIEW_IP": "full"}) as (env, client):
         slug = await made(env, client)
         await client.get(f"/public/artifact/{slug}", headers=header)

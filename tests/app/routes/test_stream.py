@@ -81,7 +81,7 @@ async def listed(client: httpx.AsyncClient, session_id: str, limit: int = 200) -
 
 class TestFollowing:
     async def test_replay_the_mark_and_live(self, server: Server, client: httpx.AsyncClient) -> None:
-        """`?since=n`: what came after n, one `caught-up` frame without a `seq` key, then what happens (E1)."""
+        """`?since=n`: what came after n, one `caught-up` frame without a `seq` key, then what happens."""
         await tell(client, "replay", "a", "b", "c")
         async with connect(server, "replay", 1) as ws:
             assert texts(await take(ws, 2)) == ["b", "c"]
@@ -105,7 +105,7 @@ class TestFollowing:
     async def test_what_is_told_right_after_the_handshake_is_seen(
         self, server: Server, client: httpx.AsyncClient
     ) -> None:
-        """A client misses nothing that is told after its handshake, first or not in its session (E10)."""
+        """A client misses nothing that is told after its handshake, first or not in its session."""
         for i in range(20):
             async with connect(server, f"first-{i % 10}") as ws:
                 await tell(client, f"first-{i % 10}", f"{i}")
@@ -127,14 +127,14 @@ class TestFollowing:
         ],
     )
     async def test_bad_ids_and_cursors_close_with_a_code(self, server: Server, path: str, code: int) -> None:
-        """A socket that cannot be served says why in its close code, and sends nothing (E2, E9)."""
+        """A socket that cannot be served says why in its close code, and sends nothing."""
         async with connect(server, path) as ws:
             with pytest.raises(ConnectionClosed) as closed:
                 await ws.recv()
         assert closed.value.rcvd and closed.value.rcvd.code == code
 
     async def test_server_sent_events(self, server: Server, client: httpx.AsyncClient) -> None:
-        """The same log as `text/event-stream`: `id` is `seq`, Last-Event-ID stands over `since` (E1)."""
+        """The same log as `text/event-stream`: `id` is `seq`, Last-Event-ID stands over `since`."""
         await tell(client, "sse", "a", "b", "c")
         for params, headers, since in (({"since": "2"}, {}, 2), ({"since": "0"}, {"Last-Event-ID": "1"}, 1)):
             async with client.stream("GET", "/api/stream/sse", params=params, headers=headers) as answer:
@@ -176,7 +176,7 @@ class TestFollowing:
         ],
     )
     async def test_polling_and_sse_refuse(self, client: httpx.AsyncClient, path: str, status: int, code: str) -> None:
-        """Bad cursors, limits and ids are answered in the one error shape (E2)."""
+        """Bad cursors, limits and ids are answered in the one error shape."""
         answer = await client.get(path)
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
@@ -211,7 +211,7 @@ class TestInbox:
     async def test_what_is_refused_reaches_nobody(
         self, server: Server, client: httpx.AsyncClient, path: str, body: Json, status: int
     ) -> None:
-        """A refused event is stored nowhere and no socket sees a frame of it (E8)."""
+        """A refused event is stored nowhere and no socket sees a frame of it."""
         async with connect(server, "inbox") as ws:
             answer = await client.post(path, json=body)
             assert answer.status_code == status, answer.text
@@ -220,7 +220,7 @@ class TestInbox:
             assert await ws.recv() == "pong"
 
     async def test_without_the_key_it_is_closed(self, server: Server) -> None:
-        """No key or another one: 401 at every door of the inbox (E8, A1)."""
+        """No key or another one: 401 at every door of the inbox."""
         async with server.client() as stranger:
             for headers in ({}, {"X-Api-Key": "x" * 43}, {"X-Api-Key": server.key[:-1]}):
                 for method, path in (("POST", "/_actor/s"), ("POST", "/broadcast"), ("GET", "/_actor/s/state")):
@@ -239,7 +239,7 @@ class TestInbox:
 class TestSessions:
     async def test_no_session_sees_another(self, server: Server, client: httpx.AsyncClient) -> None:
         """Ids that differ by one character or by case are strangers, and a percent-encoded spelling is only another
-        spelling of itself (E9)."""
+        spelling of itself."""
         alphabet = "abAB01._:-"
         ids = sorted({f"canary{a}{b}" for a in alphabet for b in alphabet})
         async with contextlib.AsyncExitStack() as stack:
@@ -255,7 +255,7 @@ class TestSessions:
 
     @pytest.mark.parametrize("path", ["canary%2Fx", "canary%00", "../canary", "canary%0A", ""])
     async def test_spellings_that_lead_nowhere(self, server: Server, path: str) -> None:
-        """A hidden slash, a control character or nothing at all is no session: the handshake is refused (E9)."""
+        """A hidden slash, a control character or nothing at all is no session: the handshake is refused."""
         with pytest.raises(InvalidStatus):
             async with connect(server, path):
                 pass
@@ -283,7 +283,7 @@ class TestKeys:
         ],
     )
     async def test_no_key_no_stream(self, guarded: Server, query: str, headers: dict[str, str]) -> None:
-        """With READS_NEED_KEY the handshake is refused before it is accepted, and says no more than that (E11)."""
+        """With READS_NEED_KEY the handshake is refused before it is accepted, and says no more than that."""
         sent = {name: value.format(key=guarded.key) for name, value in headers.items()}
         with pytest.raises(InvalidStatus) as refused:
             async with connect(guarded, "s" + query.format(key=guarded.key), additional_headers=sent):
@@ -303,7 +303,7 @@ class TestKeys:
         ],
     )
     async def test_with_the_key_it_opens(self, guarded: Server, query: str, headers: dict[str, str]) -> None:
-        """The key opens the stream, as a header or, for browsers, in the query; it is not logged (E11, P1)."""
+        """The key opens the stream, as a header or, for browsers, in the query; it is not logged."""
         sent = {name: value.format(key=guarded.key, url=guarded.url) for name, value in headers.items()}
         async with connect(guarded, "s" + query.format(key=guarded.key), additional_headers=sent) as ws:
             await ws.send("ping")
@@ -311,7 +311,7 @@ class TestKeys:
         assert guarded.key not in guarded.log.read_text()
 
     async def test_polling_needs_it_in_the_header(self, guarded: Server) -> None:
-        """`?key=` is for streams alone (E11)."""
+        """`?key=` is for streams alone."""
         async with guarded.client() as client:
             assert (await client.get(f"/api/sessions/s/events?key={guarded.key}")).status_code == 401
             assert (await client.get("/api/sessions/s/events", headers=guarded.headers)).status_code == 200
@@ -385,7 +385,7 @@ class TestAbuse:
         code: int,
     ) -> None:
         """An abusive client is closed with a code it can read; memory stays, and its neighbour notices nothing
-        (E12)."""
+        ."""
         before = server.memory()
         async with connect(server, "abuse") as neighbour, connect(server, "abuse", ping_interval=None) as ws:
             attacking = asyncio.create_task(attack(ws))
@@ -396,7 +396,7 @@ class TestAbuse:
         assert server.memory() - before < 5 * MIB
 
     async def test_what_is_allowed_is_let_through(self, server: Server) -> None:
-        """64 KiB in one message and a burst of a hundred pings are no abuse; compression is not negotiated (E12)."""
+        """64 KiB in one message and a burst of a hundred pings are no abuse; compression is not negotiated."""
         async with connect(server, "allowed", compression="deflate") as ws:
             assert ws.protocol.extensions == []
             await ws.send("x" * (64 << 10))
@@ -408,7 +408,7 @@ class TestAbuse:
 class TestPeers:
     async def test_a_client_that_stops_reading_harms_nobody(self, server: Server, client: httpx.AsyncClient) -> None:
         """Stalled clients cost little memory and no one's time, are closed with 1013 within 10 s, and can go on where
-        they were; a quiet stream is kept alive with comments (E5)."""
+        they were; a quiet stream is kept alive with comments."""
         beat = asyncio.create_task(first_comment(server))
         async with contextlib.AsyncExitStack() as stack:
             others = [await stack.enter_async_context(connect(server, "stall")) for _ in range(20)]
@@ -434,7 +434,7 @@ class TestPeers:
 
     async def test_dead_peers_are_found(self, tmp_path: Path) -> None:
         """Clients behind a network that has died, and clients that vanish, are dropped after the ping timeout and leave
-        no descriptor behind (E6)."""
+        no descriptor behind."""
         assert OPTIONS["ws_ping_interval"] + OPTIONS["ws_ping_timeout"] <= 45
         async with running(tmp_path, command=STREAMS, TEST_PING_SECONDS="0.5") as server, server.client() as client:
             client.headers.update(server.headers)
@@ -522,7 +522,7 @@ class TestFaults:
     ) -> None:
         """Two processes on one PostgreSQL and one Redis, clients cut, reset and slowed at random, Redis killed in
         mid-stream: each client's events are the table, in order, once each; and with Redis back, empty, what one
-        process is told is live in the other within 5 s (E1, E7)."""
+        process is told is live in the other within 5 s."""
         settings = {"DB": postgres_url, "REDIS_URL": own_valkey.url, "API_KEY": "k" * 40}
         n = 500 * rounds
         async with contextlib.AsyncExitStack() as stack:
@@ -590,7 +590,7 @@ async def shake(proxies: list[FaultProxy]) -> None:
 
 async def test_streams_end_with_the_server_and_go_on_with_the_next(tmp_path: Path) -> None:
     """On SIGTERM sockets are told 1012 and event streams end within a second or two, even with one that does not
-    read; after a restart a client goes on at its cursor (D1, D3, D4)."""
+    read; after a restart a client goes on at its cursor."""
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(running(tmp_path, command=STREAMS))
         client = await stack.enter_async_context(server.client(**server.headers))

@@ -82,7 +82,7 @@ async def test_templates_are_listed_in_pages(tmp_path: Path) -> None:
     ],
 )
 async def test_what_is_no_template_is_refused(body: dict[str, str], status: int, code: str, tmp_path: Path) -> None:
-    """(T5) Size, depth, signs and names are checked before anything is stored."""
+    """Size, depth, signs and names are checked before anything is stored."""
     async with site(tmp_path) as (env, client):
         before = [stored.key async for stored in env.BUCKET.list("templates/")]
         answer = await client.post("/api/templates", json=body)
@@ -155,7 +155,7 @@ KEYS = (
 
 @pytest.mark.parametrize("key", KEYS)
 async def test_template_keys_cannot_roam(key: str, tmp_path: Path) -> None:
-    """(T8) No key but that of a template leads anywhere, and none tells whether something lies there."""
+    """No key but that of a template leads anywhere, and none tells whether something lies there."""
     async with site(tmp_path) as (env, client):
         await add_project(env, "p")
         await env.BUCKET.put("project/p/jobs/job/orig/sketch-1", b"{{SECRET}}", content_type="image/png")

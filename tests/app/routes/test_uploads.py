@@ -65,7 +65,7 @@ LIES = [
 
 @pytest.mark.parametrize(("name", "mime"), LIES)
 async def test_the_type_is_what_was_decoded(client: httpx.AsyncClient, name: str, mime: str) -> None:
-    """What the sender says of the type or in the name changes nothing (M3)."""
+    """What the sender says of the type or in the name changes nothing."""
     answer = await send(client, encoded(textured(20, 10), "JPEG", exif=exif(orientation=6)), name, mime)
     assert answer.status_code == 201
     assert (answer.json()["mime"], answer.json()["width"], answer.json()["height"]) == ("image/jpeg", 10, 20)
@@ -73,13 +73,13 @@ async def test_the_type_is_what_was_decoded(client: httpx.AsyncClient, name: str
 
 @pytest.mark.parametrize("data", [b"<script>", encoded(textured(), "GIF"), PICTURE[:300]], ids=["html", "gif", "cut"])
 async def test_what_is_no_image_is_refused(client: httpx.AsyncClient, data: bytes) -> None:
-    """Bytes that do not decode are 422 and not kept (M1)."""
+    """Bytes that do not decode are 422 and not kept."""
     answer = await send(client, data)
     assert (answer.status_code, answer.json()["code"]) == (422, "image_rejected")
 
 
 async def test_an_upload_over_the_cap_is_refused(client: httpx.AsyncClient) -> None:
-    """413 for one byte more than MAX_IMAGE, with a length and in chunks; the cap itself is read (O4)."""
+    """413 for one byte more than MAX_IMAGE, with a length and in chunks; the cap itself is read."""
     for size, status in ((CAP, 201), (CAP + 1, 413)):
         padded = PICTURE + bytes(size - len(PICTURE))
         assert (await send(client, padded)).status_code == status
@@ -136,7 +136,7 @@ FORMS: dict[str, tuple[str, bytes, int]] = {
 
 @pytest.mark.parametrize("name", FORMS)
 async def test_a_form_that_is_not_one_file_is_refused(client: httpx.AsyncClient, name: str) -> None:
-    """One field, `file`, and nothing else; anything else is 400 or 415 and never an error of ours (O5)."""
+    """One field, `file`, and nothing else; anything else is 400 or 415 and never an error of ours."""
     kind, body, status = FORMS[name]
     headers = {"content-type": kind} if kind else {}
     answer = await client.post("/api/projects/p/uploads", content=body, headers=headers)

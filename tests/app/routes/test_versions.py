@@ -362,7 +362,7 @@ async def test_an_earlier_page_leads_to_its_own_files(tmp_path: Path) -> None:
 
 
 async def test_unpublishing_takes_everything_away_at_once(tmp_path: Path) -> None:
-    """(T9) Page, files, versions, other links and the lookbook's alias say 410, also to who has the page already; no
+    """Page, files, versions, other links and the lookbook's alias say 410, also to who has the page already; no
     cache keeps a page longer than a minute, and none keeps the 410."""
     async with site(tmp_path) as (env, client):
         row = await made(env, b"1", b"2")
@@ -400,7 +400,7 @@ async def test_a_page_that_was_taken_away_comes_back_by_regenerating(tmp_path: P
 async def test_what_was_being_made_while_a_page_was_taken_away_does_not_bring_it_back(
     tmp_path: Path, database_url: str
 ) -> None:
-    """(T9) The version is kept, the page stays 410; regenerating after that brings the newest one."""
+    """The version is kept, the page stays 410; regenerating after that brings the newest one."""
     async with site(tmp_path, database_url=database_url) as (env, client):
         read = await made(env, b"one")
         await artifacts.unpublish(env, read.id)

@@ -92,7 +92,7 @@ async def test_what_is_not_there_is_404_and_a_key_is_needed_to_write(client: htt
 
 
 async def test_one_key_makes_one_workflow(client: httpx.AsyncClient) -> None:
-    """20 callers at once × 2 keys: two workflows; replays are the same bytes and say so (I1 I2)."""
+    """20 callers at once × 2 keys: two workflows; replays are the same bytes and say so."""
     answers = await asyncio.gather(*(post(client, f"one-{n % 2}") for n in range(40)))
     assert {answer.status_code for answer in answers} == {202}
     assert len({(n % 2, answer.content) for n, answer in enumerate(answers)}) == 2
@@ -103,7 +103,7 @@ async def test_one_key_makes_one_workflow(client: httpx.AsyncClient) -> None:
 
 
 async def test_another_task_under_a_key_is_refused(client: httpx.AsyncClient) -> None:
-    """409 that tells nothing of the first task; white space around is no change; the key is the user's own (I3 I5)."""
+    """409 that tells nothing of the first task; white space around is no change; the key is the user's own."""
     first = await post(client, "k", task="secret words")
     other = await post(client, "k", task="other words")
     assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_mismatch")
@@ -114,7 +114,7 @@ async def test_another_task_under_a_key_is_refused(client: httpx.AsyncClient) ->
 
 
 async def test_bad_keys_are_refused_and_a_refusal_burns_none(client: httpx.AsyncClient) -> None:
-    """What is no token is 400; after a 400 for the body the same key can be used (I6 I7)."""
+    """What is no token is 400; after a 400 for the body the same key can be used."""
     for key in ("a b", "42", '"k', "k" * 256):
         answer = await post(client, key)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_idempotency_key")

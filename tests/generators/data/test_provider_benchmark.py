@@ -123,7 +123,7 @@ async def test_providers_can_be_chosen(tmp_path: Path) -> None:
 
 
 async def test_the_page_is_served_under_its_own_style_and_loads_nothing(tmp_path: Path) -> None:
-    """(T4) The policy of the page names its own style and nothing else; the table has none to need."""
+    """The policy of the page names its own style and nothing else; the table has none to need."""
     async with pages_env(tmp_path) as env:
         await add_project(env, "p")
         output = await make(env)
@@ -137,7 +137,7 @@ async def test_the_page_is_served_under_its_own_style_and_loads_nothing(tmp_path
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(1, 71))
 def test_a_payload_is_text_on_the_page(payload: str) -> None:
-    """(T2) Title, project, provider and model: nothing of it becomes markup."""
+    """Title, project, provider and model: nothing of it becomes markup."""
     template = Path("templates/provider-benchmark.html").read_bytes()
 
     def page(text: str) -> Outline:

@@ -36,7 +36,7 @@ def rooms_of(*counts: int) -> list[Room]:
 
 
 async def test_every_image_hangs_in_its_own_shape_with_its_label(tmp_path: Path) -> None:
-    """(T10) GLB whose chunks, views and bounds are right; each image is a JPEG drawn anew, as wide and high as it is in
+    """GLB whose chunks, views and bounds are right; each image is a JPEG drawn anew, as wide and high as it is in
     pixels, framed and labelled; the same rows give the same bytes."""
     async with pictures_env(tmp_path, 4) as env:
         first, second = await made(env, "exhibition", {}), await made(env, "exhibition", {})
@@ -111,7 +111,7 @@ def test_every_face_looks_where_its_normal_does() -> None:
 
 
 async def test_hostile_words_are_only_words(tmp_path: Path) -> None:
-    """(T2) They stand as text on labels and in names."""
+    """They stand as text on labels and in names."""
     async with pictures_env(tmp_path, 0) as env:
         await add_pictures(env, "p", 1, [{"prompt": '</script>#panic("x")'}])
         glb = Glb((await made(env, "exhibition", {}, '"}]<script>')).index.data)

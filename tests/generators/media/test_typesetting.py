@@ -25,7 +25,7 @@ PROGRAMS = (
 
 
 def test_a_persons_words_are_never_the_engines_source() -> None:
-    """(T1) Programs of the engine's own language, and the pages' payloads, are set as they stand: all pages are there,
+    """Programs of the engine's own language, and the pages' payloads, are set as they stand: all pages are there,
     each with its own words."""
     texts = [*PROGRAMS, *PAYLOADS]
     pages = typesetting.labels(WRITE, texts)

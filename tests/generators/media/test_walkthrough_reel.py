@@ -73,7 +73,7 @@ async def test_a_reel_is_an_mp4_that_browsers_play(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 async def test_an_image_that_is_gone_leaves_a_plain_picture(tmp_path: Path) -> None:
-    """(T10) A project whose original is lost still gives a film, and the same bytes again; so does an empty one."""
+    """A project whose original is lost still gives a film, and the same bytes again; so does an empty one."""
     async with pictures_env(tmp_path, 0) as env:
         assert read_film((await made(env, "walkthrough-reel", QUICK)).index.data).frames == 2 * CARD
         await add_image(env, "p", 0)

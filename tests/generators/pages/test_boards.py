@@ -46,7 +46,7 @@ def without_script(html: str) -> str:
 
 @kinds
 def test_a_payload_is_text_wherever_it_stands(kind: Kind) -> None:
-    """(T2) Title, intro, project, prompt and maker: tags and attributes are those of a harmless page."""
+    """Title, intro, project, prompt and maker: tags and attributes are those of a harmless page."""
     for payload in PAYLOADS:
         outline = page_of(kind, payload)
         model = page_of(kind, "".join(c if c.isspace() else "x" for c in payload))
@@ -57,7 +57,7 @@ def test_a_payload_is_text_wherever_it_stands(kind: Kind) -> None:
 
 @kinds
 def test_the_policy_lets_in_the_pages_own_script_and_nobody_elses(kind: Kind) -> None:
-    """(T4) The hashes are those of the one style and the one script; the page may speak with its own server only."""
+    """The hashes are those of the one style and the one script; the page may speak with its own server only."""
     html = written(kind, "Autumn", [row("p", 1)])
     (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     (style,) = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
@@ -218,7 +218,7 @@ async def test_a_pinned_comment_by_keyboard_and_by_touch(tmp_path: Path, redis_u
 
 @browser
 async def test_what_guests_write_is_never_run(tmp_path: Path, redis_url: str) -> None:
-    """(T2) Seventy hostile comments and names, some there when the page opens and some told live: each is read as it
+    """Seventy hostile comments and names, some there when the page opens and some told live: each is read as it
     was written, nothing runs and nothing is fetched."""
     async with desk(tmp_path, redis_url, "review") as it:
         (tab,) = it.tabs
@@ -252,7 +252,7 @@ async def test_what_guests_write_is_never_run(tmp_path: Path, redis_url: str) ->
 @browser
 @kinds
 async def test_the_page_fits_a_telephone_and_a_desk(tmp_path: Path, redis_url: str, kind: Kind) -> None:
-    """(T4) At 390 and 1440 pixels nothing is off-screen, images load and the page obeys its own policy."""
+    """At 390 and 1440 pixels nothing is off-screen, images load and the page obeys its own policy."""
     async with desk(tmp_path, redis_url, kind) as it:
         (tab,) = it.tabs
         for width, height in ((390, 844), (1440, 900)):

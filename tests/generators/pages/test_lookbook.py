@@ -49,7 +49,7 @@ def model_of(text: str) -> Outline:
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(1, 71))
 def test_a_payload_is_text_wherever_it_stands(payload: str) -> None:
-    """(T2) Title, intro, project name and description, prompt, notes, tags, provider and model: the page has the tags
+    """Title, intro, project name and description, prompt, notes, tags, provider and model: the page has the tags
     and attributes of a harmless one, and the payload is there to be read."""
     outline = Outline(page_of(payload))
     assert outline.skeleton == model_of(payload).skeleton
@@ -62,14 +62,14 @@ def test_a_payload_is_text_wherever_it_stands(payload: str) -> None:
 @effort(max_examples=150, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=600).filter(str.strip))
 def test_no_text_changes_the_shape_of_the_page(text: str) -> None:
-    """(T3) For any text in every place at once: the same tags and attributes, and the text is read back as it was."""
+    """For any text in every place at once: the same tags and attributes, and the text is read back as it was."""
     outline = Outline(page_of(text))
     assert outline.skeleton == model_of(text).skeleton
     assert text in outline.text
 
 
 def test_the_policy_lets_in_the_pages_own_style_and_pictures_and_nothing_else() -> None:
-    """(T4) The hash is that of the one `<style>` on the page; there is no script and no style attribute."""
+    """The hash is that of the one `<style>` on the page; there is no script and no style attribute."""
     outline = written([row("p", 1), row("p", 2, generated_image_url="https://images.example/a/b/public")])
     policy = page.policy(TEMPLATE, [f"{HERE}/images/1/public", "https://images.example/a/b/public"])
     (style,) = outline.styles
@@ -88,7 +88,7 @@ def test_the_policy_lets_in_the_pages_own_style_and_pictures_and_nothing_else() 
     ids=["no images", "an IPv6 host", "no host at all"],
 )
 def test_what_is_no_plain_origin_does_not_enter_the_policy(images: list[str], sources: str) -> None:
-    """(T4) Without images nothing may load; a host that a policy cannot name is the page's own."""
+    """Without images nothing may load; a host that a policy cannot name is the page's own."""
     assert f"; img-src {sources};" in page.policy(TEMPLATE, images)
 
 

@@ -203,7 +203,7 @@ async def test_one_image_can_be_asked_about(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(1, 71))
 def test_a_payload_is_text_wherever_it_stands(payload: str) -> None:
-    """(T2) Title, project, prompt, provider and model: the page has the tags and attributes of a harmless one."""
+    """Title, project, prompt, provider and model: the page has the tags and attributes of a harmless one."""
 
     def page(text: str) -> Outline:
         rows = [

@@ -43,7 +43,7 @@ def test_scores_are_by_maker_and_count_only_what_was_judged() -> None:
 
 
 def test_a_script_is_let_in_by_its_hash_and_the_sandbox_stays() -> None:
-    """(T4) A template with a script may run that script and no other; it is still in a sandbox, unless it is live."""
+    """A template with a script may run that script and no other; it is still in a sandbox, unless it is live."""
     template = b"<style>a{}</style><script>1</script>"
     digest = "sha256-a4ayc/80/OGda4BO/1o/V0etpOqiLx1JwB5S3beHW0s="
     policy = page.policy(template, [f"{HERE}/images/1/public"])

@@ -51,7 +51,7 @@ def faults(html: str) -> list[Any]:
 
 
 def test_programs_are_text() -> None:
-    """(T1) Sixty programs, as values and in a template's own text, are shown as they stand and evaluated by nobody."""
+    """Sixty programs, as values and in a template's own text, are shown as they stand and evaluated by nobody."""
     assert len(PROGRAMS) >= 45
     for program in PROGRAMS:
         started = time.process_time()
@@ -79,7 +79,7 @@ PLACES = {
 
 @pytest.mark.parametrize("place", PLACES)
 def test_no_payload_leaves_its_place(place: str) -> None:
-    """(T2) Seventy payloads in nine places: the page has the elements that the template has, and no other."""
+    """Seventy payloads in nine places: the page has the elements that the template has, and no other."""
     wanted = page(PLACES[place], X="x").skeleton
     for payload in PAYLOADS:
         shown = page(PLACES[place], X=payload)
@@ -92,7 +92,7 @@ def test_no_payload_leaves_its_place(place: str) -> None:
 
 
 def test_payloads_as_templates_are_cleaned() -> None:
-    """(T2) Seventy payloads that are the template themselves, alone and within others' markup."""
+    """Seventy payloads that are the template themselves, alone and within others' markup."""
     for payload in PAYLOADS:
         for template in (payload, f"<div title='{payload}'>{payload}</div>", f"<p>a{payload}<style>{payload}</style>"):
             values = dict.fromkeys(template_html.read(template).placeholders, "x")
@@ -140,7 +140,7 @@ VALUES = st.one_of(st.text(max_size=30), st.sampled_from([*PAYLOADS, *PROGRAMS])
 @given(pieces=st.lists(FRAGMENTS, max_size=6), value=VALUES)
 @effort(max_examples=500, deadline=None)
 def test_cleaning_is_the_last_step(pieces: list[str], value: str) -> None:
-    """(T3) For any template and value: nothing that must not be there, and cleaning it again changes nothing."""
+    """For any template and value: nothing that must not be there, and cleaning it again changes nothing."""
     template = template_html.read("".join(pieces))
     values = dict.fromkeys(set(template.placeholders) - set(HERO), value)
     cleaned = template_page.clean(template_html.write(template, values, HERO).body, frozenset([URL]))
@@ -149,7 +149,7 @@ def test_cleaning_is_the_last_step(pieces: list[str], value: str) -> None:
 
 
 def test_the_order_of_the_steps_matters() -> None:
-    """(T3) What is written and not cleaned yet has faults; what is cleaned before it is written lacks its image."""
+    """What is written and not cleaned yet has faults; what is cleaned before it is written lacks its image."""
     template = "<p onclick='{{X}}'><a href='{{X}}'>x</a><img src='{{IMAGE_HERO}}'>"
     written = template_html.write(template_html.read(template), {"X": "javascript:alert(1)"}, HERO).body
     assert faults(written) != [] and faults(template_page.clean(written, frozenset([URL]))) == []
@@ -174,7 +174,7 @@ def test_own_style_and_structure_stay() -> None:
 
 
 def test_rendering_is_bounded() -> None:
-    """(T5) 5,000 placeholders, the deepest nesting, the longest values: in time, or refused."""
+    """5,000 placeholders, the deepest nesting, the longest values: in time, or refused."""
     many = "".join(f"<b>{{{{P{n:03}}}}}</b>" for n in range(4000))
     cases = [("{{P}}" * 7000, "<" * 30), (many, "x" * 200), (("<i>" * 100 + "</i>" * 100) * 90, "")]
     for template, value in cases:
@@ -233,7 +233,7 @@ FOREIGN = (
 
 
 async def test_images_are_those_of_the_artifacts_projects(tmp_path: Path) -> None:
-    """(T6) Thirty other ids, hosts and schemes are refused by the placeholder's name; the project's own is shown."""
+    """Thirty other ids, hosts and schemes are refused by the placeholder's name; the project's own is shown."""
     async with bare_env(tmp_path) as env:
         for id in ("p", "q"):
             await add_project(env, id)
@@ -250,7 +250,7 @@ async def test_images_are_those_of_the_artifacts_projects(tmp_path: Path) -> Non
 
 
 async def test_images_that_a_template_names_are_the_projects_own_too(tmp_path: Path) -> None:
-    """(T6) In the template, in a word placeholder or in a link, another address than one of its images is left out."""
+    """In the template, in a word placeholder or in a link, another address than one of its images is left out."""
     async with bare_env(tmp_path) as env:
         for id in ("p", "q"):
             await add_project(env, id)
@@ -279,7 +279,7 @@ async def test_what_is_not_filled_is_named(tmp_path: Path) -> None:
 
 
 async def test_the_same_choices_give_the_same_bytes(tmp_path: Path, rounds: int) -> None:
-    """(T10) Every packaged example, rendered again and on another machine's database: byte-equal, policy too."""
+    """Every packaged example, rendered again and on another machine's database: byte-equal, policy too."""
     packaged = open_assets()
     names = [name for name in packaged.names() if name.startswith("examples/")]
     made: dict[str, set[tuple[bytes, str | None]]] = {name: set() for name in names}

@@ -62,7 +62,7 @@ def rendered(template: template_html.Template) -> bytes:
 
 @pytest.mark.soak
 async def test_no_payload_runs_even_where_nothing_forbids_it() -> None:
-    """(T2) Seventy payloads in nine places and as templates, served without any policy and with scripts on: no dialog,
+    """Seventy payloads in nine places and as templates, served without any policy and with scripts on: no dialog,
     no foreign request, and no element that was not let in."""
     with free_listener() as (listener, here):
         written = {name: page.decode().replace(f"{HERE}/", f"{here}/") for name, page in pages().items()}
@@ -108,7 +108,7 @@ async def published(env: Env, name: str) -> str:
 
 
 async def test_packaged_examples_are_whole_under_their_own_policy(tmp_path: Path) -> None:
-    """(T4) Styles and delivery images load, nothing is complained about, and each page fits 390 and 1440 pixels."""
+    """Styles and delivery images load, nothing is complained about, and each page fits 390 and 1440 pixels."""
     names = [name for name in open_assets().names() if name.startswith("examples/")]
     with free_listener() as (listener, here):
         async with pages_env(tmp_path, environ={"PUBLIC_URL": here}) as env:

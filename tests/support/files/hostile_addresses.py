@@ -1,4 +1,4 @@
-"""URLs that lead to where nobody outside may send us (F1). `{port}` is the port of a trap on 127.0.0.1 and ::1."""
+"""URLs that lead to where nobody outside may send us. `{port}` is the port of a trap on 127.0.0.1 and ::1."""
 
 NAMES: dict[str, list[str]] = {
     "localhost": ["127.0.0.1", "::1"],

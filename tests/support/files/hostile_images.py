@@ -1,4 +1,4 @@
-"""Files that somebody may hand us as an image, and the verdict on each (M1): a media type, or why it is refused."""
+"""Files that somebody may hand us as an image, and the verdict on each: a media type, or why it is refused."""
 
 import gzip
 import io
@@ -205,4 +205,4 @@ UNLISTED: dict[str, Callable[[], bytes]] = {
     "psd": lambda: b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 8, 8, 8, 3) + bytes(64),
     "fits": lambda: b"SIMPLE  =                    T" + b" " * 2850,
 }
-"""Formats that Pillow would open (M8)."""
+"""Formats that Pillow would open."""

@@ -107,7 +107,7 @@ def exif(*, orientation: int | None = None, gps: bool = False) -> bytes:
 
 
 def matrix_profile(primaries: Sequence[Sequence[float]], gamma: float, pad: int = 0) -> bytes:
-    """An ICC profile of a display: the XYZ (D50) of its red, green and blue, and one gamma. `pad` makes it longer."""
+    """An ICC profile of a display: the XYZ of its red, green and blue, and one gamma. `pad` makes it longer."""
 
     def xyz(values: Sequence[float]) -> bytes:
         return b"XYZ \0\0\0\0" + b"".join(struct.pack(">i", round(value * 65536)) for value in values)

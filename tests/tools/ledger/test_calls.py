@@ -126,7 +126,7 @@ async def test_only_old_calls_are_given_up_by_the_sweep(tmp_path: Path) -> None:
 
 
 async def test_a_worker_that_lost_the_job_makes_no_call(tmp_path: Path) -> None:
-    """The row is inserted under the fence of the claim or not at all (Q6)."""
+    """The row is inserted under the fence of the claim or not at all."""
     async with working(tmp_path) as work:
         held = CallKey(purpose="judge", subject="i", project_id="p", job_id=work.job.id, fence=work.run.fence)
         assert await begun(work.env, held) is not None

@@ -23,7 +23,7 @@ async def test_only_one_worker_holds_a_job(tmp_path: Path) -> None:
 
 
 async def test_a_lost_lease_writes_nothing(tmp_path: Path) -> None:
-    """After another claim every change of the old run is refused and leaves no event (Q6)."""
+    """After another claim every change of the old run is refused and leaves no event."""
     async with working(tmp_path) as work:
         attempt = await ledger.intend(work.env, work.run, work.items[0], 1, TOY)
         await ledger.release(work.env, work.run)
@@ -55,7 +55,7 @@ async def test_an_item_ends_once(tmp_path: Path) -> None:
 
 
 async def test_near_duplicates_are_decided_once_and_atomically(tmp_path: Path) -> None:
-    """Of images compared at the same moment one is kept; asking again gives the same answer (J12)."""
+    """Of images compared at the same moment one is kept; asking again gives the same answer."""
     async with working(tmp_path, variants=4) as work:
         bought = [await work.buy(n, seed=1) for n in range(4)]
         items = [await work.item(n) for n in range(4)]
@@ -90,7 +90,7 @@ async def test_a_duplicate_takes_the_place_of_a_kept_image_that_fails(tmp_path: 
 
 
 async def test_what_was_bought_is_recorded_after_a_cancel(tmp_path: Path) -> None:
-    """Bytes that arrive after the cancel are kept and billed; the item stays cancelled, nothing more is told (J9)."""
+    """Bytes that arrive after the cancel are kept and billed; the item stays cancelled, nothing more is told."""
     async with working(tmp_path) as work:
         attempt = await ledger.intend(work.env, work.run, work.items[0], 1, TOY)
         assert await ledger.send(work.env, work.run, attempt)
@@ -112,7 +112,7 @@ async def test_progress_is_told_in_plain_numbers(tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_item_is_never_sent(tmp_path: Path) -> None:
-    """`sent` is refused once the item has ended, and the intent is closed (J3)."""
+    """`sent` is refused once the item has ended, and the intent is closed."""
     async with working(tmp_path) as work:
         attempt = await ledger.intend(work.env, work.run, work.items[0], 1, TOY)
         await jobs.cancel(work.env, work.job.id)
@@ -121,7 +121,7 @@ async def test_a_cancelled_item_is_never_sent(tmp_path: Path) -> None:
 
 
 async def test_only_claims_without_progress_count_against_a_job(tmp_path: Path) -> None:
-    """The count grows with each claim and starts anew with each change in the ledger (D8)."""
+    """The count grows with each claim and starts anew with each change in the ledger."""
     async with working(tmp_path) as work:
         run = work.run
         for expected in (1, 2, 3):

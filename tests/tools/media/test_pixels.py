@@ -54,7 +54,7 @@ async def verdict(data: bytes) -> str:
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_a_good_file_is_known_and_delivered(name: str) -> None:
-    """Every listed file has its verdict, and what is accepted can be delivered, hashed and varied (M1)."""
+    """Every listed file has its verdict, and what is accepted can be delivered, hashed and varied."""
     make, mime = GOOD[name]
     data = make()
     facts = await in_child(pixels.inspect, data)
@@ -67,20 +67,20 @@ async def test_a_good_file_is_known_and_delivered(name: str) -> None:
 
 @pytest.mark.parametrize("name", BAD)
 async def test_a_bad_file_is_refused_by_name(name: str) -> None:
-    """What is not an image, is damaged or passes a limit is refused, and the limit is named (M1)."""
+    """What is not an image, is damaged or passes a limit is refused, and the limit is named."""
     make, reason = BAD[name]
     assert reason in await verdict(make())
 
 
 @pytest.mark.parametrize("name", UNLISTED)
 async def test_only_listed_formats_are_opened(name: str) -> None:
-    """A good file of a format that is not listed is not even opened (M8)."""
+    """A good file of a format that is not listed is not even opened."""
     assert UNREADABLE in await verdict(UNLISTED[name]())
 
 
 @pytest.mark.parametrize("name", [name for name in {**GOOD, **BAD} if "flood" in name or "megapixels" in name])
 async def test_a_pixel_flood_is_refused_before_it_is_decoded(name: str) -> None:
-    """A flood costs no more time than a small picture, and no memory (M6)."""
+    """A flood costs no more time than a small picture, and no memory."""
     data, small = {**GOOD, **BAD}[name][0](), encoded(textured(640, 480), "PNG")
     usual = min([(await in_child(sandbox_work.cost, small))[0] for _ in range(5)])
     seconds, grown = min([await in_child(sandbox_work.cost, data) for _ in range(3)])
@@ -90,14 +90,14 @@ async def test_a_pixel_flood_is_refused_before_it_is_decoded(name: str) -> None:
 
 @pytest.mark.parametrize(("kind", "frames"), [("PNG", 1000), ("WEBP", 500)])
 async def test_a_long_animation_is_refused_without_decoding_it(kind: str, frames: int) -> None:
-    """An animation is refused by rule, in the time of a small picture (M9)."""
+    """An animation is refused by rule, in the time of a small picture."""
     data, small = animated(kind, frames), encoded(textured(640, 480), "PNG")
     usual = min([(await in_child(sandbox_work.cost, small))[0] for _ in range(5)])
     assert min([(await in_child(sandbox_work.cost, data))[0] for _ in range(3)]) <= max(usual, 0.1)
 
 
 async def test_hostile_bytes_do_not_end_this_process(rounds: int) -> None:
-    """Flipped and spliced files are accepted or refused, nothing else, and the process stays (M2)."""
+    """Flipped and spliced files are accepted or refused, nothing else, and the process stays."""
     pid, chance = os.getpid(), random.Random(20261121)
     seeds = [make() for make, _ in GOOD.values()]
     for at in range(1000 * rounds):
@@ -131,7 +131,7 @@ def mutated(chance: random.Random, seeds: list[bytes]) -> bytes:
 
 @pytest.mark.parametrize("name", [name for name in GOOD if "then" in name or "script" in name or "two" in name])
 async def test_what_is_derived_holds_nothing_but_the_picture(name: str) -> None:
-    """Scripts, archives and second files inside an image do not travel into what is shown (M4)."""
+    """Scripts, archives and second files inside an image do not travel into what is shown."""
     data = GOOD[name][0]()
     encodings: tuple[Format, ...] = ("avif", "webp", "jpeg")
     derived = [await in_child(pixels.delivery, data)]
@@ -157,7 +157,7 @@ TELLING = {
 
 @pytest.mark.parametrize("make", TELLING.values(), ids=TELLING)
 async def test_metadata_does_not_travel(make: Callable[[], bytes]) -> None:
-    """Place, maker, comments and profiles are in no delivery image and no variant (M5)."""
+    """Place, maker, comments and profiles are in no delivery image and no variant."""
     outputs = [await in_child(pixels.delivery, make())]
     outputs += [await in_child(pixels.variant, make(), parse("thumb"), encoding) for encoding in ("webp", "jpeg")]
     for output in outputs:
@@ -170,7 +170,7 @@ async def test_metadata_does_not_travel(make: Callable[[], bytes]) -> None:
 @pytest.mark.parametrize("turn", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 async def test_the_orientation_is_applied(turn: int, kind: str) -> None:
-    """However the camera was held, the delivery image stands upright, and the facts tell its upright size (M5)."""
+    """However the camera was held, the delivery image stands upright, and the facts tell its upright size."""
     wide = quarters().resize((160, 96))
     inverse = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[turn]
     # The transposes of Pillow that undo the orientation, so that applying it gives `wide` again.
@@ -195,7 +195,7 @@ def pixel(image: Image.Image, x: int, y: int) -> tuple[int, ...]:
     [("PNG", "RGB"), ("PNG", "RGBA"), ("PNG", "P"), ("JPEG", "RGB"), ("WEBP", "RGB"), ("WEBP", "RGBA")],
 )
 async def test_colours_are_the_same_after_their_profile_is_gone(kind: str, mode: str) -> None:
-    """A wide-gamut image looks the same in sRGB, within ΔE 2 (M5)."""
+    """A wide-gamut image looks the same in sRGB, within ΔE 2."""
     options = {"PNG": {}, "JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}[kind]
     data = encoded(quarters(mode=mode), kind, icc_profile=matrix_profile(WIDE, 2.2), **options)
     shown = Image.open(io.BytesIO(await in_child(pixels.delivery, data)))
@@ -205,7 +205,7 @@ async def test_colours_are_the_same_after_their_profile_is_gone(kind: str, mode:
 
 
 async def test_an_image_without_a_profile_keeps_its_colours() -> None:
-    """What says nothing about its colours is sRGB (M5)."""
+    """What says nothing about its colours is sRGB."""
     shown = Image.open(io.BytesIO(await in_child(pixels.delivery, encoded(quarters(), "PNG"))))
     for at, colour in enumerate(PATCHES):
         seen = pixel(shown, 32 + at % 2 * 64, 32 + at // 2 * 64)
@@ -213,7 +213,7 @@ async def test_an_image_without_a_profile_keeps_its_colours() -> None:
 
 
 async def test_sixteen_bits_are_scaled_not_clipped() -> None:
-    """A 16-bit grey of two fifths is shown as two fifths (M1)."""
+    """A 16-bit grey of two fifths is shown as two fifths."""
     grey = Image.new("I;16", (64, 64), 65535 * 2 // 5)
     shown = Image.open(io.BytesIO(await in_child(pixels.delivery, encoded(grey, "PNG"))))
     assert all(abs(level - 102) <= 2 for level in pixel(shown, 32, 32))
@@ -235,7 +235,7 @@ async def test_transparency_is_kept_where_the_format_has_it() -> None:
 
 
 async def test_a_delivery_image_stays_within_its_bounds() -> None:
-    """However large and noisy, a delivery image is at most 4096 pixels long and 10 MB (SPEC 3, IMAGES)."""
+    """However large and noisy, a delivery image is at most 4096 pixels long and 10 MB."""
     noise = Image.frombytes("RGBA", (2400, 2400), random.Random(1).randbytes(4 * 2400 * 2400))
     data = await in_child(pixels.delivery, encoded(noise, "PNG", compress_level=1), seconds=90)
     assert len(data) <= pixels.DELIVERY_BYTES
@@ -244,7 +244,7 @@ async def test_a_delivery_image_stays_within_its_bounds() -> None:
 
 
 async def test_the_hash_is_the_librarys_and_tells_pictures_apart() -> None:
-    """16 hex digits, equal to imagehash's; a recompressed picture is near, another one far (J12)."""
+    """16 hex digits, equal to imagehash's; a recompressed picture is near, another one far."""
     picture = Image.effect_mandelbrot((320, 240), (-2, -1.5, 1, 1.5), 60)
     other = picture.rotate(90, expand=True)
     found = await in_child(pixels.phash, encoded(picture, "PNG"))
@@ -271,7 +271,7 @@ async def test_a_variant_has_the_size_and_format_asked_for(fit: str, encoding: F
 
 
 async def test_many_of_the_largest_images_fit_in_line(rounds: int) -> None:
-    """More large images than there are places are all worked on, in bounded children (M7)."""
+    """More large images than there are places are all worked on, in bounded children."""
     largest = encoded(Image.new("RGB", (6320, 6320), (9, 99, 199)), "JPEG")
     seen: list[tuple[int, int]] = []
 
@@ -288,14 +288,14 @@ async def test_many_of_the_largest_images_fit_in_line(rounds: int) -> None:
 
 @pytest.mark.soak
 async def test_the_largest_webp_fits_into_the_childs_memory() -> None:
-    """40 megapixels of WebP with alpha, the costliest of the allowed, are inspected and delivered (M7)."""
+    """40 megapixels of WebP with alpha, the costliest of the allowed, are inspected and delivered."""
     largest = encoded(Image.new("RGBA", (6320, 6320), (9, 99, 199, 128)), "WEBP", method=0, quality=10)
     assert (await in_child(pixels.inspect, largest)).width == 6320
     assert Image.open(io.BytesIO(await in_child(pixels.delivery, largest, seconds=60))).size == (4096, 4096)
 
 
 def test_the_corpus_is_large_enough() -> None:
-    """At least 60 files with a known verdict (M1), and hostile words in them (M4)."""
+    """At least 60 files with a known verdict, and hostile words in them."""
     assert len(GOOD) + len(BAD) >= 80
     assert any(SCRIPT in make() for make, _ in GOOD.values())
     assert Path(pixels.__file__).exists() and png(1, 1, rows=b"\0\0\0\0")

@@ -28,21 +28,21 @@ async def one_loop() -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=lambda number: number.name)
 async def test_a_child_killed_from_outside_is_repeated(tmp_path: Path, number: signal.Signals) -> None:
-    """A child that dies of the machine costs a try, not the image, and this process stays (J13)."""
+    """A child that dies of the machine costs a try, not the image, and this process stays."""
     pid = os.getpid()
     child = await in_child(sandbox_work.die_once, str(tmp_path / "seen"), number)
     assert child != pid == os.getpid()
 
 
 async def test_an_idle_child_that_is_killed_is_replaced() -> None:
-    """A child killed between two images is nobody's failure (J13)."""
+    """A child killed between two images is nobody's failure."""
     first = await in_child(os.getpid)
     os.kill(first, signal.SIGKILL)
     assert await in_child(os.getpid) != first
 
 
 async def test_what_always_kills_its_child_is_rejected_after_three_tries(tmp_path: Path) -> None:
-    """Three dead children are the image's verdict for a caller, and the next image is worked on (J13, M2)."""
+    """Three dead children are the image's verdict for a caller, and the next image is worked on."""
     with pytest.raises(Invalid) as caught:
         await images._work(sandbox_work.die, str(tmp_path / "tries").encode())
     assert caught.value.code == "image_rejected"
@@ -52,7 +52,7 @@ async def test_what_always_kills_its_child_is_rejected_after_three_tries(tmp_pat
 
 
 async def test_work_past_its_deadline_rejects_the_image_at_once(tmp_path: Path) -> None:
-    """Bytes that take too long are rejected after one try, not three; the next decode works (J13)."""
+    """Bytes that take too long are rejected after one try, not three; the next decode works."""
     started = anyio.current_time()
     with pytest.raises(Invalid) as caught:
         await in_child(sandbox_work.spin, str(tmp_path / "tries"), seconds=0.3)
@@ -63,7 +63,7 @@ async def test_work_past_its_deadline_rejects_the_image_at_once(tmp_path: Path) 
 
 
 async def test_work_past_its_memory_rejects_the_image() -> None:
-    """Bytes that need more memory than one image gets are rejected, and the child lives on (J13)."""
+    """Bytes that need more memory than one image gets are rejected, and the child lives on."""
     before = await in_child(os.getpid)
     with pytest.raises(Invalid) as caught:
         await in_child(sandbox_work.grow)
@@ -105,7 +105,7 @@ async def test_a_caller_that_gives_up_ends_its_child(tmp_path: Path) -> None:
 
 
 async def test_no_more_children_work_than_there_are_places(tmp_path: Path) -> None:
-    """Callers beyond the places wait in line and are served (M7)."""
+    """Callers beyond the places wait in line and are served."""
     (tmp_path / "count").mkdir()
     answers: list[int] = []
 

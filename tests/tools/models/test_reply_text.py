@@ -81,7 +81,7 @@ def live(text: str) -> list[str]:
 
 @pytest.mark.parametrize("text", UNSAFE)
 def test_nothing_in_a_reply_acts(text: str) -> None:
-    """No tag, image, foreign link, script or hidden character is left, however it was written (G6)."""
+    """No tag, image, foreign link, script or hidden character is left, however it was written."""
     assert live(text) or "[1]" in text or "&#" in text
     assert live(safe(text, HERE)) == []
     assert live(safe(f"See {text} here", HERE)) == []
@@ -95,13 +95,13 @@ def test_plain_words_and_own_links_stay(text: str) -> None:
 
 @pytest.mark.parametrize("text", [*UNSAFE, *SAFE])
 def test_words_told_one_by_one_read_the_same(text: str) -> None:
-    """A stream that is cut between words says what the whole reply says (G6)."""
+    """A stream that is cut between words says what the whole reply says."""
     said = f"Before {text} after"
     assert "".join(safe(word, HERE) for word in re.findall(r"\S+\s*", said)) == safe(said, HERE)
     assert safe(safe(said, HERE), HERE) == safe(said, HERE)
 
 
 def test_a_reply_has_an_end() -> None:
-    """What nobody would read is cut, visibly (G3)."""
+    """What nobody would read is cut, visibly."""
     assert cut("short") == "short"
     assert len(cut("x" * 100_000)) == LONGEST_REPLY and cut("x" * 100_000).endswith("…")

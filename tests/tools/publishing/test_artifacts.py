@@ -92,7 +92,7 @@ async def test_versions_published_at_once_each_keep_their_own_bytes(tmp_path: Pa
 
 
 async def test_publishing_tells_the_session_in_the_same_transaction(tmp_path: Path, database_url: str) -> None:
-    """(E3) With a session, the row's change and its `artifact` event are both there or neither is."""
+    """With a session, the row's change and its `artifact` event are both there or neither is."""
     async with bare_env(tmp_path, database_url, PICASSO_DO=Silent()) as env:
         await add_project(env, "p")
         row = await artifacts.publish(env, draft(), output("one"), ["p"], session_id="s")
@@ -160,7 +160,7 @@ async def test_pages_of_artifacts_are_stable_while_new_ones_come(tmp_path: Path,
 
 
 def test_slugs_are_random_and_never_repeat(rounds: int) -> None:
-    """(A11) 192 bits each, every bit a fair coin, no two alike."""
+    """192 bits each, every bit a fair coin, no two alike."""
     n = 100_000 * rounds
     slugs = {artifacts.fresh_slug() for _ in range(n)}
     assert len(slugs) == n

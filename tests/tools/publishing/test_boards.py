@@ -266,7 +266,7 @@ IMPOSSIBLE = [
 
 
 async def test_states_that_cannot_be_are_refused_by_the_database(env: Env) -> None:
-    """(S12) A second vote of a guest for an image, images that the board does not show, lengths, halves of a point."""
+    """A second vote of a guest for an image, images that the board does not show, lengths, halves of a point."""
     artifact = await made(env, "voting-deck")
     await add_image(env, "p", 9)
     for table, good, change in IMPOSSIBLE:

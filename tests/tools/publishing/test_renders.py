@@ -109,7 +109,7 @@ async def test_the_oldest_is_made_first_and_by_one_alone(tmp_path: Path, databas
 
 
 async def test_who_lost_the_lease_publishes_nothing(tmp_path: Path, database_url: str) -> None:
-    """(Q6) Two workers make the same version: the one whose fence is old cannot tell, fail or publish, also when it
+    """Two workers make the same version: the one whose fence is old cannot tell, fail or publish, also when it
     ends last; the version is there once."""
     async with pressing(tmp_path, database_url) as env:
         new = draft()
@@ -144,7 +144,7 @@ class Thief:
 
 
 async def test_a_lease_lost_at_the_very_end_is_noticed(tmp_path: Path) -> None:
-    """(Q6) The fence is checked in the transaction that publishes: taken over while its files are being put, a worker
+    """The fence is checked in the transaction that publishes: taken over while its files are being put, a worker
     publishes nothing, and the new owner publishes the same version."""
     async with pressing(tmp_path) as env:
         new = draft()
@@ -217,7 +217,7 @@ async def test_what_nobody_foresaw_ends_a_render(tmp_path: Path) -> None:
 
 
 async def test_a_crash_of_a_regeneration_is_made_again(tmp_path: Path, database_url: str) -> None:
-    """(Q6) The next version of a published artifact survives its worker as the first one does: made again, published
+    """The next version of a published artifact survives its worker as the first one does: made again, published
     once, the version before it untouched."""
     async with pressing(tmp_path, database_url) as env:
         first = await artifacts.publish(env, draft(), await Press().generate(env, draft("One"), [], None), ["p"])
@@ -236,7 +236,7 @@ async def test_a_crash_of_a_regeneration_is_made_again(tmp_path: Path, database_
 
 
 async def test_a_page_taken_away_while_it_waits_stays_away(tmp_path: Path) -> None:
-    """A regeneration brings back what was gone when it was asked for, and not what went after that (T9)."""
+    """A regeneration brings back what was gone when it was asked for, and not what went after that."""
     async with pressing(tmp_path) as env:
         first = await artifacts.publish(env, draft(), await Press().generate(env, draft(), [], None), ["p"])
         await submitted(env, first)

@@ -104,7 +104,7 @@ def test_a_bad_declaration_takes_only_itself_along() -> None:
 
 @pytest.mark.parametrize("quotes", ['"' + '\\"' * 30_000, "\"\\'" * 20_000, "a{b:'" + "\\'" * 30_000 + "}"])
 def test_quotes_that_are_never_closed_cost_no_more_than_others(quotes: str) -> None:
-    """(T5) A sheet or attribute of 60,000 signs of unclosed strings is read in time, and nothing of it stays."""
+    """A sheet or attribute of 60,000 signs of unclosed strings is read in time, and nothing of it stays."""
     started = time.process_time()
     assert clean_sheet(quotes) == clean_declarations(quotes) == ""
     assert time.process_time() - started < 0.6
@@ -126,7 +126,7 @@ PIECES = st.lists(
 @given(pieces=PIECES, noise=st.text(max_size=12))
 @effort(max_examples=300, deadline=None)
 def test_cleaning_twice_changes_nothing_more(pieces: list[str], noise: str) -> None:
-    """(T3) Whatever it was made of: idempotent, without an address and without a way out of the element."""
+    """Whatever it was made of: idempotent, without an address and without a way out of the element."""
     cleaned = clean_sheet(noise.join(pieces))
     assert clean_sheet(cleaned) == cleaned
     assert "<" not in cleaned.replace("<=", "")

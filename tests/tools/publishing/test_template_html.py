@@ -47,7 +47,7 @@ def test_placeholders_are_found_in_their_order_wherever_they_stand() -> None:
     ],
 )
 def test_a_value_is_escaped_for_its_place(template: str, written: str) -> None:
-    """Text, attribute in any quotes, address and style each have their own escaping; a value is no template (T7)."""
+    """Text, attribute in any quotes, address and style each have their own escaping; a value is no template."""
     assert body(template, X="<\"'>& {{X}}") == written
 
 
@@ -123,7 +123,7 @@ BOUNDS = {
 
 @pytest.mark.parametrize("template", BOUNDS.values(), ids=BOUNDS)
 def test_reading_and_writing_are_bounded(template: str) -> None:
-    """(T5) Whatever fits into 64 KiB is read and written in time."""
+    """Whatever fits into 64 KiB is read and written in time."""
     assert len(template) <= template_html.TEMPLATE_BYTES
     started = time.process_time()
     read_again = read(template)
@@ -132,7 +132,7 @@ def test_reading_and_writing_are_bounded(template: str) -> None:
 
 
 def test_what_is_too_large_or_too_deep_is_refused() -> None:
-    """(T5) One byte over the cap, a character of two bytes over it, the 101st level; and left open counts as deep."""
+    """One byte over the cap, a character of two bytes over it, the 101st level; and left open counts as deep."""
     for template in ("x" * ((64 << 10) + 1), "é" * ((32 << 10) + 1), "x" * (1 << 20)):
         with pytest.raises(TooLarge):
             read(template)
@@ -145,7 +145,7 @@ def test_what_is_too_large_or_too_deep_is_refused() -> None:
 
 
 def test_a_page_does_not_grow_beyond_its_cap() -> None:
-    """(T5) A long value in thousands of places is refused before it is written."""
+    """A long value in thousands of places is refused before it is written."""
     template = read("{{P}}" * 7000)
     with pytest.raises(TooLarge):
         write(template, {"P": "x" * 9_999}, {})
@@ -162,7 +162,7 @@ PLACES = st.sampled_from(
 @given(template=PLACES, value=st.text(max_size=40))
 @effort(max_examples=300, deadline=None)
 def test_a_value_comes_out_as_it_went_in(template: str, value: str) -> None:
-    """(T7) An HTML parser finds exactly the value, in one place, and no element or attribute more than without it."""
+    """An HTML parser finds exactly the value, in one place, and no element or attribute more than without it."""
     plain, filled = Outline(body(template, V="v")), Outline(body(template, V=value))
     assert plain.skeleton == filled.skeleton
     before = [plain.text, *(v for _, attributes in plain.elements for v in attributes.values())]

@@ -55,12 +55,12 @@ async def rows(env: Env) -> int:
     ],
 )
 def test_what_is_kept_of_an_address(ip: str | None, how: views.Keeping, kept: str | None) -> None:
-    """(P5) A network, everything or nothing, as VIEW_IP says."""
+    """A network, everything or nothing, as VIEW_IP says."""
     assert views.kept_ip(ip, how, "secret", NOON) == kept
 
 
 def test_a_hashed_address_is_the_same_for_one_utc_day() -> None:
-    """(P5) Readings of one day can be told to be one reader's; across days, keys or addresses nothing is joined."""
+    """Readings of one day can be told to be one reader's; across days, keys or addresses nothing is joined."""
 
     def code(ip: str = "203.0.113.77", secret: str = "secret", at: int = NOON) -> str | None:
         return views.kept_ip(ip, "hashed", secret, at)
@@ -72,7 +72,7 @@ def test_a_hashed_address_is_the_same_for_one_utc_day() -> None:
 
 
 async def test_any_order_and_repetition_of_messages_gives_the_same_rows(tmp_path: Path, database_url: str) -> None:
-    """(Q8) Redelivered, shuffled and split into batches of any size, ten messages are ten rows."""
+    """Redelivered, shuffled and split into batches of any size, ten messages are ten rows."""
     async with bare_env(tmp_path, database_url) as env:
         artifact = await made(env)
         sent = [message(f"m{n}", artifact.id, ts=NOON + n) for n in range(10)]
@@ -89,7 +89,7 @@ async def test_any_order_and_repetition_of_messages_gives_the_same_rows(tmp_path
 
 
 async def test_a_message_of_no_artifact_fails_alone(tmp_path: Path, database_url: str) -> None:
-    """(Q2) The bad ones are named, the good ones beside them are rows all the same."""
+    """The bad ones are named, the good ones beside them are rows all the same."""
     async with bare_env(tmp_path, database_url) as env:
         artifact = await made(env)
         torn = Message("torn", "artifact-view", NOON, {"artifactId": artifact.id, "ip": 7})
@@ -190,7 +190,7 @@ async def test_crawlers_are_counted_apart_and_in_all(tmp_path: Path, database_ur
 
 
 def test_order_and_repetition_do_not_matter(tmp_path: Path, rounds: int) -> None:
-    """(Q8) Whatever shuffle of the messages with whatever repetitions, in whatever batches: the same rows."""
+    """Whatever shuffle of the messages with whatever repetitions, in whatever batches: the same rows."""
     with asyncio.Runner() as runner:
         stack = contextlib.AsyncExitStack()
         env = runner.run(stack.enter_async_context(bare_env(tmp_path)))
@@ -232,7 +232,7 @@ class Deaf:
 
 
 async def test_a_queue_that_refuses_is_tried_once_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """(Q5) One try, one line with the outcome `view_dropped`, which the metrics count; one with `ok` where it works."""
+    """One try, one line with the outcome `view_dropped`, which the metrics count; one with `ok` where it works."""
     deaf = Deaf(Unavailable("Redis did not answer"))
     async with bare_env(tmp_path, PICASSO_QUEUE=deaf) as env:
         with caplog.at_level(logging.INFO, "picasso.step"), pytest.raises(Uncertain):

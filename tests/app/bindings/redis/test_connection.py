@@ -17,7 +17,7 @@ from tools.errors import Unavailable
 
 
 async def test_an_evicting_server_is_refused(own_valkey: Valkey, tmp_path: Path) -> None:
-    """A server that would drop streams under memory pressure does not start the application (S9)."""
+    """A server that would drop streams under memory pressure does not start the application."""
     assert ask(own_valkey.socket, "CONFIG SET maxmemory-policy allkeys-lru") == "+OK"
     with pytest.raises(SettingError, match=r"^REDIS_URL .*evicts.*noeviction$"):
         async with open_redis(settings(tmp_path, REDIS_URL=own_valkey.url)):
@@ -38,7 +38,7 @@ async def test_without_append_only_file_there_is_one_warning(
 async def test_where_config_is_forbidden_info_decides(
     own_valkey: Valkey, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Hosted servers forbid CONFIG: one warning, and an evicting one is refused all the same (S9)."""
+    """Hosted servers forbid CONFIG: one warning, and an evicting one is refused all the same."""
     assert ask(own_valkey.socket, "ACL SETUSER guest on >secret ~* &* +@all -config") == "+OK"
     chosen = settings(tmp_path, REDIS_URL=f"unix://guest:secret@{own_valkey.socket}")
     async with open_redis(chosen) as redis:
@@ -53,7 +53,7 @@ async def test_where_config_is_forbidden_info_decides(
 
 async def test_what_may_come_right_can_be_waited_for(own_valkey: Valkey, redis_url: str, tmp_path: Path) -> None:
     """Nobody there, or a password that is not right yet, is Unavailable and says no secret; the same address opens
-    as soon as there is a server (D7)."""
+    as soon as there is a server."""
     absent = settings(tmp_path, REDIS_URL=own_valkey.url)
     locked = settings(tmp_path, REDIS_URL=redis_url.replace("unix://", "unix://guest:hunter2@"))
     own_valkey.kill()
@@ -126,7 +126,7 @@ async def test_the_embedded_server_serves_and_ends(tmp_path: Path, caplog: pytes
 
 
 async def test_more_calls_than_connections_wait_their_turn(redis_url: str) -> None:
-    """The pool is bounded, and a burst queues instead of failing (O7)."""
+    """The pool is bounded, and a burst queues instead of failing."""
     async with open_client(redis_url) as client:
         await asyncio.gather(*(client.incr("n") for _ in range(4 * CONNECTIONS)))
         assert await client.get("n") == b"%d" % (4 * CONNECTIONS)
@@ -134,7 +134,7 @@ async def test_more_calls_than_connections_wait_their_turn(redis_url: str) -> No
 
 
 async def test_calls_given_up_leave_no_connection_behind(own_valkey: Valkey) -> None:
-    """Hundreds of calls to a hanging server are cancelled; afterwards the whole pool is there again (O8)."""
+    """Hundreds of calls to a hanging server are cancelled; afterwards the whole pool is there again."""
     async with open_client(own_valkey.url) as client:
         own_valkey.pause()
         for _ in range(3):
@@ -146,7 +146,7 @@ async def test_calls_given_up_leave_no_connection_behind(own_valkey: Valkey) -> 
 
 
 async def test_a_task_that_calls_redis_can_always_be_stopped(redis_client: Redis) -> None:
-    """A cancellation is not lost, whichever step of a call it meets (D1)."""
+    """A cancellation is not lost, whichever step of a call it meets."""
 
     async def work() -> None:
         while True:

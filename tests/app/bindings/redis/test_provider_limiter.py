@@ -104,7 +104,7 @@ class Line:
 
 async def test_never_more_than_the_width_over_all_processes(redis_url: str) -> None:
     """Three processes hammer a vendor through a gate three wide: it never has more than three calls at once, and each
-    process gets its share (J6)."""
+    process gets its share."""
     async with Vendor(lambda: random.uniform(0, 0.02)) as vendor:
         callers = [calling(redis_url, vendor.port, calls=40, width=3, lease=10) for _ in range(3)]
         with contextlib.ExitStack() as stack:
@@ -235,7 +235,7 @@ async def test_a_place_that_came_too_late_is_not_used(
 
 async def test_five_outages_in_a_row_open_the_lane_and_an_answer_closes_it(redis_url: str) -> None:
     """Four outages and an answer leave it closed, five open it; its callers are told at once when to come again, and
-    those of other lanes are not concerned (J8)."""
+    those of other lanes are not concerned."""
     async with gates_at(redis_url, open=0.5) as one, gates_at(redis_url, open=0.5) as two:
         for _ in range(OPENS_AFTER - 1):
             assert await call(one, "outage") == "outage"
@@ -289,7 +289,7 @@ async def fail(gates: ProviderLimiter, times: int = OPENS_AFTER, lane: str = LAN
 
 
 async def test_one_probe_at_a_time_over_all_processes(redis_url: str) -> None:
-    """Fifty callers at two processes meet a lane that is half-open: one gets through (J8). While probes fail the lane
+    """Fifty callers at two processes meet a lane that is half-open: one gets through. While probes fail the lane
     stays open for twice as long each time, up to a limit."""
     times = {"open": 0.2, "longest_open": 0.5}
     async with gates_at(redis_url, width=50, **times) as one, gates_at(redis_url, width=50, **times) as two:
@@ -358,7 +358,7 @@ async def test_a_cancelled_call_counts_neither_way(redis_url: str) -> None:
 
 
 async def test_everyone_waits_for_as_long_as_the_vendor_asked(redis_url: str, redis_client: Redis) -> None:
-    """After a 429 with Retry-After no process calls earlier, and they come back spread over a fifth of it (J6)."""
+    """After a 429 with Retry-After no process calls earlier, and they come back spread over a fifth of it."""
     pause = 1.0
     async with gates_at(redis_url, width=60) as one, gates_at(redis_url, width=60) as two:
         assert await call(one, "rate", pause) == "rate"
@@ -397,7 +397,7 @@ async def pause_after(gates: ProviderLimiter, client: Redis, retry_after: float 
 
 async def test_a_demand_is_capped_and_one_without_a_time_doubles(redis_url: str, redis_client: Redis) -> None:
     """A vendor that asks for an hour is believed for the longest pause; one that names no time is left alone for a
-    short while, twice as long while that goes on, and an answer begins again (J6)."""
+    short while, twice as long while that goes on, and an answer begins again."""
     times = {"step": 0.2, "longest_step": 0.6, "longest_pause": 0.4}
     async with gates_at(redis_url, **times) as gates:
         assert await pause_after(gates, redis_client, 3600.0) == 0.4
@@ -439,7 +439,7 @@ async def test_a_call_granted_as_the_pause_comes_is_held_back(redis_url: str) ->
 
 async def test_redis_may_die_and_come_back(own_valkey: Valkey) -> None:
     """kill -9 of Redis while places are held: calls go on, those in line wait and get their turn, and at no moment are
-    there more than the width, however long Redis was away (J6 O8)."""
+    there more than the width, however long Redis was away."""
     async with Vendor(lambda: 3600) as vendor, gates_at(own_valkey.url) as gates:
         for away in (0.0, LEASE * 1.5):
             with calling(own_valkey.url, vendor.port, calls=2, width=2, lease=LEASE) as caller:
@@ -499,7 +499,7 @@ async def test_a_redis_that_stays_away_is_told_of(own_valkey: Valkey) -> None:
 
 
 async def test_a_hanging_redis_is_told_of(own_valkey: Valkey) -> None:
-    """SIGSTOP of Redis: nobody waits for ever (O8), and what it carries out when it wakes up holds no place."""
+    """SIGSTOP of Redis: nobody waits for ever, and what it carries out when it wakes up holds no place."""
     async with gates_at(own_valkey.url, width=1, away=0.6) as gates:
         assert await call(gates, "answered") == "answered"
         own_valkey.pause()
@@ -578,7 +578,7 @@ async def test_the_only_process_waits_for_no_dead_one(tmp_path: Path, redis_url:
 
 async def test_a_clock_that_jumps_steals_no_place(redis_url: str, redis_client: Redis) -> None:
     """Redis's clock an hour on: who lives keeps the place. An hour back: what a dead process held is free after half a
-    lease, and nobody waits for the hour, in a pause or before a lane that is open (J10)."""
+    lease, and nobody waits for the hour, in a pause or before a lane that is open."""
     hour = 3_600_000
     times = {"lease": 2, "open": 0.5}
     async with gates_at(redis_url, width=1, **times) as one, gates_at(redis_url, width=1, **times) as two:

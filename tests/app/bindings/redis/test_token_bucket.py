@@ -15,7 +15,7 @@ from tools.errors import Unavailable
 
 
 async def test_the_limit_is_the_limit(redis_url: str) -> None:
-    """Four processes ask 2,000 times at once: at most capacity + refill is granted, and at least 99 % of that (A5)."""
+    """Four processes ask 2,000 times at once: at most capacity + refill is granted, and at least 99 % of that."""
     capacity, per_minute = 100, 600
     command = [
         sys.executable,
@@ -55,7 +55,7 @@ async def test_tokens_come_back_at_the_rate(redis_client: Redis) -> None:
 
 
 async def test_a_clock_that_jumps_grants_one_capacity_at_most(redis_client: Redis) -> None:
-    """Set back by an hour it gives nothing and does not block; set forward it fills the bucket and no more (A8)."""
+    """Set back by an hour it gives nothing and does not block; set forward it fills the bucket and no more."""
     buckets = TokenBuckets(redis_client)
     for _ in range(20):
         await buckets.take("b", capacity=3, per_minute=60)
@@ -92,7 +92,7 @@ async def test_a_full_bucket_is_forgotten(redis_client: Redis) -> None:
 
 
 async def test_a_hanging_redis_is_answered_for_in_time(own_valkey: Valkey) -> None:
-    """The decision is there after about 50 ms, and takes no token when Redis wakes up (A8)."""
+    """The decision is there after about 50 ms, and takes no token when Redis wakes up."""
     async with open_client(own_valkey.url) as client:
         buckets = TokenBuckets(client)
         assert await buckets.take("b", capacity=100, per_minute=1) == 0.0
