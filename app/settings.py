@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from tools.format import to_micros
+
 T = TypeVar("T")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 PAIR = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\]|[0-9a-f:]+):[0-9]{1,5}")
@@ -237,7 +239,7 @@ def _seconds(low: float, high: float) -> Callable[[str, str], float]:
 def _micros(name: str, value: str) -> int:
     if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", value) or not float(value):
         raise SettingError(f"{name} must be an amount of dollars above 0 such as 0.50, not {value!r}")
-    return round(float(value) * 1_000_000)
+    return to_micros(float(value))
 
 
 def _one_of(*words: str) -> Callable[[str, str], Any]:

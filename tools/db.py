@@ -15,6 +15,7 @@ from tools.env import Env, Statements
 from tools.errors import Invalid, NotFound, Violation
 from tools.pages import Cursor, Page, decode, page
 from tools.rows import (
+    Count,
     Criterion,
     Judgment,
     Kind,
@@ -71,6 +72,7 @@ UPDATE image_progressions SET judge_status = :judge_status, judgment = :judgment
 WHERE id = :id RETURNING *
 """
 GET_PROGRESSION = "SELECT * FROM image_progressions WHERE id = :id"
+PROJECT_PROGRESSION = "SELECT * FROM image_progressions WHERE id = :id AND project_id = :project_id"
 LIST_PROGRESSIONS = """
 SELECT * FROM image_progressions WHERE project_id = :project_id AND (created_at, id) < (:at, :id)
 ORDER BY created_at DESC, id DESC LIMIT :limit
@@ -103,6 +105,7 @@ TIPS = (
     "SELECT key, value FROM knowledge_base WHERE substr(key, 1, length(CAST(:prefix AS TEXT))) = CAST(:prefix AS TEXT)"
 )
 LIST_KNOWLEDGE = "SELECT key, value FROM knowledge_base WHERE key > :after ORDER BY key LIMIT :limit"
+COUNT_TIPS = "SELECT COUNT(*) AS n FROM knowledge_base"
 PUT_KNOWLEDGE = """
 INSERT INTO knowledge_base (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value
 """
@@ -267,6 +270,13 @@ async def _progression(env: Env, progression_id: str) -> Progression:
     if (found := await env.DB.one(GET_PROGRESSION, Progression, id=progression_id)) is None:
         raise NotFound("there is no such progression")
     return found
+
+
+@step("db.has_progression")
+async def has_progression(env: Env, project_id: str, progression_id: str) -> bool:
+    """Whether the project has this progression."""
+    found = await env.DB.one(PROJECT_PROGRESSION, Progression, id=progression_id, project_id=project_id)
+    return found is not None
 
 
 async def insert_progression(tx: Statements, row: Progression) -> bool:
@@ -444,6 +454,12 @@ async def get_tips(env: Env, provider: str, kind: Kind) -> list[Tip]:
 async def list_knowledge(env: Env, cursor: str | None, limit: int) -> Page[Knowledge]:
     rows = await env.DB.all(LIST_KNOWLEDGE, Knowledge, after=decode(cursor).id, limit=limit + 1)
     return page(rows, limit, lambda row: Cursor(0, row.key))
+
+
+async def count_tips(db: Statements) -> int:
+    """How many tips the knowledge base has, for a command that has a database but no `Env`."""
+    counted = await db.one(COUNT_TIPS, Count)
+    return counted.n if counted is not None else 0
 
 
 @step("db.put_knowledge")

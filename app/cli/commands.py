@@ -1,4 +1,4 @@
-"""The commands. Each ends in an exit code; what goes wrong is one line on stderr."""
+"""The commands. Each returns an exit code; an error is one line on stderr."""
 
 import argparse
 import asyncio
@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -20,18 +20,9 @@ from app.cli.progress import Board, describe, describe_verdict, name_bar, tone
 from app.cli.terminal import STYLES, Row, clean, open_console, say, show_rows, show_table, watch_job
 from app.settings import SettingError, Settings, process_environment, read_settings
 from tools.errors import PicassoError
-from tools.events import Envelope
-from tools.rows import Count, new_id, now_ms
+from tools.rows import new_id, now_ms
 
-R = TypeVar("R", bound=msgspec.Struct)
-MIGRATIONS = "SELECT name, applied_at FROM schema_migrations ORDER BY name"
-TIPS = "SELECT COUNT(*) AS n FROM knowledge_base"
 FAILED, REFUSED, INTERRUPTED, TERMINATED = 1, 78, 130, 143
-
-
-class Migration(msgspec.Struct, frozen=True):
-    name: str
-    applied_at: int
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,13 +31,15 @@ def run(args: argparse.Namespace) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        return COMMANDS[args.command](args)
+        if args.command == "serve":
+            return _serve(args)
+        return asyncio.run(_cancel_on_sigterm(COMMANDS[args.command](args)))
     except SettingError as error:
         return _fail(str(error), REFUSED)
     except PicassoError as error:
         return _fail(error.message, FAILED)
     except BrokenPipeError:
-        # Whoever read our output has left; Python would complain once more when it flushes at exit.
+        # The reader of our output (`… | head`) has gone; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (ClientError, OSError) as error:
@@ -58,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def print_json(value: object, *, indent: int = 2) -> None:
-    """JSON as UTF-8, whatever the terminal speaks; `indent=0` keeps it on one line."""
+    """Print JSON as UTF-8, whatever the terminal's encoding; `indent=0` keeps it on one line."""
     encoded = msgspec.json.encode(value)
     sys.stdout.buffer.write(msgspec.json.format(encoded, indent=indent) + b"\n" if indent else encoded + b"\n")
     sys.stdout.buffer.flush()
@@ -72,7 +65,8 @@ def command_name(invoked: str) -> str:
 
 
 def describe_results(board: Board) -> list[Row]:
-    """How each image ended, with the judge's notes on it alone, and where it is; then what was noted on all of them."""
+    """One row an image: how it ended, with the judge's notes on it, then its URL; notes that all images share come
+    once, in a last row."""
     judged = [bar for bar in board.bars if bar.notes]
     common = [note for note in (judged[0].notes if judged else []) if all(note in bar.notes for bar in judged)]
     rows: list[Row] = []
@@ -89,16 +83,12 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _finish(main: Coroutine[Any, Any, int]) -> int:
-    """Run to the end. SIGTERM cancels, as Ctrl-C does, so that whatever was started is ended too."""
-
-    async def supervised() -> int:
-        task = asyncio.current_task()
-        assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await main
-
-    return asyncio.run(supervised())
+async def _cancel_on_sigterm(command: Coroutine[Any, Any, int]) -> int:
+    """Run a command. SIGTERM cancels it, as Ctrl-C does, so that whatever it started is ended too."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await command
 
 
 def _settings(args: argparse.Namespace) -> Settings:
@@ -112,11 +102,7 @@ def _serve(args: argparse.Namespace) -> int:
     return serve(settings, workers=args.workers, jobs=not args.no_jobs)
 
 
-def _worker(args: argparse.Namespace) -> int:
-    return _finish(_work(_settings(args)))
-
-
-async def _work(settings: Settings) -> int:
+async def _worker(args: argparse.Namespace) -> int:
     """Run jobs until a signal; then begin no new one and give those that run DRAIN_SECONDS to reach a safe point."""
     from app.bindings import open_env
     from app.http.server import DRAIN_SECONDS
@@ -124,80 +110,66 @@ async def _work(settings: Settings) -> int:
     from app.ops.logs import logging_to
     from app.ops.traces import Traces
 
-    life, loop = Lifecycle(), asyncio.get_running_loop()
+    settings = _settings(args)
+    lifecycle, loop = Lifecycle(), asyncio.get_running_loop()
 
     def drain() -> None:
-        life.draining.set()
-        loop.call_later(DRAIN_SECONDS, life.abandon)
+        lifecycle.draining.set()
+        loop.call_later(DRAIN_SECONDS, lifecycle.abandon)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain)
     with logging_to(sys.stderr, settings.secrets):
         async with Traces().sending(settings):
-            life.begin(settings, open_env, True)
-            while not life.drained and life.exit_code is None:  # noqa: ASYNC110 - Life tells it in properties
+            lifecycle.begin(settings, open_env, True)
+            while not lifecycle.drained and lifecycle.exit_code is None:  # noqa: ASYNC110 - both are properties
                 await asyncio.sleep(0.05)
-            await life.close()
-    return life.exit_code or 0
+            await lifecycle.close()
+    return lifecycle.exit_code or 0
 
 
-def _migrate(args: argparse.Namespace) -> int:
-    return _finish(_list_migrations(_settings(args)))
-
-
-async def _list_migrations(settings: Settings) -> int:
-    started = now_ms()
-    for migration in await _read_database(settings, MIGRATIONS, Migration):
-        print(f"{migration.name}  {'applied' if migration.applied_at >= started else 'was there'}")
-    return 0
-
-
-def _seed(args: argparse.Namespace) -> int:
-    return _finish(_count_tips(_settings(args)))
-
-
-async def _count_tips(settings: Settings) -> int:
-    counted = await _read_database(settings, TIPS, Count)
-    print(f"{counted[0].n} tips in the knowledge base; those that were there before are as they were")
-    return 0
-
-
-async def _read_database(settings: Settings, sql: str, row: type[R]) -> list[R]:
-    """Open the database, which migrates and seeds it, and read."""
+async def _migrate(args: argparse.Namespace) -> int:
+    """Opening the database applies the migrations; say which of them were applied just now."""
     from app.bindings.database.sqlite import open_database
+    from app.ops.migrate import list_applied
 
-    async with open_database(settings) as db:
-        return await db.all(sql, row)
-
-
-def _dead_letters(args: argparse.Namespace) -> int:
-    if args.redrive:
-        return _finish(_redrive(_settings(args), args.json))
-    return _finish(_list_dead(_settings(args), args.limit, args.json))
+    started = now_ms()
+    async with open_database(_settings(args)) as database:
+        for migration in await list_applied(database):
+            print(f"{migration.name}  {'applied' if migration.applied_at >= started else 'was there'}")
+    return 0
 
 
-async def _redrive(settings: Settings, as_json: bool) -> int:
+async def _seed(args: argparse.Namespace) -> int:
+    """Opening the database adds the tips that are missing; say how many there are now."""
+    from app.bindings.database.sqlite import open_database
+    from tools.db import count_tips
+
+    async with open_database(_settings(args)) as database:
+        count = await count_tips(database)
+    print(f"{count} tips in the knowledge base; those that were there before are as they were")
+    return 0
+
+
+async def _dead_letters(args: argparse.Namespace) -> int:
+    """List the messages that the queue gave up, or put all of them back."""
     from app.bindings.queue import open_queue
     from app.bindings.redis.connection import open_redis
     from app.ops.logs import logging_to
 
-    with logging_to(sys.stderr, settings.secrets):
-        async with open_redis(settings) as server:
-            moved = await open_queue(server.client).redrive()
-    if as_json:
-        print_json({"redriven": moved}, indent=0)
-    else:
-        print(f"{moved} dead letters are back in the queue")
-    return 0
-
-
-async def _list_dead(settings: Settings, limit: int, as_json: bool) -> int:
-    from app.bindings.queue import open_queue
-    from app.bindings.redis.connection import open_redis
-
+    settings = _settings(args)
+    if args.redrive:
+        with logging_to(sys.stderr, settings.secrets):
+            async with open_redis(settings) as server:
+                moved = await open_queue(server.client).redrive()
+        if args.json:
+            print_json({"redriven": moved}, indent=0)
+        else:
+            print(f"{moved} dead letters are back in the queue")
+        return 0
     async with open_redis(settings) as server:
-        dead = await open_queue(server.client).dead(limit)
-    if as_json:
+        dead = await open_queue(server.client).dead(args.limit)
+    if args.json:
         print_json(dead)
     else:
         show_table(
@@ -208,10 +180,10 @@ async def _list_dead(settings: Settings, limit: int, as_json: bool) -> int:
     return 0
 
 
-def _demo(args: argparse.Namespace) -> int:
+async def _demo(args: argparse.Namespace) -> int:
     from app.cli.demo import run_demo
 
-    return _finish(run_demo(args.env, keep=args.keep, as_json=args.json))
+    return await run_demo(args.env, keep=args.keep, as_json=args.json)
 
 
 @contextlib.asynccontextmanager
@@ -221,17 +193,17 @@ async def _open_api(args: argparse.Namespace) -> AsyncIterator[Api]:
         yield api
 
 
-def _generate(args: argparse.Namespace) -> int:
-    return _finish(_make_images(args))
-
-
-async def _make_images(args: argparse.Namespace) -> int:
+async def _generate(args: argparse.Namespace) -> int:
+    """Submit a job, show its bars until it has ended, and print the results."""
     console = open_console(aside=args.json)
     async with _open_api(args) as api:
         project_id = args.project or (await api.create_project(args.prompt.strip()[:80] or "From the terminal")).id
+        named = [name.partition(":") for name in args.provider or ["sketch"]]
         job = {
             "prompt": args.prompt,
-            "providers": [_provider(name) for name in args.provider or ["sketch"]],
+            "providers": [
+                {"provider": provider, "model": model} if colon else provider for provider, colon, model in named
+            ],
             "variants": args.variants,
             "sessionId": f"cli-{new_id()}",
         }
@@ -245,53 +217,36 @@ async def _make_images(args: argparse.Namespace) -> int:
     return 0 if board.status == "complete" else FAILED
 
 
-def _provider(name: str) -> str | dict[str, str]:
-    provider, colon, model = name.partition(":")
-    return {"provider": provider, "model": model} if colon else provider
-
-
-def _projects(args: argparse.Namespace) -> int:
-    return _finish(_list_projects(args))
-
-
-async def _list_projects(args: argparse.Namespace) -> int:
+async def _projects(args: argparse.Namespace) -> int:
     async with _open_api(args) as api:
         projects = await api.list_projects()
     if args.json:
         print_json(projects)
     else:
-        rows = [(project.id, _moment(project.updated_at), project.name) for project in projects]
+        rows = [(project.id, _local_time(project.updated_at), project.name) for project in projects]
         show_table(open_console(), ("id", "changed", "name"), rows)
     return 0
 
 
-def _watch(args: argparse.Namespace) -> int:
-    return _finish(_follow(args))
-
-
-async def _follow(args: argparse.Namespace) -> int:
+async def _watch(args: argparse.Namespace) -> int:
     console = open_console()
     async with _open_api(args) as api:
-        # Without a cursor the stream would be live only, and a cut would lose what was said meanwhile.
+        # Without a cursor the stream would be live only, and a broken connection would lose the events meanwhile.
         since = (await api.session_state(args.session)).seq if args.since is None else args.since
         async for envelope in api.follow(args.session, since):
             if args.json:
                 print_json(envelope, indent=0)
             else:
-                say(console, _tell(envelope))
+                words = f"{envelope.type:<9} {bytes(envelope.data).decode()}"
+                say(console, f"{envelope.seq:>6}  {_local_time(envelope.ts)}  {words}")
     return 0
 
 
-def _tell(envelope: Envelope) -> str:
-    return f"{envelope.seq:>6}  {_moment(envelope.ts)}  {envelope.type:<9} {bytes(envelope.data).decode()}"
-
-
-def _moment(ms: int) -> str:
+def _local_time(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "serve": _serve,
+COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, int]]] = {
     "worker": _worker,
     "migrate": _migrate,
     "seed": _seed,

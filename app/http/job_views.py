@@ -8,6 +8,7 @@ import msgspec
 from adapters import router
 from adapters.router import Plan
 from tools.env import Env
+from tools.format import to_usd
 from tools.ledger import calls, jobs, money
 from tools.ledger.calls import ModelCall
 from tools.ledger.jobs import ItemPlan
@@ -207,7 +208,7 @@ def _call(call: Attempt | ModelCall) -> dict[str, Any]:
         "provider_status": call.provider_status,
         "request_id": call.request_id,
         "usage": call.usage,
-        "cost_usd": None if call.cost_micros is None else call.cost_micros / 1e6,
+        "cost_usd": to_usd(call.cost_micros),
         "cost_basis": call.cost_basis,
         "price_version": call.price_version,
         "created_at": call.created_at,
@@ -219,7 +220,7 @@ def cost_of(made: Sequence[Attempt | ModelCall]) -> Cost:
     """The sum of the billed calls, and how sure it is."""
     return Cost(
         currency="USD",
-        total=sum(call.cost_micros or 0 for call in made) / 1e6,
+        total=to_usd(sum(call.cost_micros or 0 for call in made)),
         estimated=sum(call.cost_basis == "estimate" for call in made),
         unpriced=sum(call.cost_basis == "ceiling" for call in made),
     )
@@ -233,13 +234,13 @@ async def quoted(env: Env, project_id: str, wanted: JobRequest, planned: Plan) -
         project_id=project_id,
         quote=JobQuote(
             currency="USD",
-            low=sum(quote.low for quote in planned.quotes) / 1e6,
-            high=high / 1e6,
+            low=to_usd(sum(quote.low for quote in planned.quotes)),
+            high=to_usd(high),
             unpriced=sum(quote.basis == "ceiling" for quote in planned.quotes),
             items=[item_quote(wanted, *pair) for pair in zip(planned.places, planned.quotes, strict=True)],
         ),
-        budget_usd=None if standing.budget is None else standing.budget / 1e6,
-        remaining_usd=None if left is None else left / 1e6,
+        budget_usd=to_usd(standing.budget),
+        remaining_usd=to_usd(left),
         fits=left is None or not high or high <= left,
     )
 
@@ -250,8 +251,8 @@ def item_quote(wanted: JobRequest, place: ItemPlan, quote: Quote) -> ItemQuote:
         provider=place.provider,
         model=place.model,
         variant_index=place.variant_index,
-        low=quote.low / 1e6,
-        high=quote.high / 1e6,
+        low=to_usd(quote.low),
+        high=to_usd(quote.high),
         basis=quote.basis,
         price_version=quote.version,
         adjustments=router.providers()[place.provider].adjustments(op),

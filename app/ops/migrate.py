@@ -29,6 +29,16 @@ APPLIED = "SELECT name, sha256 FROM schema_migrations"
 RECORD = "INSERT INTO schema_migrations (name, sha256, applied_at) VALUES (:name, :sha256, :applied_at)"
 
 
+LIST_APPLIED = "SELECT name, applied_at FROM schema_migrations ORDER BY name"
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """A migration file that was applied, and when (UTC milliseconds)."""
+
+    name: str
+    applied_at: int
+
+
 class Script(msgspec.Struct, frozen=True):
     name: str
     text: str
@@ -49,6 +59,11 @@ async def migrate(db: Database) -> list[str]:
     Fails: SettingError when an applied file was edited or is unknown here; a failing file leaves nothing behind.
     """
     return await apply(db, packaged("migrations", db.dialect))
+
+
+async def list_applied(db: Database) -> list[Migration]:
+    """The migrations that the database has, in order of their names."""
+    return await db.all(LIST_APPLIED, Migration)
 
 
 async def seed(db: Database) -> int:

@@ -28,7 +28,6 @@ MAX_ITEMS = 64
 TOKEN_KEY = re.compile(r"(?![+-]?\d+(\.\d*)?$)[A-Za-z0-9_.+/~-][A-Za-z0-9_.+/~:-]{0,254}")
 QUOTED_KEY = re.compile(r'"([\x20-\x21\x23-\x5b\x5d-\x7e]{1,255})"')
 RETRYABLE = frozenset({"failed", "refused", "uncertain", "cancelled"})
-PARENT = "SELECT id FROM image_progressions WHERE id = :id AND project_id = :project_id"
 
 
 Prompt = Annotated[str, msgspec.Meta(min_length=1, max_length=8000, pattern=PROSE)]
@@ -265,8 +264,7 @@ async def _parent(env: Env, project_id: str, wanted: JobRequest) -> str | None:
         start.removeprefix("progression:") if start.startswith("progression:") else None,
     ]
     for progression_id in filter(None, named):
-        found = await env.DB.one(PARENT, jobs.Identified, id=progression_id, project_id=project_id)
-        if found is None:
+        if not await db.has_progression(env, project_id, progression_id):
             raise Invalid(
                 "this project has no such progression",
                 code="unknown_progression",

@@ -10,6 +10,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from app.http.schemas import CLEAN, Cursor, Limit, Rollback, cleaned, invalid
 from tools import db, images
 from tools.env import Env
+from tools.format import to_usd
 from tools.pages import LIMIT, Page
 from tools.rows import Judgment, Progression, derived_id
 
@@ -115,7 +116,7 @@ async def publish_start(env: Env, row: Progression) -> db.Delivery:
 
 
 def in_dollars(row: Progression) -> ProgressionAnswer:
-    return ProgressionAnswer(**{**msgspec.structs.asdict(row), "cost_usd": row.cost_usd / 1_000_000})
+    return ProgressionAnswer(**{**msgspec.structs.asdict(row), "cost_usd": to_usd(row.cost_usd)})
 
 
 def read_tags(values: list[str]) -> list[str]:

@@ -8,11 +8,11 @@ import msgspec
 from litestar import get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
-from msgspec import UNSET, UnsetType
 
 from app.http.schemas import Cursor, Limit, NewProject, ProjectPatch
 from tools import db
 from tools.env import Env
+from tools.format import to_micros, to_usd
 from tools.ledger import money
 from tools.ledger.money import DayCost, JobCost, Standing
 from tools.pages import LIMIT, Page
@@ -86,7 +86,8 @@ async def show_project(project_id: FromPath[str], env: NamedDependency[Env]) -> 
 @patch("/api/projects/{project_id:str}", tags=["projects"])
 async def patch_project(project_id: FromPath[str], data: JSONBody[ProjectPatch], env: NamedDependency[Env]) -> Project:
     """Change a project's name, description or budget."""
-    changes = db.ProjectChanges(name=data.name, description=data.description, budget_micros=in_micros(data.budget_usd))
+    budget = to_micros(data.budget_usd) if isinstance(data.budget_usd, float) else data.budget_usd
+    changes = db.ProjectChanges(name=data.name, description=data.description, budget_micros=budget)
     return await db.patch_project(env, project_id, changes)
 
 
@@ -99,15 +100,15 @@ async def show_costs(project_id: FromPath[str], env: NamedDependency[Env]) -> Co
 
 def costs_of(standing: Standing, days: list[DayCost], jobs: list[JobCost]) -> Costs:
     """The same calls summed four ways."""
-    left = None if standing.budget is None else (standing.budget - standing.spent - standing.held) / 1e6
+    left = None if standing.budget is None else standing.budget - standing.spent - standing.held
     providers = sorted({row.provider for row in days})
     models = sorted({(row.provider, row.model, row.purpose) for row in days})
     return Costs(
         currency="USD",
         total=Spent(**_sum(days)),
-        budget_usd=None if standing.budget is None else standing.budget / 1e6,
-        reserved_usd=standing.held / 1e6,
-        remaining_usd=left,
+        budget_usd=to_usd(standing.budget),
+        reserved_usd=to_usd(standing.held),
+        remaining_usd=to_usd(left),
         by_day=[
             DaySpent(day=_day(day), **_sum([row for row in days if row.day == day]))
             for day in sorted({row.day for row in days}, reverse=True)
@@ -126,7 +127,7 @@ def costs_of(standing: Standing, days: list[DayCost], jobs: list[JobCost]) -> Co
 
 def _sum(rows: Sequence[DayCost] | Sequence[JobCost]) -> dict[str, Any]:
     return {
-        "usd": sum(row.micros for row in rows) / 1e6,
+        "usd": to_usd(sum(row.micros for row in rows)),
         "calls": sum(row.calls for row in rows),
         "estimated": sum(row.estimated for row in rows),
         "unpriced": sum(row.unpriced for row in rows),
@@ -135,11 +136,6 @@ def _sum(rows: Sequence[DayCost] | Sequence[JobCost]) -> dict[str, Any]:
 
 def _day(number: int) -> str:
     return (datetime.date(1970, 1, 1) + datetime.timedelta(days=number)).isoformat()
-
-
-def in_micros(dollars: float | UnsetType | None) -> int | UnsetType | None:
-    """Dollars as integer micro-USD; what is unset or null stays so."""
-    return dollars if dollars is None or dollars is UNSET else round(dollars * 1_000_000)
 
 
 handlers = [list_projects, create_project, show_project, patch_project, show_costs]

@@ -10,6 +10,7 @@ import msgspec
 
 from tools.env import Env, Statements
 from tools.errors import NotFound, OverBudget
+from tools.format import to_usd
 from tools.step import step
 
 LOCK_BUDGET = "UPDATE projects SET budget_micros = budget_micros WHERE id = :id AND budget_micros IS NOT NULL"
@@ -104,10 +105,10 @@ async def reserve(tx: Statements, project_id: str, micros: int) -> None:
         raise OverBudget(
             "the project's budget does not allow this job",
             detail={
-                "budgetUsd": now.budget / 1e6,
-                "spentUsd": now.spent / 1e6,
-                "reservedUsd": now.held / 1e6,
-                "neededUsd": micros / 1e6,
+                "budgetUsd": to_usd(now.budget),
+                "spentUsd": to_usd(now.spent),
+                "reservedUsd": to_usd(now.held),
+                "neededUsd": to_usd(micros),
             },
         )
 
