@@ -10,7 +10,7 @@ from msgspec import Meta
 from generators.generator import Output
 from generators.shared import image_pages, page
 from generators.shared.image_pages import Selection, Shown
-from generators.shared.palette import Colour, colour
+from generators.shared.tags import Tag, tag_of
 from tools.env import Env
 from tools.rows import ArtifactRow, Criterion, Progression, Project
 
@@ -44,7 +44,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     project: str
     criteria: list[Criterion]
     notes: list[str]
-    tags: list[Colour]
+    tags: list[Tag]
     suggestion: str
     unseen: str
 
@@ -95,7 +95,7 @@ def write(template: bytes, title: str, shown: Sequence[Shown], options: JudgeRep
         "judged": len(judged),
         "scores": image_pages.scores(rows),
         "missed": missed(rows),
-        "tags": [(colour(tally.name), tally) for tally in tags(rows)],
+        "tags": [(tag_of(tally.name), tally) for tally in tags(rows)],
         "chapters": list(chapters(image_pages.without_notes(shown, shared), options, public_url)),
         "several": len(shown) > 1,
         "notes": [(part.project.name, note) for part in shown if (note := image_pages.note(part, options))],
@@ -145,7 +145,7 @@ def _finding(row: Progression, numbers: Mapping[str, int], names: Mapping[str, s
         project=names[row.project_id],
         criteria=sorted(row.criteria, key=lambda criterion: criterion.met),
         notes=row.ai_notes,
-        tags=[colour(tag) for tag in row.ai_tags],
+        tags=[tag_of(tag) for tag in row.ai_tags],
         suggestion=row.retry_suggestion or "",
         unseen=UNSEEN.get(row.judge_status, "") if row.judgment is None else "",
     )

@@ -9,7 +9,7 @@ from msgspec import Meta
 from generators.generator import Output
 from generators.shared import image_pages, page
 from generators.shared.image_pages import RATIOS, STEPS, STEPS_ALONE, VERDICTS, Selection, Shown
-from generators.shared.palette import Colour, colour, palette
+from generators.shared.tags import Tag, palette, tag_of
 from tools.env import Env
 from tools.rows import ArtifactRow, Progression, Project
 
@@ -36,7 +36,7 @@ class Plate(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
     verdict_words: str
     notes: list[str]
-    tags: list[Colour]
+    tags: list[Tag]
     step: str
     origin: int | None
     credit: str
@@ -114,7 +114,7 @@ def _plate(row: Progression, numbers: Mapping[str, int], public_url: str) -> Pla
         verdict=row.judgment or "none",
         verdict_words=VERDICTS[row.judgment],
         notes=row.ai_notes,
-        tags=[colour(tag) for tag in row.ai_tags],
+        tags=[tag_of(tag) for tag in row.ai_tags],
         step=(STEPS if origin else STEPS_ALONE).get(row.edge, ""),
         origin=origin,
         credit=f"{image_pages.maker(row)} · {image_pages.day(row.created_at)}",

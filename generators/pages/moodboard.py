@@ -11,7 +11,7 @@ from msgspec import Meta
 from generators.generator import Output
 from generators.shared import image_pages, page
 from generators.shared.image_pages import Selection, Shown
-from generators.shared.palette import colour
+from generators.shared.tags import tag_of
 from tools.env import Env
 from tools.errors import Invalid, NotFound
 from tools.media import swatches
@@ -155,7 +155,7 @@ def tiles(
 
 def common_words(rows: Sequence[Progression]) -> list[str]:
     """The tags that most images bear and that name neither a colour nor a shape: those are there to be seen."""
-    counted = Counter(tag for row in rows for tag in row.ai_tags if tag not in SHAPES and colour(tag).hex is None)
+    counted = Counter(tag for row in rows for tag in row.ai_tags if tag not in SHAPES and tag_of(tag).hex is None)
     return [tag for tag, _ in counted.most_common(WORDS_SHOWN)]
 
 

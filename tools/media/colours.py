@@ -1,6 +1,6 @@
-"""Colour words: what people call colours, how a word looks and which hues may answer for it.
+"""Colour words: what people call colours, how each looks, and which families of pixels count as it.
 
-The painter mixes from this table and the built-in judge measures with it, so both mean the same by "teal".
+The painter mixes from this table, the built-in judge measures with it and pages show it, so all mean the same "teal".
 Colours are sRGB triples 0..255; OKLCH (Björn Ottosson, 2020) is lightness 0..1, chroma 0..0.37, hue in degrees.
 """
 
@@ -24,6 +24,11 @@ class Colour(msgspec.Struct, frozen=True):
     word: str
     rgb: Rgb
     families: frozenset[Family]
+
+    @property
+    def hex(self) -> str:
+        """The colour as `#1a8585`."""
+        return hex_of(self.rgb)
 
 
 _TABLE = """
@@ -76,16 +81,22 @@ onyx 15181b black
 """
 
 
+def rgb_of_hex(code: str) -> Rgb:
+    """The colour of six hexadecimal digits."""
+    return int(code[0:2], 16), int(code[2:4], 16), int(code[4:6], 16)
+
+
+def hex_of(rgb: Rgb) -> str:
+    """The colour as `#1a8585`."""
+    return "#{:02x}{:02x}{:02x}".format(*rgb)
+
+
 def _read_table() -> dict[str, Colour]:
     entries = (entry.split() for entry in re.split(r"[|\n]", _TABLE) if entry.strip())
     return {
-        word.replace("-", " "): Colour(word.replace("-", " "), _hex(code), frozenset(families))  # type: ignore[arg-type]
+        word.replace("-", " "): Colour(word.replace("-", " "), rgb_of_hex(code), frozenset(families))  # type: ignore[arg-type]
         for word, code, *families in entries
     }
-
-
-def _hex(code: str) -> Rgb:
-    return int(code[0:2], 16), int(code[2:4], 16), int(code[4:6], 16)
 
 
 COLOURS: dict[str, Colour] = _read_table()

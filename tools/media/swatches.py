@@ -8,7 +8,7 @@ from PIL import Image
 
 from tools.env import Env
 from tools.media import pixels
-from tools.media.colours import COLOURS, Rgb, oklch
+from tools.media.colours import COLOURS, Rgb, hex_of, oklch
 from tools.media.sandbox import in_child
 from tools.step import step
 
@@ -31,7 +31,8 @@ class Swatch(msgspec.Struct, frozen=True):
 
     @property
     def hex(self) -> str:
-        return "#{:02x}{:02x}{:02x}".format(*self.rgb)
+        """The colour as `#1a8585`."""
+        return hex_of(self.rgb)
 
 
 @step("swatches.measure")
