@@ -15,7 +15,7 @@ from PIL import Image
 from tests.support import history_checks
 from tests.support.api_calls import calling, ended, environ, new_project, submit
 from tests.support.internet import Answer, Wire
-from tests.support.servers.picasso import Server, running, start
+from tests.support.servers.picasso import Server, listening, running, start
 from tests.support.servers.s3 import KEYS, S3Server, new_bucket
 from tests.support.vendors.cloudflare_images import ACCOUNT, HASH, TOKEN, vendor
 
@@ -126,13 +126,13 @@ async def test_a_bucket_that_refuses_us_is_waited_for(tmp_path: Path, rclone: S3
     bucket = new_bucket(rclone)
     (rclone.folder / bucket).rmdir()
     right = environ(BUCKET=rclone.address(bucket), **KEYS)
-    async with running(tmp_path, ready=False, **right) as server, calling(server) as client:
+    async with listening(tmp_path, **right) as server, calling(server) as client:
         assert (await status_of(client, 503))["status"] == "starting"
         await told(server, "not ready: the bucket does not exist;")
         (rclone.folder / bucket).mkdir()
         await status_of(client, 200)
     wrong = environ(BUCKET=rclone.address(bucket), **{**KEYS, "AWS_SECRET_ACCESS_KEY": "this-secret-was-rotated-away"})
-    async with running(tmp_path, ready=False, **wrong) as server:
+    async with listening(tmp_path, **wrong) as server:
         await told(server, "not ready: the bucket does not accept our key;")
         assert "rotated-away" not in server.log.read_text()
 

@@ -9,14 +9,15 @@ from typing import Any
 
 import httpx
 
+from tests.support.deadlines import LONG
 from tests.support.internet import Wire
 from tests.support.servers.picasso import Server
 
 GUESTS = os.pathsep.join([str(Path.cwd()), str(Path("tests/support/guests").absolute())])
 
 
-def environ(wire: Wire | None = None, **more: str) -> dict[str, str]:
-    """Short leases, quick sketches, no rate limit, and the toy vendor when there is a wire to reach it by."""
+def environ(wire: Wire | None = None, /, **more: str) -> dict[str, str]:
+    """Settings for journeys: short leases, quick sketches, no rate limit; with a `wire`, also the toy vendor."""
     toy = {"TOY_URL": f"{wire.url}/toy", "PYTHONPATH": GUESTS} if wire else {}
     return {"JOB_LEASE_SECONDS": "1", "SKETCH_SECONDS": "0.2", "JOBS_PER_MINUTE": "1000000", **toy, **more}
 
@@ -25,7 +26,7 @@ def environ(wire: Wire | None = None, **more: str) -> dict[str, str]:
 async def calling(server: Server) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the server's key."""
     async with httpx.AsyncClient(
-        base_url=server.url, headers={"X-Api-Key": server.key}, trust_env=False, timeout=30
+        base_url=server.url, headers={"X-Api-Key": server.key}, trust_env=False, timeout=LONG
     ) as client:
         yield client
 
@@ -48,7 +49,7 @@ async def submit(client: httpx.AsyncClient, project: str, key: str | None = None
     return dict(answer.json())
 
 
-async def ended(client: httpx.AsyncClient, job: str, seconds: float = 60) -> dict[str, Any]:
+async def ended(client: httpx.AsyncClient, job: str, seconds: float = LONG) -> dict[str, Any]:
     """The job once it has ended."""
     async with asyncio.timeout(seconds):
         while True:

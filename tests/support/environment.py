@@ -18,7 +18,7 @@ def settings(home: Path, **environ: str) -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def bare_env(home: Path, database_url: str = "", **bindings: Any) -> AsyncIterator[Env]:
+async def bare_env(home: Path, database_url: str = "", /, **bindings: Any) -> AsyncIterator[Env]:
     """An `Env` with a fresh migrated database (SQLite unless an address is given) and a directory bucket.
 
     Bindings not given are None.

@@ -22,6 +22,7 @@ from multipart import MultipartParser, parse_options_header
 from PIL import Image
 
 import tests.support.vendors
+from tests.support.deadlines import LONG
 
 Fault = Literal[
     "ok",
@@ -149,12 +150,12 @@ class Wire:
     calls: list[Received] = field(default_factory=list)
     in_flight: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     most_in_flight: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    _connections: set[Any] = field(default_factory=set)
+    _connections: set[asyncio.Task[None]] = field(default_factory=set)
     _vendors: dict[str, Vendor] = field(default_factory=vendors)
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def __aenter__(self) -> "Wire":
-        self._server = await asyncio.start_server(self._connection, "127.0.0.1", 0, limit=1 << 20)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 20)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
@@ -162,27 +163,34 @@ class Wire:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
-        for connection in self._connections:
+        connections = list(self._connections)
+        for connection in connections:
             connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.gather(*connections, return_exceptions=True)
 
     def of(self, vendor: str) -> list[Received]:
         """The calls that this vendor got."""
         return [call for call in self.calls if call.vendor == vendor]
 
-    async def received(self, count: int, vendor: str | None = None, seconds: float = 30.0) -> None:
+    async def received(self, count: int, vendor: str | None = None, seconds: float = LONG) -> None:
         """Wait until so many calls have arrived. Fails: TimeoutError."""
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(lambda: len(self.of(vendor) if vendor else self.calls) >= count)
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A plain function: asyncio reports the end of a task of its own as an error when it was cancelled.
+        task = asyncio.create_task(self._connection(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections.add(asyncio.current_task())
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 await self._serve(reader, writer)
         finally:
             writer.close()
-            self._connections.discard(asyncio.current_task())
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

@@ -14,7 +14,8 @@ import pytest
 from app.http.openapi import describe
 from app.main import create_app
 from tests.support.environment import settings
-from tests.support.servers.picasso import ROOT, Server, running
+from tests.support.servers.forked import ROOT
+from tests.support.servers.picasso import Server, running
 
 KEY = "the-right-key-of-this-test-" + "0123456789" * 2
 HERE = Path(__file__).parent

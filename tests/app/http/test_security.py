@@ -26,7 +26,8 @@ from app.main import Application, create_app
 from app.settings import SettingError, Settings, read_settings
 from tests.support.asgi_client import call, living
 from tests.support.environment import settings
-from tests.support.servers.picasso import ROOT, running
+from tests.support.servers.forked import ROOT
+from tests.support.servers.picasso import running
 from tools.errors import Unavailable
 
 KEY = "the-right-key-of-this-test-" + "0123456789" * 2

@@ -17,7 +17,7 @@ import pytest
 from app.http import server as shell
 from app.settings import SettingError
 from tests.support.environment import settings
-from tests.support.servers.picasso import Server, running, start, stop
+from tests.support.servers.picasso import Server, cold_started, listening, running, start, stop
 from tests.support.servers.shell import SHELL
 
 MIB = 1 << 20
@@ -229,7 +229,7 @@ async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
 async def test_dependencies_may_start_last(tmp_path: Path) -> None:
     """A binding that is away leaves the server alive and not ready; it is ready by itself once it is there."""
     (tmp_path / "away").touch()
-    async with running(tmp_path, command=SHELL, ready=False) as server, server.client() as client:
+    async with listening(tmp_path, command=SHELL) as server, server.client() as client:
         assert (await client.get("/healthz")).status_code == 200
         assert (await client.get("/readyz")).json() == {"status": "starting", "bindings": {}}
         refused = await client.get("/metrics", headers=server.headers)
@@ -328,7 +328,7 @@ async def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
 async def test_it_is_ready_fast_and_light(tmp_path: Path) -> None:
     """The HTTP process is ready soon (2.5 s on an idle machine), below 200 MB, and names no server software."""
     started = time.monotonic()
-    async with running(tmp_path, command=SHELL, fresh=True) as server, server.client() as client:
+    async with cold_started(tmp_path, command=SHELL) as server, server.client() as client:
         assert time.monotonic() - started <= 10.0
         assert server.memory() <= 200 * MIB
         assert "server" not in (await client.get("/healthz")).headers

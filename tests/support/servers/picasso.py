@@ -8,19 +8,19 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.support.deadlines import LONG
 from tests.support.servers import forked
 from tests.support.servers.forked import ROOT, Forked
 
 Process = asyncio.subprocess.Process | Forked
 SERVE = ("app", "serve")
-START_SECONDS, STOP_SECONDS = 30.0, 35.0
 
 
 @dataclass(frozen=True)
@@ -51,44 +51,65 @@ class Server:
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def client(self, **headers: str) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=30, trust_env=False)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=LONG, trust_env=False)
 
 
 @contextlib.asynccontextmanager
-async def running(
-    home: Path, *, command: Sequence[str] = SERVE, ready: bool = True, fresh: bool = False, **environ: str
-) -> AsyncIterator[Server]:
-    """A server on a free port with its data in `home`; with `ready` it has answered /readyz with 200.
+async def running(home: Path, *, command: Sequence[str] = SERVE, **environ: str) -> AsyncIterator[Server]:
+    """A server on a free port with its data in `home`, once /readyz has answered 200.
 
-    With `fresh` nothing of it is loaded before its start. `environ` are the settings by their environment names;
-    nothing else of this process's settings is handed on.
+    `environ` are the settings by their environment names; nothing else of this process's settings is handed on.
     """
-    process = await start(home, command, fresh, **environ)
-    try:
-        server = await _listening(process, home, environ)
-        if ready:
-            await _ready(server)
+    async with listening(home, command=command, **environ) as server:
+        await _ready(server)
         yield server
-    finally:
-        await stop(process)
 
 
-async def start(home: Path, command: Sequence[str] = SERVE, fresh: bool = False, **environ: str) -> Process:
+@contextlib.asynccontextmanager
+async def listening(home: Path, *, command: Sequence[str] = SERVE, **environ: str) -> AsyncIterator[Server]:
+    """A server that listens, whether or not it is ready."""
+    async with _stopped_at_end(await start(home, command, **environ)) as process:
+        yield await _listening(process, home, environ)
+
+
+@contextlib.asynccontextmanager
+async def cold_started(home: Path, *, command: Sequence[str] = SERVE, **environ: str) -> AsyncIterator[Server]:
+    """A server that began as a new interpreter, with nothing imported, once it is ready."""
     home.mkdir(parents=True, exist_ok=True)
-    plain = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR") if name in os.environ}
-    own = {"PICASSO_HOME": str(home), "PORT": "0", "SKETCH_SECONDS": "0", "PYTHONPATH": str(ROOT), **environ}
-    if not fresh:
-        return forked.start(command, {**plain, **own}, home / "serve.out", home / "serve.log")
     with (home / "serve.log").open("w") as log, (home / "serve.out").open("w") as out:
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             *command,
-            env={**plain, **own},
+            env=_environment(home, environ),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=out,
             stderr=log,
         )
+    async with _stopped_at_end(process):
+        server = await _listening(process, home, environ)
+        await _ready(server)
+        yield server
+
+
+async def start(home: Path, command: Sequence[str] = SERVE, /, **environ: str) -> Process:
+    """A process of `python -m command…` with its data in `home`, not waited for."""
+    home.mkdir(parents=True, exist_ok=True)
+    return forked.start(command, _environment(home, environ), home / "serve.out", home / "serve.log")
+
+
+def _environment(home: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    plain = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR") if name in os.environ}
+    own = {"PICASSO_HOME": str(home), "PORT": "0", "SKETCH_SECONDS": "0", "PYTHONPATH": str(ROOT)}
+    return {**plain, **own, **environ}
+
+
+@contextlib.asynccontextmanager
+async def _stopped_at_end(process: Process) -> AsyncIterator[Process]:
+    try:
+        yield process
+    finally:
+        await stop(process)
 
 
 async def stop(process: Process) -> int:
@@ -96,16 +117,16 @@ async def stop(process: Process) -> int:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:
-        return await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        return await asyncio.wait_for(process.wait(), LONG)
     except TimeoutError:
         process.kill()
         await process.wait()
-        raise AssertionError(f"the server did not end within {STOP_SECONDS} s") from None
+        raise AssertionError(f"the server did not end within {LONG} s") from None
 
 
 async def _listening(process: Process, home: Path, environ: dict[str, str]) -> Server:
     log = home / "serve.log"
-    async with asyncio.timeout(START_SECONDS):
+    async with asyncio.timeout(LONG):
         while True:
             for line in log.read_text().splitlines():
                 if '"listening on ' in line:
@@ -119,7 +140,7 @@ async def _listening(process: Process, home: Path, environ: dict[str, str]) -> S
 
 
 async def _ready(server: Server) -> None:
-    async with asyncio.timeout(START_SECONDS), server.client() as client:
+    async with asyncio.timeout(LONG), server.client() as client:
         while (await client.get("/readyz")).status_code != 200:
             if server.process.returncode is not None:
                 raise AssertionError(f"the server ended with {server.process.returncode}: {server.log.read_text()}")
