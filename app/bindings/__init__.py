@@ -27,10 +27,10 @@ async def open_env(settings: Settings) -> AsyncIterator[Env]:
     from app.bindings.actor import open_actor
     from app.bindings.ai.registry import open_ai
     from app.bindings.assets import open_assets
-    from app.bindings.bucket.directory import open_bucket
+    from app.bindings.bucket import open_bucket
     from app.bindings.checkpointer import open_checkpointer
-    from app.bindings.database.sqlite import open_database
-    from app.bindings.images.directory import open_images
+    from app.bindings.database import open_database
+    from app.bindings.images import open_images
     from app.bindings.queue import open_queue
     from app.bindings.redis.connection import open_redis
     from app.bindings.store import open_store

@@ -130,7 +130,7 @@ async def _worker(args: argparse.Namespace) -> int:
 
 async def _migrate(args: argparse.Namespace) -> int:
     """Opening the database applies the migrations; say which of them were applied just now."""
-    from app.bindings.database.sqlite import open_database
+    from app.bindings.database import open_database
     from app.ops.migrate import list_applied
 
     started = now_ms()
@@ -142,7 +142,7 @@ async def _migrate(args: argparse.Namespace) -> int:
 
 async def _seed(args: argparse.Namespace) -> int:
     """Opening the database adds the tips that are missing; say how many there are now."""
-    from app.bindings.database.sqlite import open_database
+    from app.bindings.database import open_database
     from tools.db import count_tips
 
     async with open_database(_settings(args)) as database:

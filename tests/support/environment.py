@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from app.bindings.bucket.directory import Directory
-from app.bindings.database.sqlite import open_database
+from app.bindings.database import open_database
 from app.settings import Settings, read_settings
 from tools.env import Env
 

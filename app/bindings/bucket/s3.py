@@ -25,7 +25,8 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.handlers import add_expect_header
 from botocore.parsers import ResponseParserError
 
-from app.bindings.bucket.directory import CHUNK, KEY, check_key, check_prefix
+from app.bindings.bucket import CHUNK
+from app.bindings.bucket.keys import KEY, check_key, check_prefix
 from app.settings import SettingError
 from tools.env import StoredObject
 from tools.errors import Conflict, NotFound, PicassoError, Unavailable

@@ -11,7 +11,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from app.bindings.bucket.directory import Directory, open_bucket
+from app.bindings.bucket import open_bucket
+from app.bindings.bucket.directory import Directory
 from app.bindings.files import WRITING
 from app.settings import SettingError
 from tests.support.environment import settings

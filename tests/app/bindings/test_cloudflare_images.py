@@ -13,8 +13,8 @@ import httpx
 import pytest
 from PIL import Image
 
+from app.bindings.images import open_images
 from app.bindings.images.cloudflare import CloudflareImages
-from app.bindings.images.directory import open_images
 from app.routes import images as routes
 from app.settings import SettingError
 from tests.support.environment import bare_env, settings

@@ -14,7 +14,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from app.bindings.database.sqlite import POOL_SIZE, Postgres, Sqlite, numbered, only_reads, open_database
+from app.bindings.database import open_database
+from app.bindings.database.postgres import POOL_SIZE, Postgres, numbered
+from app.bindings.database.sqlite import Sqlite, only_reads
 from app.settings import SettingError
 from tests.support.environment import settings
 from tests.support.servers.postgres import Server
@@ -324,7 +326,7 @@ async def test_a_second_process_on_one_file_is_refused(tmp_path: Path) -> None:
 OPEN = """
 import asyncio, sys
 from pathlib import Path
-from app.bindings.database.sqlite import open_database
+from app.bindings.database import open_database
 from app.settings import SettingError, read_settings
 
 async def main():

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.bindings.images import directory
-from app.bindings.images.directory import LocalImages, open_images
+from app.bindings.images import directory, open_images
+from app.bindings.images.directory import LocalImages
 from app.settings import SettingError
 from tests.support.environment import settings
 from tests.support.files.images import encoded, textured

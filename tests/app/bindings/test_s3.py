@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from app.bindings.bucket.directory import open_bucket
+from app.bindings.bucket import open_bucket
 from app.bindings.bucket.s3 import DEADLINES, PART, S3, Deadlines, _connect, read_address
 from app.settings import SettingError
 from tests.support.environment import settings

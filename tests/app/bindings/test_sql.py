@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 import tools
-from app.bindings.database.sqlite import numbered
+from app.bindings.database.postgres import numbered
 from tests.support.environment import bare_env
 
 MODULES = [found.name for found in pkgutil.walk_packages(tools.__path__, "tools.")] + [
     "app.ops.migrate",
-    "app.bindings.database.sqlite",
+    "app.bindings.database.postgres",
 ]
 EXPLAIN = {"sqlite": "EXPLAIN ", "postgresql": "EXPLAIN (GENERIC_PLAN) "}
 OTHER = {"sqlite": "_POSTGRESQL", "postgresql": "_SQLITE"}

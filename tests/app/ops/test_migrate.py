@@ -9,7 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from app.bindings.database.sqlite import Postgres, Sqlite, open_database
+from app.bindings.database import open_database
+from app.bindings.database.postgres import Postgres
+from app.bindings.database.sqlite import Sqlite
 from app.ops.migrate import Script, apply, migrate, packaged, sow, statements
 from app.settings import SettingError
 from tests.support.environment import settings
@@ -107,7 +109,7 @@ async def test_seeds_fill_only_what_is_absent(db: Database) -> None:
 
 OPEN = """
 import asyncio, sys
-from app.bindings.database.sqlite import Postgres
+from app.bindings.database.postgres import Postgres
 from app.ops.migrate import migrate
 
 async def main():

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from litestar import get, post
 from litestar.params import JSONBody
 
-from app.bindings.images.directory import open_images
+from app.bindings.images import open_images
 from app.http.schemas import Body, Name
 from app.http.server import listen, serve_app, settle
 from app.main import create_app

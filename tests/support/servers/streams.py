@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from app.bindings.actor import open_actor
 from app.bindings.bucket.directory import Directory
-from app.bindings.database.sqlite import open_database
+from app.bindings.database import open_database
 from app.bindings.redis.connection import open_redis
 from app.http.server import listen, serve_app, settle
 from app.http.websocket import OPTIONS
