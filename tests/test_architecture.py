@@ -190,7 +190,7 @@ def test_images_and_vendors_are_opened_through_their_doors(path: Path) -> None:
         "tools/fetch.py",
         "app/cli/client.py",
         "app/bindings/ai/registry.py",
-        "app/bindings/images/directory.py",
+        "app/bindings/images/cloudflare.py",
         "adapters/gemini/images.py",
     }
     assert makers <= doors
