@@ -25,7 +25,7 @@ from adapters.provider import (
 )
 from tools.env import Env
 from tools.errors import Invalid, PicassoError, Uncertain, VendorFailed
-from tools.ledger.jobs import ItemPlan
+from tools.ledger.submissions import ItemPlan
 from tools.media.sizes import read_size
 from tools.models import catalog, chat_and_vision, prices
 from tools.models.prices import FREE, Quote

@@ -1,11 +1,11 @@
-"""What a worker does: runs jobs and workflows, makes long artifacts, writes views, sweeps. It drains when asked to and
+"""The worker: runs jobs and workflows, makes long artifacts, writes views, sweeps. It drains when it is asked to, and
 can be killed at any moment."""
 
 import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -14,28 +14,32 @@ from langgraph.errors import GraphDrained
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import RunControl
 
+from app.owned_tasks import end_tasks
 from app.settings import Settings
 from generators import registry
-from graphs.image_job import graph as orchestrator
+from graphs import render as rendering
+from graphs.image_job import graph as image_job
 from graphs.image_job.run_config import config_for
 from graphs.workflow import graph as workflow
 from tools import actor_emit, r2
 from tools.env import Env
 from tools.errors import LeaseLost, PicassoError
-from tools.ledger import calls, items, jobs, workflows
-from tools.ledger.items import Run
-from tools.ledger.workflows import Hold, WorkflowRow
+from tools.ledger import attempts, calls, items, jobs, leases, workflows
+from tools.ledger.leases import Lease, WorkTable
+from tools.ledger.workflows import WorkflowRow
 from tools.publishing import renders, views
 from tools.publishing.renders import RenderRow
 from tools.rows import Job, now_ms
 from tools.step import log_context
 
 Claimed = TypeVar("Claimed", Job, WorkflowRow)
-Held = TypeVar("Held", Run, Hold, renders.Hold)
 
 log = logging.getLogger("picasso.worker")
 
+TABLES: tuple[WorkTable[Any], ...] = (jobs.LEASES, workflows.LEASES, renders.LEASES)
+"""What a worker may claim."""
 MAX_IDLE_CLAIMS = 5
+"""Claims in a row that brought no progress, after which the work is ended: it ends its workers."""
 CRASH_LOOP = PicassoError("no progress was made in several tries", code="crash_loop")
 SWEEP_SECONDS = 15.0
 CLEAN_SECONDS = 3600.0
@@ -44,25 +48,24 @@ EVENT_DAYS = 90
 
 
 class Runner:
-    """Brings claimed jobs and workflows through their graphs, and knows which are running here."""
+    """Brings claimed jobs, workflows and renders to their end, and knows which are running in this process."""
 
     def __init__(self, env: Env) -> None:
         self._env = env
-        memories = cast(BaseCheckpointSaver[str], env.AGENTIC_MEMORIES)
-        self._orchestrator = orchestrator.builder.compile(memories)
-        self._workflow = workflow.builder.compile(memories)
+        checkpointer = cast(BaseCheckpointSaver[str], env.AGENTIC_MEMORIES)
+        self._image_job = image_job.builder.compile(checkpointer)
+        self._workflow = workflow.builder.compile(checkpointer)
         self._controls: set[RunControl] = set()
         self._draining = False
-        self._press = asyncio.Lock()
-        """Held while a long artifact is being made: there is one at a time in a process."""
-        self._rendering: asyncio.Future[None] | None = None
+        self._render_lock = asyncio.Lock()
+        """Held while renders are made: there is one at a time in a process."""
+        self._rendering: asyncio.Task[None] | None = None
         self.idle = asyncio.Event()
-        """Set while nothing is being run here."""
+        """Set while no graph is running here."""
         self.idle.set()
 
     def drain(self) -> None:
-        """Start nothing more; running graphs stop at their next step, and what is being rendered is left to another
-        worker."""
+        """Start nothing more; running graphs stop at their next step, and a render is left to another worker."""
         self._draining = True
         if self._rendering is not None:
             self._rendering.cancel()
@@ -70,8 +73,8 @@ class Runner:
             control.request_drain()
 
     async def run(self, id: str) -> None:
-        """Claim the job, workflow or render and bring it to its end, or return because another worker has it or the
-        drain began."""
+        """Claim the job, workflow or render and bring it to its end; return when another worker has it or the drain
+        began."""
         if self._draining:
             return
         if id.startswith(workflows.PREFIX):
@@ -82,102 +85,78 @@ class Runner:
             await self._run_job(id)
 
     async def _run_job(self, job_id: str) -> None:
-        if not (job := await self._claim(job_id, items.claim, jobs.get)):
+        if not (job := await self._claim(jobs.LEASES, jobs.get, job_id)):
             return
-        run = Run(job.id, job.session_id, job.fence)
+        lease = Lease(job.id, job.fence)
         with log_context(jobId=job.id, sessionId=job.session_id, correlationId=job.correlation_id):
             if job.idle_claims > MAX_IDLE_CLAIMS:
-                await items.abort_job(self._env, run, CRASH_LOOP.code, CRASH_LOOP.message)
+                await items.abort_job(self._env, lease, CRASH_LOOP.code, CRASH_LOOP.message)
                 return
             start = {"job_id": job.id, "open": [], "passes": 0}
-            work = self._advance(self._orchestrator, config_for(job), start)
-            await self._hold(run, items.renew, items.release, work)
+            await self._under_lease(jobs.LEASES, lease, self._run_graph(self._image_job, config_for(job), start))
 
     async def _run_workflow(self, workflow_id: str) -> None:
-        if not (row := await self._claim(workflow_id, workflows.claim, workflows.get)):
+        if not (row := await self._claim(workflows.LEASES, workflows.get, workflow_id)):
             return
-        hold = Hold(row.id, row.fence)
+        lease = Lease(row.id, row.fence)
         with log_context(workflowId=row.id, correlationId=row.correlation_id):
             if row.idle_claims > MAX_IDLE_CLAIMS:
-                await workflows.fail(self._env, hold, "failed", CRASH_LOOP)
+                await workflows.fail(self._env, lease, "failed", CRASH_LOOP)
                 return
             start = {"workflow_id": row.id, "alive": True, "answer": ""}
-            work = self._advance(self._workflow, workflow.config_for(row), start)
-            await self._hold(hold, workflows.renew, workflows.release, work)
+            work = self._run_graph(self._workflow, workflow.config_for(row), start)
+            await self._under_lease(workflows.LEASES, lease, work)
 
     async def _run_renders(self) -> None:
-        """Make what waits, the oldest first. Whoever asks meanwhile is served by the one who is at it."""
-        if self._press.locked():
+        """Make the renders that wait, the oldest first, also those that are asked for meanwhile."""
+        if self._render_lock.locked():
             return
-        async with self._press:
-            while not self._draining and (render := await renders.claim_next(self._env)):
-                await self._run_render(render)
+        async with self._render_lock:
+            while not self._draining and (render := await leases.claim_oldest(self._env, renders.LEASES)):
+                # A task of its own, so that a drain can end it and nothing else.
+                self._rendering = asyncio.create_task(self._run_render(render))
+                try:
+                    await asyncio.wait({self._rendering})
+                finally:
+                    await end_tasks([self._rendering])
+                if not self._rendering.cancelled():
+                    self._rendering.result()
 
     async def _run_render(self, render: RenderRow) -> None:
-        hold = renders.Hold(render.id, render.fence)
+        lease = Lease(render.id, render.fence)
         with log_context(
             artifactId=render.artifact_id, sessionId=render.session_id, correlationId=render.correlation_id
         ):
             if render.idle_claims > MAX_IDLE_CLAIMS:
-                await renders.fail(self._env, hold, CRASH_LOOP)
+                await renders.fail(self._env, lease, CRASH_LOOP)
                 return
-            self._rendering = asyncio.ensure_future(self._render(render, hold))
-            await self._hold(hold, renders.renew, renders.release, self._rendering)
-
-    async def _render(self, render: RenderRow, hold: renders.Hold) -> None:
-        try:
-            generator = registry.find(render.generator_id)
-            options = registry.decode_options(generator, render.options)
-        except PicassoError as error:
-            # It was taken in by a release that knew the kind or took other options.
-            await renders.fail(self._env, hold, error)
-            return
-        await renders.run(self._env, render, generator, options)
+            try:
+                generator = registry.find(render.generator_id)
+                options = registry.decode_options(generator, render.options)
+            except PicassoError as error:
+                # The release that accepted it had this generator, or other options for it.
+                await renders.fail(self._env, lease, error)
+                return
+            await self._under_lease(renders.LEASES, lease, rendering.run(self._env, render, generator, options))
 
     async def _claim(
-        self,
-        id: str,
-        claim: Callable[[Env, str], Awaitable[Claimed | None]],
-        get: Callable[[Env, str], Awaitable[Claimed]],
+        self, table: WorkTable[Claimed], get: Callable[[Env, str], Awaitable[Claimed]], id: str
     ) -> Claimed | None:
         # A redelivery may come a moment before the dead worker's lease ends: wait that out once.
-        claimed = await claim(self._env, id)
+        claimed = await leases.claim(self._env, table, id=id)
         if claimed is None and (current := await get(self._env, id)).ended_at is None:
             await asyncio.sleep(max(0, current.lease_until - now_ms()) / 1000 + 0.05)
-            claimed = await claim(self._env, id)
+            claimed = await leases.claim(self._env, table, id=id)
         return claimed
 
-    async def _hold(
-        self,
-        hold: Held,
-        renew: Callable[[Env, Held], Awaitable[bool]],
-        release: Callable[[Env, Held], Awaitable[None]],
-        work: Awaitable[None],
-    ) -> None:
-        """Keep the lease while `work` goes on; stop it when the lease is lost, release it at the end."""
-        working = asyncio.ensure_future(work)
-        holding = asyncio.ensure_future(self._renew(hold, renew))
+    async def _under_lease(self, table: WorkTable[Any], lease: Lease, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await asyncio.wait({working, holding}, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                log.warning("the lease was lost; the work under it stops here")
-        finally:
-            for task in (working, holding):
-                task.cancel()
-            await asyncio.gather(working, holding, return_exceptions=True)
-            with contextlib.suppress(PicassoError):
-                await release(self._env, hold)
-        if not working.cancelled() and (error := working.exception()) and not isinstance(error, LeaseLost):
-            raise error
+            async with leases.keep(self._env, table, lease):
+                await work
+        except LeaseLost:
+            log.warning("the lease was lost; the work under it stops here")
 
-    async def _renew(self, hold: Held, renew: Callable[[Env, Held], Awaitable[bool]]) -> None:
-        while True:
-            await asyncio.sleep(self._env.settings.job_lease_seconds / 3)
-            with contextlib.suppress(PicassoError):
-                if not await renew(self._env, hold):
-                    return
-
-    async def _advance(
+    async def _run_graph(
         self, graph: CompiledStateGraph[Any, Env, Any, Any], config: RunnableConfig, start: dict[str, Any]
     ) -> None:
         """Run the graph from where its checkpoints left it, or from the start."""
@@ -186,8 +165,8 @@ class Runner:
         self.idle.clear()
         try:
             begun = (await graph.aget_state(config)).next
-            # Nothing hangs on the last checkpoint (the rows tell), and under "sync" LangGraph 1.2 fails in subgraphs
-            # that keep none.
+            # A lost last checkpoint costs nothing, because the rows say what was done; and with "sync" LangGraph 1.2
+            # fails in subgraphs that keep none.
             await graph.ainvoke(
                 None if begun else start, config, context=self._env, durability="async", control=control
             )
@@ -208,9 +187,9 @@ async def run(env: Env, settings: Settings, draining: asyncio.Event) -> None:
     """Work until `draining` is set, then let running steps end for at most DRAIN_SECONDS."""
     runner = Runner(env)
     if env.DB.dialect == "sqlite":
-        await items.release_all(env)
-        await workflows.release_all(env)
-        await renders.release_all(env)
+        # No other process can hold a lease: whatever is leased was left by one that died.
+        for table in TABLES:
+            await leases.release_all(env, table)
     duties = [
         asyncio.create_task(duty, name=name)
         for name, duty in {
@@ -231,39 +210,33 @@ async def run(env: Env, settings: Settings, draining: asyncio.Event) -> None:
 
 
 async def _end(duties: list[asyncio.Task[None]], runner: Runner) -> list[Exception]:
-    """Let running graphs stop at their next step, for at most DRAIN_SECONDS; then end every duty.
-
-    A cancellation can get lost in a client's own `wait_for` (Python 3.11), so it is said until it is heard.
-    """
+    """Let running graphs stop at their next step, for at most DRAIN_SECONDS, and end every duty; what duties failed
+    with."""
     runner.drain()
     for duty in duties:
         duty.cancel()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_SECONDS):
             await runner.idle.wait()
-    left = set(duties)
-    while left:
-        _, left = await asyncio.wait(left, timeout=1.0)
-        for duty in left:
-            duty.cancel()
+    await end_tasks(duties)
     return [error for duty in duties if not duty.cancelled() and isinstance(error := duty.exception(), Exception)]
 
 
 async def resubmit(env: Env) -> None:
-    """Ask again for every open job, workflow and render that nobody holds: what a crash lost between commit and queue,
-    or Redis forgot.
+    """Ask again for every job, workflow and render that no worker has: a crash between commit and queue, or Redis, may
+    have lost the first request.
 
-    Calls of ended jobs that a dead worker left in flight are settled, and old ones to models.
+    Effect: calls that dead workers left in flight are settled too.
     """
-    await items.close_lost(env)
+    await attempts.close_lost(env)
     await calls.lose_old(env)
-    waiting = [*await items.open_jobs(env), *await workflows.open_workflows(env), *await renders.open_renders(env)]
-    for id in waiting:
-        await env.PICASSO_WORKFLOW.enqueue(id)
+    for table in TABLES:
+        for id in await leases.unclaimed(env, table):
+            await env.PICASSO_WORKFLOW.enqueue(id)
 
 
 async def clean(env: Env) -> None:
-    """Remove what nothing names any more, and events past their age."""
+    """Remove the objects in BUCKET that no row names, and events older than EVENT_DAYS."""
     await r2.sweep(env)
     while await actor_emit.prune(env, now_ms() - EVENT_DAYS * 86_400_000):  # noqa: ASYNC110
         await asyncio.sleep(0)

@@ -34,14 +34,13 @@ THIRD_PARTY = {
 
 TASK_OWNERS = {
     "app/lifecycle.py": "Life.begin, whose task Life.close waits for",
-    "app/worker.py": "run and Runner._hold, which gather what they started",
+    "app/worker.py": "run and Runner._run_renders, which end what they started",
     "app/bindings/actor.py": "open_actor and Tail.close, which cancel and gather",
     "app/bindings/redis/provider_limiter.py": "Gates.close, which cancels and gathers",
     "app/bindings/redis/scripts.py": "TimelyScript.run, which cancels and gathers",
     "app/routes/stream.py": "_first, which cancels and gathers",
     "app/bindings/redis/connection.py": "_tended, which cancels and gathers",
-    "tools/publishing/renders.py": "_ticking, which cancels and gathers",
-    "graphs/image_job/heartbeat.py": "ticking, which cancels and awaits",
+    "graphs/heartbeat.py": "heartbeat, which cancels and gathers",
 }
 """Files that may start a task outside a TaskGroup, and who awaits it."""
 

@@ -325,3 +325,9 @@ class ArtifactView(msgspec.Struct, frozen=True):
 
 class Count(msgspec.Struct, frozen=True):
     n: int
+
+
+class Identified(msgspec.Struct, frozen=True):
+    """A row of which only the id was asked for."""
+
+    id: str

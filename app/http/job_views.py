@@ -9,9 +9,9 @@ from adapters import router
 from adapters.router import Plan
 from tools.env import Env
 from tools.format import to_usd
-from tools.ledger import calls, jobs, money
+from tools.ledger import attempts, calls, jobs, money
 from tools.ledger.calls import ModelCall
-from tools.ledger.jobs import ItemPlan
+from tools.ledger.submissions import ItemPlan
 from tools.models.prices import Quote
 from tools.rows import Attempt, Item, ItemError, Job, JobRequest
 
@@ -147,7 +147,7 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 async def job_view(env: Env, job: Job) -> JobView:
-    items, ledger = await jobs.items(env.DB, job.id), await jobs.attempts(env, job.id)
+    items, ledger = await jobs.items(env, job.id), await attempts.of_job(env, job.id)
     asked = await calls.of_job(env, job.id)
     return JobView(
         job_id=job.id,

@@ -19,8 +19,8 @@ from graphs.image_job import prompts
 from tools import db
 from tools.env import Env
 from tools.errors import Conflict, Invalid, NotFound
-from tools.ledger import jobs
-from tools.ledger.jobs import Submission
+from tools.ledger import jobs, submissions
+from tools.ledger.submissions import Submission
 from tools.pages import LIMIT, Page
 from tools.rows import Item, Job, JobRequest, Kind, Progression
 
@@ -95,7 +95,7 @@ async def submit_job(
     await limit_jobs(request, env, settings)
     key = idempotency_key(request.headers.getall("idempotency-key", []))
     wanted, scope = job_request(data), f"project:{project_id}"
-    if key and not data.dry_run and (before := await jobs.submitted(env, project_id, wanted, scope, key)):
+    if key and not data.dry_run and (before := await submissions.replayed(env, project_id, wanted, scope, key)):
         return await _answer(env, before, replayed=True)
     planned = plan(env, wanted)
     if data.dry_run:
@@ -149,7 +149,7 @@ async def retry_item(
     await limit_jobs(request, env, settings)
     key = idempotency_key(request.headers.getall("idempotency-key", []))
     job = await jobs.get(env, job_id)
-    item = next((item for item in await jobs.items(env.DB, job_id) if item.id == item_id), None)
+    item = next((item for item in await jobs.items(env, job_id) if item.id == item_id), None)
     if item is None:
         raise NotFound("this job has no such item")
     progression = await db.get_progression(env, item.progression_id) if item.progression_id else None
@@ -158,7 +158,7 @@ async def retry_item(
             "only items without an image or with a failed judgement can be tried again", code="not_retryable"
         )
     wanted, scope = retry_request(job, item, data, progression), f"item:{item.id}"
-    if key and (before := await jobs.submitted(env, job.project_id, wanted, scope, key, item.id)):
+    if key and (before := await submissions.replayed(env, job.project_id, wanted, scope, key, item.id)):
         return await _answer(env, before, replayed=True)
     planned = plan(env, wanted)
     submission = Submission(
@@ -274,13 +274,11 @@ async def _parent(env: Env, project_id: str, wanted: JobRequest) -> str | None:
 
 
 async def _accept(env: Env, submission: Submission) -> Response[Accepted]:
-    return await _answer(env, *await jobs.submit(env, submission))
+    return await _answer(env, *await submissions.submit(env, submission))
 
 
 async def _answer(env: Env, job: Job, replayed: bool) -> Response[Accepted]:
-    items = [
-        QueuedItem(item.id, item.provider, item.variant_index, "queued") for item in await jobs.items(env.DB, job.id)
-    ]
+    items = [QueuedItem(item.id, item.provider, item.variant_index, "queued") for item in await jobs.items(env, job.id)]
     stream = f"/api/stream/{job.session_id}?since={job.first_seq - 1}"
     body = Accepted(job.id, job.session_id, "queued", items, stream, job.project_id)
     return Response(body, status_code=202, headers={"Idempotency-Replayed": "true"} if replayed else {})

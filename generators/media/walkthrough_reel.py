@@ -70,7 +70,7 @@ class WalkthroughReel:
         for number, shot in enumerate(shots):
             before = shots[number - 1] if number else None
             streams.append(await typesetting.in_press(film.encode, before, shot, number == len(shots) - 1))
-            await renders.tell("render", (number + 1) / (len(shots) + 1))
+            await renders.report_progress("render", (number + 1) / (len(shots) + 1))
         whole = await typesetting.in_press(film.join, streams, artifact.title)
         return Output(
             index=File("index.mp4", whole, "video/mp4"),

@@ -141,7 +141,7 @@ async def pictures(env: Env, rows: Sequence[Progression], side: int) -> list[byt
 
     async def derive(row: Progression) -> bytes:
         derived = await images.derive(env, row.original_image_r2_key, side)
-        await renders.tell("collect", next(done) / len(rows))
+        await renders.report_progress("collect", next(done) / len(rows))
         return await asyncio.to_thread(pixels.blank, row.width, row.height) if derived is None else derived
 
     return await a_few_at_once(derive, rows)

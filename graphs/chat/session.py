@@ -18,7 +18,7 @@ from graphs.chat.state import TURN_SECONDS, ChatState, Turn, config_for, thread_
 from tools.env import Env
 from tools.errors import Conflict, Invalid, LeaseLost, PicassoError, Unavailable
 from tools.publishing import artifacts, chats, templates
-from tools.publishing.chats import Hold
+from tools.publishing.chats import ChatLease
 from tools.rows import ArtifactRow, derived_id, new_id
 
 log = logging.getLogger("picasso.chat")
@@ -56,7 +56,7 @@ async def history(env: Env, artifact_id: str, session_id: str) -> list[chat.Said
     Fails: NotFound · Invalid (`not_fillable`) · Conflict (`chat_damaged`) · Unavailable.
     """
     artifact = await fillable(env, artifact_id)
-    thread = _Thread(env, artifact, Hold(artifact_id, session_id, 0))
+    thread = _Thread(env, artifact, ChatLease(artifact_id, session_id, 0))
     return chat.conversation((await thread.state()).values.get("messages", []))
 
 
@@ -90,7 +90,7 @@ def _begun(before: StateSnapshot) -> _Begun | None:
 class _Thread:
     """The graph on the thread of one chat."""
 
-    def __init__(self, env: Env, artifact: ArtifactRow, hold: Hold) -> None:
+    def __init__(self, env: Env, artifact: ArtifactRow, hold: ChatLease) -> None:
         self._env, self._artifact, self._hold = env, artifact, hold
         saver = cast(BaseCheckpointSaver[str], env.AGENTIC_MEMORIES)
         self._graph: CompiledStateGraph[ChatState, Env, ChatState, ChatState] = chat.builder.compile(saver)

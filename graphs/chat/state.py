@@ -19,7 +19,7 @@ from tools.events import Agent
 from tools.models import chat_and_vision
 from tools.models.reply_text import safe
 from tools.publishing import artifacts, chats, templates
-from tools.publishing.chats import Brief, Hold, Placeholder
+from tools.publishing.chats import Brief, ChatLease, Placeholder
 from tools.publishing.template_html import is_image
 from tools.rows import ArtifactRow
 
@@ -64,8 +64,8 @@ class Turn(msgspec.Struct, frozen=True, array_like=True):
     """When all must be done, in the loop's time."""
 
     @property
-    def hold(self) -> Hold:
-        return Hold(self.artifact_id, self.session_id, self.fence)
+    def hold(self) -> ChatLease:
+        return ChatLease(self.artifact_id, self.session_id, self.fence)
 
 
 def config_for(turn: Turn, metadata: Mapping[str, Any] = MappingProxyType({})) -> RunnableConfig:

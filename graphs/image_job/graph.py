@@ -10,6 +10,7 @@ subgraph starts over and passes by what its rows say is done, which costs a few 
 
 import asyncio
 import contextlib
+import functools
 from typing import Any, Literal, TypedDict
 
 import msgspec
@@ -18,15 +19,14 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
+from graphs.heartbeat import heartbeat
 from graphs.image_job import judge, prompts, purchase
-from graphs.image_job.heartbeat import ticking
-from graphs.image_job.run_config import of_item, run_of
+from graphs.image_job.run_config import current_lease, with_item_logged
 from tools import images, ingest
 from tools.env import Env
 from tools.errors import Invalid, LeaseLost, PicassoError, Unavailable
-from tools.ledger import items as ledger
-from tools.ledger import jobs
-from tools.ledger.items import Run
+from tools.ledger import attempts, items, jobs, progress
+from tools.ledger.leases import Lease
 from tools.rows import (
     Attempt,
     Inputs,
@@ -63,31 +63,31 @@ class ItemOutput(TypedDict):
 
 async def prepare(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
     """Ingest the start image once, read the tips, refine the prompt per provider."""
-    env, run = runtime.context, run_of()
-    job = await jobs.get(env, run.job_id)
-    items = [item for item in await jobs.items(env.DB, job.id) if item.ended_at is None]
+    env, lease = runtime.context, current_lease()
+    job = await jobs.get(env, lease.id)
+    open_items = [item for item in await jobs.items(env, job.id) if item.ended_at is None]
     try:
-        inputs = job.inputs or await _ingest(env, run, job, items)
+        inputs = job.inputs or await _ingest(env, lease, job, open_items)
     except Invalid as error:
-        for item in items:
-            await ledger.fail_item(env, run, item.id, "failed", "start_image_rejected", error.message)
+        for item in open_items:
+            await items.fail(env, lease, item.id, "failed", "start_image_rejected", error.message)
         return {"open": [], "passes": 0}
-    await ledger.start_items(env, run, items, "refine")
-    providers = list(dict.fromkeys(item.provider for item in items))
+    await progress.start(env, lease, open_items, "refine")
+    providers = list(dict.fromkeys(item.provider for item in open_items))
     async with contextlib.AsyncExitStack() as stack:
-        for item in items:
-            await stack.enter_async_context(ticking(env, run, item.id))
+        for item in open_items:
+            await stack.enter_async_context(heartbeat(functools.partial(progress.tick, env, lease, item.id)))
         others = [painter.provider for painter in job.metadata.fallback]
         guided = await prompts.guide(env, job, list(dict.fromkeys([*providers, *others])))
-    await ledger.plan(env, run, msgspec.structs.replace(guided, fallback=job.metadata.fallback), inputs)
-    return {"open": [item.id for item in items], "passes": 0}
+    await jobs.plan(env, lease, msgspec.structs.replace(guided, fallback=job.metadata.fallback), inputs)
+    return {"open": [item.id for item in open_items], "passes": 0}
 
 
-async def _ingest(env: Env, run: Run, job: Job, items: list[Item]) -> Inputs:
+async def _ingest(env: Env, lease: Lease, job: Job, open_items: list[Item]) -> Inputs:
     request = job.request
     if not (request.start_image_url or request.mask_image_url or request.reference_image_urls):
         return Inputs()
-    await ledger.start_items(env, run, items, "ingest")
+    await progress.start(env, lease, open_items, "ingest")
 
     async def take(name: str, url: str | None) -> StoredImage | None:
         return await ingest.ingest(env, job.project_id, job.id, name, url) if url else None
@@ -105,59 +105,59 @@ def spread(state: JobState) -> list[Send] | Literal["finish"]:
     return _sent(state["open"]) or "finish"
 
 
-@of_item
+@with_item_logged
 async def buy(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     """Ledger, vendor, BUCKET."""
-    env, run = runtime.context, run_of()
-    async with ticking(env, run, state["item_id"]):
-        bought = await purchase.buy(env, run, await jobs.get(env, run.job_id), state["item_id"])
+    env, lease = runtime.context, current_lease()
+    async with heartbeat(functools.partial(progress.tick, env, lease, state["item_id"])):
+        bought = await purchase.buy(env, lease, await jobs.get(env, lease.id), state["item_id"])
     return {"alive": bought is not None}
 
 
-@of_item
+@with_item_logged
 async def compare(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     """Keep the image, or find that the job already has it."""
-    env, run = runtime.context, run_of()
+    env, lease = runtime.context, current_lease()
     item, attempt = await _bought(env, state["item_id"])
     if item.ended_at is None and item.phash is None:
         phash = await images.phash(env, await env.BUCKET.get(str(item.original_r2_key)))
-        near = NEAR_DUPLICATE_BITS if (await jobs.get(env, run.job_id)).kind in ("generate", "variation") else -1
-        await ledger.compare(env, run, item, phash, str(attempt.bytes_sha256), near=near)
-        item = await ledger.item(env, item.id)
+        near = NEAR_DUPLICATE_BITS if (await jobs.get(env, lease.id)).kind in ("generate", "variation") else -1
+        await items.compare(env, lease, item, phash, str(attempt.bytes_sha256), near=near)
+        item = await items.get(env, item.id)
     return {"alive": item.ended_at is None and item.duplicate_of is None}
 
 
-@of_item
+@with_item_logged
 async def deliver(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     """Make the delivery image public and insert the progression."""
-    env, run = runtime.context, run_of()
+    env, lease = runtime.context, current_lease()
     item, attempt = await _bought(env, state["item_id"])
     if item.ended_at is None and item.progression_id is None:
-        async with ticking(env, run, item.id):
+        async with heartbeat(functools.partial(progress.tick, env, lease, item.id)):
             progression_id = derived_id(item.id, "progression")
             data = await env.BUCKET.get(str(item.original_r2_key))
             url = await images.upload_delivery(env, progression_id, data)
-            row = progression_of(await jobs.get(env, run.job_id), item, attempt, progression_id, url)
-            if not await ledger.deliver(env, run, item, row):
+            row = progression_of(await jobs.get(env, lease.id), item, attempt, progression_id, url)
+            if not await items.deliver(env, lease, item, row):
                 await env.IMAGES.delete(progression_id)
-        item = await ledger.item(env, item.id)
+        item = await items.get(env, item.id)
     return {"alive": item.ended_at is None}
 
 
-@of_item
+@with_item_logged
 async def isolate(state: ItemState, error: NodeError, runtime: Runtime[Env]) -> Command[Literal["finish"]]:
     """One item's trouble stays its own. What did not answer, or not in a step's time, is tried again by `finish`; the
     rest ends the item.
     """
-    env, run, cause = runtime.context, run_of(), error.error
+    env, lease, cause = runtime.context, current_lease(), error.error
     if isinstance(cause, LeaseLost):
         raise cause
     if not isinstance(cause, Unavailable | NodeTimeoutError):
-        item = await ledger.item(env, state["item_id"])
+        item = await items.get(env, state["item_id"])
         if item.progression_id:
-            await ledger.conclude(env, run, item.id, None, "error")
+            await items.conclude(env, lease, item.id, None, "error")
         else:
-            await ledger.fail_item(env, run, item.id, "failed", *reason_of(cause))
+            await items.fail(env, lease, item.id, "failed", *reason_of(cause))
     return Command(goto="finish")
 
 
@@ -173,7 +173,7 @@ async def finish(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
 
     Fails: Unavailable when items are still left after MAX_PASSES: the job stays open for a later claim.
     """
-    left = await ledger.finish_job(runtime.context, run_of())
+    left = await jobs.finish(runtime.context, current_lease())
     if left and state["passes"] >= MAX_PASSES:
         raise Unavailable("a part that this job needs does not answer")
     if left:
@@ -196,8 +196,8 @@ def alive(state: ItemState) -> Literal["on", "__end__"]:
 
 
 async def _bought(env: Env, item_id: str) -> tuple[Item, Attempt]:
-    attempts = await ledger.attempts(env, item_id)
-    return await ledger.item(env, item_id), next(a for a in attempts if a.state == "succeeded")
+    made = await attempts.of_item(env, item_id)
+    return await items.get(env, item_id), next(attempt for attempt in made if attempt.state == "succeeded")
 
 
 def progression_of(job: Job, item: Item, attempt: Attempt, progression_id: str, url: str) -> Progression:

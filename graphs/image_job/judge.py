@@ -1,5 +1,6 @@
 """The judge: `look` at the delivered image beside the prompt, then `record` the verdict in row and event."""
 
+import functools
 from typing import Any, Literal, TypedDict
 
 import msgspec
@@ -8,13 +9,13 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from graphs.image_job.heartbeat import ticking
-from graphs.image_job.run_config import of_item, run_of
+from graphs.heartbeat import heartbeat
+from graphs.image_job.run_config import current_lease, with_item_logged
 from tools import db
 from tools.env import Env
-from tools.ledger import items, jobs
+from tools.ledger import items, jobs, progress
 from tools.ledger.calls import CallKey
-from tools.ledger.items import Run
+from tools.ledger.leases import Lease
 from tools.models import chat_and_vision
 from tools.models.chat_and_vision import JudgeRequest
 from tools.rows import Item, Job, Progression, Verdict
@@ -29,23 +30,23 @@ class JudgeState(TypedDict):
     judge_status: Literal["ok", "error", "skipped"]
 
 
-@of_item
+@with_item_logged
 async def look(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
     """One look by the vision model (or the built-in measures); after a crash, what the first look brought."""
-    env, run = runtime.context, run_of()
-    item = await items.item(env, state["item_id"])
+    env, lease = runtime.context, current_lease()
+    item = await items.get(env, state["item_id"])
     if item.ended_at is not None or item.progression_id is None:
         return {"verdict": None, "judge_status": "skipped"}
     progression = await db.get_progression(env, item.progression_id)
     job = await jobs.get(env, item.job_id)
-    async with ticking(env, run, item.id):
+    async with heartbeat(functools.partial(progress.tick, env, lease, item.id)):
         verdict = await chat_and_vision.judge_image(
-            env, env.DEFAULT_MODEL_VISION, sight_of(job, progression), errand_of(run, job, item)
+            env, env.DEFAULT_MODEL_VISION, judge_request(job, progression), call_key(lease, job, item)
         )
     return {"verdict": msgspec.to_builtins(verdict), "judge_status": "ok"}
 
 
-def sight_of(job: Job, progression: Progression) -> JudgeRequest:
+def judge_request(job: Job, progression: Progression) -> JudgeRequest:
     """What the judge is shown: the user's own words and the stored images, never a URL."""
     inputs = job.inputs
     return JudgeRequest(
@@ -59,7 +60,7 @@ def sight_of(job: Job, progression: Progression) -> JudgeRequest:
     )
 
 
-def errand_of(run: Run, job: Job, item: Item) -> CallKey:
+def call_key(lease: Lease, job: Job, item: Item) -> CallKey:
     """The look at an item's image: one, whoever takes it."""
     return CallKey(
         purpose="judge",
@@ -67,7 +68,7 @@ def errand_of(run: Run, job: Job, item: Item) -> CallKey:
         project_id=job.project_id,
         job_id=job.id,
         item_id=item.id,
-        fence=run.fence,
+        fence=lease.fence,
     )
 
 
@@ -76,11 +77,11 @@ async def give_up(state: JudgeState, error: NodeError) -> Command[Literal["recor
     return Command(update={"verdict": None, "judge_status": "error"}, goto="record")
 
 
-@of_item
+@with_item_logged
 async def record(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
     """Verdict, its event and the item's end in one transaction."""
     verdict = msgspec.convert(state["verdict"], Verdict) if state["verdict"] else None
-    await items.conclude(runtime.context, run_of(), state["item_id"], verdict, state["judge_status"])
+    await items.conclude(runtime.context, current_lease(), state["item_id"], verdict, state["judge_status"])
     return {}
 
 

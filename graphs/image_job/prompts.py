@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from adapters.router import GUIDANCE_CHARS
-from graphs.image_job.run_config import run_of
+from graphs.image_job.run_config import current_lease
 from tools import db
 from tools.env import Env
 from tools.errors import VendorError
@@ -111,7 +111,7 @@ async def _ask_model(env: Env, job: Job, provider: str, tips: Sequence[Tip]) -> 
         subject=f"{job.id}:{provider}",
         project_id=job.project_id,
         job_id=job.id,
-        fence=run_of().fence,
+        fence=current_lease().fence,
     )
     return await chat_and_vision.chat(
         env, env.DEFAULT_MODEL_REASONING, [("system", REFINE), ("user", told)], errand, seconds=REFINE_SECONDS

@@ -17,8 +17,10 @@ from tools import images, r2
 from tools.env import Env
 from tools.errors import Invalid, NotFound, PicassoError, Refused, TooLarge, Unavailable, Uncertain, VendorError
 from tools.events import Instead
-from tools.ledger import items
-from tools.ledger.items import Arrival, Planned, Run, Settlement
+from tools.ledger import attempts as ledger
+from tools.ledger import items, progress
+from tools.ledger.attempts import Arrival, Planned, Settlement
+from tools.ledger.leases import Lease
 from tools.models import catalog, prices
 from tools.models.prices import Quote
 from tools.rows import Attempt, Inputs, Item, ItemStatus, Job, ProviderModel, StoredImage, derived_id, now_ms
@@ -158,17 +160,17 @@ def wait_before(tries: int, asked: float | None) -> float:
     return min(wanted, LONGEST_WAIT_SECONDS) * random.uniform(1.0, 1.3)
 
 
-async def buy(env: Env, run: Run, job: Job, item_id: str) -> Attempt | None:
+async def buy(env: Env, run: Lease, job: Job, item_id: str) -> Attempt | None:
     """Bring the item's original into BUCKET; the attempt that succeeded, or None when the item has ended."""
-    while (item := await items.item(env, item_id)).ended_at is None:
+    while (item := await items.get(env, item_id)).ended_at is None:
         painters = [ProviderModel(item.provider, item.model), *job.metadata.fallback]
-        match next_move(await items.attempts(env, item_id), painters):
+        match next_move(await ledger.of_item(env, item_id), painters):
             case Bought(attempt):
                 return attempt
             case Recover(attempt):
                 await _recover(env, run, job, item, attempt)
             case GiveUp(status, code, message, provider_status):
-                await items.fail_item(env, run, item_id, status, code, message, provider_status)
+                await items.fail(env, run, item_id, status, code, message, provider_status)
             case Call() as call:
                 await _wait(call)
                 with log_context(provider=call.painter.provider, model=call.painter.model):
@@ -183,24 +185,24 @@ async def _wait(call: Call) -> None:
         await asyncio.sleep(max(0.0, wait_before(call.tries, asked)))
 
 
-async def _recover(env: Env, run: Run, job: Job, item: Item, attempt: Attempt) -> None:
+async def _recover(env: Env, run: Lease, job: Job, item: Item, attempt: Attempt) -> None:
     """Adopt the bytes when they reached BUCKET; else a free call counts as never made, a paid one as uncertain."""
     key = r2.original_key(job.project_id, job.id, _name(item))
     try:
         data = await env.BUCKET.get(key)
     except NotFound:
         lost = Settlement(outcome="abandoned") if attempt.free else Settlement(outcome="uncertain", billed=True)
-        await items.settle(env, run, attempt, lost)
+        await ledger.settle(env, run, attempt, lost)
     else:
         await _take_in(env, run, attempt, key, data)
 
 
-async def _call(env: Env, run: Run, job: Job, item: Item, call: Call) -> None:
+async def _call(env: Env, run: Lease, job: Job, item: Item, call: Call) -> None:
     """One call to a vendor, from `intent` to its settled row."""
     op = await _op(env, job, item, call.painter)
     if job.request.strict and (changes := router.providers()[call.painter.provider].adjustments(op)):
         said = f"strict was asked, but the request would be changed: {', '.join(changes)}"
-        await items.fail_item(env, run, item.id, "failed", "adjustments_needed", said)
+        await items.fail(env, run, item.id, "failed", "adjustments_needed", said)
         return
     attempt = call.attempt or await _intend(env, run, item, call, op)
     async with contextlib.AsyncExitStack() as stack:
@@ -211,30 +213,30 @@ async def _call(env: Env, run: Run, job: Job, item: Item, call: Call) -> None:
             if error.code != CIRCUIT_OPEN:
                 raise
             closed = Settlement(outcome="failed", failure="outage", provider_code=CIRCUIT_OPEN)
-            await items.settle(env, run, attempt, closed)
+            await ledger.settle(env, run, attempt, closed)
             return
-        if not await items.send(env, run, attempt):
+        if not await ledger.send(env, run, attempt):
             return
         try:
             result = await router.run(attempt.provider, op, env, teller(env, run, item, attempt))
         except Invalid as error:
             # The adapter found, before it called anybody, that its vendor cannot take this op.
             unfit = Settlement(outcome="failed", failure="invalid", provider_code=error.code)
-            await retry_for(lambda: items.settle(env, run, attempt, unfit))
-            await items.fail_item(env, run, item.id, "failed", error.code, error.message)
+            await retry_for(lambda: ledger.settle(env, run, attempt, unfit))
+            await items.fail(env, run, item.id, "failed", error.code, error.message)
             return
         except VendorError as error:
             if error.code != "adapter_failed":  # our fault says nothing about the vendor
                 turn.report(*_health(error))
             settlement = settlement_after(error)
-            await retry_for(lambda: items.settle(env, run, attempt, settlement))
+            await retry_for(lambda: ledger.settle(env, run, attempt, settlement))
             return
         turn.report("answered")
         attempt, key = await _keep(env, run, job, item, attempt, result)
     await retry_for(lambda: _take_in(env, run, attempt, key, result.data))
 
 
-async def _intend(env: Env, run: Run, item: Item, call: Call, op: ImageOp) -> Attempt:
+async def _intend(env: Env, run: Lease, item: Item, call: Call, op: ImageOp) -> Attempt:
     painter, adapter = call.painter, router.providers()[call.painter.provider]
     quoted = router.quote(env, adapter, op)
     planned = Planned(
@@ -244,17 +246,17 @@ async def _intend(env: Env, run: Run, item: Item, call: Call, op: ImageOp) -> At
         price_version=quoted.version,
         instead=Instead(painter.provider, painter.model, call.because) if call.because else None,
     )
-    return await items.intend(env, run, item, call.number, planned)
+    return await ledger.intend(env, run, item, call.number, planned)
 
 
 async def _keep(
-    env: Env, run: Run, job: Job, item: Item, attempt: Attempt, result: ProviderResult
+    env: Env, run: Lease, job: Job, item: Item, attempt: Attempt, result: ProviderResult
 ) -> tuple[Attempt, str]:
     """Store the bytes and, beside them, what the answer says of itself: neither waits for, or fails, the other."""
     arrival = _arrival(env, item, attempt, result)
     stored, told = await asyncio.gather(
         retry_for(lambda: r2.put_original(env, job.project_id, job.id, _name(item), result.data, result.mime)),
-        retry_for(lambda: items.arrive(env, run, attempt, arrival)),
+        retry_for(lambda: ledger.arrive(env, run, attempt, arrival)),
         return_exceptions=True,
     )
     for outcome in (stored, told):
@@ -300,18 +302,18 @@ def settlement_after(error: VendorError) -> Settlement:
     """How a call that brought no image is settled."""
     match error:
         case Refused():
-            return items.settlement_of(error, "refused", billed=False)
+            return ledger.settlement_of(error, "refused", billed=False)
         case Unavailable():
-            return items.settlement_of(error, "failed", billed=False)
+            return ledger.settlement_of(error, "failed", billed=False)
         case Uncertain():
-            return items.settlement_of(error, "uncertain", billed=True)
+            return ledger.settlement_of(error, "uncertain", billed=True)
         case _:
             # What the vendor turned away, or sent elsewhere, costs nothing; an answer without a usable image does.
             billed = error.failure in ("invalid", "empty") and 200 <= (error.provider_status or 200) < 300
-            return items.settlement_of(error, "failed", billed=billed)
+            return ledger.settlement_of(error, "failed", billed=billed)
 
 
-async def _take_in(env: Env, run: Run, attempt: Attempt, key: str, data: bytes) -> None:
+async def _take_in(env: Env, run: Lease, attempt: Attempt, key: str, data: bytes) -> None:
     """Look at bytes that are already kept, and settle the attempt by whether they are an image."""
     try:
         seen = await images.inspect(env, data, most=max(MOST_BYTES, env.settings.max_image))
@@ -327,10 +329,10 @@ async def _take_in(env: Env, run: Run, attempt: Attempt, key: str, data: bytes) 
             bytes_sha256=seen.sha256,
             result={"adjustments": [], "meta": {}, **(attempt.result or {}), **facts},
         )
-    await items.settle(env, run, attempt, settlement, original=key)
+    await ledger.settle(env, run, attempt, settlement, original=key)
 
 
-def teller(env: Env, run: Run, item: Item, attempt: Attempt) -> OnProgress:
+def teller(env: Env, run: Lease, item: Item, attempt: Attempt) -> OnProgress:
     """`on_progress` of one call. It never fails: an error of ours inside a vendor's call would be taken for the
     vendor's own, and `Unavailable` would buy a second time.
     """
@@ -345,7 +347,7 @@ def teller(env: Env, run: Run, item: Item, attempt: Attempt) -> OnProgress:
             if preview_bytes and time.monotonic() - shown >= PREVIEW_SECONDS:
                 shown, previews = time.monotonic(), previews + 1
                 url = await images.upload_delivery(env, derived_id(attempt.id, "preview", previews), preview_bytes)
-            await items.advance(env, run, item.id, stage, fraction, url)
+            await progress.advance(env, run, item.id, stage, fraction, url)
 
     return tell
 

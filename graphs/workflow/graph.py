@@ -20,7 +20,8 @@ from tools.env import Env
 from tools.errors import Invalid, Uncertain, VendorError
 from tools.ledger import calls, workflows
 from tools.ledger.calls import CallKey, Stop
-from tools.ledger.workflows import Hold, WorkflowRow
+from tools.ledger.leases import Lease
+from tools.ledger.workflows import WorkflowRow
 from tools.models import chat_and_vision
 from tools.models.chat_and_vision import BUILTIN, CHAT_TRIES
 from tools.step import retry_for
@@ -41,14 +42,14 @@ class WorkflowState(TypedDict):
 
 async def validate(state: WorkflowState, runtime: Runtime[Env]) -> dict[str, Any]:
     """See that the task asks for something and that its model is there, before anything is paid for."""
-    env, hold = runtime.context, hold_of()
-    row = await workflows.get(env, hold.workflow_id)
+    env, lease = runtime.context, current_lease()
+    row = await workflows.get(env, lease.id)
     try:
         check(env, row.task)
     except Invalid as error:
-        await workflows.fail(env, hold, "failed", error)
+        await workflows.fail(env, lease, "failed", error)
         return {"alive": False}
-    await workflows.advance(env, hold, "validate")
+    await workflows.advance(env, lease, "validate")
     return {"alive": True}
 
 
@@ -65,52 +66,52 @@ async def process_ai(state: WorkflowState, runtime: Runtime[Env]) -> dict[str, A
 
     Fails: Unavailable when something else than the model is away: a later claim goes on.
     """
-    env, hold = runtime.context, hold_of()
-    row = await workflows.get(env, hold.workflow_id)
+    env, lease = runtime.context, current_lease()
+    row = await workflows.get(env, lease.id)
     if row.result_id:
         return {"alive": True}
     try:
-        answer = await _answer(env, hold, row)
+        answer = await _answer(env, lease, row)
     except VendorError as error:
-        if not await _is_final(env, hold):
+        if not await _is_final(env, lease):
             raise
-        await workflows.fail(env, hold, "uncertain" if isinstance(error, Uncertain) else "failed", error)
+        await workflows.fail(env, lease, "uncertain" if isinstance(error, Uncertain) else "failed", error)
         return {"alive": False}
-    await workflows.advance(env, hold, "process-ai")
+    await workflows.advance(env, lease, "process-ai")
     return {"alive": True, "answer": answer}
 
 
-async def _answer(env: Env, hold: Hold, row: WorkflowRow) -> str:
+async def _answer(env: Env, lease: Lease, row: WorkflowRow) -> str:
     if env.DEFAULT_MODEL_REASONING == BUILTIN:
         return await asyncio.to_thread(brief, row.task)
     messages: list[tuple[Literal["system", "user", "assistant"], str]] = [("system", WORK), ("user", row.task)]
-    return await chat_and_vision.chat(env, env.DEFAULT_MODEL_REASONING, messages, errand_of(hold))
+    return await chat_and_vision.chat(env, env.DEFAULT_MODEL_REASONING, messages, call_key(lease))
 
 
-async def _is_final(env: Env, hold: Hold) -> bool:
+async def _is_final(env: Env, lease: Lease) -> bool:
     """Whether the ledger says that no further call may be made, so that another claim would end the same way."""
-    made = await calls.made(env, errand_of(hold))
+    made = await calls.made(env, call_key(lease))
     return isinstance(calls.next_move(made, tries=CHAT_TRIES, ways=1), Stop)
 
 
-def errand_of(hold: Hold) -> CallKey:
+def call_key(lease: Lease) -> CallKey:
     """What the workflow asks of the model: one answer, whoever gets it."""
-    return CallKey(purpose="workflow", subject=hold.workflow_id, fence=hold.fence)
+    return CallKey(purpose="workflow", subject=lease.id, fence=lease.fence)
 
 
 async def store_result(state: WorkflowState, runtime: Runtime[Env]) -> dict[str, Any]:
     """Keep the answer, once."""
-    env, hold = runtime.context, hold_of()
-    await workflows.store_result(env, hold, state["answer"])
+    env, lease = runtime.context, current_lease()
+    await workflows.store_result(env, lease, state["answer"])
     return {"answer": ""}
 
 
 async def notify(state: WorkflowState, runtime: Runtime[Env]) -> dict[str, Any]:
     """Announce the result, then end."""
-    env, hold = runtime.context, hold_of()
-    row = await workflows.get(env, hold.workflow_id)
+    env, lease = runtime.context, current_lease()
+    row = await workflows.get(env, lease.id)
     await retry_for(functools.partial(workflows.notify, env, row), NOTIFY_SECONDS)
-    await workflows.complete(env, hold)
+    await workflows.complete(env, lease)
     return {}
 
 
@@ -119,16 +120,16 @@ def alive(state: WorkflowState) -> Literal["on", "__end__"]:
 
 
 def config_for(row: WorkflowRow) -> RunnableConfig:
-    """The configuration of one claim of the workflow: its thread, and the fence of this claim."""
+    """The configuration of one claim of the workflow: its thread, and the lease of this claim."""
     return {
-        "configurable": {"thread_id": f"workflow:{row.id}", "hold": [row.id, row.fence]},
+        "configurable": {"thread_id": f"workflow:{row.id}", "lease": [row.id, row.fence]},
         "recursion_limit": 20,
     }
 
 
-def hold_of() -> Hold:
-    """The hold on the workflow that the node which asks is running under."""
-    return Hold(*get_config()["configurable"]["hold"])
+def current_lease() -> Lease:
+    """The lease on the workflow under which the calling node runs."""
+    return Lease(*get_config()["configurable"]["lease"])
 
 
 builder = StateGraph(WorkflowState, context_schema=Env)

@@ -19,15 +19,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support" / "guests"))
 from app import worker
 from app.bindings import open_env
 from graphs.image_job.graph import progression_of
-from graphs.image_job.judge import errand_of, sight_of
+from graphs.image_job.judge import call_key, judge_request
 from tests.guests.still_vendor import painted
 from tests.support.environment import settings
 from tools import images, r2
 from tools.env import Env
-from tools.ledger import items as ledger
-from tools.ledger import jobs
-from tools.ledger.items import Planned, Run, Settlement
-from tools.ledger.jobs import ItemPlan, Submission
+from tools.ledger import attempts, items, jobs, leases, progress, submissions
+from tools.ledger.attempts import Planned, Settlement
+from tools.ledger.leases import Lease
+from tools.ledger.submissions import ItemPlan, Submission
 from tools.models import chat_and_vision
 from tools.rows import Count, Item, Job, JobRequest, ProviderModel, derived_id
 
@@ -37,7 +37,7 @@ JOBS, VARIANTS, ROUNDS = 4, 8, 3
 async def submit(env: Env, n: int) -> Job:
     places = [ItemPlan("still", "still-1", v, 1000 * n + v) for v in range(VARIANTS)]
     request = JobRequest(prompt="a red boat", providers=[{"provider": "still"}], session_id=f"s{n}", variants=VARIANTS)
-    job, _ = await jobs.submit(env, Submission(project_id=PROJECT, request=request, places=places))
+    job, _ = await submissions.submit(env, Submission(project_id=PROJECT, request=request, places=places))
     return job
 
 
@@ -63,26 +63,26 @@ async def bare(env: Env, first: int) -> None:
 
     async def job_of(n: int) -> None:
         job = await submit(env, n)
-        claimed = await ledger.claim(env, job.id)
+        claimed = await leases.claim(env, jobs.LEASES, id=job.id)
         assert claimed
-        run = Run(job.id, job.session_id, claimed.fence)
-        items = await jobs.items(env.DB, job.id)
-        await ledger.start_items(env, run, items, "refine")
-        await asyncio.gather(*(item_of(env, run, claimed, item) for item in items))
-        assert await ledger.finish_job(env, run) == []
+        lease = Lease(job.id, claimed.fence)
+        rows = await jobs.items(env, job.id)
+        await progress.start(env, lease, rows, "refine")
+        await asyncio.gather(*(item_of(env, lease, claimed, item) for item in rows))
+        assert await jobs.finish(env, lease) == []
 
     await asyncio.gather(*(job_of(n) for n in range(first, first + JOBS)))
 
 
-async def item_of(env: Env, run: Run, job: Job, item: Item) -> None:
-    attempt = await ledger.intend(
-        env, run, item, 1, Planned(painter=ProviderModel(item.provider, item.model), free=False)
+async def item_of(env: Env, lease: Lease, job: Job, item: Item) -> None:
+    attempt = await attempts.intend(
+        env, lease, item, 1, Planned(painter=ProviderModel(item.provider, item.model), free=False)
     )
-    await ledger.send(env, run, attempt)
+    await attempts.send(env, lease, attempt)
     await asyncio.sleep(float(os.environ["STILL_SECONDS"]))
     data = painted(item.seed or 0)
     key = await r2.put_original(env, job.project_id, job.id, f"still-{item.variant_index}", data, "image/png")
-    await ledger.advance(env, run, item.id, "store")
+    await progress.advance(env, lease, item.id, "store")
     seen = await images.inspect(env, data)
     facts = {
         "mime": seen.mime,
@@ -93,17 +93,17 @@ async def item_of(env: Env, run: Run, job: Job, item: Item) -> None:
         "meta": {},
     }
     bought = Settlement(outcome="succeeded", billed=True, bytes_sha256=seen.sha256, result=facts)
-    await ledger.settle(env, run, attempt, bought, original=key)
+    await attempts.settle(env, lease, attempt, bought, original=key)
     phash = await images.phash(env, data)
-    if await ledger.compare(env, run, item, phash, seen.sha256, near=4):
+    if await items.compare(env, lease, item, phash, seen.sha256, near=4):
         return
     progression_id = derived_id(item.id, "progression")
     url = await images.upload_delivery(env, progression_id, data)
-    item, [attempt] = await ledger.item(env, item.id), await ledger.attempts(env, item.id)
+    item, [attempt] = await items.get(env, item.id), await attempts.of_item(env, item.id)
     row = progression_of(job, item, attempt, progression_id, url)
-    await ledger.deliver(env, run, item, row)
-    verdict = await chat_and_vision.judge_image(env, "builtin", sight_of(job, row), errand_of(run, job, item))
-    await ledger.conclude(env, run, item.id, verdict, "ok")
+    await items.deliver(env, lease, item, row)
+    verdict = await chat_and_vision.judge_image(env, "builtin", judge_request(job, row), call_key(lease, job, item))
+    await items.conclude(env, lease, item.id, verdict, "ok")
 
 
 async def measured(env: Env, work: Callable[[Env, int], Awaitable[None]], first: int) -> tuple[float, float]:

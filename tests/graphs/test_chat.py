@@ -40,7 +40,7 @@ from tools import db
 from tools.env import Env
 from tools.errors import Conflict, Invalid, LeaseLost, NotFound
 from tools.publishing import artifacts, chats
-from tools.publishing.chats import BRIEF_MARK, Hold
+from tools.publishing.chats import BRIEF_MARK, ChatLease
 
 TABLES = (
     "projects", "image_progressions", "artifacts", "project_artifacts", "artifact_configurations", "artifact_chats",
@@ -497,7 +497,7 @@ async def test_a_turn_waits_in_line_or_is_told_to_come_back(env: Env) -> None:
 async def test_who_lost_the_chat_writes_nothing(env: Env) -> None:
     """Under an old fence neither a choice nor an undo is written."""
     await say(env, "title: Autumn")
-    old = Hold("a", "s", 1)
+    old = ChatLease("a", "s", 1)
     async with chats.holding(env, "a", "s", wait=1) as hold:
         assert hold.fence > old.fence
         for write in (chats.choose(env, old, "x", {"TITLE": "Stale"}), chats.undo(env, old, "y")):

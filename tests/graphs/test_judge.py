@@ -14,7 +14,7 @@ from tests.support.internet import Answer, Fault, Wire
 from tests.support.samples.job_states import Work, working
 from tests.support.vendors.chat import FAIL
 from tools.errors import LeaseLost
-from tools.ledger import calls, items
+from tools.ledger import calls, jobs, leases
 from tools.models.prices import Quote
 
 
@@ -108,7 +108,7 @@ async def test_whatever_the_judge_does_the_item_is_complete(tmp_path: Path, fami
 async def test_a_look_that_a_crash_cut_off_is_not_bought_again(tmp_path: Path) -> None:
     """The row is there, its answer is not: the judge ends in `error`, and nobody is called."""
     async with Wire() as wire, working_with(tmp_path, wire, DEFAULT_MODEL_VISION=MODELS["openai"]) as work:
-        errand = judge.errand_of(work.run, work.job, work.items[0])
+        errand = judge.call_key(work.lease, work.job, work.items[0])
         assert await calls.begin(work.env, errand, 1, MODELS["openai"], Quote(1, 9, None, "ceiling"))
         await judged(work)
         (row,) = await rows(work.env)
@@ -122,8 +122,8 @@ async def test_a_worker_that_lost_the_job_does_not_judge(tmp_path: Path) -> None
     async with Wire() as wire, working_with(tmp_path, wire, DEFAULT_MODEL_VISION=MODELS["openai"]) as work:
         await work.buy(0)
         assert await work.deliver(0)
-        await items.release(work.env, work.run)
-        await items.claim(work.env, work.job.id)
+        await leases.release(work.env, jobs.LEASES, work.lease)
+        await leases.claim(work.env, jobs.LEASES, id=work.job.id)
         state = judge.JudgeState(item_id=work.items[0].id, verdict=None, judge_status="skipped")
         with pytest.raises(LeaseLost):
             await judge.builder.compile().ainvoke(state, config_for(work.job), context=work.env)

@@ -20,7 +20,7 @@ from graphs.image_job.purchase import (
 )
 from tests.support.samples.job_states import TOY, working
 from tools.errors import Failure, PicassoError, VendorFailed
-from tools.ledger import items
+from tools.ledger import attempts, jobs, leases, progress
 from tools.rows import Attempt, AttemptState, ProviderModel
 
 TOY_1 = ProviderModel("toy", "toy-1")
@@ -214,18 +214,18 @@ def test_only_an_answer_with_success_is_billed(status: int | None, billed: bool)
 async def test_progress_that_cannot_be_told_does_not_break_the_call(tmp_path: Path) -> None:
     """An error of the ledger must not pass through a vendor's call, where it would look like the vendor's own."""
     async with working(tmp_path) as work:
-        await items.release(work.env, work.run)
-        await items.claim(work.env, work.job.id)
+        await leases.release(work.env, jobs.LEASES, work.lease)
+        await leases.claim(work.env, jobs.LEASES, id=work.job.id)
         with pytest.raises(PicassoError):
-            await items.advance(work.env, work.run, work.items[0].id, "generate", 0.5)
-        await teller(work.env, work.run, work.items[0], attempt(1, "sent"))(0.5)
+            await progress.advance(work.env, work.lease, work.items[0].id, "generate", 0.5)
+        await teller(work.env, work.lease, work.items[0], attempt(1, "sent"))(0.5)
 
 
 async def test_an_intent_that_was_committed_is_not_an_error(tmp_path: Path) -> None:
     """A commit whose answer was lost is repeated: the same row stands, once."""
     async with working(tmp_path) as work:
-        first = await items.intend(work.env, work.run, work.items[0], 1, TOY)
-        assert await items.intend(work.env, work.run, work.items[0], 1, TOY) == first
+        first = await attempts.intend(work.env, work.lease, work.items[0], 1, TOY)
+        assert await attempts.intend(work.env, work.lease, work.items[0], 1, TOY) == first
 
 
 def test_waits_follow_the_vendor_and_never_pass_the_cap() -> None:

@@ -19,8 +19,9 @@ from tests.support.samples.job_states import Nobody
 from tests.support.samples.page_site import Line
 from tools.env import Env, Message
 from tools.errors import LeaseLost, Unavailable
-from tools.ledger import calls, workflows
-from tools.ledger.workflows import Completed, Hold, WorkflowResult, WorkflowRow
+from tools.ledger import calls, leases, workflows
+from tools.ledger.leases import Lease
+from tools.ledger.workflows import Completed, WorkflowResult, WorkflowRow
 from tools.models import prices
 from tools.rows import Count
 
@@ -49,7 +50,7 @@ async def submitted(env: Env, task: str = TASK) -> str:
 
 
 async def claimed(env: Env, workflow_id: str) -> WorkflowRow:
-    row = await workflows.claim(env, workflow_id)
+    row = await leases.claim(env, workflows.LEASES, id=workflow_id)
     assert row is not None
     return row
 
@@ -110,7 +111,7 @@ async def test_a_run_that_is_repeated_does_nothing_twice(tmp_path: Path, wire: W
             await run(env, row)
         assert (await workflows.get(env, row.id)).status == "running"
         before = await results(env)
-        await workflows.release(env, Hold(row.id, row.fence))
+        await leases.release(env, workflows.LEASES, Lease(row.id, row.fence))
         done = await run(env, await claimed(env, row.id))
         assert (done.status, done.started_at) == ("complete", row.started_at)
         assert await results(env) == before and len(before) == 1
@@ -125,7 +126,7 @@ async def test_a_stored_result_needs_no_model(tmp_path: Path, wire: Wire) -> Non
         row = await claimed(env, await submitted(env))
         with pytest.raises(RuntimeError):
             await run(dataclasses.replace(env, DEFAULT_MODEL_REASONING="builtin"), row)
-        await workflows.release(env, Hold(row.id, row.fence))
+        await leases.release(env, workflows.LEASES, Lease(row.id, row.fence))
         done = await run(env, await claimed(env, row.id))
         assert done.status == "complete" and "built-in" in str(await workflows.result(env, done))
     assert wire.calls == []
@@ -139,7 +140,7 @@ async def test_a_vendor_that_says_much_later_is_asked_by_a_later_claim(tmp_path:
         with pytest.raises(Unavailable):
             await run(env, row)
         assert (await workflows.get(env, row.id)).status == "running"
-        await workflows.release(env, Hold(row.id, row.fence))
+        await leases.release(env, workflows.LEASES, Lease(row.id, row.fence))
         assert (await run(env, await claimed(env, row.id))).status == "complete"
         assert [call.state for call in await rows(env)] == ["failed", "succeeded"]
     assert len(wire.calls) == 2
@@ -154,7 +155,7 @@ async def test_an_answer_that_was_paid_for_is_taken_up(tmp_path: Path, wire: Wir
         state = workflow.WorkflowState(workflow_id=row.id, alive=True, answer="")
         await graph.ainvoke(state, workflow.config_for(row), context=env)
         assert (await workflows.get(env, row.id)).steps_done == 2 and await results(env) == []
-        await workflows.release(env, Hold(row.id, row.fence))
+        await leases.release(env, workflows.LEASES, Lease(row.id, row.fence))
         assert (await run(env, await claimed(env, row.id))).status == "complete"
         assert [stored.result for stored in await results(env)] == [SAID]
     assert len(wire.calls) == 1
@@ -165,8 +166,8 @@ async def test_a_call_that_a_crash_left_in_flight_is_not_made_again(tmp_path: Pa
     async with thinking(tmp_path, wire) as env:
         row = await claimed(env, await submitted(env))
         quoted = prices.Quote(0, 10, "v", "estimate")
-        assert await calls.begin(env, workflow.errand_of(Hold(row.id, row.fence)), 1, MODELS["openai"], quoted)
-        await workflows.release(env, Hold(row.id, row.fence))
+        assert await calls.begin(env, workflow.call_key(Lease(row.id, row.fence)), 1, MODELS["openai"], quoted)
+        await leases.release(env, workflows.LEASES, Lease(row.id, row.fence))
         ended = await run(env, await claimed(env, row.id))
         assert (ended.status, ended.steps_done, ended.result_id) == ("uncertain", 1, None)
         assert ended.error is not None and ended.error.code == "uncertain"
@@ -200,31 +201,31 @@ async def test_what_the_vendor_does_is_told(
         assert len(await results(env)) == len(sent(env)) == (1 if status == "complete" else 0)
         if row.error:
             assert "http" not in row.error.message and row.error.correlation_id
-        assert await workflows.claim(env, row.id) is None
+        assert await leases.claim(env, workflows.LEASES, id=row.id) is None
 
 
 async def test_a_worker_that_lost_its_lease_calls_and_writes_nothing(tmp_path: Path, wire: Wire) -> None:
     """Its row belongs to a later claim: no step is noted, no call is begun, no result kept, no end written."""
     async with thinking(tmp_path, wire) as env:
         late = await claimed(env, await submitted(env))
-        hold = Hold(late.id, late.fence)
-        await workflows.release(env, hold)
+        lease = Lease(late.id, late.fence)
+        await leases.release(env, workflows.LEASES, lease)
         heir = await claimed(env, late.id)
-        assert heir.fence == late.fence + 1 and await workflows.claim(env, late.id) is None
-        assert not await workflows.renew(env, hold)
+        assert heir.fence == late.fence + 1 and await leases.claim(env, workflows.LEASES, id=late.id) is None
+        assert not await leases.renew(env, workflows.LEASES, lease)
         quoted = prices.Quote(0, 10, "v", "estimate")
         for write in (
-            workflows.advance(env, hold, "validate"),
-            calls.begin(env, workflow.errand_of(hold), 1, MODELS["openai"], quoted),
-            workflows.store_result(env, hold, "late"),
-            workflows.complete(env, hold),
-            workflows.fail(env, hold, "failed", LeaseLost("late")),
+            workflows.advance(env, lease, "validate"),
+            calls.begin(env, workflow.call_key(lease), 1, MODELS["openai"], quoted),
+            workflows.store_result(env, lease, "late"),
+            workflows.complete(env, lease),
+            workflows.fail(env, lease, "failed", LeaseLost("late")),
         ):
             with pytest.raises(LeaseLost):
                 await write
         with pytest.raises(LeaseLost):
             await run(env, late)
-        await workflows.release(env, hold)
+        await leases.release(env, workflows.LEASES, lease)
         assert await workflows.get(env, late.id) == heir
         assert await rows(env) == await results(env) == []
     assert wire.calls == []
@@ -274,11 +275,11 @@ async def test_a_workflow_that_ends_its_workers_is_ended(tmp_path: Path, wire: W
         for n in range(MAX_IDLE_CLAIMS):
             row = await claimed(env, workflow_id)
             if n == 0:
-                await workflows.advance(env, Hold(row.id, row.fence), "validate")
-            await workflows.release(env, Hold(row.id, row.fence))
+                await workflows.advance(env, Lease(row.id, row.fence), "validate")
+            await leases.release(env, workflows.LEASES, Lease(row.id, row.fence))
         assert (await workflows.get(env, workflow_id)).idle_claims == MAX_IDLE_CLAIMS - 1
         row = await claimed(env, workflow_id)
-        await workflows.release(env, Hold(row.id, row.fence))
+        await leases.release(env, workflows.LEASES, Lease(row.id, row.fence))
         await runner.run(workflow_id)
         ended = await workflows.get(env, workflow_id)
         assert (ended.status, ended.steps_done) == ("failed", 1)
@@ -295,10 +296,10 @@ async def test_a_runner_takes_up_what_a_drain_left(tmp_path: Path, wire: Wire) -
         leaving.drain()
         await leaving.run(workflow_id)
         assert (await workflows.get(env, workflow_id)).status == "queued"
-        assert await workflows.open_workflows(env) == [workflow_id]
+        assert await leases.unclaimed(env, workflows.LEASES) == [workflow_id]
         await Runner(env).run(workflow_id)
         assert (await workflows.get(env, workflow_id)).status == "complete"
-        assert await workflows.open_workflows(env) == []
+        assert await leases.unclaimed(env, workflows.LEASES) == []
 
 
 async def test_an_announcement_is_noted_once(tmp_path: Path, wire: Wire) -> None:

@@ -1,7 +1,7 @@
-"""The ledger of calls to chat and vision models: one row per HTTP call, committed before bytes leave.
+"""The calls to chat and vision models: one row per HTTP call, committed as `sent` before bytes leave.
 
-Whoever inserts the row makes the call. A row that is found `sent` was left behind by a crash: nobody knows what
-became of the call, so it counts as billed at its quote, and is never made again.
+Whoever inserts the row makes the call. A row that is still `sent` when its worker is gone was left behind by a crash:
+the outcome is not known, so it counts as billed at its quote and the call is never made again.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,9 @@ import msgspec
 
 from tools.env import Env
 from tools.errors import Failure, LeaseLost, Refused, Unavailable, Uncertain, VendorError, VendorFailed
+from tools.ledger.money import CHARGE, CHARGE_BASIS
 from tools.models.prices import Basis, Quote
-from tools.rows import derived_id, dump, now_ms
+from tools.rows import Identified, derived_id, dump, now_ms
 from tools.step import step
 
 Purpose = Literal["refine", "judge", "workflow", "chat"]
@@ -43,18 +44,12 @@ SET state = :state, billed = :billed, failure = :failure, provider_code = :provi
     cost_micros = :cost_micros, cost_basis = :cost_basis, price_version = :price_version, settled_at = :now
 WHERE id = :id AND state IN ('sent', 'uncertain')
 """
-LOSE = """
+LOSE = f"""
 UPDATE model_calls
-SET state = 'uncertain', billed = 1, cost_micros = quote_micros, settled_at = :now,
-    cost_basis = CASE WHEN price_version IS NULL THEN 'ceiling' ELSE 'estimate' END
+SET state = 'uncertain', billed = 1, settled_at = :now, cost_micros = {CHARGE}, cost_basis = {CHARGE_BASIS}
 WHERE id = :id AND state = 'sent'
-"""
-LOSE_OLD = """
-UPDATE model_calls
-SET state = 'uncertain', billed = 1, cost_micros = quote_micros, settled_at = :now,
-    cost_basis = CASE WHEN price_version IS NULL THEN 'ceiling' ELSE 'estimate' END
-WHERE state = 'sent' AND created_at < :before
-"""
+"""  # noqa: S608 (constants)
+OLD = "SELECT id FROM model_calls WHERE state = 'sent' AND created_at < :before"
 
 
 class CallKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,4 +243,5 @@ async def lose(env: Env, call: ModelCall) -> None:
 async def lose_old(env: Env) -> int:
     """Give up the calls in flight that no errand will come back for; how many there were."""
     now = now_ms()
-    return await env.DB.run(LOSE_OLD, now=now, before=now - LOST_MS)
+    old = await env.DB.all(OLD, Identified, before=now - LOST_MS)
+    return sum([await env.DB.run(LOSE, id=call.id, now=now) for call in old])

@@ -13,50 +13,51 @@ from tools.errors import NotFound, OverBudget
 from tools.format import to_usd
 from tools.step import step
 
+# How a call's cost counts, for both tables of calls: what was charged; where no answer says that, its quote.
+CHARGE = "COALESCE(cost_micros, quote_micros)"
+CHARGE_BASIS = "COALESCE(cost_basis, CASE WHEN price_version IS NULL THEN 'ceiling' ELSE 'estimate' END)"
+
 LOCK_BUDGET = "UPDATE projects SET budget_micros = budget_micros WHERE id = :id AND budget_micros IS NOT NULL"
-STANDING = """
-SELECT projects.budget_micros AS budget,
-    (SELECT CAST(COALESCE(SUM(micros), 0) AS BIGINT) FROM (
-        SELECT CASE WHEN state = 'sent' THEN COALESCE(cost_micros, quote_micros)
-                    ELSE COALESCE(cost_micros, 0) END AS micros
-        FROM provider_attempts WHERE project_id = :id
+STANDING = f"""
+WITH calls AS (
+    SELECT item_id, CASE WHEN state = 'sent' THEN {CHARGE} ELSE COALESCE(cost_micros, 0) END AS micros
+    FROM (
+        SELECT item_id, state, cost_micros, quote_micros FROM provider_attempts WHERE project_id = :id
         UNION ALL
-        SELECT CASE WHEN state = 'sent' THEN quote_micros ELSE COALESCE(cost_micros, 0) END AS micros
-        FROM model_calls WHERE project_id = :id
-    ) AS calls) AS spent,
-    (SELECT CAST(COALESCE(SUM(CASE WHEN reserved > used THEN reserved - used ELSE 0 END), 0) AS BIGINT) FROM (
-        SELECT job_items.reserved_micros AS reserved,
-            (SELECT COALESCE(SUM(CASE WHEN state = 'sent' THEN COALESCE(cost_micros, quote_micros)
-                                      ELSE COALESCE(cost_micros, 0) END), 0)
-             FROM provider_attempts WHERE provider_attempts.item_id = job_items.id)
-          + (SELECT COALESCE(SUM(CASE WHEN state = 'sent' THEN quote_micros ELSE COALESCE(cost_micros, 0) END), 0)
-             FROM model_calls WHERE model_calls.item_id = job_items.id) AS used
-        FROM jobs JOIN job_items ON job_items.job_id = jobs.id
-        WHERE jobs.project_id = :id AND jobs.ended_at IS NULL AND job_items.ended_at IS NULL
-    ) AS open_items) AS held
+        SELECT item_id, state, cost_micros, quote_micros FROM model_calls WHERE project_id = :id
+    ) AS made
+), used AS (
+    SELECT item_id, SUM(micros) AS micros FROM calls GROUP BY item_id
+), open_items AS (
+    SELECT job_items.reserved_micros AS reserved, COALESCE(used.micros, 0) AS used
+    FROM jobs JOIN job_items ON job_items.job_id = jobs.id LEFT JOIN used ON used.item_id = job_items.id
+    WHERE jobs.project_id = :id AND jobs.ended_at IS NULL AND job_items.ended_at IS NULL
+)
+SELECT projects.budget_micros AS budget,
+    (SELECT CAST(COALESCE(SUM(micros), 0) AS BIGINT) FROM calls) AS spent,
+    (SELECT CAST(COALESCE(SUM(CASE WHEN reserved > used THEN reserved - used ELSE 0 END), 0) AS BIGINT)
+     FROM open_items) AS held
 FROM projects WHERE id = :id
-"""
-CALLS = """
-SELECT project_id, job_id, provider, model, 'image' AS purpose, created_at, billed, cost_micros, cost_basis
+"""  # noqa: S608 (constants)
+TOTALS = """COUNT(*) AS calls, CAST(SUM(cost_micros) AS BIGINT) AS micros,
+    CAST(SUM(CASE WHEN cost_basis = 'ceiling' THEN 1 ELSE 0 END) AS BIGINT) AS unpriced,
+    CAST(SUM(CASE WHEN cost_basis = 'estimate' THEN 1 ELSE 0 END) AS BIGINT) AS estimated"""
+BILLED = """
+SELECT job_id, provider, model, 'image' AS purpose, created_at, cost_micros, cost_basis
 FROM provider_attempts WHERE project_id = :id AND cost_micros IS NOT NULL AND billed = 1
 UNION ALL
-SELECT project_id, job_id, provider, model, purpose, created_at, billed, cost_micros, cost_basis
+SELECT job_id, provider, model, purpose, created_at, cost_micros, cost_basis
 FROM model_calls WHERE project_id = :id AND cost_micros IS NOT NULL AND billed = 1
 """
 BY_DAY = f"""
-SELECT created_at / 86400000 AS day, provider, model, purpose, COUNT(*) AS calls,
-    CAST(SUM(cost_micros) AS BIGINT) AS micros,
-    CAST(SUM(CASE WHEN cost_basis = 'ceiling' THEN 1 ELSE 0 END) AS BIGINT) AS unpriced,
-    CAST(SUM(CASE WHEN cost_basis = 'estimate' THEN 1 ELSE 0 END) AS BIGINT) AS estimated
-FROM ({CALLS}) AS calls GROUP BY created_at / 86400000, provider, model, purpose
+SELECT created_at / 86400000 AS day, provider, model, purpose, {TOTALS}
+FROM ({BILLED}) AS billed GROUP BY created_at / 86400000, provider, model, purpose
 ORDER BY day DESC, provider, model, purpose
-"""  # noqa: S608 (both parts are constants)
+"""  # noqa: S608 (constants)
 BY_JOB = f"""
-SELECT job_id, COUNT(*) AS calls, CAST(SUM(cost_micros) AS BIGINT) AS micros,
-    CAST(SUM(CASE WHEN cost_basis = 'ceiling' THEN 1 ELSE 0 END) AS BIGINT) AS unpriced,
-    CAST(SUM(CASE WHEN cost_basis = 'estimate' THEN 1 ELSE 0 END) AS BIGINT) AS estimated
-FROM ({CALLS}) AS calls WHERE job_id IS NOT NULL GROUP BY job_id ORDER BY MAX(created_at) DESC, job_id LIMIT :limit
-"""  # noqa: S608
+SELECT job_id, {TOTALS}
+FROM ({BILLED}) AS billed WHERE job_id IS NOT NULL GROUP BY job_id ORDER BY MAX(created_at) DESC, job_id LIMIT :limit
+"""  # noqa: S608 (constants)
 
 Purpose = Literal["image", "refine", "judge", "workflow", "chat"]
 

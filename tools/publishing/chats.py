@@ -15,7 +15,9 @@ import msgspec
 
 from tools import db
 from tools.env import Env, Statements
-from tools.errors import Conflict, LeaseLost, PicassoError
+from tools.errors import Conflict
+from tools.ledger import leases
+from tools.ledger.leases import LeasedTable
 from tools.rows import Count, dump, now_ms
 from tools.step import step
 
@@ -27,16 +29,24 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.25
 TASTES = ("theme", "tone", "layout")
 LIKING = re.compile(r"[A-Za-z][A-Za-z -]{0,39}")
 
-LEASE = "SELECT fence, lease_until FROM artifact_chats WHERE artifact_id = :artifact_id AND session_id = :session_id"
+IS_BUSY = """
+SELECT COUNT(*) AS n FROM artifact_chats
+WHERE artifact_id = :artifact_id AND session_id = :session_id AND lease_until >= :now
+"""
 CLAIM = """
 INSERT INTO artifact_chats (artifact_id, session_id, fence, lease_until) VALUES (:artifact_id, :session_id, 1, :until)
 ON CONFLICT (artifact_id, session_id) DO UPDATE
 SET fence = artifact_chats.fence + 1, lease_until = excluded.lease_until WHERE artifact_chats.lease_until < :now
-RETURNING fence, lease_until
+RETURNING artifact_id, session_id, fence
 """
 RENEW = """
 UPDATE artifact_chats SET lease_until = :until
 WHERE artifact_id = :artifact_id AND session_id = :session_id AND fence = :fence
+"""
+LOCK = """
+UPDATE artifact_chats SET fence = fence
+WHERE artifact_id = :artifact_id AND session_id = :session_id AND fence = :fence
+RETURNING artifact_id, session_id, fence
 """
 LOCK_ARTIFACT = "UPDATE artifacts SET version = version WHERE id = :artifact_id"
 CHOICE = "SELECT id, changes, undone_by FROM artifact_choices WHERE id = :id"
@@ -147,12 +157,15 @@ class ToolFailed(msgspec.Struct, frozen=True):
     message: str
 
 
-class Hold(msgspec.Struct, frozen=True):
-    """The right to speak in a chat: whoever has it under the latest fence."""
+class ChatLease(msgspec.Struct, frozen=True):
+    """The right to answer in a chat. It ends when a later claim raises the fence."""
 
     artifact_id: str
     session_id: str
     fence: int
+
+
+LEASES = LeasedTable(row=ChatLease, claim=CLAIM, renew=RENEW, lock=LOCK, lost="another process answers this chat now")
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -163,11 +176,6 @@ class Change(msgspec.Struct, frozen=True):
     after: str | None
 
 
-class _Lease(msgspec.Struct, frozen=True):
-    fence: int
-    lease_until: int
-
-
 class _Choice(msgspec.Struct, frozen=True):
     id: str
     changes: list[Change]
@@ -175,80 +183,38 @@ class _Choice(msgspec.Struct, frozen=True):
 
 
 @contextlib.asynccontextmanager
-async def holding(env: Env, artifact_id: str, session_id: str, *, wait: float) -> AsyncIterator[Hold]:
-    """Speak in a chat, alone over all processes; others wait in line, `wait` seconds at most.
+async def holding(env: Env, artifact_id: str, session_id: str, *, wait: float) -> AsyncIterator[ChatLease]:
+    """Hold the lease of a chat, alone over all processes, while the block runs; a busy chat is waited for, `wait`
+    seconds at most.
 
-    Fails: Conflict (`chat_busy`) after that · LeaseLost, into the block, when the lease could not be kept.
+    Fails: Conflict (`chat_busy`) after that · LeaseLost, which cancels the block, when the lease was lost.
     """
-    hold = await _claim(env, artifact_id, session_id, wait)
-    try:
-        async with asyncio.TaskGroup() as group:
-            keeping = group.create_task(_keep(env, hold))
-            yield hold
-            keeping.cancel()
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-    finally:
-        with contextlib.suppress(PicassoError):
-            await _release(env, hold)
-
-
-async def _claim(env: Env, artifact_id: str, session_id: str, wait: float) -> Hold:
-    end, pause = asyncio.get_running_loop().time() + wait, FIRST_PAUSE_SECONDS
+    chat = {"artifact_id": artifact_id, "session_id": session_id}
+    clock = asyncio.get_running_loop().time
+    end, pause = clock() + wait, FIRST_PAUSE_SECONDS
     while True:
-        if hold := await _try(env, artifact_id, session_id):
-            return hold
-        if asyncio.get_running_loop().time() + pause > end:
+        # A look first: those who wait must not keep the database writing.
+        busy = await env.DB.one(IS_BUSY, Count, **chat, now=now_ms())
+        if busy == Count(0) and (lease := await leases.claim(env, LEASES, **chat)):
+            break
+        if clock() + pause > end:
             message = "another turn of this chat is still being answered; send this one again in a moment"
             raise Conflict(message, code="chat_busy", detail={"retryAfterSeconds": 1})
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))
         pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
-
-
-async def _try(env: Env, artifact_id: str, session_id: str) -> Hold | None:
-    """Look first: those who wait must not take turns in writing."""
-    chat = {"artifact_id": artifact_id, "session_id": session_id}
-    found = await env.DB.one(LEASE, _Lease, **chat)
-    if found is not None and found.lease_until >= now_ms():
-        return None
-    return await _take(env, artifact_id, session_id)
-
-
-@step("chats.claim")
-async def _take(env: Env, artifact_id: str, session_id: str) -> Hold | None:
-    taken = await env.DB.one(
-        CLAIM, _Lease, artifact_id=artifact_id, session_id=session_id, now=now_ms(), until=_lease_end(env)
-    )
-    return Hold(artifact_id, session_id, taken.fence) if taken else None
-
-
-async def _keep(env: Env, hold: Hold) -> None:
-    while True:
-        await asyncio.sleep(env.settings.job_lease_seconds / 3)
-        with contextlib.suppress(PicassoError):
-            if not await env.DB.run(RENEW, **msgspec.structs.asdict(hold), until=_lease_end(env)):
-                break
-    raise LeaseLost("another process answers this chat now")
-
-
-@step("chats.release")
-async def _release(env: Env, hold: Hold) -> None:
-    await env.DB.run(RENEW, **msgspec.structs.asdict(hold), until=0)
-
-
-def _lease_end(env: Env) -> int:
-    return now_ms() + round(env.settings.job_lease_seconds * 1000)
+    async with leases.keep(env, LEASES, lease):
+        yield lease
 
 
 @step("chats.choose")
-async def choose(env: Env, hold: Hold, choice_id: str, values: Mapping[str, str | None]) -> list[Change]:
+async def choose(env: Env, hold: ChatLease, choice_id: str, values: Mapping[str, str | None]) -> list[Change]:
     """Fill placeholders, or with None clear them; what has that value already is no change.
 
     Effect: configuration and history in one transaction; under the same id again, nothing but the same answer.
     Fails: LeaseLost when somebody else holds the chat.
     """
     async with env.DB.transaction() as tx:
-        await _lock(tx, env, hold)
+        await _lock(tx, hold)
         if done := await tx.one(CHOICE, _Choice, id=choice_id):
             return done.changes
         now = await db.config(tx, hold.artifact_id)
@@ -263,14 +229,14 @@ async def choose(env: Env, hold: Hold, choice_id: str, values: Mapping[str, str 
 
 
 @step("chats.undo")
-async def undo(env: Env, hold: Hold, undo_id: str) -> list[Change] | None:
+async def undo(env: Env, hold: ChatLease, undo_id: str) -> list[Change] | None:
     """Take back this chat's last choice that still stands; its changes, or None when there is none.
 
     What another chat has changed since is left as it is. Under the same id again, nothing but the same answer.
     Fails: LeaseLost when somebody else holds the chat.
     """
     async with env.DB.transaction() as tx:
-        await _lock(tx, env, hold)
+        await _lock(tx, hold)
         if done := await tx.one(UNDONE, _Choice, id=undo_id):
             return done.changes
         last = await tx.one(LAST_CHOICE, _Choice, artifact_id=hold.artifact_id, session_id=hold.session_id)
@@ -283,14 +249,13 @@ async def undo(env: Env, hold: Hold, undo_id: str) -> list[Change] | None:
     return own
 
 
-async def _lock(tx: Statements, env: Env, hold: Hold) -> None:
-    """See that the chat is still ours, and keep other chats from the artifact until `tx` ends."""
-    if not await tx.run(RENEW, **msgspec.structs.asdict(hold), until=_lease_end(env)):
-        raise LeaseLost("another process answers this chat now")
-    await tx.run(LOCK_ARTIFACT, artifact_id=hold.artifact_id)
+async def _lock(tx: Statements, lease: ChatLease) -> None:
+    """Lock the chat under its lease, and keep other chats from the artifact until `tx` ends."""
+    await leases.lock(tx, LEASES, lease)
+    await tx.run(LOCK_ARTIFACT, artifact_id=lease.artifact_id)
 
 
-async def _write(tx: Statements, hold: Hold, values: Mapping[str, str | None]) -> None:
+async def _write(tx: Statements, hold: ChatLease, values: Mapping[str, str | None]) -> None:
     for key, value in values.items():
         if value is None:
             await tx.run(CLEAR_CONFIG, artifact_id=hold.artifact_id, key=key)

@@ -12,11 +12,13 @@ import msgspec
 import pytest
 
 from generators import registry
+from graphs import render
 from tests.support.samples.job_states import Nobody
 from tests.support.samples.page_site import Line, add_image, add_project, publish, site
 from tools import actor_emit
 from tools.env import Env
 from tools.errors import Conflict, Invalid, NotFound, PicassoError
+from tools.ledger import leases
 from tools.publishing import artifacts, renders
 from tools.publishing.artifacts import File, Output
 from tools.rows import ArtifactRow, Count
@@ -92,13 +94,13 @@ class Press(Nobody):
         """Wait for the next render and make it, or end it with the error."""
         async with asyncio.timeout(20):
             await self.asked.acquire()
-        row = await renders.claim_next(env)
+        row = await leases.claim_oldest(env, renders.LEASES)
         assert row is not None
         if error is not None:
             await renders.fail(env, renders.Hold(row.id, row.fence), error)
             return
         generator = registry.find(row.generator_id)
-        await renders.run(env, row, generator, registry.decode_options(generator, row.options))
+        await render.run(env, row, generator, registry.decode_options(generator, row.options))
 
 
 @contextlib.asynccontextmanager

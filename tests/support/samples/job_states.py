@@ -1,6 +1,7 @@
 """A job in a real database, brought by the ledger to any point of its life, without a server around it."""
 
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from typing import Literal
 from tests.support.environment import bare_env
 from tests.support.internet import picture
 from tools.env import Circuit, Env
-from tools.ledger import items as ledger
-from tools.ledger import jobs
-from tools.ledger.items import Planned, Run, Settlement
-from tools.ledger.jobs import ItemPlan, Submission
+from tools.ledger import attempts, items, jobs, leases, progress, submissions
+from tools.ledger.attempts import Planned, Settlement
+from tools.ledger.leases import Lease
+from tools.ledger.submissions import ItemPlan, Submission
 from tools.rows import Attempt, Item, Job, JobRequest, Progression, ProviderModel, derived_id, now_ms
 
 TOY = Planned(
@@ -39,7 +40,7 @@ class Nobody:
     async def work(self, run: Callable[[str], Awaitable[None]]) -> None: ...
 
     @contextlib.asynccontextmanager
-    async def turn(self, provider: str, lane: str) -> AsyncIterator["Nobody"]:
+    async def acquire(self, provider: str, lane: str) -> AsyncIterator["Nobody"]:
         yield self
 
     async def circuits(self) -> dict[str, list[Circuit]]:
@@ -57,32 +58,34 @@ class Work:
 
     env: Env
     job: Job
-    run: Run
+    lease: Lease
     items: list[Item]
 
     async def item(self, n: int) -> Item:
-        return await ledger.item(self.env, self.items[n].id)
+        return await items.get(self.env, self.items[n].id)
 
     async def buy(self, n: int, seed: int | None = None) -> Attempt:
         """Bring item `n` to a settled purchase of a small picture; equal seeds are equal pictures."""
         item, data = self.items[n], picture(n if seed is None else seed)
-        attempt = await ledger.intend(self.env, self.run, item, 1, TOY)
-        assert await ledger.send(self.env, self.run, attempt)
+        attempt = await attempts.intend(self.env, self.lease, item, 1, TOY)
+        assert await attempts.send(self.env, self.lease, attempt)
         key = f"project/p/jobs/{self.job.id}/orig/toy-{n}"
         await self.env.BUCKET.put_once(key, data, content_type="image/png")
         facts = {"mime": "image/png", "width": 64, "height": 64, "size": len(data), "adjustments": [], "meta": {}}
-        bought = Settlement(outcome="succeeded", billed=True, bytes_sha256=ledger.sha256(data), result=facts)
-        await ledger.settle(self.env, self.run, attempt, bought, original=key)
-        return (await ledger.attempts(self.env, item.id))[-1]
+        bought = Settlement(
+            outcome="succeeded", billed=True, bytes_sha256=hashlib.sha256(data).hexdigest(), result=facts
+        )
+        await attempts.settle(self.env, self.lease, attempt, bought, original=key)
+        return (await attempts.of_item(self.env, item.id))[-1]
 
     async def deliver(self, n: int) -> bool:
         from graphs.image_job.graph import progression_of
 
-        item, [attempt] = await self.item(n), await ledger.attempts(self.env, self.items[n].id)
+        item, [attempt] = await self.item(n), await attempts.of_item(self.env, self.items[n].id)
         row: Progression = progression_of(
             self.job, item, attempt, derived_id(item.id, "progression"), "http://x/images/i"
         )
-        return await ledger.deliver(self.env, self.run, item, row)
+        return await items.deliver(self.env, self.lease, item, row)
 
 
 @asynccontextmanager
@@ -92,10 +95,10 @@ async def working(home: Path, variants: int = 1, prompt: str = "a red boat") -> 
         await env.DB.run(PROJECT)
         request = JobRequest(prompt=prompt, providers=[{"provider": "toy"}], session_id="s", variants=variants)
         places = [ItemPlan("toy", "toy-1", n, n) for n in range(variants)]
-        job, _ = await jobs.submit(env, Submission(project_id="p", request=request, places=places))
-        claimed = await ledger.claim(env, job.id)
+        job, _ = await submissions.submit(env, Submission(project_id="p", request=request, places=places))
+        claimed = await leases.claim(env, jobs.LEASES, id=job.id)
         assert claimed is not None and claimed.lease_until > now_ms()
-        run = Run(job.id, job.session_id, claimed.fence)
-        items = await jobs.items(env.DB, job.id)
-        await ledger.start_items(env, run, items, "refine")
-        yield Work(env, claimed, run, items)
+        lease = Lease(job.id, claimed.fence)
+        rows = await jobs.items(env, job.id)
+        await progress.start(env, lease, rows, "refine")
+        yield Work(env, claimed, lease, rows)

@@ -11,7 +11,7 @@ from tests.support.environment import bare_env
 from tests.support.samples.job_states import working
 from tools.env import Env
 from tools.errors import LeaseLost, Refused, Unavailable, Uncertain, VendorError, VendorFailed
-from tools.ledger import calls, items
+from tools.ledger import calls, jobs, leases
 from tools.ledger.calls import Call, CallKey, Lost, ModelCall, Settlement, Stop, Taken, next_move
 from tools.models.prices import Quote
 
@@ -128,10 +128,10 @@ async def test_only_old_calls_are_given_up_by_the_sweep(tmp_path: Path) -> None:
 async def test_a_worker_that_lost_the_job_makes_no_call(tmp_path: Path) -> None:
     """The row is inserted under the fence of the claim or not at all."""
     async with working(tmp_path) as work:
-        held = CallKey(purpose="judge", subject="i", project_id="p", job_id=work.job.id, fence=work.run.fence)
+        held = CallKey(purpose="judge", subject="i", project_id="p", job_id=work.job.id, fence=work.lease.fence)
         assert await begun(work.env, held) is not None
-        await items.release(work.env, work.run)
-        await items.claim(work.env, work.job.id)
+        await leases.release(work.env, jobs.LEASES, work.lease)
+        await leases.claim(work.env, jobs.LEASES, id=work.job.id)
         with pytest.raises(LeaseLost):
             await begun(work.env, held, number=2)
         assert len(await calls.made(work.env, held)) == 1

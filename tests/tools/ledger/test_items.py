@@ -8,32 +8,33 @@ import pytest
 from tests.support import history_checks
 from tests.support.samples.job_states import TOY, working
 from tools.errors import LeaseLost
-from tools.ledger import items as ledger
-from tools.ledger import jobs
+from tools.ledger import attempts, items, jobs, leases, progress
+from tools.ledger.attempts import Settlement
+from tools.ledger.leases import Lease
 from tools.rows import now_ms
 
 
 async def test_only_one_worker_holds_a_job(tmp_path: Path) -> None:
     """While the lease lasts nobody else can claim it; once it is released the next claim has a higher fence."""
     async with working(tmp_path) as work:
-        assert await ledger.claim(work.env, work.job.id) is None
-        await ledger.release(work.env, work.run)
-        claimed = await ledger.claim(work.env, work.job.id)
-        assert claimed is not None and claimed.fence == work.run.fence + 1
+        assert await leases.claim(work.env, jobs.LEASES, id=work.job.id) is None
+        await leases.release(work.env, jobs.LEASES, work.lease)
+        claimed = await leases.claim(work.env, jobs.LEASES, id=work.job.id)
+        assert claimed is not None and claimed.fence == work.lease.fence + 1
 
 
 async def test_a_lost_lease_writes_nothing(tmp_path: Path) -> None:
     """After another claim every change of the old run is refused and leaves no event."""
     async with working(tmp_path) as work:
-        attempt = await ledger.intend(work.env, work.run, work.items[0], 1, TOY)
-        await ledger.release(work.env, work.run)
-        await ledger.claim(work.env, work.job.id)
+        attempt = await attempts.intend(work.env, work.lease, work.items[0], 1, TOY)
+        await leases.release(work.env, jobs.LEASES, work.lease)
+        await leases.claim(work.env, jobs.LEASES, id=work.job.id)
         before = history_checks.read(tmp_path / "picasso.db")
         for late in (
-            ledger.send(work.env, work.run, attempt),
-            ledger.advance(work.env, work.run, work.items[0].id, "generate", 0.5),
-            ledger.fail_item(work.env, work.run, work.items[0].id, "failed", "x", "x"),
-            ledger.finish_job(work.env, work.run),
+            attempts.send(work.env, work.lease, attempt),
+            progress.advance(work.env, work.lease, work.items[0].id, "generate", 0.5),
+            items.fail(work.env, work.lease, work.items[0].id, "failed", "x", "x"),
+            jobs.finish(work.env, work.lease),
         ):
             with pytest.raises(LeaseLost):
                 await late
@@ -44,11 +45,11 @@ async def test_an_item_ends_once(tmp_path: Path) -> None:
     """A second end, of whatever kind, changes nothing and tells nothing."""
     async with working(tmp_path) as work:
         item = work.items[0].id
-        await ledger.fail_item(work.env, work.run, item, "refused", "refused", "no")
-        await ledger.fail_item(work.env, work.run, item, "failed", "later", "later")
-        await ledger.conclude(work.env, work.run, item, None, "skipped")
-        await ledger.finish_job(work.env, work.run)
-        await ledger.finish_job(work.env, work.run)
+        await items.fail(work.env, work.lease, item, "refused", "refused", "no")
+        await items.fail(work.env, work.lease, item, "failed", "later", "later")
+        await items.conclude(work.env, work.lease, item, None, "skipped")
+        await jobs.finish(work.env, work.lease)
+        await jobs.finish(work.env, work.lease)
     left = history_checks.read(tmp_path / "picasso.db")
     assert (left.items[0]["status"], left.jobs[0]["status"]) == ("refused", "failed")
     assert [e["type"] for e in left.events if e["type"] in ("fail", "complete")] == ["fail", "fail"]
@@ -58,16 +59,16 @@ async def test_near_duplicates_are_decided_once_and_atomically(tmp_path: Path) -
     """Of images compared at the same moment one is kept; asking again gives the same answer."""
     async with working(tmp_path, variants=4) as work:
         bought = [await work.buy(n, seed=1) for n in range(4)]
-        items = [await work.item(n) for n in range(4)]
+        rows = [await work.item(n) for n in range(4)]
 
         async def compare(n: int) -> str | None:
-            return await ledger.compare(work.env, work.run, items[n], "0" * 16, str(bought[n].bytes_sha256), near=4)
+            return await items.compare(work.env, work.lease, rows[n], "0" * 16, str(bought[n].bytes_sha256), near=4)
 
         first = await asyncio.gather(*(compare(n) for n in range(4)))
         kept = [n for n in range(4) if first[n] is None]
         assert len(kept) == 1
         again = [(await work.item(n)).duplicate_of for n in range(4)]
-        assert again == [None if n in kept else items[kept[0]].id for n in range(4)]
+        assert again == [None if n in kept else rows[kept[0]].id for n in range(4)]
 
 
 async def test_a_duplicate_takes_the_place_of_a_kept_image_that_fails(tmp_path: Path) -> None:
@@ -76,14 +77,14 @@ async def test_a_duplicate_takes_the_place_of_a_kept_image_that_fails(tmp_path: 
         for n in range(3):
             bought = await work.buy(n, seed=1)
             item = await work.item(n)
-            await ledger.compare(work.env, work.run, item, "0" * 16, str(bought.bytes_sha256), near=4)
+            await items.compare(work.env, work.lease, item, "0" * 16, str(bought.bytes_sha256), near=4)
         kept, first, second = work.items
-        await ledger.fail_item(work.env, work.run, kept.id, "failed", "image_rejected", "no")
+        await items.fail(work.env, work.lease, kept.id, "failed", "image_rejected", "no")
         assert [(await work.item(n)).duplicate_of for n in (1, 2)] == [None, first.id]
-        assert await ledger.finish_job(work.env, work.run) == [first.id, second.id]
+        assert await jobs.finish(work.env, work.lease) == [first.id, second.id]
         assert await work.deliver(1)
-        await ledger.conclude(work.env, work.run, first.id, None, "skipped")
-        assert await ledger.finish_job(work.env, work.run) == []
+        await items.conclude(work.env, work.lease, first.id, None, "skipped")
+        assert await jobs.finish(work.env, work.lease) == []
     left = history_checks.read(tmp_path / "picasso.db")
     assert [item["status"] for item in left.items] == ["failed", "complete", "duplicate"]
     assert history_checks.violations(left) == []
@@ -92,12 +93,12 @@ async def test_a_duplicate_takes_the_place_of_a_kept_image_that_fails(tmp_path: 
 async def test_what_was_bought_is_recorded_after_a_cancel(tmp_path: Path) -> None:
     """Bytes that arrive after the cancel are kept and billed; the item stays cancelled, nothing more is told."""
     async with working(tmp_path) as work:
-        attempt = await ledger.intend(work.env, work.run, work.items[0], 1, TOY)
-        assert await ledger.send(work.env, work.run, attempt)
+        attempt = await attempts.intend(work.env, work.lease, work.items[0], 1, TOY)
+        assert await attempts.send(work.env, work.lease, attempt)
         assert (await jobs.cancel(work.env, work.job.id)).status == "cancelled"
         told = len(history_checks.read(tmp_path / "picasso.db").events)
-        bought = ledger.Settlement(outcome="succeeded", billed=True, bytes_sha256="0" * 64)
-        await ledger.settle(work.env, work.run, attempt, bought, original="project/p/jobs/j/orig/toy-0")
+        bought = Settlement(outcome="succeeded", billed=True, bytes_sha256="0" * 64)
+        await attempts.settle(work.env, work.lease, attempt, bought, original="project/p/jobs/j/orig/toy-0")
     left = history_checks.read(tmp_path / "picasso.db")
     assert (left.items[0]["status"], left.items[0]["original_r2_key"]) == ("cancelled", "project/p/jobs/j/orig/toy-0")
     assert left.attempts[0]["billed"] == 1 and len(left.events) == told
@@ -106,7 +107,7 @@ async def test_what_was_bought_is_recorded_after_a_cancel(tmp_path: Path) -> Non
 async def test_progress_is_told_in_plain_numbers(tmp_path: Path) -> None:
     """Nobody is told of 0.33999999999999997."""
     async with working(tmp_path) as work:
-        await ledger.advance(work.env, work.run, work.items[0].id, "generate", 0.4)
+        await progress.advance(work.env, work.lease, work.items[0].id, "generate", 0.4)
         assert (await work.item(0)).progress == 0.34
     assert history_checks.read(tmp_path / "picasso.db").events[-1]["data"]["progress"] == 0.34
 
@@ -114,34 +115,34 @@ async def test_progress_is_told_in_plain_numbers(tmp_path: Path) -> None:
 async def test_a_cancelled_item_is_never_sent(tmp_path: Path) -> None:
     """`sent` is refused once the item has ended, and the intent is closed."""
     async with working(tmp_path) as work:
-        attempt = await ledger.intend(work.env, work.run, work.items[0], 1, TOY)
+        attempt = await attempts.intend(work.env, work.lease, work.items[0], 1, TOY)
         await jobs.cancel(work.env, work.job.id)
-        assert not await ledger.send(work.env, work.run, attempt)
+        assert not await attempts.send(work.env, work.lease, attempt)
     assert history_checks.read(tmp_path / "picasso.db").attempts[0]["state"] == "abandoned"
 
 
 async def test_only_claims_without_progress_count_against_a_job(tmp_path: Path) -> None:
     """The count grows with each claim and starts anew with each change in the ledger."""
     async with working(tmp_path) as work:
-        run = work.run
+        lease = work.lease
         for expected in (1, 2, 3):
-            await ledger.release(work.env, run)
-            claimed = await ledger.claim(work.env, work.job.id)
+            await leases.release(work.env, jobs.LEASES, lease)
+            claimed = await leases.claim(work.env, jobs.LEASES, id=work.job.id)
             assert claimed is not None and claimed.idle_claims == expected
-            run = ledger.Run(work.job.id, "s", claimed.fence)
-        await ledger.advance(work.env, run, work.items[0].id, "generate")
-        await ledger.release(work.env, run)
-        claimed = await ledger.claim(work.env, work.job.id)
+            lease = Lease(work.job.id, claimed.fence)
+        await progress.advance(work.env, lease, work.items[0].id, "generate")
+        await leases.release(work.env, jobs.LEASES, lease)
+        claimed = await leases.claim(work.env, jobs.LEASES, id=work.job.id)
         assert claimed is not None and claimed.idle_claims == 1 and claimed.lease_until > now_ms()
 
 
 async def test_no_call_stays_open_behind_an_ended_item(tmp_path: Path) -> None:
     """An item that is ended with its call in flight leaves it `uncertain`; one only intended is abandoned."""
     async with working(tmp_path, variants=2) as work:
-        sent = await ledger.intend(work.env, work.run, work.items[0], 1, TOY)
-        assert await ledger.send(work.env, work.run, sent)
-        await ledger.intend(work.env, work.run, work.items[1], 1, TOY)
-        await ledger.abort_job(work.env, work.run, "crash_loop", "no progress")
+        sent = await attempts.intend(work.env, work.lease, work.items[0], 1, TOY)
+        assert await attempts.send(work.env, work.lease, sent)
+        await attempts.intend(work.env, work.lease, work.items[1], 1, TOY)
+        await items.abort_job(work.env, work.lease, "crash_loop", "no progress")
     left = history_checks.read(tmp_path / "picasso.db")
     assert {(a["state"], a["billed"]) for a in left.attempts} == {("uncertain", 1), ("abandoned", 0)}
     assert history_checks.violations(left) == []
@@ -150,10 +151,10 @@ async def test_no_call_stays_open_behind_an_ended_item(tmp_path: Path) -> None:
 async def test_a_call_of_a_cancelled_job_is_settled_when_its_worker_died(tmp_path: Path) -> None:
     """Cancelled with a call in flight, then the worker dies: the sweep settles it, not before its lease is over."""
     async with working(tmp_path) as work:
-        attempt = await ledger.intend(work.env, work.run, work.items[0], 1, TOY)
-        assert await ledger.send(work.env, work.run, attempt)
+        attempt = await attempts.intend(work.env, work.lease, work.items[0], 1, TOY)
+        assert await attempts.send(work.env, work.lease, attempt)
         await jobs.cancel(work.env, work.job.id)
-        assert await ledger.close_lost(work.env) == 0
-        await ledger.release(work.env, work.run)
-        assert await ledger.close_lost(work.env) == 1
+        assert await attempts.close_lost(work.env) == 0
+        await leases.release(work.env, jobs.LEASES, work.lease)
+        assert await attempts.close_lost(work.env) == 1
     assert history_checks.read(tmp_path / "picasso.db").attempts[0]["state"] == "uncertain"

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from graphs import render
 from tests.support.environment import bare_env, settings
 from tests.support.samples.job_states import Nobody
 from tests.support.samples.page_site import Silent, add_project
@@ -18,9 +19,11 @@ from tools.db import get_project
 from tools.env import Env
 from tools.errors import Invalid, LeaseLost, NotFound, RateLimited, Unavailable
 from tools.events import StoredEvent
+from tools.ledger import leases
+from tools.ledger.leases import Lease
 from tools.publishing import artifacts, renders, shares
 from tools.publishing.artifacts import File, Output
-from tools.publishing.renders import Hold, RenderRow
+from tools.publishing.renders import RenderRow
 from tools.rows import ArtifactRow, Project, now_ms
 
 
@@ -35,7 +38,7 @@ class Press:
     async def generate(self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: Any) -> Output:
         self.made += 1
         for part in self.parts:
-            await renders.tell("render", part)
+            await renders.report_progress("render", part)
         if self.error is not None:
             raise self.error
         return Output(index=File("index.pdf", f"{artifact.title} {artifact.options}".encode(), "application/pdf"))
@@ -58,7 +61,7 @@ async def submitted(env: Env, new: ArtifactRow | None = None, session: str | Non
 
 
 async def claimed(env: Env) -> RenderRow:
-    row = await renders.claim_next(env)
+    row = await leases.claim_oldest(env, renders.LEASES)
     assert row is not None
     return row
 
@@ -79,7 +82,7 @@ async def test_a_render_goes_from_row_to_page(tmp_path: Path, database_url: str)
         assert (row.status, row.progress, row.title, row.options) == ("queued", 0, "Autumn", {"only": "passed"})
         assert (await artifacts.get(env, new.id)).version == 0
         assert env.PICASSO_WORKFLOW.enqueued == [row.id]  # type: ignore[attr-defined]
-        await renders.run(env, await claimed(env), Press(0.25, 0.2, 0.251, 1.0), None)
+        await render.run(env, await claimed(env), Press(0.25, 0.2, 0.251, 1.0), None)
         page = await artifacts.get(env, new.id)
         assert (page.version, page.content_type) == (1, "application/pdf")
         assert await env.BUCKET.get(page.content_r2_key or "") == b"Autumn {'only': 'passed'}"
@@ -92,7 +95,7 @@ async def test_a_render_goes_from_row_to_page(tmp_path: Path, database_url: str)
         progress = [event["progress"] for event in events]
         assert progress == sorted(progress) and progress[-1] == 1.0
         assert events[-1]["url"].endswith(f"/public/artifact/{new.public_slug}")
-        assert await renders.claim_next(env) is None
+        assert await leases.claim_oldest(env, renders.LEASES) is None
 
 
 async def test_the_oldest_is_made_first_and_by_one_alone(tmp_path: Path, database_url: str) -> None:
@@ -101,9 +104,11 @@ async def test_the_oldest_is_made_first_and_by_one_alone(tmp_path: Path, databas
         first, second = await submitted(env), await submitted(env)
         one, two = await claimed(env), await claimed(env)
         assert {one.id, two.id} == {first.id, second.id} and one.created_at <= two.created_at
-        assert await renders.claim_next(env) is None and await renders.open_renders(env) == []
-        await renders.release(env, Hold(one.id, one.fence))
-        assert await renders.open_renders(env) == [one.id]
+        assert (
+            await leases.claim_oldest(env, renders.LEASES) is None and await leases.unclaimed(env, renders.LEASES) == []
+        )
+        await leases.release(env, renders.LEASES, Lease(one.id, one.fence))
+        assert await leases.unclaimed(env, renders.LEASES) == [one.id]
         again = await claimed(env)
         assert (again.id, again.fence, again.idle_claims) == (one.id, 2, 2)
 
@@ -115,16 +120,16 @@ async def test_who_lost_the_lease_publishes_nothing(tmp_path: Path, database_url
         new = draft()
         await submitted(env, new)
         late = await claimed(env)
-        await renders.release(env, Hold(late.id, late.fence))
+        await leases.release(env, renders.LEASES, Lease(late.id, late.fence))
         owner = await claimed(env)
         with pytest.raises(LeaseLost):
-            await renders.run(env, late, Press(0.5), None)
-        await renders.run(env, owner, Press(0.5), None)
+            await render.run(env, late, Press(0.5), None)
+        await render.run(env, owner, Press(0.5), None)
         with pytest.raises(LeaseLost):
-            await renders.run(env, late, Press(), None)
+            await render.run(env, late, Press(), None)
         with pytest.raises(LeaseLost):
-            await renders.fail(env, Hold(late.id, late.fence), NotFound("x"))
-        assert not await renders.renew(env, Hold(late.id, late.fence))
+            await renders.fail(env, Lease(late.id, late.fence), NotFound("x"))
+        assert not await leases.renew(env, renders.LEASES, Lease(late.id, late.fence))
         assert (await artifacts.get(env, new.id)).version == 1
         assert sum("url" in event for event in await told(env)) == 1
 
@@ -132,13 +137,13 @@ async def test_who_lost_the_lease_publishes_nothing(tmp_path: Path, database_url
 class Thief:
     """A bucket; with its first file the lease goes to another worker."""
 
-    def __init__(self, env: Env, hold: Hold) -> None:
-        self._env, self._hold = env, hold
+    def __init__(self, env: Env, lease: Lease) -> None:
+        self._env, self._lease = env, lease
         self.owner: RenderRow | None = None
 
     async def put_once(self, key: str, data: bytes, *, content_type: str) -> None:
         if self.owner is None:
-            await renders.release(self._env, self._hold)
+            await leases.release(self._env, renders.LEASES, self._lease)
             self.owner = await claimed(self._env)
         await self._env.BUCKET.put_once(key, data, content_type=content_type)
 
@@ -150,11 +155,11 @@ async def test_a_lease_lost_at_the_very_end_is_noticed(tmp_path: Path) -> None:
         new = draft()
         await submitted(env, new)
         late = await claimed(env)
-        thief = Thief(env, Hold(late.id, late.fence))
+        thief = Thief(env, Lease(late.id, late.fence))
         with pytest.raises(LeaseLost):
-            await renders.run(dataclasses.replace(env, BUCKET=thief), late, Press(), None)  # type: ignore[arg-type]
+            await render.run(dataclasses.replace(env, BUCKET=thief), late, Press(), None)  # type: ignore[arg-type]
         assert (await artifacts.get(env, new.id)).version == 0 and thief.owner is not None
-        await renders.run(env, thief.owner, Press(), None)
+        await render.run(env, thief.owner, Press(), None)
         assert (await artifacts.get(env, new.id)).content_r2_key == f"artifacts/{new.id}/v1/index.pdf"
 
 
@@ -165,14 +170,14 @@ async def test_what_a_crash_left_is_made_again_and_told_once(tmp_path: Path) -> 
         await submitted(env, new)
         dead = await claimed(env)
         with contextlib.suppress(Unavailable):
-            await renders.run(env, dead, Press(0.5, error=Unavailable("away")), None)
+            await render.run(env, dead, Press(0.5, error=Unavailable("away")), None)
         before = await told(env)
         output = await Press().generate(env, new, [await get_project(env, "p")], None)
         await artifacts._place(env, new, output, ["p"])
-        await renders.release(env, Hold(dead.id, dead.fence))
+        await leases.release(env, renders.LEASES, Lease(dead.id, dead.fence))
         again = await claimed(env)
         assert again.idle_claims == 1, "new progress resets the count"
-        await renders.run(env, again, Press(0.2, 0.5, 0.9), None)
+        await render.run(env, again, Press(0.2, 0.5, 0.9), None)
         row = await artifacts.get(env, new.id)
         assert (row.version, row.content_r2_key) == (1, f"artifacts/{new.id}/v1/index.pdf")
         later = [event["progress"] for event in (await told(env))[len(before) :]]
@@ -186,8 +191,8 @@ async def test_claims_without_progress_count(tmp_path: Path) -> None:
         for _ in range(3):
             row = await claimed(env)
             with pytest.raises(Unavailable):
-                await renders.run(env, row, Press(0.5, error=Unavailable("away")), None)
-            await renders.release(env, Hold(row.id, row.fence))
+                await render.run(env, row, Press(0.5, error=Unavailable("away")), None)
+            await leases.release(env, renders.LEASES, Lease(row.id, row.fence))
         assert (await claimed(env)).idle_claims == 3
 
 
@@ -196,12 +201,14 @@ async def test_a_failure_is_told_and_shown(tmp_path: Path, database_url: str) ->
     async with pressing(tmp_path, database_url) as env:
         new = draft()
         await submitted(env, new)
-        await renders.run(env, await claimed(env), Press(0.5, error=Invalid("too many", code="render_too_large")), None)
+        await render.run(env, await claimed(env), Press(0.5, error=Invalid("too many", code="render_too_large")), None)
         shown = await renders.latest(env, new.id)
         assert shown is not None and shown.status == "failed" and shown.error is not None
         assert (shown.error.code, shown.error.message) == ("render_too_large", "too many")
         assert (await told(env))[-1]["error"]["code"] == "render_too_large"
-        assert (await artifacts.get(env, new.id)).version == 0 and await renders.claim_next(env) is None
+        assert (await artifacts.get(env, new.id)).version == 0 and await leases.claim_oldest(
+            env, renders.LEASES
+        ) is None
 
 
 async def test_what_nobody_foresaw_ends_a_render(tmp_path: Path) -> None:
@@ -209,11 +216,11 @@ async def test_what_nobody_foresaw_ends_a_render(tmp_path: Path) -> None:
     async with pressing(tmp_path) as env:
         new = draft()
         await submitted(env, new)
-        await renders.run(env, await claimed(env), Press(0.5, error=ValueError("/secret/path")), None)
+        await render.run(env, await claimed(env), Press(0.5, error=ValueError("/secret/path")), None)
         shown = await renders.latest(env, new.id)
         assert shown is not None and shown.error is not None
         assert (shown.status, shown.error.code) == ("failed", "internal_error")
-        assert "secret" not in shown.error.message and await renders.claim_next(env) is None
+        assert "secret" not in shown.error.message and await leases.claim_oldest(env, renders.LEASES) is None
 
 
 async def test_a_crash_of_a_regeneration_is_made_again(tmp_path: Path, database_url: str) -> None:
@@ -224,10 +231,10 @@ async def test_a_crash_of_a_regeneration_is_made_again(tmp_path: Path, database_
         await submitted(env, msgspec.structs.replace(first, title="Two", options={"n": 2}))
         dead = await claimed(env)
         with contextlib.suppress(Unavailable):
-            await renders.run(env, dead, Press(0.5, error=Unavailable("away")), None)
-        await renders.release(env, Hold(dead.id, dead.fence))
+            await render.run(env, dead, Press(0.5, error=Unavailable("away")), None)
+        await leases.release(env, renders.LEASES, Lease(dead.id, dead.fence))
         assert (await artifacts.get(env, first.id)).title == "Autumn"
-        await renders.run(env, await claimed(env), Press(0.2, 0.9), None)
+        await render.run(env, await claimed(env), Press(0.2, 0.9), None)
         row = await artifacts.get(env, first.id)
         assert (row.version, row.title, row.options) == (2, "Two", {"n": 2})
         assert await env.BUCKET.get(f"artifacts/{row.id}/v1/index.pdf") == b"One {}"
@@ -241,14 +248,14 @@ async def test_a_page_taken_away_while_it_waits_stays_away(tmp_path: Path) -> No
         first = await artifacts.publish(env, draft(), await Press().generate(env, draft(), [], None), ["p"])
         await submitted(env, first)
         gone = await artifacts.unpublish(env, first.id)
-        await renders.run(env, await claimed(env), Press(), None)
+        await render.run(env, await claimed(env), Press(), None)
         late = await artifacts.get(env, first.id)
         assert (late.version, late.unpublished_at) == (2, gone.unpublished_at)
         async with asyncio.timeout(5):
             while now_ms() == gone.unpublished_at:
                 await asyncio.sleep(0)
         await submitted(env, late)
-        await renders.run(env, await claimed(env), Press(), None)
+        await render.run(env, await claimed(env), Press(), None)
         assert (await artifacts.get(env, first.id)).unpublished_at is None
 
 
@@ -260,12 +267,12 @@ async def test_a_draft_that_somebody_uses_stays(tmp_path: Path, database_url: st
             new = draft()
             async with asyncio.TaskGroup() as tasks:
                 making = tasks.create_task(refused(env, new, projects))
-                while not await renders.open_renders(env):
+                while not await leases.unclaimed(env, renders.LEASES):
                     await asyncio.sleep(0.01)
                 if is_used:
                     await shares.create(env, new.id, None, shares.Conditions())
                 row = await claimed(env)
-                await renders.run(env, row, Press(error=Invalid("no", code="foreign_image")), None)
+                await render.run(env, row, Press(error=Invalid("no", code="foreign_image")), None)
             assert making.result() == "foreign_image"
             found = await env.DB.all("SELECT * FROM artifacts WHERE id = :id", ArtifactRow, id=new.id)
             assert len(found) == int(is_used)
@@ -290,8 +297,8 @@ async def test_short_work_is_done_at_once_unless_asked_otherwise(tmp_path: Path)
         slow = draft()
         still = await renders.make(env, slow, projects, Press(), None, wait=0.0)
         assert isinstance(still, RenderRow) and still.status == "queued"
-        assert await renders.claim_next(env) is not None
-        await renders.run(env, await claimed(env), Press(error=Invalid("no", code="foreign_image")), None)
+        assert await leases.claim_oldest(env, renders.LEASES) is not None
+        await render.run(env, await claimed(env), Press(error=Invalid("no", code="foreign_image")), None)
         shown = await renders.latest(env, slow.id)
         assert shown is not None and shown.error is not None
 
@@ -317,4 +324,4 @@ FROM renders WHERE id = :of
 
 async def test_telling_elsewhere_costs_nothing() -> None:
     """A generator tells also where nobody listens."""
-    await renders.tell("render", 0.5)
+    await renders.report_progress("render", 0.5)

@@ -1,0 +1,79 @@
+"""How far each item of a running job is: its stage and its progress from 0 to 1, which never falls."""
+
+from collections.abc import Sequence
+
+from tools.env import Env
+from tools.events import Instead
+from tools.ledger import item_events, jobs
+from tools.ledger.changes import Change, change
+from tools.ledger.leases import Lease
+from tools.rows import Item, Job, Stage, now_ms
+from tools.step import step
+
+ITEM = "SELECT * FROM job_items WHERE id = :id"
+START_ITEM = """
+UPDATE job_items SET status = 'running', started_at = :now WHERE id = :id AND status = 'queued' RETURNING *
+"""
+ADVANCE = """
+UPDATE job_items SET stage = :stage, progress = CASE WHEN progress < :progress THEN :progress ELSE progress END,
+    preview_url = COALESCE(CAST(:preview_url AS TEXT), preview_url)
+WHERE id = :id AND status = 'running' RETURNING *
+"""
+
+BEGINS: dict[Stage, float] = {
+    "ingest": 0.02,
+    "refine": 0.05,
+    "generate": 0.10,
+    "store": 0.70,
+    "compare": 0.75,
+    "deliver": 0.80,
+    "judge": 0.90,
+}
+"""The progress at which each stage begins, which is also where the one before it ends."""
+
+
+@step("ledger.start_items")
+async def start(env: Env, lease: Lease, items: Sequence[Item], stage: Stage) -> None:
+    """Begin a stage for all these items; those that were queued are running now, with one `running` event each."""
+    async with change(env, jobs.LEASES, lease) as job:
+        for item in items:
+            await run_item(job, item.id)
+            await enter(job, item.id, stage)
+
+
+async def advance(
+    env: Env, lease: Lease, item_id: str, stage: Stage, fraction: float = 0.0, preview_url: str | None = None
+) -> None:
+    """Set that a `fraction` (0 … 1) of the stage is done; an item that has ended stays as it is."""
+    async with change(env, jobs.LEASES, lease) as job:
+        await enter(job, item_id, stage, fraction, preview_url)
+
+
+async def tick(env: Env, lease: Lease, item_id: str) -> None:
+    """Repeat the last `progress` event of a running item, so that a long stage is not silent."""
+    async with change(env, jobs.LEASES, lease) as job:
+        item = await job.tx.one(ITEM, Item, id=item_id)
+        if item and item.status == "running" and item.stage:
+            job.emit(item_events.progress(item, item.stage))
+
+
+async def run_item(job: Change[Job], item_id: str) -> None:
+    """Within a change: an item that was queued is running, and says so."""
+    if started := await job.tx.one(START_ITEM, Item, id=item_id, now=now_ms()):
+        job.emit(item_events.running(started))
+
+
+async def enter(
+    job: Change[Job],
+    item_id: str,
+    stage: Stage,
+    fraction: float = 0.0,
+    preview_url: str | None = None,
+    fallback: Instead | None = None,
+) -> None:
+    """Within a change: a running item is in this stage, a `fraction` of it done."""
+    begin, end = BEGINS[stage], min([at for at in BEGINS.values() if at > BEGINS[stage]], default=1.0)
+    progress = round(begin + (end - begin) * min(max(fraction, 0.0), 1.0), 4)
+    item = await job.tx.one(ADVANCE, Item, id=item_id, stage=stage, progress=progress, preview_url=preview_url)
+    if item:
+        job.emit(item_events.progress(item, stage, fallback))
