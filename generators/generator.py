@@ -23,7 +23,12 @@ class Generator(Protocol[Options]):
     id: str
     """Lower case with hyphens; the camelCase spelling is an alias."""
     name: str
-    output: OutputKind
+
+    @property
+    def output(self) -> OutputKind:
+        """What kind of file the index is."""
+        ...
+
     options: type[Options]
     """The Struct that the caller's `options` are decoded into: camelCase outside, unknown fields refused."""
 

@@ -1,6 +1,8 @@
-"""Fixtures that every room's tests share."""
+"""Fixtures and options that all tests share."""
 
 import pytest
+
+from tests.support.selection import starts_processes
 
 LONGEST = ("tests/journeys", "tests/app/test_server", "tests/app/test_stream", "tests/app", "tests/generators")
 
@@ -8,7 +10,10 @@ pytest_plugins = ["tests.support.servers.postgres", "tests.support.servers.valke
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--rounds", type=int, default=1, help="how many times as often the promises with an n are tried")
+    parser.addoption(
+        "--rounds", type=int, default=1, help="multiply the number of tries of tests that repeat something"
+    )
+    parser.addoption("--fast", action="store_true", help="only tests that start no server, browser or other process")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -16,19 +21,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What has a lighter test of the same promise beside it is left to soaks, so that all else ends in ten minutes;
-    what takes longest begins first, so that no process works on alone at the end."""
+    """Leave out soaks unless --rounds asks for them, and with --fast all that starts a process.
+
+    What takes longest comes first, so that no pytest process works on alone at the end.
+    """
     items.sort(key=lambda item: next((at for at, room in enumerate(LONGEST) if room in item.nodeid), len(LONGEST)))
-    if int(config.getoption("rounds")) > 1:
-        return
-    soaks = [item for item in items if item.get_closest_marker("soak")]
-    config.hook.pytest_deselected(items=soaks)
-    items[:] = [item for item in items if item not in soaks]
+    soaking, fast = int(config.getoption("rounds")) > 1, bool(config.getoption("fast"))
+    left_out = [
+        item for item in items if (not soaking and item.get_closest_marker("soak")) or (fast and starts_processes(item))
+    ]
+    config.hook.pytest_deselected(items=left_out)
+    gone = set(left_out)
+    items[:] = [item for item in items if item not in gone]
 
 
 @pytest.fixture
 def rounds(request: pytest.FixtureRequest) -> int:
-    """1 in a pull request, more in a soak: tests multiply their n by it."""
+    """1 by default, more in a soak: tests multiply their number of tries by it."""
     return int(request.config.getoption("rounds"))
 
 

@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -122,7 +123,7 @@ async def test_an_answer_is_unpacked_whole(coding: str, pack: Callable[[bytes], 
 async def test_what_is_packed_in_another_way_keeps_its_name() -> None:
     """Whoever reads it can tell, and unpack it if it knows how."""
     vendor: dict[str, Vendor] = {"x": Says("x", "/x", Reply(b"packed", headers={"content-encoding": "x-odd"}))}
-    hooks = {"response": [Bounding(100)]}
+    hooks: dict[str, list[Callable[..., Any]]] = {"response": [Bounding(100)]}
     async with Wire(_vendors=vendor) as wire, httpx.AsyncClient(event_hooks=hooks) as client:
         answer = await client.get(f"{wire.url}/x")
     assert (answer.content, answer.headers["content-encoding"]) == (b"packed", "x-odd")

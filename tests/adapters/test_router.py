@@ -106,8 +106,9 @@ async def test_without_a_seed_one_is_drawn_for_the_job(tmp_path: Path) -> None:
     """Two jobs without a seed get two, each counting up from its own."""
     async with bare_env(tmp_path, AI=Keys()) as env:
         first, second = (router.spread(env, request("sketch", variants=3)) for _ in range(2))
-    assert [s.seed - first[0].seed for s in first] == [0, 1, 2]
-    assert first[0].seed != second[0].seed and 0 <= first[0].seed < router.SEEDS
+    start, other = first[0].seed, second[0].seed
+    assert start is not None and start != other and 0 <= start < router.SEEDS
+    assert [s.seed for s in first] == [start, start + 1, start + 2]
 
 
 @pytest.mark.parametrize(

@@ -473,7 +473,7 @@ async def test_pictures_that_were_sent_are_in_the_charge(tmp_path: Path) -> None
 
 def test_every_kind_has_a_default_model_and_every_price_a_rate_for_what_is_metered() -> None:
     """The first model of the file that has the kind; a price that leaves out a unit would be no price."""
-    first = {}
+    first: dict[str, str] = {}
     for capability in adapter.capabilities():
         first.setdefault(capability.kind, capability.model)
     assert first == {

@@ -20,8 +20,8 @@ from app import worker
 from app.bindings import open_env
 from graphs.image_job.graph import progression_of
 from graphs.image_job.judge import call_key, judge_request
-from tests.guests.still_vendor import painted
 from tests.support.environment import settings
+from tests.support.guests.still_vendor import painted
 from tools import images, r2
 from tools.env import Env
 from tools.ledger import attempts, items, jobs, leases, progress, submissions
@@ -136,7 +136,8 @@ async def compare(seconds: float) -> None:
             working = asyncio.create_task(worker.run(env, env.settings, draining))  # type: ignore[arg-type]
             for each in (env, plain):
                 await each.DB.run(INSERT_PROJECT)
-            await product(env, 0), await bare(plain, 0)
+            await product(env, 0)
+            await bare(plain, 0)
             for n in range(1, ROUNDS + 1):
                 wall, ours = await measured(env, product, n * JOBS)
                 bare_wall, theirs = await measured(plain, bare, n * JOBS)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any, Literal
 
 import asyncpg
 import msgspec
@@ -16,13 +17,13 @@ import msgspec
 from tests.support.environment import bare_env
 from tests.support.servers.postgres import Server
 from tools import db, search
-from tools.env import Env
+from tools.env import Env, Value
 from tools.rows import Progression, derived_id, new_id, params
 
 RUNS = 40
 WORDS = ["".join(random.Random(i).choices("etaoinshrdlucm", k=random.Random(i).randint(3, 9))) for i in range(4_000)]
 SEEN = [1 / (rank + 2) for rank in range(len(WORDS))]
-ASKED = {
+ASKED: dict[str, dict[str, Any]] = {
     "common word": {"query": WORDS[2]},
     "middling word": {"query": WORDS[900]},
     "rare word": {"query": "zyzzyva"},
@@ -48,7 +49,8 @@ def progression(i: int, project_id: str, count: int) -> Progression:
     words = chance.choices(WORDS, SEEN, k=55)
     words += ["zyzzyva", "ÿ", "heirloom"] if i % 5_000 == 77 else []
     words += ["palimpsest", "jx"] if i < count // 3 else []
-    judgment = chance.choice(["pass", "fail", None])
+    judgments: list[Literal["pass", "fail"] | None] = ["pass", "fail", None]
+    judgment = chance.choice(judgments)
     return Progression(
         id=derived_id("bench", i), project_id=project_id, parent_progression_id=None, start_image_url=None,
         prompt=" ".join(words[:25]), generated_image_url="https://images.example/x", original_image_r2_key="k",
@@ -67,7 +69,7 @@ async def fill(env: Env, project_id: str, count: int) -> None:
     for start in range(0, count, 5_000):
         rows = [progression(i, project_id, count) for i in range(start, min(start + 5_000, count))]
         texts = [search.text_of(row) for row in rows]
-        filed = [
+        filed: list[dict[str, Value]] = [
             {"progression_id": row.id, "project_id": project_id, "created_at": row.created_at, "text": text,
              "words": " ".join(sorted(search.words_of(row, text))), "number": search.numbers(row.created_at)[0] + i % 3,
              "first": search.numbers(row.created_at)[0], "last": search.numbers(row.created_at)[1]}

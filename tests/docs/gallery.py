@@ -258,8 +258,8 @@ async def photograph_film(tab: Tab, made: Made) -> Image.Image:
     """Four moments: the title, and three images with their captions."""
     import av
 
-    with av.open(io.BytesIO(made.data)) as film:
-        frames = [frame.to_image() for frame in film.decode(video=0)]
+    with av.open(io.BytesIO(made.data), "r") as film:
+        frames: list[Image.Image] = [frame.to_image() for frame in film.decode(video=0)]  # type: ignore[no-untyped-call]
     moments = [frames[round(len(frames) * at)] for at in (0.04, 0.3, 0.5, 0.86)]
     sheet = Image.new("RGB", WINDOW, "black")
     for place, moment in enumerate(moments):

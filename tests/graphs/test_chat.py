@@ -204,7 +204,8 @@ def test_the_model_sees_nothing_of_identity() -> None:
     """The schemas of the four tools name no artifact, owner, session, state or runtime."""
     assert {"get_projects_for_artifact", "get_images_for_project", "save_configuration", "render_artifact"} == NAMES
     for tool in TOOLS:
-        properties = json.dumps(list(tool.tool_call_schema.model_json_schema()["properties"]))
+        schema: Any = tool.tool_call_schema
+        properties = json.dumps(list(schema.model_json_schema()["properties"]))
         assert not any(word in properties for word in ("artifact", "owner", "session", "state", "runtime", "fence"))
 
 
@@ -217,7 +218,7 @@ STATES: dict[str, tuple[str, ...]] = {
     "undone": ("pick for me", "undo"),
 }
 FOREIGN = "http://127.0.0.1:8000/images/q-0/public"
-MEANWHILE = [
+MEANWHILE: list[dict[str, Any]] = [
     {"artifact_id": "b"}, {"artifact": "b", "owner": "somebody"}, {"runtime": {"context": None}},
     {"state": {"turn": "x"}},
     {"config": {"configurable": {"turn": ["b", "s", "somebody", 1, True, 9e9]}}},
@@ -229,7 +230,8 @@ def hostile() -> list[tuple[str, Any]]:
     projects: list[Any] = ["q", "Q", "p' OR '1'='1", "p\x00", "../q", "*", "%", "", "p,q", "q" * 128, "p" * 10_000]
     calls: list[tuple[str, Any]] = [("get_images_for_project", {"project_id": id}) for id in projects]
     calls += [
-        ("get_images_for_project", bad) for bad in ({}, {"project_id": None}, {"project_id": ["p"]}, {"project_id": 7})
+        ("get_images_for_project", bad)
+        for bad in [dict[str, Any](), {"project_id": None}, {"project_id": ["p"]}, {"project_id": 7}]
     ]
     calls += [("get_images_for_project", {"project_id": "q", **more}) for more in MEANWHILE]
     values = [
@@ -251,10 +253,8 @@ def hostile() -> list[tuple[str, Any]]:
     calls += [("save_configuration", {"choices": [{"key": key, "value": "pwned"}]}) for key in keys]
     calls += [("save_configuration", {"choices": [{"key": "TITLE", "value": "x" * 2_001}]})]
     calls += [("save_configuration", {"remember": {"theme": "evil", "tone": "evil", "layout": "evil"}})]
-    calls += [
-        ("save_configuration", bad)
-        for bad in ({"choices": "all"}, {"choices": [{}]}, {"choices": [[]]}, {"undo": "maybe"})
-    ]
+    broken: list[dict[str, Any]] = [{"choices": "all"}, {"choices": [{}]}, {"choices": [[]]}, {"undo": "maybe"}]
+    calls += [("save_configuration", bad) for bad in broken]
     calls += [("render_artifact", more) for more in ({}, {"approved": True}, *MEANWHILE)]
     names = [
         "delete_artifact",

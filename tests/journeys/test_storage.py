@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.support import history_checks
 from tests.support.api_calls import calling, ended, environ, new_project, submit
+from tests.support.deadlines import LONG
 from tests.support.internet import Answer, Wire
 from tests.support.servers.picasso import Server, listening, running, start
 from tests.support.servers.s3 import KEYS, S3Server, new_bucket
@@ -40,7 +41,7 @@ async def lookbook(client: httpx.AsyncClient, project: str) -> str:
 
 async def status_of(client: httpx.AsyncClient, expected: int) -> dict[str, Any]:
     """What /readyz says once it answers so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONG):
         while (answer := await client.get("/readyz")).status_code != expected:
             await asyncio.sleep(0.05)
     return dict(answer.json())
@@ -48,7 +49,7 @@ async def status_of(client: httpx.AsyncClient, expected: int) -> dict[str, Any]:
 
 async def told(server: Server, begin: str, **fields: str) -> None:
     """Wait for the log line."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONG):
         while not any(line["msg"].startswith(begin) and fields.items() <= line.items() for line in server.lines()):
             await asyncio.sleep(0.05)
 
@@ -141,7 +142,7 @@ async def test_a_start_without_keys_is_refused(tmp_path: Path) -> None:
     """No key anywhere: exit code 78 and one line that names the settings."""
     nowhere = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null", "HOME": str(tmp_path)}
     process = await start(tmp_path, **environ(BUCKET="s3://bucket?endpoint=http://127.0.0.1:9", **nowhere))
-    assert await asyncio.wait_for(process.wait(), 30) == 78
+    assert await asyncio.wait_for(process.wait(), LONG) == 78
     last = (tmp_path / "serve.log").read_text().splitlines()[-1]
     assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set" in last
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,11 @@ import httpx
 import pytest
 
 from tests.support import history_checks
-from tests.support.api_calls import calling, ended, environ, events, new_project, submit
+from tests.support.api_calls import HANG, calling, ended, environ, events, new_project, submit
 from tests.support.internet import Answer, Fault, Wire
 from tests.support.servers.picasso import Server, running
 
 VENDORS = ("openai", "gemini", "workers")
-DEADLINE = 3.0
 
 
 def three(wire: Wire, **more: str) -> dict[str, str]:
@@ -31,7 +29,7 @@ def three(wire: Wire, **more: str) -> dict[str, str]:
         "CLOUDFLARE_API_TOKEN": "k-workers",
         "CLOUDFLARE_BASE_URL": f"{wire.url}/cloudflare/client/v4",
     }
-    return environ(wire, VENDOR_SECONDS=str(DEADLINE), **keys, **more)
+    return environ(wire, **keys, **more)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +69,7 @@ def originals(server: Server, job: dict[str, Any]) -> dict[str, set[bytes]]:
 async def test_three_vendors_two_variants(client: httpx.AsyncClient, server: Server, wire: Wire) -> None:
     """Six calls that each vendor accepts, six images, originals byte-identical to what was sent, the bill as told."""
     project = await new_project(client)
-    asked = {"providers": [*VENDORS], "variants": 2, "size": "1024x1024", "sessionId": "six"}
+    asked: dict[str, Any] = {"providers": [*VENDORS], "variants": 2, "size": "1024x1024", "sessionId": "six"}
     job = await ended(client, (await submit(client, project, **asked))["jobId"])
     assert [(i["status"], len(i["attempts"])) for i in job["items"]] == [("complete", 1)] * 6
     assert len(wire.calls) == 6
@@ -88,7 +86,6 @@ FAULTS: dict[Fault, tuple[str, str | None, int, bool]] = {
     "ok": ("complete", None, 1, True),
     "rate": ("complete", None, 2, True),
     "error": ("complete", None, 2, True),
-    "hang": ("uncertain", "uncertain", 1, True),
     "drop": ("uncertain", "uncertain", 1, True),
     "drop_after": ("uncertain", "uncertain", 1, True),
     "truncate": ("uncertain", "uncertain", 1, True),
@@ -104,14 +101,13 @@ ORDER = list(FAULTS)
 
 @pytest.mark.parametrize("turn", range(len(ORDER)), ids=ORDER)
 async def test_each_fault_of_each_vendor(client: httpx.AsyncClient, server: Server, wire: Wire, turn: int) -> None:
-    """Three vendors fail at once, each in its own way: each item ends as it must and in time, the sibling is untouched,
+    """Three vendors fail at once, each in its own way: each item ends as it must, the sibling is untouched,
     the ledger has a row per call and no fault is billed twice."""
     faults = {vendor: ORDER[(turn + 4 * n) % len(ORDER)] for n, vendor in enumerate(VENDORS)}
     for vendor, fault in faults.items():
         wire.scripts[vendor].append(Answer(fault, retry_after="0" if fault in ("rate", "error") else None))
-    project, began = await new_project(client), time.monotonic()
+    project = await new_project(client)
     job = await ended(client, (await submit(client, project, providers=[*VENDORS, "sketch"]))["jobId"])
-    assert time.monotonic() - began < DEADLINE + 2 + 4
     for item in job["items"]:
         status, code, calls, billed = FAULTS[faults.get(item["provider"], "ok")]
         told = (item["provider"], faults.get(item["provider"]), item["status"], item["error"])
@@ -124,6 +120,19 @@ async def test_each_fault_of_each_vendor(client: httpx.AsyncClient, server: Serv
             assert sum(a["billed"] for a in item["attempts"]) == int(billed), told
             assert sum(a["sentAt"] is not None for a in item["attempts"]) == len(wire.of(item["provider"])) == calls
     assert history_checks.violations(history_checks.read(server.home / "picasso.db")) == []
+
+
+async def test_vendors_that_never_answer_are_left(tmp_path: Path) -> None:
+    """Three vendors that hang: at VENDOR_SECONDS each item ends `uncertain`, counts as billed and is not made again."""
+    async with Wire() as wire, running(tmp_path, **three(wire, **HANG)) as server, calling(server) as client:
+        for vendor in VENDORS:
+            wire.scripts[vendor].append(Answer("hang"))
+        project = await new_project(client)
+        job = await ended(client, (await submit(client, project, providers=[*VENDORS, "sketch"]))["jobId"])
+        told = [(item["status"], [a["billed"] for a in item["attempts"]]) for item in job["items"]]
+        assert told == [("uncertain", [True])] * 3 + [("complete", [False])]
+        assert [len(wire.of(vendor)) for vendor in VENDORS] == [1, 1, 1]
+        assert history_checks.violations(history_checks.read(server.home / "picasso.db")) == []
 
 
 async def test_a_slow_picture_is_shown_while_it_is_made(client: httpx.AsyncClient, wire: Wire) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from tests.support.api_calls import calling, ended, environ, new_project, submit
+from tests.support.deadlines import LONG
 from tests.support.servers.picasso import running
 
 CLOUDFLARE = {
@@ -20,7 +21,7 @@ CLOUDFLARE = {
 
 async def counted(client: httpx.AsyncClient, artifact: str, total: int) -> dict[str, Any]:
     """The views once there are `total` of them."""
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(LONG):
         while (views := (await client.get(f"/api/artifacts/{artifact}/views")).json())["total"] < total:
             await asyncio.sleep(0.2)
     return dict(views)

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support import history_checks
 from tests.support.api_calls import calling, ended, environ, events, new_project, submit
+from tests.support.deadlines import LONG
 from tests.support.internet import Wire
 from tests.support.servers.picasso import running, start, stop
 
@@ -94,7 +95,7 @@ async def test_two_workers_that_take_over_run_nothing_twice(
     async with running(tmp_path / "server", command=NO_JOBS, **shared) as server, calling(server) as client:
         job = await mixed(client, await new_project(client), "k")
         first = await start(tmp_path / "first", WORKER, **shared)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONG):
             while not wire.calls:
                 await asyncio.sleep(0.02)
         first.kill()
@@ -113,7 +114,7 @@ async def test_a_worker_that_was_frozen_writes_nothing_late(
     async with running(tmp_path / "server", command=NO_JOBS, **shared) as server, calling(server) as client:
         job = await mixed(client, await new_project(client), "k")
         frozen = await start(tmp_path / "frozen", WORKER, **shared)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONG):
             while not wire.calls:
                 await asyncio.sleep(0.02)
         os.kill(frozen.pid, signal.SIGSTOP)

@@ -16,7 +16,8 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.support.api_calls import calling, environ
+from tests.support.api_calls import HANG, calling, environ
+from tests.support.deadlines import LONG
 from tests.support.internet import Answer, Fault, Received, Wire
 from tests.support.servers.picasso import Server, running, start, stop
 
@@ -34,7 +35,7 @@ Rows = dict[str, list[dict[str, Any]]]
 
 def thinking(wire: Wire, **more: str) -> dict[str, str]:
     """The environment of a server whose reasoning model is played."""
-    model = {"DEFAULT_MODEL_REASONING": "openai:gpt-4.1-mini", "OPENAI_API_KEY": "k-openai", "VENDOR_SECONDS": "3"}
+    model = {"DEFAULT_MODEL_REASONING": "openai:gpt-4.1-mini", "OPENAI_API_KEY": "k-openai"}
     return environ(**{"OPENAI_BASE_URL": f"{wire.url}/openai/v1", **model, **more})
 
 
@@ -70,7 +71,7 @@ async def submit(client: httpx.AsyncClient, task: str, key: str | None = None) -
     return str(answer.json()["workflowId"])
 
 
-async def ended(client: httpx.AsyncClient, workflow_id: str, seconds: float = 60) -> dict[str, Any]:
+async def ended(client: httpx.AsyncClient, workflow_id: str, seconds: float = LONG) -> dict[str, Any]:
     """The workflow once it has ended."""
     async with asyncio.timeout(seconds):
         while (answer := (await client.get(f"/api/workflows/{workflow_id}")).json())["endedAt"] is None:
@@ -99,7 +100,7 @@ async def all_noted(client: httpx.AsyncClient, home: Path) -> None:
     """Wait until every result that there is was announced; more workflows make the consumer's batch full."""
     waiting = {row["id"] for row in left(home)["flows"] if row["status"] == "complete"}
     await asyncio.gather(*(submit(client, f"fill the batch {n}") for n in range(FULL)))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONG):
         while waiting - {row["id"] for row in left(home)["flows"] if row["notified_at"]}:
             await asyncio.sleep(0.1)
 
@@ -131,7 +132,7 @@ async def test_tasks_become_results_that_are_announced_once(
         assert view["result"] == "Let soft light fall from the side."
         assert view["createdAt"] <= view["startedAt"] <= view["endedAt"]
     assert sorted(map(task_of, wire.calls)) == sorted(tasks)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONG):
         while len(announced(server)) < FULL:
             await asyncio.sleep(0.05)
     assert sorted(workflow_id for _, workflow_id in announced(server)) == sorted(ids)
@@ -146,7 +147,7 @@ async def test_tasks_become_results_that_are_announced_once(
     [
         pytest.param(["error", "ok"], "complete", None, ["complete"] * 4, id="outage"),
         pytest.param(["refuse"], "failed", "refused", ["complete", "failed", "skipped", "skipped"], id="no"),
-        pytest.param(["hang"], "uncertain", "uncertain", ["complete", "uncertain", "skipped", "skipped"], id="hang"),
+        pytest.param(["drop"], "uncertain", "uncertain", ["complete", "uncertain", "skipped", "skipped"], id="drop"),
     ],
 )
 async def test_what_a_vendor_does_is_told(
@@ -158,7 +159,27 @@ async def test_what_a_vendor_does_is_told(
     code: str | None,
     steps: list[str],
 ) -> None:
-    """An outage is asked once more; a no ends it; what hangs is uncertain and not asked again. Posting anew may."""
+    """An outage is tried once more; a refusal ends it; a lost answer is uncertain and final. A new post may succeed."""
+    await check_faults(client, server, wire, faults, status, code, steps)
+
+
+async def test_a_model_that_never_answers_is_left(tmp_path: Path) -> None:
+    """At VENDOR_SECONDS the workflow ends `uncertain` after one call."""
+    steps = ["complete", "uncertain", "skipped", "skipped"]
+    async with Wire() as wire, running(tmp_path, **thinking(wire, **HANG)) as server, calling(server) as client:
+        await check_faults(client, server, wire, ["hang"], "uncertain", "uncertain", steps)
+
+
+async def check_faults(
+    client: httpx.AsyncClient,
+    server: Server,
+    wire: Wire,
+    faults: list[Fault],
+    status: str,
+    code: str | None,
+    steps: list[str],
+) -> None:
+    """Post a task whose calls are answered by `faults`, then the same task again, and check what became of both."""
     wire.scripts["openai_chat"].extend(Answer(fault) for fault in faults)
     view = await ended(client, await submit(client, f"do as the vendor {status}"))
     assert (view["status"], [step["status"] for step in view["steps"]]) == (status, steps)
@@ -212,7 +233,7 @@ async def test_a_server_may_be_killed_at_any_moment(tmp_path: Path, rounds: int)
 async def drain(home: Path, wire: Wire) -> str:
     """SIGTERM with a call in flight: the answer is waited for, nothing more is begun, and the process ends well."""
     async with running(home, **thinking(wire)) as server, calling(server) as client:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONG):
             while any(row["ended_at"] is None for row in left(home)["flows"]):
                 await asyncio.sleep(0.05)
         before = len(wire.calls)
@@ -231,7 +252,7 @@ async def test_a_frozen_worker_calls_and_writes_nothing_late(tmp_path: Path, pos
     nobody, takes the next one, and the first, when it goes on, changes nothing."""
     async with Wire(delay=0.1) as wire, contextlib.AsyncExitStack() as stack:
         folders = {"BUCKET": f"file://{tmp_path}/bucket", "IMAGES": f"file://{tmp_path}/images"}
-        shared = thinking(wire, VENDOR_SECONDS="60", DB=postgres_url, REDIS_URL=redis_url, API_KEY="k" * 40, **folders)
+        shared = thinking(wire, DB=postgres_url, REDIS_URL=redis_url, API_KEY="k" * 40, **folders)
         server = await stack.enter_async_context(running(tmp_path / "server", command=NO_JOBS, **shared))
         client = await stack.enter_async_context(calling(server))
         wire.scripts["openai_chat"].append(Answer("error", delay=1.0, retry_after="0"))
@@ -255,7 +276,7 @@ async def test_a_frozen_worker_calls_and_writes_nothing_late(tmp_path: Path, pos
 
 async def who_called(home: Path, workflow_id: str) -> str:
     """The worker whose log tells that it began a call for the workflow."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LONG):
         while True:
             for name in ("one", "two"):
                 lines = (home / name / "serve.log").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""How the journeys talk to a running server, and the environment in which the paid toy vendor is there."""
+"""Calls to a running server, and the settings of a server that can use the paid toy vendor."""
 
 import asyncio
 import os
@@ -18,8 +18,9 @@ GUESTS = os.pathsep.join([str(Path.cwd()), str(Path("tests/support/guests").abso
 
 def environ(wire: Wire | None = None, /, **more: str) -> dict[str, str]:
     """Settings for journeys: short leases, quick sketches, no rate limit; with a `wire`, also the toy vendor."""
+    # A lease must outlive any pause of a busy machine, or a job is taken from a process that lives.
     toy = {"TOY_URL": f"{wire.url}/toy", "PYTHONPATH": GUESTS} if wire else {}
-    return {"JOB_LEASE_SECONDS": "1", "SKETCH_SECONDS": "0.2", "JOBS_PER_MINUTE": "1000000", **toy, **more}
+    return {"JOB_LEASE_SECONDS": "4", "SKETCH_SECONDS": "0.2", "JOBS_PER_MINUTE": "1000000", **toy, **more}
 
 
 @asynccontextmanager
@@ -29,6 +30,11 @@ async def calling(server: Server) -> AsyncIterator[httpx.AsyncClient]:
         base_url=server.url, headers={"X-Api-Key": server.key}, trust_env=False, timeout=LONG
     ) as client:
         yield client
+
+
+HANG = {"VENDOR_SECONDS": "10"}
+"""For tests in which a vendor never answers and the deadline is what ends the call. Ten seconds, for what comes before
+the call takes part of them; everything else runs with the long default."""
 
 
 async def new_project(client: httpx.AsyncClient, name: str = "journey") -> str:

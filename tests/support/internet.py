@@ -51,6 +51,8 @@ class Answer:
 
     fault: Fault = "ok"
     delay: float = 0.0
+    after: asyncio.Event | None = None
+    """Answer only once the test has set this."""
     retry_after: str | None = None
     status: int | None = None
     """Another status than the vendor's usual one for this fault."""
@@ -229,6 +231,8 @@ class Wire:
     async def _answer(self, call: Received, vendor: Vendor, writer: asyncio.StreamWriter) -> None:
         script = self.scripts[vendor.name]
         answer = script.popleft() if script else Answer(delay=self.delay)
+        if answer.after:
+            await answer.after.wait()
         await asyncio.sleep(answer.delay)
         if answer.fault == "hang":
             await asyncio.sleep(3600)

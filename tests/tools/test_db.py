@@ -380,7 +380,8 @@ async def test_pages_are_stable_under_inserts(env: Env) -> None:
     """While newer progressions arrive, with equal times too, every older one is shown once and in order."""
     project = await db.create_project(env, "p")
     await insert(env, *(progression(project.id, id=f"old-{i:02}", created_at=10 + i // 3) for i in range(11)))
-    for asked in ({}, {"query": "boat"}, {"provider": "sketch"}):
+    searches: list[dict[str, Any]] = [{}, {"query": "boat"}, {"provider": "sketch"}]
+    for asked in searches:
         seen: list[str] = []
         cursor = None
         while cursor is not None or not seen:

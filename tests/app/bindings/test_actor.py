@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -97,7 +98,8 @@ async def test_live_only_without_a_cursor(one: Process) -> None:
 async def test_bad_cursors_are_refused_before_anything_is_sent(one: Process) -> None:
     """Pruned and future cursors raise Gone."""
     await one.emit("s", 3)
-    await actor_emit.prune(Env(**dict.fromkeys(Env.__dataclass_fields__) | {"DB": one.db}), now_ms() + 1000)
+    bindings: dict[str, Any] = {**dict.fromkeys(Env.__dataclass_fields__), "DB": one.db}
+    await actor_emit.prune(Env(**bindings), now_ms() + 1000)
     for since in (0, 2, 4):
         with pytest.raises(Gone):
             async with one.do.subscribe("s", since):

@@ -242,7 +242,7 @@ async def test_a_reader_never_sees_half_a_pruned_checkpoint(saver: RedisSaver, c
         await put(saver, old, 2, a=2, b=2)
         await saver.aprune(["t"])
 
-    reader = Interrupted.from_pool(client.connection_pool)
+    reader: Any = Interrupted.from_pool(client.connection_pool)
     reader.event = turn
     found = await open_checkpointer(settings(tmp_path), reader).aget_tuple(thread("t"))
     assert found and found.checkpoint["channel_values"] == {"a": 2, "b": 2}
@@ -364,6 +364,7 @@ async def poison(client: Redis, place: str, blob: tuple[str, bytes]) -> None:
     """Replace one blob of the only checkpoint of thread `t`."""
     pattern = {"value": "memory:{t}:b", "write": "memory:{t}:w:*"}.get(place, "memory:{t}:c")
     (key,) = [key async for key in client.scan_iter(pattern)]
+    stored: Any
     ((field, stored),) = (await client.hgetall(key)).items()
     record: Any = msgspec.msgpack.decode(stored)
     match place:

@@ -142,8 +142,8 @@ NEW = {
     "view": "v2",
     "workflow": "w2",
 }
-ENDED = {"status": "complete", "progression_id": "g2", "ended_at": 6}
-BEGUN = {"idempotency_key": "k2", "steps_done": 1, "result_id": None}
+ENDED: dict[str, Value] = {"status": "complete", "progression_id": "g2", "ended_at": 6}
+BEGUN: dict[str, Value] = {"idempotency_key": "k2", "steps_done": 1, "result_id": None}
 
 IMPOSSIBLE_ROWS: list[tuple[str, dict[str, Value]]] = [
     ("project", {"name": ""}),

@@ -13,7 +13,7 @@ from app.settings import SettingError
 from tests.support.environment import settings
 from tests.support.files.images import encoded, textured
 from tools.errors import Invalid, NotFound, Unavailable
-from tools.media.variants import parse
+from tools.media.variants import Format, parse
 
 MASTER = encoded(textured(300, 200), "WEBP")
 
@@ -61,7 +61,7 @@ async def test_a_variant_is_made_once_and_then_read(local: LocalImages, tmp_path
 
 
 @pytest.mark.parametrize("encoding", ["avif", "webp", "jpeg"])
-async def test_a_variant_is_answered_in_its_format(local: LocalImages, encoding: directory.Format) -> None:
+async def test_a_variant_is_answered_in_its_format(local: LocalImages, encoding: Format) -> None:
     """Named and free variants come in each of the three formats."""
     for text, size in (("public", (300, 200)), ("thumb", (256, 171)), ("w=30,h=30,fit=cover", (30, 30))):
         image = Image.open(io.BytesIO((await local.rendition("image-1", parse(text), encoding)).data))

@@ -26,7 +26,7 @@ from tools.errors import Conflict, Invalid, NotFound, PicassoError, Unavailable
 
 KEY = "project/p1/jobs/j1/orig/openai-0"
 PICTURE = random.Random(1).randbytes(200_000)
-QUICK = {"connect": 0.3, "read": 0.3, "call": 1.5}
+QUICK: dict[str, Any] = {"connect": 0.3, "read": 0.3, "call": 1.5}
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ async def test_a_lookbook_is_made_by_the_long_and_by_the_short_way(tmp_path: Pat
         assert (row["title"], row["owner_id"], row["generator_id"]) == ("Autumn", "ada", "lookbook")
         assert (row["version"], row["options"], row["artifact_id"]) == (1, {"only": "passed"}, row["id"])
         assert row["public_url"].endswith(f"/public/artifact/{row['public_slug']}")
-        for body in ({}, {"json": {}}, {"json": {"title": "Autumn"}}):
+        bodies: list[dict[str, Any]] = [{}, {"json": {}}, {"json": {"title": "Autumn"}}]
+        for body in bodies:
             answer = await client.post("/api/projects/p/artifacts/lookbook", **body)
             assert answer.status_code == 201
             assert answer.json().keys() == {"artifact_id", "public_slug"}

@@ -167,7 +167,7 @@ async def test_passes_are_good_for_their_link_and_time_alone(tmp_path: Path, red
 
 async def httpx_get(env: Env, path: str, headers: dict[str, bytes]) -> httpx.Response:
     async with stranger(env) as client:
-        return await client.get(path, headers=headers)
+        return await client.get(path, headers=[(name.encode(), value) for name, value in headers.items()])
 
 
 async def test_guessing_is_slow_and_then_stopped(tmp_path: Path, redis_client: Redis) -> None:

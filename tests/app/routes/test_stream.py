@@ -8,7 +8,7 @@ import signal
 import socket
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -381,7 +381,7 @@ class TestAbuse:
         self,
         server: Server,
         client: httpx.AsyncClient,
-        attack: Callable[[ClientConnection], Awaitable[None]],
+        attack: Callable[[ClientConnection], Coroutine[Any, Any, None]],
         code: int,
     ) -> None:
         """An abusive client is closed with a code it can read; memory stays, and its neighbour notices nothing

@@ -19,6 +19,7 @@ from tools import actor_emit
 from tools.env import Env
 from tools.errors import Conflict, Invalid, NotFound, PicassoError
 from tools.ledger import leases
+from tools.ledger.leases import Lease
 from tools.publishing import artifacts, renders
 from tools.publishing.artifacts import File, Output
 from tools.rows import ArtifactRow, Count
@@ -97,7 +98,7 @@ class Press(Nobody):
         row = await leases.claim_oldest(env, renders.LEASES)
         assert row is not None
         if error is not None:
-            await renders.fail(env, renders.Hold(row.id, row.fence), error)
+            await renders.fail(env, Lease(row.id, row.fence), error)
             return
         generator = registry.find(row.generator_id)
         await render.run(env, row, generator, registry.decode_options(generator, row.options))

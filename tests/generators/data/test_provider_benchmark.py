@@ -9,6 +9,7 @@ import pytest
 
 from generators import registry
 from generators.data import provider_benchmark
+from generators.shared import provider_stats
 from generators.shared.provider_stats import likely, percentile
 from tests.support.files.hostile_strings import PAYLOADS
 from tests.support.samples.counted_project import FLUX, add_studio, step_back
@@ -71,7 +72,7 @@ async def test_the_table_has_the_numbers_that_were_worked_out_by_hand(database_u
         assert "back" not in output.progression_ids and len(output.progression_ids) == 5
 
 
-CAUSES = {f"failed_{cause}" for cause in provider_benchmark.CAUSES}
+CAUSES = {f"failed_{cause}" for cause in provider_stats.CAUSES}
 
 
 async def test_the_page_draws_and_says_the_same_numbers(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_payload_is_text_on_the_page(payload: str) -> None:
 
     def page(text: str) -> Outline:
         image = Image("i", text, text, "pass", 1_790_000_000_000, None, None)
-        painted = provider_benchmark.measure([], [image])
+        painted = provider_stats.measure([], [image])
         return Outline(provider_benchmark.write(template, text, [text], painted, [image], HERE).decode())
 
     assert page(payload).skeleton == page("x" * len(payload)).skeleton

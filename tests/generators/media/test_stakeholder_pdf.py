@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pypdf
 from PIL import Image
@@ -82,7 +82,7 @@ async def test_the_report_has_cover_contents_images_judgement_and_costs(tmp_path
     ]
     assert [*marks.values()] == [2, 3, 3, 4, 5, 6] and len(reader.pages) == 7
     assert "Autumn" in text(reader, 0) and "Autumn images" in text(reader, 0)
-    links = [annotation.get_object() for annotation in reader.pages[1]["/Annots"]]
+    links = [annotation.get_object() for annotation in cast(Any, reader.pages[1]["/Annots"])]
     assert len(links) >= 6 and {link["/Subtype"] for link in links} == {"/Link"}
     for words in ("3 images of one project", "Of 2 judged, 1 passed (50 %).", "1 requirement was not met"):
         assert words in text(reader, 2)
@@ -105,7 +105,9 @@ async def test_it_carries_its_fonts_and_its_images_and_no_clock(tmp_path: Path) 
             assert opened.size == SHAPES[number] and opened.format == "JPEG"
             assert not opened.getexif()
         assert painted((170, 60, 50), SHAPES[0])[:512] not in data
-    fonts = [font.get_object() for page in reader.pages for font in page["/Resources"].get("/Font", {}).values()]
+    fonts = [
+        font.get_object() for page in reader.pages for font in cast(Any, page["/Resources"]).get("/Font", {}).values()
+    ]
     assert fonts
     for font in fonts:
         descriptor = font["/DescendantFonts"][0].get_object()["/FontDescriptor"].get_object()
@@ -113,7 +115,8 @@ async def test_it_carries_its_fonts_and_its_images_and_no_clock(tmp_path: Path) 
     assert reader.metadata is not None and reader.metadata.title == "Autumn"
     assert reader.metadata.creation_date is None and reader.metadata.modification_date is None
     assert b"SECRET" not in data and "Costs" not in outline(reader)
-    assert reader.root_object["/MarkInfo"]["/Marked"] and reader.root_object["/Lang"] == "en"
+    root: Any = reader.root_object
+    assert root["/MarkInfo"]["/Marked"] and root["/Lang"] == "en"
 
 
 async def test_an_empty_project_and_hostile_words_are_no_failure(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def script_of(rows: list[Progression], **options: float) -> walkthrough_reel.Scr
 
 
 def frames_of(data: bytes) -> list[Image.Image]:
-    with av.open(io.BytesIO(data)) as container:
-        return [frame.to_image() for frame in container.decode(video=0)]
+    with av.open(io.BytesIO(data), "r") as container:
+        return [frame.to_image() for frame in container.decode(video=0)]  # type: ignore[no-untyped-call]
 
 
 def middle(image: Image.Image) -> list[float]:

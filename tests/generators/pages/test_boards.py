@@ -151,7 +151,7 @@ async def test_a_vote_by_keyboard_is_seen_in_a_second_tab(tmp_path: Path, redis_
         await key(one, " ")
 
         async def seen(*counts: str) -> bool:
-            return await text_of(other, "[data-image='p-0'] output") == list(counts)
+            return bool(await text_of(other, "[data-image='p-0'] output") == list(counts))
 
         await until(lambda: seen("1", "0", "0"))
         assert await text_of(other, "[data-image='p-0'] .total") == ["1 vote"]

@@ -1,6 +1,7 @@
 """Pages of users' templates in headless Chromium, where one is installed."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -132,7 +133,7 @@ async def test_packaged_examples_are_whole_under_their_own_policy(tmp_path: Path
 async def test_a_password_is_said_in_a_browser(tmp_path: Path, redis_client: Redis) -> None:
     """The form is sent under its own policy, a wrong word asks again, the right one shows the page, in one visit."""
     with free_listener() as (listener, here):
-        more = {"environ": {"PUBLIC_URL": here}, "PICASSO_WORKFLOW": TokenBuckets(redis_client)}
+        more: dict[str, Any] = {"environ": {"PUBLIC_URL": here}, "PICASSO_WORKFLOW": TokenBuckets(redis_client)}
         async with pages_env(tmp_path, **more) as env:
             await add_project(env, "p")
             await add_image(env, "p", 1)

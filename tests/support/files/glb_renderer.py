@@ -97,7 +97,7 @@ def draw(data: bytes, size: tuple[int, int], finer: int = 2) -> Image.Image:
 
 def _is_clear(model: Model, node: dict[str, Any]) -> bool:
     (part,) = model.json["meshes"][node["mesh"]]["primitives"]
-    return model.json["materials"][part["material"]].get("alphaMode") == "BLEND"
+    return bool(model.json["materials"][part["material"]].get("alphaMode") == "BLEND")
 
 
 def _draw_node(canvas: "Canvas", model: Model, node: dict[str, Any]) -> None:
@@ -205,4 +205,5 @@ def _read(texture: Floats, places: Floats) -> Floats:
         texture[(top + 1) % height, left % width] * (1 - right)
         + texture[(top + 1) % height, (left + 1) % width] * right
     )
-    return upper * (1 - low) + lower * low
+    blended: Floats = upper * (1 - low) + lower * low
+    return blended

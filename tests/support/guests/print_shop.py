@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -69,7 +70,7 @@ def cut(data: bytes, inks: int) -> bytes:
 def _inks(picture: Image.Image, inks: int) -> np.ndarray:
     """The picture's own colours from dark to light, the first of them deepened; of two inks the other is the paper."""
     few = picture.quantize(max(inks, 4), Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).convert("RGB")
-    found = [colour for _, colour in few.getcolors() or []]
+    found = [cast(tuple[int, int, int], colour) for _, colour in few.getcolors() or []]
     found.sort(key=lambda colour: colour[0] * 0.3 + colour[1] * 0.59 + colour[2] * 0.11)
     dark = tuple(part * 2 // 3 for part in found[0])
     return np.array([dark, PAPER] if inks == 2 else [dark, *found[1:inks]], dtype=np.uint8)

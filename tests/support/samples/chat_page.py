@@ -24,7 +24,7 @@ from tests.support.samples.page_site import Silent, add_image, add_project, page
 from tools.env import Env
 from tools.events import StoredEvent
 from tools.publishing import artifacts, templates
-from tools.rows import Criterion
+from tools.rows import ArtifactRow, Criterion
 
 TEMPLATE = """<main><h1>{{TITLE}}</h1><p>{{SUBTITLE}}</p><img src="{{IMAGE_HERO}}" alt="">
 <img src="{{IMAGE_2}}" alt=""><small>{{THEME}}</small></main>"""
@@ -75,7 +75,7 @@ async def fill_shelves(env: Env) -> None:
 
 async def page(
     env: Env, id: str, html: str = TEMPLATE, projects: Sequence[str] = ("p",), owner: str = "ada"
-) -> artifacts.ArtifactRow:
+) -> ArtifactRow:
     """A draft that a chat can fill."""
     template = await templates.upload(env, "card", html)
     draft = artifacts.draft(generator_id=None, title="A page", owner_id=owner, options={})
@@ -134,11 +134,11 @@ class Scripted(BaseChatModel):
         said = self.script(messages)
         text = str(said.text)
         for at in range(0, len(text), 500):
-            yield ChatGenerationChunk(message=AIMessageChunk(text[at : at + 500]))
+            yield ChatGenerationChunk(message=AIMessageChunk(content=text[at : at + 500]))
         for index, (name, args) in enumerate(said.additional_kwargs.get("calls", [])):
             chunk = tool_call_chunk(name=name, args=json.dumps(args), id=f"c{index}", index=index)
-            yield ChatGenerationChunk(message=AIMessageChunk("", tool_call_chunks=[chunk]))
-        yield ChatGenerationChunk(message=AIMessageChunk("", chunk_position="last"))
+            yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[chunk]))
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", chunk_position="last"))
 
 
 class OneModel:

@@ -1,4 +1,4 @@
-"""Server processes that begin as forks of one that has imported everything: imports are two thirds of a start.
+"""Server processes that begin as forks of one that has imported everything, for imports are two thirds of a start.
 
 `start` gives a real process of its own, in which `python -m …` then runs as it would from a shell. Run as a program,
 this module is the one that forks.
@@ -29,6 +29,8 @@ LOADED = (
     *(f"app.bindings.redis.{name}" for name in ("token_bucket", "provider_limiter", "embedded_valkey")),
 )  # fmt: skip
 """What a server imports by the time it is ready. Nothing of it starts a thread."""
+SDKS = ("app.bindings.ai.chat_models", "openai.resources", "google.genai", "boto3", "asyncpg", "imagehash")
+"""What a server imports when it is first needed: here it takes no part of a vendor's deadline."""
 
 
 class Forked:
@@ -104,7 +106,7 @@ def _forking() -> "subprocess.Popen[str]":
 
 def fork_on_request() -> None:
     """Serve requests, one JSON object a line, until there are no more."""
-    for name in LOADED:
+    for name in (*LOADED, *SDKS):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()

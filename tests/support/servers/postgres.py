@@ -37,10 +37,13 @@ class Server:
 
     def start(self) -> None:
         """Run the server and wait until it takes connections."""
-        args = [self._bin / "postgres", "-D", self.data, "-k", self.folder, "-c", "listen_addresses="]
+        places = [str(part) for part in (self._bin / "postgres", "-D", self.data, "-k", self.folder)]
+        args = [*places, "-c", "listen_addresses="]
         for _ in range(50):
             with self.log.open("ab") as log:
-                self.process = subprocess.Popen(args, stdout=log, stderr=log, cwd=self.folder, **self._as)
+                self.process = subprocess.Popen(
+                    [*args, "-c", "listen_addresses="], stdout=log, stderr=log, cwd=self.folder, **self._as
+                )
             if self._ready():
                 return
             time.sleep(0.1)  # the children of a killed server are still leaving

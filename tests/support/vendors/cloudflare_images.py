@@ -90,7 +90,7 @@ class Images:
 
 
 def envelope(result: dict[str, Any] | None) -> Reply:
-    body = {"result": result, "result_info": None, "success": True, "errors": [], "messages": []}
+    body: dict[str, Any] = {"result": result, "result_info": None, "success": True, "errors": [], "messages": []}
     return Reply(json.dumps(body).encode())
 
 

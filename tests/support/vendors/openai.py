@@ -20,14 +20,14 @@ from tests.support.internet import Answer, Part, Received, Reply, picture
 from tools.models.catalog import prices
 
 SPECIFICATION = json.loads(Path(__file__).with_name("openai_images.json").read_text(encoding="utf-8"))
-FACTORS = {
+FACTORS: dict[str, dict[str, int]] = {
     "gpt-image-2": {"low": 16, "medium": 48, "high": 96},
     "gpt-image-2.5": {"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96},
     "gpt-image-2.6": {"low": 28, "medium": 45, "high": 48, "xhigh": 64, "max": 96},
 }
 """Patches along the longer side by quality, of the models that make any size."""
 SIZES = ("1024x1024", "1536x1024", "1024x1536")
-TABLES = {
+TABLES: dict[str, dict[str, tuple[int, int, int]]] = {
     "gpt-image-1.5": {"low": (272, 400, 408), "medium": (1056, 1568, 1584), "high": (4160, 6208, 6240)},
     "gpt-image-1-mini": {"low": (625, 750, 750), "medium": (1375, 1875, 1875), "high": (4500, 6500, 6500)},
 }
@@ -177,7 +177,7 @@ def check(body: dict[str, Any]) -> None:
         raise Wrong(f"The model '{model}' does not exist.", "model_not_found")
     if len(body["prompt"]) > 32_000 or not body["prompt"]:
         raise Wrong("Invalid 'prompt'", "string_above_max_length")
-    if quality != "auto" and quality not in {**FACTORS, **TABLES}[FAMILY[model]]:
+    if quality != "auto" and quality not in (FACTORS.get(FAMILY[model]) or TABLES[FAMILY[model]]):
         raise Wrong(f"Invalid value: '{quality}'.", "invalid_value")
     if {"response_format", "style"} & body.keys():
         raise Wrong("Unknown parameter", "unknown_parameter")
@@ -244,14 +244,15 @@ def output_tokens(model: str, quality: str, size: str) -> int:
 
 def billed(model: str, usage: dict[str, Any]) -> float:
     held = prices(None).get(("openai", model), [])
-    rates = {**RATES, **(max(held, key=lambda price: price.effective).rates if held else {})}
+    rates = RATES | (max(held, key=lambda price: price.effective).rates if held else {})
     taken, made = usage["input_tokens_details"], usage["output_tokens_details"]
-    return (
+    dollars: float = (
         rates["text_input"] * taken["text_tokens"]
         + rates["image_input"] * taken["image_tokens"]
         + rates["image_output"] * made["image_tokens"]
         + rates["text_output"] * made["text_tokens"]
     ) / 1e6
+    return dollars
 
 
 vendor = OpenAI()

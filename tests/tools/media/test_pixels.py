@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import imagehash
@@ -196,7 +197,8 @@ def pixel(image: Image.Image, x: int, y: int) -> tuple[int, ...]:
 )
 async def test_colours_are_the_same_after_their_profile_is_gone(kind: str, mode: str) -> None:
     """A wide-gamut image looks the same in sRGB, within ΔE 2."""
-    options = {"PNG": {}, "JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}[kind]
+    exactly: dict[str, dict[str, Any]] = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}
+    options = exactly.get(kind, {})
     data = encoded(quarters(mode=mode), kind, icc_profile=matrix_profile(WIDE, 2.2), **options)
     shown = Image.open(io.BytesIO(await in_child(pixels.delivery, data)))
     for at, colour in enumerate(PATCHES):

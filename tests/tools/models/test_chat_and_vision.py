@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from PIL import Image
@@ -302,7 +303,7 @@ async def test_a_conversation_is_answered_once(tmp_path: Path, family: str) -> N
     """Words come back as they are, the row says what they cost, and the same errand is not paid again."""
     async with seeing(tmp_path) as (wire, env):
         wire.scripts[VENDORS[family]].append(Answer(text=" Twelve boats. "))
-        asked = [("system", "Count."), ("user", "How many boats?")]
+        asked: list[tuple[Literal["system", "user"], str]] = [("system", "Count."), ("user", "How many boats?")]
         for _ in range(2):
             assert await chat_and_vision.chat(env, MODELS[family], asked, WORKFLOW) == "Twelve boats."
         (row,) = await rows(env)

@@ -243,7 +243,7 @@ async def test_a_board_has_room_for_so_many_comments(env: Env) -> None:
 VOTE: dict[str, Any] = {"progression_id": "p-0", "guest": "g" * 64, "choice": "yes", "created_at": 5}
 COMMENT: dict[str, Any] = {"progression_id": "p-0", "guest": "g" * 64, "name": None, "text": "t", "x": 0, "y": 0}
 APPROVAL: dict[str, Any] = {"progression_id": "p-0", "guest": "g" * 64, "name": None, "verdict": "approve"}
-IMPOSSIBLE = [
+IMPOSSIBLE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("votes", VOTE, {}),
     ("votes", VOTE, {"guest": "a" * 64, "choice": "perhaps"}),
     ("votes", VOTE, {"guest": "the cookie itself"}),

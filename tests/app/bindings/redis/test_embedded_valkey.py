@@ -151,7 +151,7 @@ def test_a_killed_server_comes_back_with_its_data(home: Path) -> None:
                 assert ask(lease.address, f"SET {round}:{acknowledged} x") == "+OK"
                 acknowledged += 1
             kill(before)
-            wait_for(lambda before=before: servers(home) not in ([], before) and answers(home))
+            wait_for(lambda: servers(home) not in ([], before) and answers(home))  # noqa: B023
             assert ask(lease.address, "DBSIZE") == f":{(round + 1) * 300}"
 
 

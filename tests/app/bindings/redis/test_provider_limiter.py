@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -149,6 +150,12 @@ async def test_a_process_that_died_in_line_is_not_waited_for(redis_url: str, red
         assert time.monotonic() - started > 0.3
 
 
+async def scores(client: Redis) -> list[float]:
+    """When each place ends, in Redis's milliseconds."""
+    found: list[tuple[bytes, float]] = cast(Any, await client.zrange(PLACES, 0, -1, withscores=True))
+    return [score for _, score in found]
+
+
 async def test_a_killed_holder_frees_its_places_within_its_lease(redis_url: str, redis_client: Redis) -> None:
     """SIGKILL of a process that holds all places: they are free when the lease ends, and not before."""
     async with Vendor(lambda: 3600) as vendor, gates_at(redis_url) as gates:
@@ -157,11 +164,11 @@ async def test_a_killed_holder_frees_its_places_within_its_lease(redis_url: str,
             await until(lambda: vendor.in_flight == 2)
             line = Line()
             line.join(gates, 2)
-            ends = [ends for _, ends in await redis_client.zrange(PLACES, 0, -1, withscores=True)]
+            ends = await scores(redis_client)
             caller.process.kill()
             caller.process.wait()
             await line.has_begun(2)
-            assert [ends for _, ends in await redis_client.zrange(PLACES, 0, -1, withscores=True)] > ends
+            assert await scores(redis_client) > ends
             seconds, micros = await redis_client.time()
             assert max(ends) <= seconds * 1000 + micros / 1000 <= max(ends) + LEASE * 1000 + 600
             await line.end()
@@ -398,7 +405,7 @@ async def pause_after(gates: ProviderLimiter, client: Redis, retry_after: float 
 async def test_a_demand_is_capped_and_one_without_a_time_doubles(redis_url: str, redis_client: Redis) -> None:
     """A vendor that asks for an hour is believed for the longest pause; one that names no time is left alone for a
     short while, twice as long while that goes on, and an answer begins again."""
-    times = {"step": 0.2, "longest_step": 0.6, "longest_pause": 0.4}
+    times: dict[str, Any] = {"step": 0.2, "longest_step": 0.6, "longest_pause": 0.4}
     async with gates_at(redis_url, **times) as gates:
         assert await pause_after(gates, redis_client, 3600.0) == 0.4
         assert [await pause_after(gates, redis_client) for _ in range(4)] == [0.2, 0.4, 0.6, 0.6]
