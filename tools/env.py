@@ -248,6 +248,8 @@ class Memories(Protocol):
 
     async def adelete_thread(self, thread_id: str) -> None: ...
 
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None: ...
+
 
 class Preferences(Protocol):
     """USER_PREFERENCES: a LangGraph store (`BaseStore`), seen from rooms that must not know LangGraph.

@@ -1,44 +1,27 @@
 """A chat about an artifact, turn by turn.
 
-    brief ─▶ converse ─▶ tools, one call after the other ─▶ converse … ─▶ reply
+    begin ─▶ converse ─▶ tools, one call after the other ─▶ converse … ─▶ reply
 
-The model decides what is said and asked of the tools; whose page it is about, and whether it may be published, comes
-from the run and never from the model. What was chosen stands in the rows; state holds the conversation.
+The model decides what is said and which tools are called; which page it is about, and whether it may be published,
+comes from the run and never from the model. Choices are rows; the state holds the conversation.
 """
 
-import hashlib
 import re
 from collections.abc import Sequence, Set
 from typing import Any, Literal
 
 import msgspec
-from langchain_core.messages import (
-    AIMessage,
-    AnyMessage,
-    BaseMessage,
-    HumanMessage,
-    RemoveMessage,
-    SystemMessage,
-    ToolMessage,
-)
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.messages.tool import ToolCall
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
-from graphs.chat.state import (
-    LAST_SECONDS,
-    MOST_CALLS,
-    MOST_STEPS,
-    ChatState,
-    Turn,
-    Voice,
-    emit,
-    load_brief,
-    missing_of,
-    turn_of,
-)
+from graphs.chat.brief import Brief, brief_message, load_brief, missing_of
+from graphs.chat.results import Saved, ToolFailed
+from graphs.chat.state import LAST_SECONDS, MOST_CALLS, MOST_STEPS, ChatState, emit, fingerprint, turn_of
+from graphs.chat.tokens import TokenStream
 from graphs.chat.tools import ARGUMENT_CHARS, NAMES, TASTE_KEYS, TOOL_NODE, TOOLS, UNREAD
 from graphs.image_job.prompts import CHAT
 from tools import db
@@ -51,25 +34,16 @@ from tools.models import chat_and_vision
 from tools.models.chat_and_vision import BUILTIN
 from tools.models.reply_text import cut, origin, safe
 from tools.publishing import artifacts
-from tools.publishing.chats import BRIEF_MARK, Brief, Saved, ToolFailed
 from tools.rows import dump, now_ms
 
 RECENT_TURNS, KEPT_MESSAGES = 3, 100
-"""Of older turns only what was said is kept; of a long chat its end."""
+"""Of turns before the recent ones only the words are kept, and of a long chat only its end."""
 KEPT_ANSWERS = 8
-LISTS: dict[str, type | tuple[type, ...]] = {
-    "messages": (HumanMessage, AIMessage, ToolMessage),
-    "listed": str,
-    "shown": int,
-    "origins": str,
-    "answers": dict,
-}
-"""What the state's lists hold."""
 LISTED, MENTION = re.compile(r"^(\d{1,4})\. ", re.MULTILINE), re.compile(r"\bimage (\d{1,4})\b")
 
 
-async def brief(state: ChatState) -> dict[str, Any]:
-    """Begin the turn: what was cut off is mended, old turns are shortened, and the person's words come last."""
+async def begin(state: ChatState) -> dict[str, Any]:
+    """Begin the turn: repair what was cut off, shorten old turns, and append the person's words."""
     past = [message for message in state.get("messages", []) if message.id != state["turn"]]
     words = HumanMessage(state["said"], id=state["turn"], additional_kwargs={"at": now_ms()})
     kept = shortened(mended(past))
@@ -77,25 +51,26 @@ async def brief(state: ChatState) -> dict[str, Any]:
 
 
 def mended(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """Each call of a tool has its answer, and nothing else has one: a model's vendor takes no other conversation."""
-    answers = {message.tool_call_id: message for message in messages if isinstance(message, ToolMessage)}
+    """The messages with exactly one result after each call of a tool: vendors accept no other conversation."""
+    results = {message.tool_call_id: message for message in messages if isinstance(message, ToolMessage)}
     whole = list[AnyMessage]()
     for message in messages:
         if isinstance(message, ToolMessage):
             continue
         whole.append(message)
         if isinstance(message, AIMessage):
-            whole += [answers.get(str(call["id"])) or _unanswered(call) for call in message.tool_calls]
+            whole += [results.get(str(call["id"])) or interrupted(call) for call in message.tool_calls]
     return whole
 
 
-def _unanswered(call: ToolCall) -> ToolMessage:
+def interrupted(call: ToolCall) -> ToolMessage:
+    """The result of a call that has none."""
     failed = ToolFailed("interrupted", "this was cut off; it may or may not have been done")
     return ToolMessage(dump(failed), tool_call_id=str(call["id"]), name=call["name"], status="error")
 
 
 def shortened(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """Of all but the last turns only what was said; of everything the end, from where a person speaks."""
+    """The messages without the calls of tools in older turns, and of those the last, from a person's words on."""
     starts = [at for at, message in enumerate(messages) if isinstance(message, HumanMessage)]
     recent = starts[-RECENT_TURNS] if len(starts) >= RECENT_TURNS else 0
     kept = [
@@ -110,42 +85,37 @@ def shortened(messages: Sequence[AnyMessage]) -> list[AnyMessage]:
 
 
 async def converse(state: ChatState, runtime: Runtime[Env]) -> dict[str, Any]:
-    """One question to the model: what it says or does next."""
-    env, turn = runtime.context, turn_of()
-    step = sum(isinstance(message, AIMessage) for message in since(state))
+    """Ask the model once: what it says or does next.
+
+    Effect: a call that costs money, in the ledger; `agent` events while it answers.
+    """
+    env, turn, model = runtime.context, turn_of(), runtime.context.DEFAULT_MODEL_REASONING
+    earlier = [message for message in since(state) if isinstance(message, AIMessage)]
+    step = len(earlier)
     if step >= MOST_STEPS:
         return {"halted": "I stopped here, for this took too many steps. Tell me how to go on."}
     try:
-        answer = await _asked(env, turn, state, step)
+        projects = await db.get_projects_for_artifact(env, turn.artifact_id)
+        payer = projects[0].id if projects and model != BUILTIN else None
+        if payer is not None:
+            await _check_budget(env, payer)
+        brief = await load_brief(env, turn, state.get("listed", []), state.get("shown", []))
+        tokens = TokenStream(env, turn, allowed(env, state))
+        answer = await chat_and_vision.stream_chat(
+            env,
+            model,
+            [brief_message(CHAT, brief), *state.get("messages", [])],
+            TOOLS,
+            CallKey(purpose="chat", subject=f"{state['turn']}:{step}", project_id=payer),
+            tries=1 if step else 2,
+            end=turn.end - LAST_SECONDS,
+            hear=tokens.feed,
+        )
+        await tokens.end()
     except VendorError as error:
-        return {"halted": _excuse(env, error)}
-    used = {
-        str(call["id"]) for message in since(state) if isinstance(message, AIMessage) for call in message.tool_calls
-    }
+        return {"halted": excuse(model, error)}
+    used = {str(call["id"]) for message in earlier for call in message.tool_calls}
     return {"messages": [admitted(answer, f"{state['turn']}-{step}", used)]}
-
-
-async def _asked(env: Env, turn: Turn, state: ChatState, step: int) -> AIMessage:
-    model, projects = env.DEFAULT_MODEL_REASONING, await db.get_projects_for_artifact(env, turn.artifact_id)
-    payer = projects[0].id if projects and model != BUILTIN else None
-    if payer is not None:
-        await _check_budget(env, payer)
-    now = await load_brief(env, turn, state.get("listed", []), state.get("shown", []))
-    system = SystemMessage(f"{CHAT}{BRIEF_MARK}{dump(now)}")
-    voice = Voice(env, turn, allowed(env, state))
-    errand = CallKey(purpose="chat", subject=f"{state['turn']}:{step}", project_id=payer)
-    answer = await chat_and_vision.stream_chat(
-        env,
-        model,
-        [system, *state.get("messages", [])],
-        TOOLS,
-        errand,
-        tries=1 if step else 2,
-        end=turn.end - LAST_SECONDS,
-        hear=voice.hear,
-    )
-    await voice.end()
-    return answer
 
 
 async def _check_budget(env: Env, project_id: str) -> None:
@@ -155,11 +125,12 @@ async def _check_budget(env: Env, project_id: str) -> None:
         raise VendorFailed("the project's budget is used up", code="budget_exceeded")
 
 
-def _excuse(env: Env, error: VendorError) -> str:
+def excuse(model: str, error: VendorError) -> str:
+    """A sentence for the person about a model that did not answer."""
     if error.provider_status in (400, 404, 422) and not isinstance(error, Refused):
         return (
-            f"The model {env.DEFAULT_MODEL_REASONING} did not take this conversation; most likely it cannot call "
-            "tools, which this chat needs. Set DEFAULT_MODEL_REASONING to another one, or to builtin."
+            f"The model {model} did not take this conversation; most likely it cannot call tools, which this chat "
+            "needs. Set DEFAULT_MODEL_REASONING to another one, or to builtin."
         )
     return f"I could not go on: {error.message}. What was chosen is kept; say it again in a moment."
 
@@ -167,10 +138,14 @@ def _excuse(env: Env, error: VendorError) -> str:
 def admitted(answer: AIMessage, turn_step: str, used: Set[str]) -> AIMessage:
     """The model's message as it is kept: bounded, its calls under ids that the turn has not `used` yet.
 
-    Arguments that could not be read, or are too long, are replaced by none: the tool says what it misses. What a
+    Arguments that could not be read, or are too long, are replaced by none: the tool says what is missing. What a
     vendor's package keeps beside them (signed thoughts, but also the arguments once more) is kept if it is short.
     """
-    calls = [*answer.tool_calls, *(_repaired(call) for call in answer.invalid_tool_calls)][: MOST_CALLS + 1]
+    unreadable: list[ToolCall] = [
+        {"name": call["name"] or "unknown", "args": {UNREAD: "unreadable"}, "id": call["id"], "type": "tool_call"}
+        for call in answer.invalid_tool_calls
+    ]
+    calls = [*answer.tool_calls, *unreadable][: MOST_CALLS + 1]
     seen = set(used)
     for at, call in enumerate(calls):
         if not call["id"] or len(call["id"]) > 128 or call["id"] in seen:
@@ -179,40 +154,28 @@ def admitted(answer: AIMessage, turn_step: str, used: Set[str]) -> AIMessage:
         call["name"] = call["name"][:64]
         if len(dump(call["args"])) > ARGUMENT_CHARS:
             call["args"] = {UNREAD: "too long"}
-    beside = {name: each for name, each in answer.additional_kwargs.items() if name != "at" and _is_short(each)}
-    kept = {"tool_calls": calls, "invalid_tool_calls": [], "additional_kwargs": beside}
-    return answer.model_copy(update={**kept, "id": turn_step, "content": _bounded(answer)})
-
-
-def _is_short(value: object) -> bool:
-    return len(repr(value)) <= 2 * ARGUMENT_CHARS
-
-
-def _repaired(call: Any) -> ToolCall:
-    return {
-        "name": call["name"] or "unknown",
-        "args": {UNREAD: "unreadable"},
-        "id": call["id"],
-        "type": "tool_call",
+    beside = {
+        name: each
+        for name, each in answer.additional_kwargs.items()
+        if name != "at" and len(repr(each)) <= 2 * ARGUMENT_CHARS
     }
-
-
-def _bounded(answer: AIMessage) -> Any:
-    return answer.content if len(dump(answer.content)) <= 4 * chat_and_vision.STREAM_CHARS else cut(answer.text)
+    fits = len(dump(answer.content)) <= 4 * chat_and_vision.STREAM_CHARS
+    kept = {"tool_calls": calls, "invalid_tool_calls": [], "additional_kwargs": beside}
+    return answer.model_copy(update={**kept, "id": turn_step, "content": answer.content if fits else cut(answer.text)})
 
 
 def since(state: ChatState) -> list[AnyMessage]:
-    """What came after the person's words."""
+    """The messages after the person's words."""
     messages = state.get("messages", [])
     last = max(at for at, message in enumerate(messages) if isinstance(message, HumanMessage))
     return messages[last + 1 :]
 
 
 def pending(messages: Sequence[AnyMessage]) -> list[ToolCall]:
-    """The last message's calls that have no answer yet."""
-    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
-    said = [message for message in messages if isinstance(message, AIMessage)]
-    return [call for call in said[-1].tool_calls if call["id"] not in answered] if said else []
+    """The calls of the model's last message that have no result yet."""
+    done = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    answers = [message for message in messages if isinstance(message, AIMessage)]
+    return [call for call in answers[-1].tool_calls if call["id"] not in done] if answers else []
 
 
 def onward(state: ChatState) -> Send | Literal["converse", "reply"]:
@@ -229,10 +192,13 @@ def onward(state: ChatState) -> Send | Literal["converse", "reply"]:
 
 
 async def reply(state: ChatState, runtime: Runtime[Env]) -> dict[str, Any]:
-    """End the turn: words that are safe to show, and how the page stands now."""
+    """End the turn: words that are safe to show, and the state of the page.
+
+    Effect: an `agent` event with the whole reply.
+    """
     env, turn = runtime.context, turn_of()
-    messages = since(state)
-    now = await load_brief(env, turn, state.get("listed", []), state.get("shown", []))
+    messages, listed = since(state), state.get("listed", [])
+    now = await load_brief(env, turn, listed, state.get("shown", []))
     text = safe(cut(composed(state, messages, now)), allowed(env, state))
     await emit(env, turn, Agent(artifact_id=turn.artifact_id, kind="message", text=text))
     artifact = await artifacts.get(env, turn.artifact_id)
@@ -244,25 +210,22 @@ async def reply(state: ChatState, runtime: Runtime[Env]) -> dict[str, Any]:
         "toolCalls": calls_of(messages),
     }
     kept = [*state.get("answers", []), {"turn": state["turn"], "said": fingerprint(state["said"]), "answer": answer}]
-    unanswered = [_unanswered(call) for call in pending(messages)]
-    last = AIMessage(text, id=f"{state['turn']}-reply", additional_kwargs={"at": now_ms()})
+    # The model's own last words make room for those that were shown.
+    last = messages[-1] if messages else None
+    dropped = [RemoveMessage(id=str(last.id))] if isinstance(last, AIMessage) and not last.tool_calls else []
+    shown = AIMessage(text, id=f"{state['turn']}-reply", additional_kwargs={"at": now_ms()})
     return {
-        "messages": [*unanswered, *_dropped(messages), last],
-        "shown": mentioned(text, len(state.get("listed", []))) or state.get("shown", []),
+        "messages": [*(interrupted(call) for call in pending(messages)), *dropped, shown],
+        "shown": mentioned(text, len(listed)) or state.get("shown", []),
         "reply": text,
         "answer": answer,
         "answers": kept[-KEPT_ANSWERS:],
     }
 
 
-def _dropped(messages: Sequence[AnyMessage]) -> list[RemoveMessage]:
-    """The model's own last words make room for those that were shown."""
-    last = messages[-1] if messages else None
-    return [RemoveMessage(id=str(last.id))] if isinstance(last, AIMessage) and not last.tool_calls else []
-
-
 def composed(state: ChatState, messages: Sequence[AnyMessage], now: Brief) -> str:
-    """What the model said last, and what must not be missing from a reply."""
+    """The model's last words, and what must not be missing from a reply: why it stopped, the link, the offer to
+    publish, and that it went by a remembered liking."""
     last = messages[-1] if messages else None
     said = [last.text.strip()] if isinstance(last, AIMessage) and not last.tool_calls else []
     if halted := state.get("halted"):
@@ -273,38 +236,41 @@ def composed(state: ChatState, messages: Sequence[AnyMessage], now: Brief) -> st
     done = [message for message in messages if isinstance(message, ToolMessage) and message.status != "error"]
     if any(message.name == "render_artifact" for message in done) and now.link and now.link not in text:
         text += f"\nThe page is public at {now.link}"
-    elif not missing_of(now.placeholders) and (now.changed or not now.link) and "publish" not in text.lower():
+    elif not now.missing and (now.changed or not now.link) and "publish" not in text.lower():
         text += "\nEverything is filled. Say “publish” to make the page public."
-    return text + _taste_used(state["said"], done, now, text)
+    if (used := used_likings(state["said"], done, now)) and "remember" not in text:
+        text += f"\nI went by what I remember of your taste: {', '.join(used)}."
+    return text
 
 
-def _taste_used(said: str, done: Sequence[ToolMessage], now: Brief, text: str) -> str:
-    """Whoever's liking was gone by is told so."""
-    saved = [
+def used_likings(said: str, done: Sequence[ToolMessage], now: Brief) -> list[str]:
+    """The remembered likings that became values in this turn without the person naming them: “theme dark”."""
+    results = [
         msgspec.json.decode(str(message.text), type=Saved) for message in done if message.name == "save_configuration"
     ]
-    values = {key: value for each in saved for key, value in each.saved.items()}
-    used = [
+    values = {key: value for each in results for key, value in each.saved.items()}
+    return [
         f"{kind} {values[key]}"
         for key, kind in TASTE_KEYS.items()
         if values.get(key) and values[key] == now.taste.get(kind) and values[key].lower() not in said.lower()
     ]
-    return f"\nI went by what I remember of your taste: {', '.join(used)}." if used and "remember" not in text else ""
 
 
 def calls_of(messages: Sequence[AnyMessage]) -> list[dict[str, Any]]:
-    """The turn's calls of tools as they are told to the caller: arguments only of calls that were made."""
-    answers = {message.tool_call_id: message for message in messages if isinstance(message, ToolMessage)}
-    calls = [call for message in messages if isinstance(message, AIMessage) for call in message.tool_calls]
-    return [_call_of(call, answers[str(call["id"])]) for call in calls if call["id"] in answers]
-
-
-def _call_of(call: ToolCall, answer: ToolMessage) -> dict[str, Any]:
-    name = call["name"] if call["name"] in NAMES else "unknown"
-    if answer.status == "error":
-        failed = msgspec.json.decode(str(answer.text), type=ToolFailed)
-        return {"name": name, "arguments": {}, "outcome": failed.error}
-    return {"name": name, "arguments": call["args"], "outcome": "ok"}
+    """The turn's calls of tools as the caller is told: outcome, and the arguments of those that succeeded."""
+    results = {message.tool_call_id: message for message in messages if isinstance(message, ToolMessage)}
+    made: list[dict[str, Any]] = []
+    for call in (call for message in messages if isinstance(message, AIMessage) for call in message.tool_calls):
+        result = results.get(str(call["id"]))
+        if result is None:
+            continue
+        name = call["name"] if call["name"] in NAMES else "unknown"
+        if result.status == "error":
+            failed = msgspec.json.decode(str(result.text), type=ToolFailed)
+            made.append({"name": name, "arguments": {}, "outcome": failed.error})
+        else:
+            made.append({"name": name, "arguments": call["args"], "outcome": "ok"})
+    return made
 
 
 def mentioned(text: str, known: int) -> list[int]:
@@ -318,46 +284,13 @@ def mentioned(text: str, known: int) -> list[int]:
 
 
 def allowed(env: Env, state: ChatState) -> frozenset[str]:
-    """Where replies may link to."""
+    """The origins that replies may link to."""
     return frozenset({origin(env.settings.public_url), *state.get("origins", [])}) - {""}
 
 
-def is_whole(values: dict[str, Any]) -> bool:
-    """Whether what was stored is a conversation, as far as that can be seen."""
-    return all(_is_list_of(kinds, values.get(name, [])) for name, kinds in LISTS.items())
-
-
-def _is_list_of(kinds: type | tuple[type, ...], value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, kinds) for each in value)
-
-
-def fingerprint(said: str) -> str:
-    return hashlib.sha256(said.encode()).hexdigest()
-
-
-class Said(msgspec.Struct, frozen=True):
-    """One message of the conversation as people see it; `at` in UTC milliseconds."""
-
-    role: Literal["user", "assistant"]
-    text: str
-    at: int
-
-
-def conversation(messages: Sequence[BaseMessage]) -> list[Said]:
-    """What was said on both sides, without what the model and its tools said to each other."""
-    return [
-        Said(
-            "user" if isinstance(message, HumanMessage) else "assistant",
-            message.text,
-            message.additional_kwargs.get("at", 0),
-        )
-        for message in messages
-        if isinstance(message, HumanMessage) or (isinstance(message, AIMessage) and "at" in message.additional_kwargs)
-    ]
-
-
 builder = StateGraph(ChatState, context_schema=Env)
-builder.add_node("brief", brief)
+# Checkpoints of unfinished turns name the nodes: with another name such a turn would be lost after an upgrade.
+builder.add_node("brief", begin)
 builder.add_node("converse", converse)
 builder.add_node("tools", TOOL_NODE)
 builder.add_node("reply", reply)

@@ -1,20 +1,23 @@
 """One turn of a chat from request to answer: in line, on its thread, within its time, and again after a crash.
 
-Imports LangGraph, which takes a second: routes load it when the first turn comes.
+Imports LangGraph, which takes a second: routes load this when the first turn comes.
 """
 
 import asyncio
 import contextlib
 import logging
-from typing import Any, NamedTuple, cast
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, cast
 
+import msgspec
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
 
-from graphs.chat import graph as chat
+from graphs.chat.graph import builder
 from graphs.chat.publish_consent import asks_to_publish
-from graphs.chat.state import TURN_SECONDS, ChatState, Turn, config_for, thread_of
+from graphs.chat.state import TURN_SECONDS, ChatState, Turn, config_for, fingerprint, is_whole, thread_of
 from tools.env import Env
 from tools.errors import Conflict, Invalid, LeaseLost, PicassoError, Unavailable
 from tools.publishing import artifacts, chats, templates
@@ -30,34 +33,56 @@ MEND_SECONDS = 15.0
 SLACK_SECONDS = 5.0
 
 
-async def speak(env: Env, artifact_id: str, session_id: str, said: str, key: str | None) -> dict[str, Any]:
-    """What comes of a person's words. The same words under the same key again are the same turn, with its answer.
+class Said(msgspec.Struct, frozen=True):
+    """One message of the conversation as people see it; `at` in UTC milliseconds."""
 
+    role: Literal["user", "assistant"]
+    text: str
+    at: int
+
+
+async def speak(env: Env, artifact_id: str, session_id: str, said: str, key: str | None) -> dict[str, Any]:
+    """The answer to a person's words. The same words under the same key again are the same turn, with its answer.
+
+    Effect: choices, a publication, events and the conversation, each stored as it happens.
     Fails: NotFound · Invalid (`not_fillable`) · Conflict (`chat_busy`, `idempotency_mismatch`, `chat_damaged`) ·
     Unavailable.
     """
     artifact = await fillable(env, artifact_id)
-    named = derived_id("turn", artifact_id, session_id, key) if key else new_id()
+    turn = derived_id("turn", artifact_id, session_id, key) if key else new_id()
     try:
         async with (
-            chats.holding(env, artifact_id, session_id, wait=WAIT_SECONDS) as hold,
+            chats.holding(env, artifact_id, session_id, wait=WAIT_SECONDS) as lease,
             asyncio.timeout(TURN_SECONDS + MEND_SECONDS + SLACK_SECONDS),
         ):
-            return await _Thread(env, artifact, hold).answer(named, said)
+            return await _Thread(env, artifact, lease).answer(turn, said)
     except TimeoutError:
         raise Unavailable("this turn took too long; what was chosen is kept", code="deadline") from None
     except LeaseLost:
         raise Unavailable("this chat went on elsewhere; send this again", code="chat_moved") from None
 
 
-async def history(env: Env, artifact_id: str, session_id: str) -> list[chat.Said]:
+async def history(env: Env, artifact_id: str, session_id: str) -> list[Said]:
     """The conversation so far; empty for one that never began.
 
     Fails: NotFound · Invalid (`not_fillable`) · Conflict (`chat_damaged`) · Unavailable.
     """
     artifact = await fillable(env, artifact_id)
     thread = _Thread(env, artifact, ChatLease(artifact_id, session_id, 0))
-    return chat.conversation((await thread.state()).values.get("messages", []))
+    return conversation((await thread.state()).values.get("messages", []))
+
+
+def conversation(messages: Sequence[BaseMessage]) -> list[Said]:
+    """What the person and the assistant said, without the calls of tools between."""
+    return [
+        Said(
+            "user" if isinstance(message, HumanMessage) else "assistant",
+            message.text,
+            message.additional_kwargs.get("at", 0),
+        )
+        for message in messages
+        if isinstance(message, HumanMessage) or (isinstance(message, AIMessage) and "at" in message.additional_kwargs)
+    ]
 
 
 async def fillable(env: Env, artifact_id: str) -> ArtifactRow:
@@ -73,87 +98,78 @@ async def fillable(env: Env, artifact_id: str) -> ArtifactRow:
 
 
 class _Begun(NamedTuple):
-    """Which turn a checkpoint is of, and a fingerprint of its words.
+    """Which turn a checkpoint is of, and the fingerprint of its words.
 
-    Stands beside the state: LangGraph stores a turn's input before it becomes state, and there a crash may fall too.
+    It is the checkpoint's metadata: LangGraph stores a turn's input before that becomes state, and a crash may fall
+    between.
     """
 
     turn: str
     said: str
 
 
-def _begun(before: StateSnapshot) -> _Begun | None:
-    known = cast("dict[str, str]", before.metadata or {})
-    return _Begun(known["turn"], known["said"]) if {"turn", "said"} <= known.keys() else None
-
-
 class _Thread:
-    """The graph on the thread of one chat."""
+    """The graph on the thread of one chat, under its lease."""
 
-    def __init__(self, env: Env, artifact: ArtifactRow, hold: ChatLease) -> None:
-        self._env, self._artifact, self._hold = env, artifact, hold
+    def __init__(self, env: Env, artifact: ArtifactRow, lease: ChatLease) -> None:
+        self._env, self._artifact, self._lease = env, artifact, lease
         saver = cast(BaseCheckpointSaver[str], env.AGENTIC_MEMORIES)
-        self._graph: CompiledStateGraph[ChatState, Env, ChatState, ChatState] = chat.builder.compile(saver)
-        self._id = thread_of(artifact.id, hold.session_id)
+        self._graph: CompiledStateGraph[ChatState, Env, ChatState, ChatState] = builder.compile(saver)
+        self._id = thread_of(artifact.id, lease.session_id)
 
     async def answer(self, turn: str, said: str) -> dict[str, Any]:
-        before = await self.state()
-        if (known := self._known(before, turn, said)) is not None:
-            return known
+        """The answer of the turn: the stored one if the turn is over, else that of the rest of it.
+
+        Fails: Conflict (`idempotency_mismatch`) when the turn was begun with other words.
+        """
+        mine, before = _Begun(turn, fingerprint(said)), await self.state()
+        metadata = cast("dict[str, str]", before.metadata or {})
+        begun = _Begun(metadata["turn"], metadata["said"]) if {"turn", "said"} <= metadata.keys() else None
+        finished = next((one for one in before.values.get("answers", []) if one["turn"] == turn), None)
+        earlier = _Begun(turn, finished["said"]) if finished else begun
+        if earlier is not None and earlier.turn == turn and earlier != mine:
+            raise Conflict("this Idempotency-Key was used with other words", code="idempotency_mismatch")
+        if finished:
+            return cast("dict[str, Any]", finished["answer"])
         # Not `next`: that leaves out a task whose outcome is stored, and there a crash may have cut off as well.
-        unfinished, begun = bool(before.tasks), _begun(before)
+        unfinished = bool(before.tasks)
         again = unfinished and begun is not None and begun.turn == turn
         if unfinished and not again:
-            await self._mend(begun)
-        mine = _Begun(turn, chat.fingerprint(said))
+            # Carry out what a crash cut off; what was approved then is not approved any more.
+            with contextlib.suppress(PicassoError):
+                await self._run(None, begun, False, MEND_SECONDS)
         words = None if again else ChatState(turn=turn, said=said)
         answer = await self._run(words, mine, asks_to_publish(said), TURN_SECONDS)
-        await self._prune()
+        with contextlib.suppress(PicassoError):
+            # What could not be pruned now will be after the next turn.
+            await chats.prune(self._env, self._id)
         return answer
 
     async def state(self) -> StateSnapshot:
-        """Fails: Conflict (`chat_damaged`) when what is stored is no conversation."""
+        """The last checkpoint.
+
+        Fails: Conflict (`chat_damaged`) when what is stored is no conversation · Unavailable.
+        """
         try:
             found = await self._graph.aget_state({"configurable": {"thread_id": self._id}})
+            if not is_whole(found.values):
+                raise TypeError("the state is of other types")
+            return found
         except PicassoError:
             raise
         except Exception as error:
             # Whatever a damaged or forged blob makes a decoder raise: nothing of it is used.
-            raise self._damaged(error) from error
-        if not chat.is_whole(found.values):
-            raise self._damaged(None)
-        return found
-
-    def _damaged(self, error: Exception | None) -> Conflict:
-        log.error("the memory of a chat cannot be read", exc_info=error)
-        return Conflict("what is stored of this chat cannot be read; begin another session", code="chat_damaged")
-
-    def _known(self, before: StateSnapshot, turn: str, said: str) -> dict[str, Any] | None:
-        """The answer of a turn that was over already.
-
-        Fails: Conflict (`idempotency_mismatch`) when the key was used for other words.
-        """
-        finished = next((one for one in before.values.get("answers", []) if one["turn"] == turn), None)
-        begun = _Begun(turn, finished["said"]) if finished else _begun(before)
-        if begun is not None and begun.turn == turn and begun.said != chat.fingerprint(said):
-            raise Conflict("this Idempotency-Key was used with other words", code="idempotency_mismatch")
-        return cast("dict[str, Any]", finished["answer"]) if finished else None
-
-    async def _mend(self, begun: _Begun | None) -> None:
-        """Carry out what a turn had begun when a crash cut it off; what was approved then is not any more."""
-        with contextlib.suppress(PicassoError):
-            await self._run(None, begun, False, MEND_SECONDS)
+            log.error("the memory of a chat cannot be read", exc_info=error)
+            message = "what is stored of this chat cannot be read; begin another session"
+            raise Conflict(message, code="chat_damaged") from error
 
     async def _run(
         self, words: ChatState | None, begun: _Begun | None, approved: bool, seconds: float
     ) -> dict[str, Any]:
         end = asyncio.get_running_loop().time() + seconds
-        turn = Turn(self._artifact.id, self._hold.session_id, self._artifact.owner_id, self._hold.fence, approved, end)
+        turn = Turn(
+            self._artifact.id, self._lease.session_id, self._artifact.owner_id, self._lease.fence, approved, end
+        )
         config = config_for(turn, begun._asdict() if begun else {})
         after = await self._graph.ainvoke(words, config, context=self._env, durability="sync")
         return cast("dict[str, Any]", after["answer"])
-
-    async def _prune(self) -> None:
-        """Keep the last checkpoint alone; what could not be pruned now will be after the next turn."""
-        with contextlib.suppress(PicassoError):
-            await cast(BaseCheckpointSaver[str], self._env.AGENTIC_MEMORIES).aprune([self._id], strategy="keep_latest")

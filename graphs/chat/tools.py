@@ -1,7 +1,7 @@
 """The tools of the model that chats about an artifact.
 
-Each takes whose page it is about from the run: what a model sees of them has no artifact, owner or session, and what it
-makes up of that is not heard. What it may say is checked here: placeholders, images, length, and that a person asked.
+Artifact, owner and session come from the run: no tool takes them as arguments, and what a model adds of that kind is
+ignored. Here is checked what a call may do: placeholders, images, lengths, and that the person asked to publish.
 """
 
 import asyncio
@@ -21,19 +21,10 @@ from langgraph.types import Command
 from pydantic import BaseModel, Field
 
 from generators.shared.template_page import fill
-from graphs.chat.state import LAST_SECONDS, ChatState, Turn, emit, missing_of, placeholders_of, turn_of
-from tools import db
-from tools.env import Env
-from tools.errors import Invalid, LeaseLost, NotFound, PicassoError, TooLarge
-from tools.events import Agent
-from tools.models.builtin_judge import ABOUT
-from tools.models.reply_text import origin
-from tools.publishing import artifacts, chats
-from tools.publishing.chats import (
-    LIKING,
+from graphs.chat.brief import Placeholder, missing_of, placeholders_of
+from graphs.chat.results import (
     ImageCard,
     ImageCards,
-    Placeholder,
     ProjectCard,
     ProjectCards,
     RefusedChoice,
@@ -41,6 +32,15 @@ from tools.publishing.chats import (
     Saved,
     ToolFailed,
 )
+from graphs.chat.state import LAST_SECONDS, ChatState, Turn, emit, turn_of
+from tools import db
+from tools.env import Env
+from tools.errors import Invalid, LeaseLost, NotFound, PicassoError, TooLarge
+from tools.events import Agent
+from tools.models.builtin_judge import ABOUT
+from tools.models.reply_text import origin
+from tools.publishing import artifacts, chats
+from tools.publishing.chats import LIKING
 from tools.rows import Judgment, Progression, derived_id, dump
 from tools.step import correlation_id
 
@@ -48,16 +48,20 @@ log = logging.getLogger("picasso.chat")
 
 ARGUMENT_CHARS = 20_000
 UNREAD = "arguments"
-"""Stands alone in place of arguments that could not be read."""
+"""The one argument of a call whose arguments could not be read."""
 VALUE_CHARS = 2_000
+MOST_CHOICES = 64
+"""Placeholders that one call may fill."""
 MOST_IMAGES, MOST_LISTED = 24, 500
-"""Of one list, and of all that a chat has numbers for."""
+"""Images in one list, and images that have numbers in one chat."""
 TASTE_KEYS = {"THEME": "theme", "TONE": "tone", "LAYOUT": "layout"}
-"""Placeholders that say what somebody likes."""
+"""Placeholders whose values are a liking of the owner."""
 NUMBER = re.compile(r"(?:(?:image|picture|photo|number|no\.?)\s*)?#?(\d{1,4})", re.IGNORECASE)
 
 
 class Choice(BaseModel):
+    """A value for one placeholder."""
+
     key: str = Field(max_length=64, description="the placeholder's name")
     value: str = Field(
         description="for words: the text, at most 2,000 characters; for an image: its number; empty to clear it"
@@ -65,12 +69,16 @@ class Choice(BaseModel):
 
 
 class Likings(BaseModel):
+    """What the person generally likes; an empty word forgets it."""
+
     theme: str | None = Field(None, max_length=40)
     tone: str | None = Field(None, max_length=40)
     layout: str | None = Field(None, max_length=40)
 
 
-class Look(BaseModel):
+class ImageQuery(BaseModel):
+    """Arguments of `get_images_for_project`."""
+
     project_id: str = Field(max_length=128, description="as get_projects_for_artifact gives it")
     provider: str | None = Field(None, max_length=64)
     judgment: Literal["pass", "fail"] | None = None
@@ -80,27 +88,29 @@ class Look(BaseModel):
 
 
 class Choices(BaseModel):
-    choices: list[Choice] = Field(default_factory=list, max_length=64)
+    """Arguments of `save_configuration`."""
+
+    choices: list[Choice] = Field(default_factory=list, max_length=MOST_CHOICES)
     undo: bool = Field(False, description="take back the last choice instead")
     remember: Likings | None = Field(None, description="what the person says they generally like")
 
 
-Desk = ToolRuntime[Env, ChatState]
-Bare = ToolRuntime[Any, Any]
+ChatRuntime = ToolRuntime[Env, ChatState]
+BareRuntime = ToolRuntime[Any, Any]
 """The same for a tool without arguments, whose schema LangChain makes from its signature."""
 
 
 @tool
-async def get_projects_for_artifact(runtime: Bare) -> str:
+async def get_projects_for_artifact(runtime: BareRuntime) -> str:
     """The projects whose images the page may show."""
     found = await db.get_projects_for_artifact(runtime.context, turn_of(runtime.config).artifact_id)
     cards = [ProjectCard(row.id, row.name[:200], (row.description or "")[:500]) for row in found[:20]]
     return dump(ProjectCards(cards))
 
 
-@tool(args_schema=Look)
+@tool(args_schema=ImageQuery)
 async def get_images_for_project(
-    runtime: Desk, project_id: str, provider: str | None, judgment: Judgment | None, query: str | None
+    runtime: ChatRuntime, project_id: str, provider: str | None, judgment: Judgment | None, query: str | None
 ) -> "Command[Any]":
     """The images of one project, the best judged first, with the numbers by which they are chosen."""
     env, turn = runtime.context, turn_of(runtime.config)
@@ -108,27 +118,30 @@ async def get_images_for_project(
         raise NotFound("this page has no such project", code="unknown_project")
     words = [*(query or "").lower().split(), *([provider.lower()] if provider else [])]
     rows = [row for row in await db.get_images_for_project(env, project_id) if judgment in (None, row.judgment)]
-    fitting = sorted((row for row in rows if _mentions(row, words)), key=merit)
+    fitting = sorted((row for row in rows if mentions(row, words)), key=merit)
     listed = list(dict.fromkeys([*runtime.state.get("listed", []), *(row.id for row in fitting[:MOST_IMAGES])]))
     listed = listed[:MOST_LISTED]
     cards = [card_of(row, listed.index(row.id) + 1) for row in fitting[:MOST_IMAGES] if row.id in listed]
-    told = ImageCards(project_id, cards, len(fitting) - len(cards))
+    result = ImageCards(project_id, cards, len(fitting) - len(cards))
     origins = sorted({*runtime.state.get("origins", []), *(origin(card.url) for card in cards)})
-    return _told(runtime, told, listed=listed, origins=origins)
+    message = ToolMessage(dump(result), tool_call_id=str(runtime.tool_call_id))
+    return Command(update={"listed": listed, "origins": origins, "messages": [message]})
 
 
-def _mentions(row: Progression, words: Sequence[str]) -> bool:
+def mentions(row: Progression, words: Sequence[str]) -> bool:
+    """Whether provider, prompt, tags and notes of the image together hold all the words."""
     text = " ".join([row.ai_provider, row.prompt, *row.ai_tags, *row.ai_notes]).lower()
     return all(word in text for word in words)
 
 
 def merit(row: Progression) -> tuple[int, float, int, str]:
-    """What puts one image before another: the verdict, the share of met criteria, then the newest."""
+    """Sorts the better image first: by verdict, share of criteria met, then the newest."""
     share = sum(criterion.met for criterion in row.criteria) / len(row.criteria) if row.criteria else 0.0
     return {"pass": 0, None: 1, "fail": 2}[row.judgment], -share, -row.created_at, row.id
 
 
 def card_of(row: Progression, number: int) -> ImageCard:
+    """The image as the model sees it, every text bounded."""
     met = sum(criterion.met for criterion in row.criteria)
     notes = [note for note in row.ai_notes if note != ABOUT]
     return ImageCard(
@@ -146,93 +159,74 @@ def card_of(row: Progression, number: int) -> ImageCard:
 
 
 @tool(args_schema=Choices)
-async def save_configuration(runtime: Desk, choices: list[Choice], undo: bool, remember: Likings | None) -> str:
+async def save_configuration(runtime: ChatRuntime, choices: list[Choice], undo: bool, remember: Likings | None) -> str:
     """Fill placeholders. All that one call saves is one choice: an undo takes it back together."""
     if not (choices or undo or remember):
         raise Invalid("there is nothing to save in this", code="nothing_to_save")
-    env, turn = runtime.context, turn_of(runtime.config)
-    id = derived_id("choice", runtime.state["turn"], runtime.tool_call_id)
-    undone = await _undo(env, turn, id) if undo else None
-    choices = [] if undo else choices
+    env, turn, state = runtime.context, turn_of(runtime.config), runtime.state
+    # Derived, so that the same call repeated after a crash is the same choice.
+    id = derived_id("choice", state["turn"], runtime.tool_call_id)
+    undone: dict[str, str] | None = None
+    if undo:
+        choices, changes = [], await chats.undo(env, turn.lease, id)
+        undone = None if changes is None else {change.key: change.before or "" for change in changes}
     artifact = await artifacts.get(env, turn.artifact_id)
     known = {placeholder.name: placeholder for placeholder in await placeholders_of(env, artifact)}
-    values, refused = await _values(env, turn, runtime.state, known, choices)
-    if values:
-        await chats.choose(env, turn.hold, id, values)
-    remembered, unsaid = _likings(runtime.state["said"], values, remember)
-    if remembered:
-        await chats.remember(env, turn.owner_id, remembered)
-    left = await placeholders_of(env, artifact)
-    return dump(
-        Saved(
-            saved={key: value or "" for key, value in values.items()},
-            refused=[*refused, *unsaid],
-            undone=undone,
-            remembered=remembered,
-            missing=missing_of(left),
-        )
-    )
-
-
-async def _undo(env: Env, turn: Turn, id: str) -> dict[str, str] | None:
-    changes = await chats.undo(env, turn.hold, id)
-    return None if changes is None else {change.key: change.before or "" for change in changes}
-
-
-async def _values(
-    env: Env, turn: Turn, state: ChatState, known: dict[str, Placeholder], choices: Sequence[Choice]
-) -> tuple[dict[str, str | None], list[RefusedChoice]]:
-    """What may be saved, None to clear; and what may not, with the reason."""
     values, refused = dict[str, str | None](), list[RefusedChoice]()
     for choice in choices:
         try:
             values[choice.key] = await _value(env, turn, state, known, choice)
         except PicassoError as error:
             refused.append(RefusedChoice(choice.key, error.code, error.message))
-    return values, refused
+    if values:
+        await chats.choose(env, turn.lease, id, values)
+    remembered, unsaid = likings_of(state["said"], values, remember)
+    if remembered:
+        await chats.remember(env, turn.owner_id, remembered)
+    return dump(
+        Saved(
+            saved={key: value or "" for key, value in values.items()},
+            refused=[*refused, *unsaid],
+            undone=undone,
+            remembered=remembered,
+            missing=missing_of(await placeholders_of(env, artifact)),
+        )
+    )
 
 
 async def _value(env: Env, turn: Turn, state: ChatState, known: dict[str, Placeholder], choice: Choice) -> str | None:
-    """Fails: Invalid, TooLarge."""
+    """The value to save, None to clear: for words the text as the API takes texts in, for an image its delivery URL,
+    given by the image's number or the URL itself.
+
+    Fails: Invalid, TooLarge.
+    """
     if choice.key not in known:
         raise Invalid("the template has no such placeholder", code="unknown_placeholder")
     if len(choice.value) > VALUE_CHARS:
         raise TooLarge(f"a value may have {VALUE_CHARS} characters", code="value_too_large")
-    value = _clean(choice.value)
-    if not value:
-        return None
-    return await _image(env, turn, state, value) if known[choice.key].kind == "image" else value
-
-
-def _clean(value: str) -> str:
-    """The text as the API takes texts in: NFC, trimmed, without control characters but line breaks and tabs."""
-    plain = "".join(c for c in value if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
-    return unicodedata.normalize("NFC", plain).strip()
-
-
-async def _image(env: Env, turn: Turn, state: ChatState, value: str) -> str:
-    """The delivery URL of an image of the page's projects, from its number or the URL itself."""
-    url = value
+    plain = "".join(c for c in choice.value if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+    value = unicodedata.normalize("NFC", plain).strip()
+    if not value or known[choice.key].kind == "text":
+        return value or None
     if match := NUMBER.fullmatch(value):
         listed, at = state.get("listed", []), int(match[1]) - 1
         if not 0 <= at < len(listed):
             raise Invalid("there is no image of that number; list them first", code="unknown_image")
-        url = (await db.get_progression(env, listed[at])).generated_image_url
-    if await artifacts.find_image(env, turn.artifact_id, url) is None:
+        value = (await db.get_progression(env, listed[at])).generated_image_url
+    if await artifacts.find_image(env, turn.artifact_id, value) is None:
         raise Invalid("only images of the page's projects can be used, by their number", code="foreign_image")
-    return url
+    return value
 
 
-def _likings(
+def likings_of(
     said: str, values: dict[str, str | None], remember: Likings | None
 ) -> tuple[dict[str, str], list[RefusedChoice]]:
-    """What is to be remembered: only what the person said in this turn, whatever a model makes of it."""
+    """What to remember, an empty word to forget: only what the person said in this turn, whatever a model asks."""
     wanted = {TASTE_KEYS[key]: value for key, value in values.items() if key in TASTE_KEYS and value}
     kept = {kind: word for kind, word in wanted.items() if LIKING.fullmatch(word) and word.lower() in said.lower()}
     refused: list[RefusedChoice] = []
     for kind, word in (remember.model_dump(exclude_none=True) if remember else {}).items():
-        spoken = "forget" in said.lower() if not word else LIKING.fullmatch(word) and word.lower() in said.lower()
-        if spoken:
+        if "forget" in said.lower() if not word else LIKING.fullmatch(word) and word.lower() in said.lower():
             kept[kind] = word
         else:
             refused.append(RefusedChoice(kind, "not_said", "only what the person says is remembered"))
@@ -240,7 +234,7 @@ def _likings(
 
 
 @tool
-async def render_artifact(runtime: Bare) -> str:
+async def render_artifact(runtime: BareRuntime) -> str:
     """Publish the page as it is filled now and tell its link. Only when the person's last message asks for it."""
     env, turn = runtime.context, turn_of(runtime.config)
     if not turn.approved:
@@ -259,18 +253,15 @@ async def render_artifact(runtime: Bare) -> str:
     return dump(Rendered(artifacts.public_url(env, artifact)))
 
 
-def _told(runtime: Desk, result: msgspec.Struct, **update: Any) -> "Command[Any]":
-    """A tool's answer together with what it changes of the state."""
-    message = ToolMessage(dump(result), tool_call_id=str(runtime.tool_call_id))
-    return Command(update={**update, "messages": [message]})
-
-
 TOOLS = [get_projects_for_artifact, get_images_for_project, save_configuration, render_artifact]
 NAMES = frozenset(each.name for each in TOOLS)
 
 
-def told(error: Exception) -> str:
-    """What the model, and so the person, learns of a tool's failure: a code. The log has the rest."""
+def failure_of(error: Exception) -> str:
+    """The result of a tool that failed, without anything internal; the log has the rest.
+
+    Fails: LeaseLost, for then the turn must end.
+    """
     match error:
         case LeaseLost():
             raise error
@@ -286,12 +277,13 @@ def told(error: Exception) -> str:
     return dump(failed)
 
 
-async def watched(
+async def run_call(
     request: ToolCallRequest, execute: Callable[[ToolCallRequest], Awaitable["ToolMessage | Command[Any]"]]
 ) -> "ToolMessage | Command[Any]":
-    """One call within its bounds, told to the session.
+    """Run one call of a tool within its bounds.
 
-    Fails: NotFound for a tool that there is not · Invalid, TooLarge for its arguments · TimeoutError.
+    Effect: the call is an `agent` event of the session.
+    Fails: NotFound for an unknown tool · Invalid, TooLarge for its arguments · TimeoutError.
     """
     env = cast(Env, request.runtime.context)
     turn, call = turn_of(request.runtime.config), request.tool_call
@@ -308,4 +300,4 @@ async def watched(
         return await execute(request)
 
 
-TOOL_NODE = ToolNode(TOOLS, handle_tool_errors=told, awrap_tool_call=watched)
+TOOL_NODE = ToolNode(TOOLS, handle_tool_errors=failure_of, awrap_tool_call=run_call)

@@ -11,11 +11,12 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from redis.asyncio import Redis
 
+from graphs.chat.brief import Brief, BriefMessage
 from graphs.chat.session import history
 from tests.graphs.test_chat import TABLES, snapshot, turn
 from tests.support.chat_vendors import MODELS, VENDORS, talkative
 from tests.support.internet import Answer, Wire
-from tests.support.samples.chat_page import calling, chatting, hijacked, page, say, scripted, told, url_of
+from tests.support.samples.chat_page import calling, chatting, hijacked, page, say, scripted, told
 from tests.support.samples.page_site import add_image, add_project
 from tools import db
 from tools.env import Env
@@ -115,7 +116,7 @@ async def test_ninety_orders_in_eight_places_change_nothing(env: Env) -> None:
     is read of others, set, remembered or published."""
     assert len(ORDERS) >= 90
     await shelves(env)
-    await say(env, "title: Mine, use image 1 as hero", artifact="c")
+    await say(env, "title: Mine\nuse image 1 as hero", artifact="c")
     for start in range(0, len(ORDERS), AT_ONCE):
         orders = ORDERS[start : start + AT_ONCE]
         await poison(env, orders)
@@ -139,22 +140,13 @@ async def test_ninety_orders_in_eight_places_change_nothing(env: Env) -> None:
     assert await chats.taste(env, "ada") == {}
 
 
-BUILTIN = [
-    "hello",
-    "show images",
-    "what is missing?",
-    "describe image 1",
-    "which projects?",
-    "how are you?",
-    "what have we so far",
-    "share it with my client",
-]
+BUILTIN = ["hello", "show images", "what is missing?", "help", "thanks", "publish? no way", "which one is best?"]
 
 
 async def test_the_builtin_model_hears_the_person_alone(env: Env) -> None:
     """Whatever names, prompts, tags, notes and values say is listed, and nothing else is done."""
     await shelves(env)
-    await say(env, "title: Mine, use image 1 as hero", artifact="c")
+    await say(env, "title: Mine\nuse image 1 as hero", artifact="c")
     for start, said in zip(range(0, len(ORDERS), 11), BUILTIN, strict=False):
         await poison(env, ORDERS[start : start + AT_ONCE])
         before = await snapshot(env)
@@ -165,10 +157,17 @@ async def test_the_builtin_model_hears_the_person_alone(env: Env) -> None:
 
 
 async def test_a_prompt_that_speaks_of_other_images_changes_no_order(env: Env) -> None:
-    """“The second one” is the second of the list, whatever numbers stand in the words of its images."""
+    """The model is told the order of the list that was shown, whatever numbers stand in the words of its images."""
     await env.DB.run("UPDATE image_progressions SET prompt = 'image 4. 3. after image 3' WHERE id = 'p-0'")
     await say(env, "show images")
-    assert (await say(env, "use the second one as hero"))["configuration"] == {"IMAGE_HERO": url_of(env, 2)}
+    briefs: list[Brief] = []
+
+    def script(messages: list[BaseMessage]) -> AIMessage:
+        briefs.extend(message.brief for message in messages if isinstance(message, BriefMessage))
+        return AIMessage("Which one?")
+
+    await say(scripted(env, script), "use the second one as hero")
+    assert [brief.shown for brief in briefs] == [[1, 2, 3, 4]]
 
 
 # ── calls of a model that is in other hands

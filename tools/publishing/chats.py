@@ -1,7 +1,7 @@
-"""Conversations about an artifact: what a chat model is told and answers, whose turn it is, and what was chosen.
+"""Effects of chats about an artifact: the lease of a conversation, choices and their undo, the owner's likings.
 
-A choice and its way back are one transaction, under the lease of its conversation. Who repeats a choice under the
-same id, after a crash, changes nothing.
+A choice and what it replaced are stored in one transaction, under the lease of its conversation. The same choice
+repeated under its id, after a crash, changes nothing.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import contextlib
 import random
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -21,13 +21,12 @@ from tools.ledger.leases import LeasedTable
 from tools.rows import Count, dump, now_ms
 from tools.step import step
 
-BRIEF_MARK = "\nBRIEF: "
-"""What stands in the system message before the `Brief` as JSON, which is its end."""
 KEPT_CHOICES = 100
-"""Of each chat; older ones cannot be taken back any more."""
+"""Choices of each conversation that can be undone; older ones are forgotten."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.25
 TASTES = ("theme", "tone", "layout")
 LIKING = re.compile(r"[A-Za-z][A-Za-z -]{0,39}")
+"""A word or two: the only values of those preferences that a chat reads or writes."""
 
 IS_BUSY = """
 SELECT COUNT(*) AS n FROM artifact_chats
@@ -71,90 +70,6 @@ SELECT COUNT(*) AS n FROM artifact_choices
 WHERE artifact_id = :artifact_id AND (created_at > CAST(:since AS BIGINT) OR undone_at > CAST(:since AS BIGINT))
 """
 CLEAR_CONFIG = "DELETE FROM artifact_configurations WHERE artifact_id = :artifact_id AND config_key = :key"
-
-
-class Placeholder(msgspec.Struct, frozen=True):
-    """A place of the template, and what it is filled with."""
-
-    name: str
-    kind: Literal["text", "image"]
-    value: str | None = None
-
-
-class Brief(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """How things stand, as the model is told with every question. `taste` is what the owner is known to like."""
-
-    title: str
-    placeholders: list[Placeholder]
-    taste: dict[str, str]
-    shown: list[int]
-    """Numbers of the images in the list that was shown last, in its order."""
-    numbers: dict[str, int]
-    """By placeholder, the number of the image that it is filled with."""
-    link: str | None
-    """The public link, once the page answers."""
-    changed: bool
-    """Whether something was chosen since the page was published."""
-
-
-class ProjectCard(msgspec.Struct, frozen=True):
-    id: str
-    name: str
-    description: str
-
-
-class ProjectCards(msgspec.Struct, frozen=True):
-    projects: list[ProjectCard]
-
-
-class ImageCard(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An image as the model is told of it; `met` is how many of the judge's criteria it meets: "3/4"."""
-
-    number: int
-    id: str
-    url: str
-    provider: str
-    prompt: str
-    tags: list[str]
-    judgment: Literal["pass", "fail"] | None = None
-    met: str = ""
-    note: str = ""
-    made: int = 0
-    """UTC milliseconds."""
-
-
-class ImageCards(msgspec.Struct, frozen=True):
-    """The best judged first; `more` were left out."""
-
-    project: str
-    images: list[ImageCard]
-    more: int
-
-
-class RefusedChoice(msgspec.Struct, frozen=True):
-    key: str
-    error: str
-    message: str
-
-
-class Saved(msgspec.Struct, frozen=True, kw_only=True):
-    """What a call of `save_configuration` came to. An empty value is a placeholder that was cleared."""
-
-    saved: dict[str, str]
-    refused: list[RefusedChoice]
-    undone: dict[str, str] | None = None
-    """What an undo put back; None when there was nothing to undo, or none was asked for."""
-    remembered: dict[str, str] = {}
-    missing: list[str]
-
-
-class Rendered(msgspec.Struct, frozen=True):
-    link: str
-
-
-class ToolFailed(msgspec.Struct, frozen=True):
-    error: str
-    message: str
 
 
 class ChatLease(msgspec.Struct, frozen=True):
@@ -207,44 +122,45 @@ async def holding(env: Env, artifact_id: str, session_id: str, *, wait: float) -
 
 
 @step("chats.choose")
-async def choose(env: Env, hold: ChatLease, choice_id: str, values: Mapping[str, str | None]) -> list[Change]:
-    """Fill placeholders, or with None clear them; what has that value already is no change.
+async def choose(env: Env, lease: ChatLease, choice_id: str, values: Mapping[str, str | None]) -> list[Change]:
+    """Fill placeholders, or clear those with None, and return what changed.
 
     Effect: configuration and history in one transaction; under the same id again, nothing but the same answer.
-    Fails: LeaseLost when somebody else holds the chat.
+    Fails: LeaseLost when the lease was lost.
     """
     async with env.DB.transaction() as tx:
-        await _lock(tx, hold)
+        await _lock(tx, lease)
         if done := await tx.one(CHOICE, _Choice, id=choice_id):
             return done.changes
-        now = await db.config(tx, hold.artifact_id)
+        now = await db.config(tx, lease.artifact_id)
         changes = [Change(key, now.get(key), after) for key, after in values.items() if now.get(key) != after]
         if not changes:
             return []
-        chat = {"artifact_id": hold.artifact_id, "session_id": hold.session_id}
+        chat = {"artifact_id": lease.artifact_id, "session_id": lease.session_id}
         await tx.run(INSERT_CHOICE, **chat, id=choice_id, changes=dump(changes), now=now_ms())
         await tx.run(FORGET_CHOICES, **chat, kept=KEPT_CHOICES)
-        await _write(tx, hold, {change.key: change.after for change in changes})
+        await _write(tx, lease, {change.key: change.after for change in changes})
     return changes
 
 
 @step("chats.undo")
-async def undo(env: Env, hold: ChatLease, undo_id: str) -> list[Change] | None:
-    """Take back this chat's last choice that still stands; its changes, or None when there is none.
+async def undo(env: Env, lease: ChatLease, undo_id: str) -> list[Change] | None:
+    """Undo the conversation's last choice that is not undone yet; its changes, or None when there is none.
 
-    What another chat has changed since is left as it is. Under the same id again, nothing but the same answer.
-    Fails: LeaseLost when somebody else holds the chat.
+    What another conversation has changed since is left as it is.
+    Effect: as `choose`; under the same id again, nothing but the same answer.
+    Fails: LeaseLost when the lease was lost.
     """
     async with env.DB.transaction() as tx:
-        await _lock(tx, hold)
+        await _lock(tx, lease)
         if done := await tx.one(UNDONE, _Choice, id=undo_id):
             return done.changes
-        last = await tx.one(LAST_CHOICE, _Choice, artifact_id=hold.artifact_id, session_id=hold.session_id)
+        last = await tx.one(LAST_CHOICE, _Choice, artifact_id=lease.artifact_id, session_id=lease.session_id)
         if last is None:
             return None
-        now = await db.config(tx, hold.artifact_id)
+        now = await db.config(tx, lease.artifact_id)
         own = [change for change in last.changes if now.get(change.key) == change.after]
-        await _write(tx, hold, {change.key: change.before for change in own})
+        await _write(tx, lease, {change.key: change.before for change in own})
         await tx.run(TAKE_BACK, id=last.id, by=undo_id, now=now_ms())
     return own
 
@@ -255,26 +171,29 @@ async def _lock(tx: Statements, lease: ChatLease) -> None:
     await tx.run(LOCK_ARTIFACT, artifact_id=lease.artifact_id)
 
 
-async def _write(tx: Statements, hold: ChatLease, values: Mapping[str, str | None]) -> None:
+async def _write(tx: Statements, lease: ChatLease, values: Mapping[str, str | None]) -> None:
     for key, value in values.items():
         if value is None:
-            await tx.run(CLEAR_CONFIG, artifact_id=hold.artifact_id, key=key)
+            await tx.run(CLEAR_CONFIG, artifact_id=lease.artifact_id, key=key)
         else:
-            await tx.run(db.SAVE_CONFIG, artifact_id=hold.artifact_id, key=key, value=value)
+            await tx.run(db.SAVE_CONFIG, artifact_id=lease.artifact_id, key=key, value=value)
 
 
 async def changed_since(env: Env, artifact_id: str, ms: int) -> bool:
-    """Whether anything was chosen or taken back after that time."""
+    """Whether any choice was made or undone after that time."""
     found = await env.DB.one(CHANGED_SINCE, Count, artifact_id=artifact_id, since=ms)
     return found is not None and found.n > 0
 
 
 @step("chats.taste")
 async def taste(env: Env, owner_id: str) -> dict[str, str]:
-    """What the owner is known to like of theme, tone and layout."""
+    """What the owner is known to like of theme, tone and layout; other values of these preferences are left out."""
+    kept = await _preferences(env, owner_id)
     return {
-        kind: word for kind, word in (await _preferences(env, owner_id)).items() if kind in TASTES and _liking(word)
-    }
+        kind: word
+        for kind, word in kept.items()
+        if kind in TASTES and isinstance(word, str) and LIKING.fullmatch(word)
+    }  # fmt: skip
 
 
 @step("chats.remember")
@@ -290,6 +209,7 @@ async def _preferences(env: Env, owner_id: str) -> dict[str, Any]:
     return dict(found.value) if found else {}
 
 
-def _liking(word: object) -> bool:
-    """Preferences are the owner's own and may hold anything; a liking is a word or two."""
-    return isinstance(word, str) and LIKING.fullmatch(word) is not None
+@step("chats.prune", retry=False)
+async def prune(env: Env, thread_id: str) -> None:
+    """Forget all checkpoints of a conversation but the last."""
+    await env.AGENTIC_MEMORIES.aprune([thread_id], strategy="keep_latest")

@@ -46,9 +46,9 @@ class Models:
 
     def chat_model(self, name: str) -> "BaseChatModel":
         if name == BUILTIN and name not in self._models:
-            from app.bindings.ai.builtin.assistant import Assistant
+            from app.bindings.ai.builtin_chat.model import BuiltinChat
 
-            self._models[name] = Assistant()
+            self._models[name] = BuiltinChat()
         if name not in self._models:
             if reason := unusable(name, self.keys):
                 raise Invalid(f"the chat model {name!r} cannot be used: {reason}", code="unknown_model")

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tools.models.normalize import ALL_MARKS, even, is_quoted, masked, pieces_of, quotations
+from tools.models.normalize import ALL_MARKS, even, masked, quotations
 
 
 def test_spaces_and_apostrophes_are_of_one_kind() -> None:
@@ -28,12 +28,6 @@ def test_quotations_are_found(text: str, found: list[str]) -> None:
     spans = quotations(text, ALL_MARKS)
     assert [text[start:end] for start, end in spans] == found
     assert len(masked(text, spans)) == len(text)
-
-
-def test_a_sentence_falls_into_pieces() -> None:
-    """At commas, “and” and “then”, but not within quotation marks."""
-    assert pieces_of('one, and then two and "three, and four" then five') == ["one", "two", '"three, and four"', "five"]
-    assert is_quoted('"a, b"') and not is_quoted('"a" and "b"') and not is_quoted("a")
 
 
 def test_unclosed_marks_cost_nothing() -> None:

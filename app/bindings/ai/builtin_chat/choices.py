@@ -1,0 +1,126 @@
+"""How the built-in chat model turns commands into values: images by what was said of them, and defaults.
+
+It only chooses among what the tools have told it, and never makes up a text.
+"""
+
+import re
+from collections.abc import Sequence
+
+from app.bindings.ai.builtin_chat.commands import Command, Plain, SetImage, SetValue
+from graphs.chat.brief import Brief
+from graphs.chat.results import ImageCard, ProjectCard
+from graphs.chat.tools import TASTE_KEYS
+from tools.media.colours import COLOURS, colour_named
+
+TITLES = ("TITLE", "HEADLINE", "HEADING", "NAME", "PAGE_TITLE")
+SUBTITLES = ("SUBTITLE", "TAGLINE", "SUBHEADING")
+INTROS = ("INTRO", "INTRODUCTION", "DESCRIPTION", "BODY", "TEXT", "ABOUT", "SUMMARY")
+LONGEST_DEFAULT = 600
+FAMILIES = frozenset(family for colour in COLOURS.values() for family in colour.families)
+VERDICTS = {"pass": "pass", "passed": "pass", "approved": "pass", "fail": "fail", "failed": "fail", "rejected": "fail"}
+
+
+def resolve(
+    commands: Sequence[Command], brief: Brief, projects: Sequence[ProjectCard], images: Sequence[ImageCard]
+) -> tuple[dict[str, str], list[str]]:
+    """The value of each placeholder that the commands change, empty to clear it; and why some change nothing.
+
+    `images` are the best judged first. Without any, numbers are taken as they are: the tool checks them.
+    """
+    values, problems = dict[str, str](), list[str]()
+    if Plain("start over") in commands:
+        values = {known.name: "" for known in brief.placeholders if known.value is not None}
+    for command in commands:
+        match command:
+            case SetValue(key, value):
+                values[key] = value
+            case SetImage(key, number):
+                slot, found = (
+                    key or _free_slot(brief, values),
+                    number or next((c.number for c in meant(command, images)), 0),
+                )
+                if problem := why_none(command, images):
+                    problems.append(problem)
+                elif slot is None:
+                    problems.append(f"No place for image {found} is free. Say which one: “use image {found} as …”.")
+                else:
+                    values[slot] = str(found)
+    if Plain("pick") in commands:
+        values = {**defaults(brief, projects, images, values), **values}
+    return values, problems
+
+
+def why_none(command: SetImage, images: Sequence[ImageCard]) -> str:
+    """Why no image is meant; empty when one is."""
+    if meant(command, images) or (command.number and not images):
+        return ""
+    if not images:
+        return "The projects of this page have no images yet."
+    if command.number is not None:
+        return f"There is no image {command.number}."
+    return f"There is no image that is {' and '.join(command.words)}."
+
+
+def meant(command: SetImage, images: Sequence[ImageCard]) -> list[ImageCard]:
+    """The images that are meant, the best judged first."""
+    if command.number is not None:
+        return [card for card in images if card.number == command.number]
+    return [card for card in images if all(fits(card, word) for word in command.words)]
+
+
+def why_chosen(command: SetImage, images: Sequence[ImageCard]) -> str:
+    """Which image was taken where several are meant; empty otherwise."""
+    found = meant(command, images) if command.number is None else []
+    return (
+        f"{len(found)} images fit that; I took the best judged of them, image {found[0].number}." if found[1:] else ""
+    )
+
+
+def fits(card: ImageCard, word: str) -> bool:
+    """Whether the word names the image's provider, verdict, colour, another tag, or something of its prompt."""
+    if word in VERDICTS:
+        return card.judgment == VERDICTS[word]
+    tags = {tag.lower() for tag in card.tags}
+    colour = colour_named(word)
+    if colour is not None and tags & FAMILIES:
+        # The judge measured colours: what the prompt wished for does not count beside that.
+        return word in tags or bool(tags & colour.families)
+    return word == card.provider.lower() or word in tags or word in re.findall(r"[a-z0-9-]+", card.prompt.lower())
+
+
+def best_first(images: Sequence[ImageCard], likings: Sequence[str] = ()) -> list[ImageCard]:
+    """The images by verdict; among those of the same verdict, first those that fit most of the likings."""
+    rank = {"pass": 0, None: 1, "fail": 2}
+    return sorted(images, key=lambda card: (rank[card.judgment], -sum(fits(card, word) for word in likings)))
+
+
+def defaults(
+    brief: Brief, projects: Sequence[ProjectCard], images: Sequence[ImageCard], taken: dict[str, str]
+) -> dict[str, str]:
+    """Values for what is missing and not `taken`: texts that the projects tell, the best images, the owner's taste."""
+    likings = [word for text in brief.taste.values() for word in text.split()]
+    used = {*brief.numbers.values(), *(int(value) for value in taken.values() if value.isdigit())}
+    free = best_first([card for card in images if card.number not in used] or images, likings)
+    first = projects[0] if projects else None
+    texts = {
+        **dict.fromkeys(TITLES, first.name if first and len(projects) == 1 else brief.title),
+        **dict.fromkeys(SUBTITLES, re.split(r"(?<=[.!?]) ", first.description)[0].rstrip(".") if first else ""),
+        **dict.fromkeys(INTROS, first.description[:LONGEST_DEFAULT] if first else ""),
+        **{key: brief.taste.get(kind, "") for key, kind in TASTE_KEYS.items()},
+    }
+    values: dict[str, str] = {}
+    for slot in brief.missing:
+        if slot.name in taken:
+            continue
+        if slot.kind == "text":
+            values[slot.name] = texts.get(slot.name, "")
+        elif free:
+            values[slot.name] = str(free.pop(0).number)
+    return {key: value for key, value in values.items() if value}
+
+
+def _free_slot(brief: Brief, taken: dict[str, str]) -> str | None:
+    """The first image placeholder that is empty, else the only one there is."""
+    slots = [known for known in brief.placeholders if known.kind == "image"]
+    empty = [slot.name for slot in slots if not taken.get(slot.name, slot.value)]
+    return empty[0] if empty else slots[0].name if len(slots) == 1 else None
