@@ -1,23 +1,115 @@
-"""What a vendor's HTTP says about a call that did not bring an image: nothing was done, or nobody knows."""
+"""What an HTTP answer without a result says about the call: one ladder for all vendors, of images and of chat.
+
+A vendor's own codes say more than a status; which of them mean what is data beside each vendor's answers
+(`code → Cause`). What the codes leave open, the status decides.
+"""
 
 import datetime
 import email.utils
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
-from tools.errors import Unavailable, Uncertain, VendorError, VendorFailed
+from tools.errors import Refused, Unavailable, Uncertain, VendorError, VendorFailed
 
 CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 REQUEST_ID_CHARS = 200
-GAVE_UP = frozenset({408, 499})
-"""A vendor's statuses for a request that it, or something on the way, stopped waiting for."""
+
+Cause = Literal["refused", "quota", "rate", "gave_up", "outage", "key", "account", "request", "empty"]
+"""Why there is no result: the vendor's no · money or the day's quota is spent · too many calls · it stopped waiting for
+its own model · it failed · our key or account may not use the model · the request is wrong · it broke off without one.
+"""
 
 
 class TooLong(httpx.TransportError):
     """An answer that was read up to its limit and let go of there."""
+
+
+def cause_of_status(status: int | None) -> Cause:
+    """What a status means by itself. None is an error inside an answer that had begun as a success."""
+    match status:
+        case 429:
+            return "rate"
+        case 402:
+            return "quota"
+        case 408 | 499:
+            return "gave_up"
+        case 401 | 403:
+            return "key"
+        case None | 200:
+            return "empty"
+        case _:
+            return "outage" if status >= 500 else "request"
+
+
+def failure(
+    vendor: str,
+    status: int | None,
+    named: Cause | None = None,
+    *,
+    retry_after: float | None = None,
+    provider_code: str | None = None,
+    request_id: str | None = None,
+) -> VendorError:
+    """The error of an answer without a result; `named` is what the vendor's own code means, where it has one.
+
+    `retry_after` in seconds; `provider_code` and `request_id` are the vendor's own words, fit to be shown.
+    """
+    cause = cause_of_status(status)
+    # A vendor may stop waiting while its model is at work, and none says that such work is not billed.
+    if named is not None and (cause, named) != ("gave_up", "outage"):
+        cause = named
+    signals: dict[str, Any] = {
+        "provider_code": provider_code,
+        "provider_status": status,
+        "request_id": request_id,
+    }
+    match cause:
+        case "refused":
+            return Refused(f"{vendor} refused this request", **signals)
+        case "quota":
+            return VendorFailed(f"the quota of {vendor} is used up", failure="quota", **signals)
+        case "rate":
+            message = f"the rate limit of {vendor} was reached"
+            return Unavailable(message, failure="rate", retry_after=retry_after, **signals)
+        case "gave_up":
+            return Uncertain(f"{vendor} gave up waiting", code="deadline", **signals)
+        case "outage":
+            return Unavailable(f"{vendor} failed", failure="outage", retry_after=retry_after, **signals)
+        case "key":
+            return VendorFailed(f"{vendor} did not accept our key", failure="invalid", **signals)
+        case "account":
+            return VendorFailed(f"{vendor} does not let our account use this model", failure="invalid", **signals)
+        case "request":
+            return VendorFailed(f"{vendor} did not accept the request", failure="invalid", **signals)
+        case "empty":
+            return VendorFailed(f"{vendor} broke off without a result", failure="empty", **signals)
+
+
+def http_cause(error: BaseException) -> httpx.HTTPError | None:
+    """The HTTP client's own error, which SDKs keep as the cause of theirs."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, httpx.HTTPError):
+        cause = cause.__cause__
+    return cause
+
+
+def lost(error: BaseException, vendor: str, request_id: str | None = None) -> VendorError:
+    """The error of a request that got no whole answer.
+
+    A connection that was never made left nothing behind; anything later may have reached the vendor.
+    """
+    match http_cause(error):
+        case TooLong():
+            message = f"{vendor}'s answer is longer than an answer may be"
+            return VendorFailed(message, failure="invalid", request_id=request_id)
+        case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout() | httpx.UnsupportedProtocol():
+            return Unavailable(f"{vendor} could not be reached")
+        case cause:
+            code = "deadline" if isinstance(cause, httpx.TimeoutException) else None
+            return Uncertain(f"{vendor} did not answer", code=code, request_id=request_id)
 
 
 def code_of(word: object) -> str | None:
@@ -30,31 +122,11 @@ def request_id_of(headers: Mapping[str, str], *names: str) -> str | None:
     return next((plain_id(headers[name]) for name in names if name in headers), None)
 
 
-def plain_id(said: object) -> str | None:
-    """What a vendor calls a call, without what cannot be printed, and no longer than `REQUEST_ID_CHARS`."""
-    if not isinstance(said, str):
+def plain_id(value: object) -> str | None:
+    """A vendor's name for a call, without what cannot be printed, and no longer than `REQUEST_ID_CHARS`."""
+    if not isinstance(value, str):
         return None
-    return "".join(filter(str.isprintable, said[:REQUEST_ID_CHARS])) or None
-
-
-def gave_up(vendor: str, **signals: Any) -> Uncertain:
-    """The error of an answer with one of `GAVE_UP`.
-
-    A vendor may say so while its model is at work, and none says that such work is not billed.
-    """
-    return Uncertain(f"{vendor} gave up waiting", code="deadline", **signals)
-
-
-def lost(error: Exception, vendor: str) -> VendorError:
-    """The error of a request that got no whole answer.
-
-    A connection that was never made left nothing behind; anything later may have reached the vendor.
-    """
-    if isinstance(error, TooLong):
-        return VendorFailed(f"{vendor}'s answer is longer than an answer may be", failure="invalid")
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.UnsupportedProtocol):
-        return Unavailable(f"{vendor} could not be reached")
-    return Uncertain(f"{vendor} did not answer", code="deadline" if isinstance(error, httpx.TimeoutException) else None)
+    return "".join(filter(str.isprintable, value[:REQUEST_ID_CHARS])) or None
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

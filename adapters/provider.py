@@ -1,12 +1,13 @@
-"""The contract between the house and a vendor of images, on one page.
+"""The contract with a vendor of images, on one page.
 
-A provider is a module in this folder (or one named by the entry-point group `picasso.adapters`) with one
-object `adapter` that is a `ProviderAdapter`. It turns an `ImageOp` into bytes with exactly one call to its
-vendor and no retries of its own: only the ledger may decide to call again.
+A provider is one object `adapter` that is a `ProviderAdapter`, in a module or package of this folder or in another
+package that names it by an entry point of the group `picasso.adapters`. It turns an `ImageOp` into bytes in two acts:
+`prepare` does all that needs no vendor and costs nothing; `send` makes exactly one call and never repeats it, because
+only the ledger may decide to call again.
 """
 
 from collections.abc import Awaitable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -15,6 +16,8 @@ from tools.models.catalog import Units
 from tools.rows import Kind
 
 ImageOpKind = Kind
+Request = TypeVar("Request")
+"""What an adapter prepares and sends; nobody else looks into it."""
 
 
 class InputImage(msgspec.Struct, frozen=True):
@@ -74,14 +77,14 @@ class Capability(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class OnProgress(Protocol):
-    """Awaited by an adapter as it learns how far the vendor is; becomes `progress` events."""
+    """Awaited by `send` as it learns how far the vendor is; becomes `progress` events."""
 
     def __call__(
         self, fraction: float, stage: Literal["generate"] = "generate", preview_bytes: bytes | None = None
     ) -> Awaitable[None]: ...
 
 
-class ProviderAdapter(Protocol):
+class ProviderAdapter(Protocol[Request]):
     id: str
     free: bool
     """True when a call costs nothing, so that a lost one may simply be made again."""
@@ -105,9 +108,18 @@ class ProviderAdapter(Protocol):
         """
         ...
 
-    async def run(self, op: ImageOp, env: Env, on_progress: OnProgress) -> ProviderResult:
+    async def prepare(self, op: ImageOp, env: Env) -> Request:
+        """Everything that needs no vendor: decoding, masks, resizing, building the body, importing the SDK.
+
+        Effect: none; it costs nothing and may be repeated.
+        Fails: Invalid (the op cannot be served) · Unavailable (it could not be worked on now).
+        """
+        ...
+
+    async def send(self, request: Request, env: Env, on_progress: OnProgress) -> ProviderResult:
         """Make the one call.
 
+        Effect: may cost money.
         Fails: Refused (the vendor's no) · VendorFailed (answered without a usable image, or quota spent) ·
         Unavailable (nothing was done: could not connect, 429, answered 5xx; may carry `retry_after`) ·
         Uncertain (sent, outcome unknown).
@@ -115,4 +127,4 @@ class ProviderAdapter(Protocol):
         ...
 
 
-Providers = Mapping[str, ProviderAdapter]
+Providers = Mapping[str, ProviderAdapter[Any]]

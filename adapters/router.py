@@ -9,6 +9,7 @@ import pkgutil
 import random
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType, ModuleType
+from typing import Any
 
 import msgspec
 
@@ -24,7 +25,7 @@ from adapters.provider import (
     Providers,
 )
 from tools.env import Env
-from tools.errors import Invalid, PicassoError, Uncertain, VendorFailed
+from tools.errors import Invalid, PicassoError, Unavailable, Uncertain, VendorError, VendorFailed
 from tools.ledger.submissions import ItemPlan
 from tools.media.sizes import read_size
 from tools.models import catalog, chat_and_vision, prices
@@ -40,6 +41,8 @@ GUIDANCE_CHARS = 1500
 """What refining adds to a person's words at most."""
 UNSEEN = InputImage(b"", "image/png", 1024, 1024)
 """Stands for an image that is not fetched yet, where they are only counted."""
+PREPARE_SECONDS = 240.0
+"""For a request to be prepared on a busy machine, a place among the image children included."""
 SEEDS = 1 << 30
 """Seeds are drawn below this, so that every vendor's 32-bit integer holds them and their variants."""
 
@@ -61,14 +64,14 @@ def providers() -> Providers:
     return MappingProxyType(discover())
 
 
-def discover() -> dict[str, ProviderAdapter]:
+def discover() -> dict[str, ProviderAdapter[Any]]:
     """Look for modules with an `adapter`, here and behind the entry points.
 
     Fails: ValueError when two of them have one id.
     """
     here = [importlib.import_module(found.name) for found in pkgutil.walk_packages(adapters.__path__, "adapters.")]
     guests = [entry.load() for entry in importlib.metadata.entry_points(group=GROUP)]
-    known: dict[str, ProviderAdapter] = {}
+    known: dict[str, ProviderAdapter[Any]] = {}
     for module in [*(m for m in here if "adapter" in vars(m)), *guests]:
         adapter = _adapter_of(module)
         if adapter.id in known:
@@ -77,17 +80,17 @@ def discover() -> dict[str, ProviderAdapter]:
     return known
 
 
-def _adapter_of(module: ModuleType) -> ProviderAdapter:
-    adapter: ProviderAdapter = module.adapter
+def _adapter_of(module: ModuleType) -> ProviderAdapter[Any]:
+    adapter: ProviderAdapter[Any] = module.adapter
     return adapter
 
 
-def missing(adapter: ProviderAdapter, env: Env) -> list[str]:
+def missing(adapter: ProviderAdapter[Any], env: Env) -> list[str]:
     """The variables that must be set before the provider can be used."""
     return [name for name in adapter.needs if name not in env.AI.keys]
 
 
-def configured(adapter: ProviderAdapter, env: Env) -> bool:
+def configured(adapter: ProviderAdapter[Any], env: Env) -> bool:
     return not missing(adapter, env)
 
 
@@ -154,7 +157,7 @@ def plan(env: Env, request: JobRequest, known: Providers | None = None) -> Plan:
     return Plan(held, quotes, JobMetadata(fallback=others))
 
 
-def takes_seed(adapter: ProviderAdapter, kind: ImageOpKind, model: str) -> bool:
+def takes_seed(adapter: ProviderAdapter[Any], kind: ImageOpKind, model: str) -> bool:
     """Whether the same seed gives the same picture there."""
     return any(c.seed for c in adapter.capabilities() if c.kind == kind and c.model == model)
 
@@ -200,7 +203,7 @@ def expected_op(request: JobRequest, painter: ProviderModel) -> ImageOp:
     )
 
 
-def quote(env: Env, adapter: ProviderAdapter, op: ImageOp) -> Quote:
+def quote(env: Env, adapter: ProviderAdapter[Any], op: ImageOp) -> Quote:
     """What one call to the provider may cost."""
     return FREE if adapter.free else prices.quote(env, adapter.id, str(op.model), *adapter.meter(op))
 
@@ -227,7 +230,9 @@ def stand_ins(env: Env, request: JobRequest, known: Providers) -> list[ProviderM
     return found
 
 
-def _chosen(env: Env, known: Providers, kind: ImageOpKind, entry: Mapping[str, str]) -> tuple[ProviderAdapter, str]:
+def _chosen(
+    env: Env, known: Providers, kind: ImageOpKind, entry: Mapping[str, str]
+) -> tuple[ProviderAdapter[Any], str]:
     """The adapter of one entry of `providers`, and the model that will be used."""
     name, model = entry["provider"], entry.get("model")
     if name not in known:
@@ -319,23 +324,47 @@ def build_op(
     )
 
 
-@step("router.run", retry=False)
-async def run(
-    provider: str, op: ImageOp, env: Env, on_progress: OnProgress, known: Providers | None = None
-) -> ProviderResult:
-    """Make the one call to a provider, under the deadline `VENDOR_SECONDS`.
+@step("router.prepare", retry=False)
+async def prepare(
+    provider: str, op: ImageOp, env: Env, known: Providers | None = None, *, seconds: float = PREPARE_SECONDS
+) -> Any:
+    """The request for `send`, made without the vendor and within `seconds`.
 
-    Effect: may cost money; it is made once, and only the ledger may decide to make it again.
-    Fails: what `ProviderAdapter.run` says; Uncertain also past the deadline and when the adapter broke;
-    VendorFailed when no bytes came; Invalid when its key is gone since the job was accepted.
+    Effect: none; it costs nothing and says nothing about the vendor.
+    Fails: Invalid when the op cannot be served, or the provider's key is gone since the job was accepted · Unavailable
+    when it could not be prepared: past the deadline, no image child, or the adapter broke.
     """
     adapter = (providers() if known is None else known)[provider]
     if unset := missing(adapter, env):
         raise _not_configured(provider, unset)
     try:
-        async with asyncio.timeout(env.settings.vendor_seconds):
-            result = await adapter.run(op, env, on_progress)
+        async with asyncio.timeout(seconds):
+            return await adapter.prepare(op, env)
     except PicassoError:
+        raise
+    except TimeoutError as error:
+        raise Unavailable("the request could not be prepared in time", code="prepare_deadline") from error
+    except Exception as error:
+        # Adapters may be other people's code: whatever else they raise must end this one item and nothing more.
+        log.exception("the adapter of %s failed to prepare a request", provider)
+        raise Unavailable("the adapter failed", code="adapter_failed") from error
+
+
+@step("router.send", retry=False)
+async def send(
+    provider: str, request: Any, env: Env, on_progress: OnProgress, known: Providers | None = None
+) -> ProviderResult:
+    """Make the one call to a provider, with what `prepare` returned and under the deadline `VENDOR_SECONDS`.
+
+    Effect: may cost money; it is made once, and only the ledger may decide to make it again.
+    Fails: what `ProviderAdapter.send` says; Uncertain also past the deadline and when the adapter broke;
+    VendorFailed when no bytes came.
+    """
+    adapter = (providers() if known is None else known)[provider]
+    try:
+        async with asyncio.timeout(env.settings.vendor_seconds):
+            result = await adapter.send(request, env, on_progress)
+    except VendorError:
         raise
     except TimeoutError as error:
         raise Uncertain("the provider did not answer in time", code="deadline") from error

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import msgspec
 
-from adapters.http_failures import GAVE_UP, code_of, gave_up, plain_id, request_id_of, retry_after
+from adapters.http_failures import Cause, code_of, failure, plain_id, request_id_of, retry_after
 from adapters.image_type import mime_of
-from tools.errors import Refused, Unavailable, VendorError, VendorFailed
+from tools.errors import Refused, VendorError, VendorFailed
 from tools.models.catalog import Units
 
 if TYPE_CHECKING:
     from google.genai.errors import APIError
 
+NAME = "Gemini"
 REFUSALS = frozenset(
     {
         "SAFETY",
@@ -34,7 +35,7 @@ picture came, not that this one may not be made.
 """
 DELAY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s")
 SPENT = re.compile(r"credits are depleted|spend(?:ing)? cap", re.IGNORECASE)
-"""How a prepaid account without money is told, in words alone."""
+"""How a prepaid account without money is reported, in words alone."""
 
 
 class Blob(msgspec.Struct):
@@ -98,7 +99,7 @@ class Envelope(msgspec.Struct):
 
 
 class Answer(msgspec.Struct, rename="camel"):
-    """What is read of an HTTP 200. Of any form is what no picture is thrown away for."""
+    """What is read of an HTTP 200. A field of type `object` may hold anything: no picture is lost over it."""
 
     candidates: list[Candidate] | None = None
     prompt_feedback: Feedback | None = None
@@ -107,7 +108,7 @@ class Answer(msgspec.Struct, rename="camel"):
     model_version: object = None
     error: object = None
     request_id: str | None = None
-    """By either of the names that it was given; not of the wire."""
+    """The answer's own id, else its header's; not a field of the JSON."""
 
 
 class Picture(NamedTuple):
@@ -121,9 +122,9 @@ def read_answer(body: str, headers: Mapping[str, str]) -> Answer:
     """The answer, with a request id wherever one was given. Fails: VendorFailed when it is none of Gemini's."""
     request_id = request_id_of(headers, "x-request-id")
     try:
-        said = msgspec.json.decode(body, type=Answer | list[Answer])
-        # The API says some of its errors as a list of one.
-        answer = said if isinstance(said, Answer) else said[0]
+        read = msgspec.json.decode(body, type=Answer | list[Answer])
+        # The API gives some of its errors as a list of one.
+        answer = read if isinstance(read, Answer) else read[0]
     except (msgspec.DecodeError, IndexError) as error:
         raise VendorFailed(
             "Gemini's answer could not be read", failure="invalid", provider_status=200, request_id=request_id
@@ -135,41 +136,33 @@ def read_answer(body: str, headers: Mapping[str, str]) -> Answer:
 def picture_of(answer: Answer) -> Picture:
     """The picture of an answer: the last one, when there are several.
 
-    Fails: Refused by Gemini's word for why · VendorFailed, `empty` without a picture, `invalid` when it is none.
+    Fails: Refused by Gemini's word for why · VendorFailed, `empty` without a picture, `invalid` when it is none · what
+    an error in place of a picture means.
     """
-    found = _blobs(answer)
-    if not found:
-        raise _without_picture(answer)
     signals: dict[str, Any] = {"provider_status": 200, "request_id": answer.request_id}
-    try:
-        # Both alphabets of base64 are in use on this API.
-        data = base64.b64decode(found[-1].replace("-", "+").replace("_", "/"), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise VendorFailed("Gemini's picture could not be read", failure="invalid", **signals) from error
-    mime = mime_of(data)
-    if mime is None:
-        raise VendorFailed("what Gemini sent is no picture", failure="invalid", **signals)
-    return Picture(data, mime, len(found))
-
-
-def _blobs(answer: Answer) -> list[str]:
     contents = [candidate.content for candidate in answer.candidates or [] if candidate.content]
     parts = [part for content in contents for part in content.parts or [] if not part.thought]
-    return [part.inline_data.data for part in parts if part.inline_data and part.inline_data.data]
-
-
-def _without_picture(answer: Answer) -> VendorError:
-    signals: dict[str, Any] = {"provider_status": 200, "request_id": answer.request_id}
+    found = [part.inline_data.data for part in parts if part.inline_data and part.inline_data.data]
+    if found:
+        try:
+            # Both alphabets of base64 are in use on this API.
+            data = base64.b64decode(found[-1].replace("-", "+").replace("_", "/"), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise VendorFailed("Gemini's picture could not be read", failure="invalid", **signals) from error
+        mime = mime_of(data)
+        if mime is None:
+            raise VendorFailed("what Gemini sent is no picture", failure="invalid", **signals)
+        return Picture(data, mime, len(found))
     if answer.prompt_feedback and (blocked := answer.prompt_feedback.block_reason):
-        return Refused("Gemini refused this prompt", provider_code=code_of(blocked), **signals)
+        raise Refused("Gemini refused this prompt", provider_code=code_of(blocked), **signals)
     if answer.error:
         # Something on the way answered 200 with the error of another status in it.
         fault = _fault({"error": answer.error})
-        return _meaning(fault, fault.code, {}, answer.request_id)
+        raise _failure(fault, fault.code, {}, answer.request_id)
     reason = next((candidate.finish_reason for candidate in answer.candidates or []), None) or ""
     if reason in REFUSALS:
-        return Refused("Gemini refused to show what it made", provider_code=reason, **signals)
-    return VendorFailed("Gemini answered without a picture", failure="empty", provider_code=code_of(reason), **signals)
+        raise Refused("Gemini refused to show what it made", provider_code=reason, **signals)
+    raise VendorFailed("Gemini answered without a picture", failure="empty", provider_code=code_of(reason), **signals)
 
 
 def units_of(answer: Answer) -> Units:
@@ -199,27 +192,7 @@ def _pictures(counts: list[Count]) -> int:
 def failure_of(error: "APIError") -> VendorError:
     """What an answer other than 200 means."""
     headers = error.response.headers if isinstance(error.response, httpx.Response) else {}
-    return _meaning(_fault(error.details), error.code, headers, request_id_of(headers, "x-request-id"))
-
-
-def _meaning(fault: Fault, status: int, headers: Mapping[str, str], request_id: str | None) -> VendorError:
-    reason = next((detail.reason for detail in fault.details if detail.reason), fault.status)
-    signals: dict[str, Any] = {
-        "provider_code": code_of(reason),
-        "provider_status": status or 200,
-        "request_id": request_id,
-    }
-    if status == 429 and _spent(fault):
-        return VendorFailed("the quota at Gemini is used up", failure="quota", **signals)
-    if status == 429:
-        return Unavailable("Gemini asks to wait", failure="rate", retry_after=_wait(fault, headers), **signals)
-    if status in GAVE_UP:
-        return gave_up("Gemini", **signals)
-    if status >= 500:
-        return Unavailable("Gemini failed", failure="outage", retry_after=_wait(fault, headers), **signals)
-    if status in (401, 403) or reason.startswith("API_KEY"):
-        return VendorFailed("Gemini did not accept our key", failure="invalid", **signals)
-    return VendorFailed("Gemini did not accept the request", failure="invalid", **signals)
+    return _failure(_fault(error.details), error.code, headers, request_id_of(headers, "x-request-id"))
 
 
 def _fault(body: object) -> Fault:
@@ -229,14 +202,24 @@ def _fault(body: object) -> Fault:
         return Fault()
 
 
-def _spent(fault: Fault) -> bool:
-    """Whether waiting a minute will not help: a quota of the day, or no money."""
-    broken = [violation.quota_id for detail in fault.details for violation in detail.violations]
-    return any("PerDay" in quota for quota in broken) or SPENT.search(fault.message) is not None
-
-
-def _wait(fault: Fault, headers: Mapping[str, str]) -> float | None:
+def _failure(fault: Fault, status: int, headers: Mapping[str, str], request_id: str | None) -> VendorError:
+    reason = next((detail.reason for detail in fault.details if detail.reason), fault.status)
+    quotas = [violation.quota_id for detail in fault.details for violation in detail.violations]
     delays = [DELAY.fullmatch(detail.retry_delay) for detail in fault.details]
-    asked = [float(delay[1]) for delay in delays if delay]
-    named = retry_after(headers)
-    return max([*asked, *([] if named is None else [named])], default=None)
+    waits = [*(float(delay[1]) for delay in delays if delay), retry_after(headers)]
+    named: Cause | None = None
+    if status == 429 and (any("PerDay" in quota for quota in quotas) or SPENT.search(fault.message)):
+        # Waiting a minute will not help: it is the quota of the day, or there is no money.
+        named = "quota"
+    elif reason.startswith("API_KEY"):
+        named = "key"
+    elif not status:
+        named = "request"
+    return failure(
+        NAME,
+        status or 200,
+        named,
+        retry_after=max((wait for wait in waits if wait is not None), default=None),
+        provider_code=code_of(reason),
+        request_id=request_id,
+    )

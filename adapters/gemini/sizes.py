@@ -56,18 +56,18 @@ def wire(model: ImageModel) -> Wire:
 def shapes(model_id: str) -> tuple[Shape, ...]:
     """What the model makes, its default first."""
     model = next(model for model in image_models("gemini") if model.id == model_id)
-    return tuple(_shape(wire(model), read_size(size)) for size in model.sizes)
+    facts, made = wire(model), []
+    for width, height in map(read_size, model.sizes):
 
+        def off(ratio: str, proportions: float = width / height) -> float:
+            across, _, down = ratio.partition(":")
+            return abs(math.log(int(across) / int(down) / proportions))
 
-def _shape(facts: Wire, size: tuple[int, int]) -> Shape:
-    ratio = min(facts.ratios, key=lambda ratio: abs(math.log(_value(ratio) * size[1] / size[0])))
-    image_size = min(facts.image_sizes, key=lambda word: abs(math.log((1024 * int(word[:-1])) ** 2 / math.prod(size))))
-    return Shape(*size, ratio, image_size)
+        def far(image_size: str, pixels: int = width * height) -> float:
+            return abs(math.log((1024 * int(image_size[:-1])) ** 2 / pixels))
 
-
-def _value(ratio: str) -> float:
-    width, _, height = ratio.partition(":")
-    return int(width) / int(height)
+        made.append(Shape(width, height, min(facts.ratios, key=off), min(facts.image_sizes, key=far)))
+    return tuple(made)
 
 
 def nearest(model: ImageModel, size: tuple[int, int], *, pixels: int | None = None) -> Shape:

@@ -2,19 +2,20 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx
 
 from adapters.http_failures import lost
+from adapters.input_images import check_images
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
 from adapters.workers.answer import Answer, image_of, request_id
 from adapters.workers.body import paint_over, shrink_all
-from adapters.workers.request import Plan, check_images, least_and_most, models, plan, shrunk, units
+from adapters.workers.request import Plan, least_and_most, models, plan, shrunk, units
 from tools.env import Env
 from tools.media.sandbox import in_child
-from tools.models.catalog import ImageModel, Units
+from tools.models.catalog import Units
 
 VENDOR = "Workers AI"
 BASE_URL = "https://api.cloudflare.com/client/v4"
@@ -26,6 +27,13 @@ NOTES: dict[ImageOpKind, str] = {
 }
 
 
+class Request(NamedTuple):
+    """One call: what was planned for the op, and the body as httpx takes it."""
+
+    plan: Plan
+    body: dict[str, Any]
+
+
 class Workers:
     id = "workers"
     free = False
@@ -35,7 +43,20 @@ class Workers:
         return any(kind in known.kinds and model in (None, known.id) for known in models())
 
     def capabilities(self) -> list[Capability]:
-        return [_capability(model, kind) for model in models() for kind in model.kinds]
+        return [
+            Capability(
+                kind=kind,
+                model=model.id,
+                sizes=model.sizes,
+                any_size=model.any_size is not None,
+                max_references=model.references,
+                seed=model.seed,
+                negative_prompt=model.negative_prompt,
+                notes=[NOTES[kind]] if kind in NOTES and (model.references or kind in ("inpaint", "outpaint")) else [],
+            )
+            for model in models()
+            for kind in model.kinds
+        ]
 
     def adjustments(self, op: ImageOp) -> list[str]:
         return plan(op).notes
@@ -43,42 +64,56 @@ class Workers:
     def meter(self, op: ImageOp) -> tuple[Units, Units]:
         return least_and_most(op, plan(op))
 
-    async def run(self, op: ImageOp, env: Env, on_progress: OnProgress) -> ProviderResult:
-        """Fails: also Invalid, before anything is sent, for a prompt that is too long or images that do not fit."""
-        drawn = plan(op)
+    async def prepare(self, op: ImageOp, env: Env) -> Request:
+        """The body, a form or JSON, with its pictures as small as the model takes them.
+
+        Fails: Invalid for a prompt that is too long, and for images that are missing, do not fit or cannot be read ·
+        Unavailable when no image child could work on them.
+        """
+        planned = plan(op)
         check_images(op)
-        body = await _body(drawn)
+        pictures = [image.data for image in planned.images]
+        if planned.facts.request == "multipart":
+            small = await in_child(shrink_all, pictures, planned.facts.longest) if pictures else []
+            texts = [(name, (None, str(value))) for name, value in planned.fields.items()]
+            files = [(f"input_image_{number}", (f"{number}.png", data)) for number, data in enumerate(small)]
+            return Request(planned, {"files": [*texts, *files]})
+        if not pictures:
+            return Request(planned, {"json": planned.fields})
+        mask = planned.mask.data if planned.mask else None
+        content = await in_child(paint_over, planned.fields, pictures[0], mask, planned.size, planned.inner)
+        return Request(planned, {"content": content, "headers": {"content-type": "application/json"}})
+
+    async def send(self, request: Request, env: Env, on_progress: OnProgress) -> ProviderResult:
+        planned, keys = request.plan, env.AI.keys
+        account = quote(keys["CLOUDFLARE_ACCOUNT_ID"], safe="")
+        base = keys.get("CLOUDFLARE_BASE_URL", BASE_URL).rstrip("/")
+        url = f"{base}/accounts/{account}/ai/run/{planned.model.id}"
+        headers = {"authorization": f"Bearer {keys['CLOUDFLARE_API_TOKEN']}", **request.body.get("headers", {})}
         await on_progress(0.1)
-        answer = await _ask(env, drawn.model.id, body)
+        known: str | None = None
+        try:
+            async with env.AI.http.stream("POST", url, **{**request.body, "headers": headers}) as response:
+                known = request_id(response.headers)
+                answer = Answer(response.status_code, response.headers, await response.aread())
+        except httpx.HTTPError as error:
+            raise lost(error, VENDOR, known) from error
         data, mime = image_of(answer)
         await on_progress(0.95)
-        longest, neurons = drawn.facts.longest, _neurons(answer.headers)
-        counted = units(drawn, [shrunk(image, longest) for image in drawn.images] if longest else [])
+        longest, neurons = planned.facts.longest, _neurons(answer.headers)
+        counted = units(planned, [shrunk(image, longest) for image in planned.images] if longest else [])
         return ProviderResult(
             data=data,
             mime=mime,
-            provider_meta={"model": drawn.model.id, "width": drawn.size[0], "height": drawn.size[1]},
+            provider_meta={"model": planned.model.id, "width": planned.size[0], "height": planned.size[1]},
             usage={} if neurons is None else {"neurons": neurons},
             units=counted if neurons is None else {"neuron": neurons},
-            adjustments=drawn.notes,
-            request_id=request_id(answer.headers),
+            adjustments=planned.notes,
+            request_id=known,
         )
 
 
 adapter = Workers()
-
-
-def _capability(model: ImageModel, kind: ImageOpKind) -> Capability:
-    return Capability(
-        kind=kind,
-        model=model.id,
-        sizes=model.sizes,
-        any_size=model.any_size is not None,
-        max_references=model.references,
-        seed=model.seed,
-        negative_prompt=model.negative_prompt,
-        notes=[NOTES[kind]] if kind in NOTES and (model.references or kind in ("inpaint", "outpaint")) else [],
-    )
 
 
 def _neurons(headers: Mapping[str, str]) -> float | None:
@@ -88,39 +123,3 @@ def _neurons(headers: Mapping[str, str]) -> float | None:
     except (KeyError, ValueError):
         return None
     return neurons if 0 <= neurons < math.inf else None
-
-
-async def _body(drawn: Plan) -> dict[str, Any]:
-    """The body, as httpx takes it."""
-    pictures = [image.data for image in drawn.images]
-    if drawn.facts.request == "multipart":
-        small = await in_child(shrink_all, pictures, drawn.facts.longest) if pictures else []
-        texts = [(name, (None, str(value))) for name, value in drawn.fields.items()]
-        return {"files": [*texts, *((f"input_image_{n}", (f"{n}.png", data)) for n, data in enumerate(small))]}
-    if not pictures:
-        return {"json": drawn.fields}
-    mask = drawn.mask.data if drawn.mask else None
-    content = await in_child(paint_over, drawn.fields, pictures[0], mask, drawn.size, drawn.inner)
-    return {"content": content}
-
-
-async def _ask(env: Env, model: str, body: dict[str, Any]) -> Answer:
-    """The one call.
-
-    Fails: what `lost` says.
-    """
-    keys = env.AI.keys
-    account = quote(keys["CLOUDFLARE_ACCOUNT_ID"], safe="")
-    url = f"{keys.get('CLOUDFLARE_BASE_URL', BASE_URL).rstrip('/')}/accounts/{account}/ai/run/{model}"
-    headers = {"authorization": f"Bearer {keys['CLOUDFLARE_API_TOKEN']}"}
-    if "content" in body:
-        headers["content-type"] = "application/json"
-    known: str | None = None
-    try:
-        async with env.AI.http.stream("POST", url, headers=headers, **body) as response:
-            known = request_id(response.headers)
-            return Answer(response.status_code, response.headers, await response.aread())
-    except httpx.HTTPError as error:
-        cause = lost(error, VENDOR)
-        cause.request_id = known
-        raise cause from error

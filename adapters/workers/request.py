@@ -75,22 +75,6 @@ def plan(op: ImageOp) -> Plan:
     )
 
 
-def check_images(op: ImageOp) -> None:
-    """Fails: Invalid when an image that the kind works from is missing, or its mask has another shape."""
-    if op.kind != "generate" and op.start_image is None:
-        raise Invalid(f"{op.kind} needs a start image", code="start_image_missing")
-    if op.kind != "inpaint" or op.start_image is None:
-        return
-    if op.mask is None:
-        raise Invalid("inpaint needs a mask: transparent or white where the image is to change", code="mask_missing")
-    if not same_shape(_size_of(op.mask), _size_of(op.start_image)):
-        raise Invalid(
-            f"the mask is {_text(_size_of(op.mask))} but the start image {_text(_size_of(op.start_image))}: "
-            "they must have one shape",
-            code="mask_size",
-        )
-
-
 def units(drawn: Plan, inputs: list[Size]) -> Units:
     """What the call is billed for when its pictures, as sent, have these sizes."""
     area, sent = math.prod(drawn.size), sum(map(math.prod, inputs))

@@ -205,10 +205,16 @@ async def _call(env: Env, run: Lease, job: Job, item: Item, call: Call) -> None:
         await items.fail(env, run, item.id, "failed", "adjustments_needed", said)
         return
     attempt = call.attempt or await _intend(env, run, item, call, op)
+    try:
+        request = await router.prepare(attempt.provider, op, env)
+    except PicassoError as error:
+        # Nothing has left and no place was taken: the row ends with its item as a call that was never made.
+        await items.fail(env, run, item.id, "failed", error.code, error.message)
+        return
     async with contextlib.AsyncExitStack() as stack:
         try:
-            gate = env.PICASSO_WORKFLOW.acquire(attempt.provider, f"{attempt.model}:{job.kind}")
-            turn = await stack.enter_async_context(gate)
+            place = env.PICASSO_WORKFLOW.acquire(attempt.provider, f"{attempt.model}:{job.kind}")
+            slot = await stack.enter_async_context(place)
         except Unavailable as error:
             if error.code != CIRCUIT_OPEN:
                 raise
@@ -218,20 +224,14 @@ async def _call(env: Env, run: Lease, job: Job, item: Item, call: Call) -> None:
         if not await ledger.send(env, run, attempt):
             return
         try:
-            result = await router.run(attempt.provider, op, env, teller(env, run, item, attempt))
-        except Invalid as error:
-            # The adapter found, before it called anybody, that its vendor cannot take this op.
-            unfit = Settlement(outcome="failed", failure="invalid", provider_code=error.code)
-            await retry_for(lambda: ledger.settle(env, run, attempt, unfit))
-            await items.fail(env, run, item.id, "failed", error.code, error.message)
-            return
+            result = await router.send(attempt.provider, request, env, teller(env, run, item, attempt))
         except VendorError as error:
             if error.code != "adapter_failed":  # our fault says nothing about the vendor
-                turn.report(*_health(error))
+                slot.report(*_health(error))
             settlement = settlement_after(error)
             await retry_for(lambda: ledger.settle(env, run, attempt, settlement))
             return
-        turn.report("answered")
+        slot.report("answered")
         attempt, key = await _keep(env, run, job, item, attempt, result)
     await retry_for(lambda: _take_in(env, run, attempt, key, result.data))
 

@@ -26,6 +26,7 @@ from app.bindings.ai.registry import open_ai
 from app.settings import Settings
 from tests.support.environment import bare_env, settings
 from tests.support.files.small_images import as_input, opened, painted, png
+from tests.support.image_calls import call_adapter
 from tests.support.internet import Answer, Fault, Received, Wire, picture
 from tests.support.vendors.gemini import BAD_KEY, RATES
 from tools.env import Env
@@ -63,7 +64,7 @@ class Desk:
 
     async def paint(self, op: ImageOp, env: Env | None = None) -> tuple[ProviderResult, Received]:
         before = len(self.wire.calls)
-        result = await adapter.run(op, env or self.env, Told())
+        result = await call_adapter(adapter, op, env or self.env, Told())
         (call,) = self.wire.calls[before:]
         return result, call
 
@@ -71,7 +72,7 @@ class Desk:
         """What the call ends in; it is one call, and the error says nothing that is not ours to say."""
         before = len(self.wire.calls)
         with pytest.raises(VendorError) as caught:
-            await adapter.run(op, env or self.env, Told())
+            await call_adapter(adapter, op, env or self.env, Told())
         assert len(self.wire.calls) == before + 1
         said = f"{caught.value} {caught.value.message} {caught.value.provider_code}"
         assert not any(word in said for word in (PROMPT, "secret", KEY, BAD_KEY, "http", "googleapis", "quota metric"))
@@ -111,7 +112,7 @@ async def test_a_picture_comes_as_the_vendor_sent_it(desk: Desk, model: str | No
     """One call to the model's address with our key, and its bytes come back as they were."""
     told = Told()
     result, call = await desk.paint(generate(model))
-    await adapter.run(generate(model), desk.env, told)
+    await call_adapter(adapter, generate(model), desk.env, told)
     assert call.path == f"/v1beta/models/{model or FLASH}:generateContent"
     assert call.headers["x-goog-api-key"] == KEY and KEY not in call.path
     assert (result.data, result.mime, result.request_id) == (call.sent, "image/png", call.id)
@@ -432,7 +433,7 @@ async def test_a_connection_that_was_never_made_did_nothing(desk: Desk, tmp_path
     nowhere = settings(tmp_path, GEMINI_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=f"http://127.0.0.1:{free_port()}")
     async with open_ai(nowhere) as ai:
         with pytest.raises(Unavailable) as caught:
-            await adapter.run(generate(), dataclasses.replace(desk.env, AI=ai), Told())
+            await call_adapter(adapter, generate(), dataclasses.replace(desk.env, AI=ai), Told())
     assert caught.value.failure == "outage" and "127.0.0.1" not in caught.value.message
 
 
@@ -528,7 +529,7 @@ async def answered(desk: Desk, status: int, body: bytes) -> VendorError:
     """What a call ends in that is answered so."""
     async with served(desk, status, body) as env:
         with pytest.raises(VendorError) as caught:
-            await adapter.run(generate(), env, Told())
+            await call_adapter(adapter, generate(), env, Told())
     return caught.value
 
 
@@ -581,7 +582,7 @@ async def test_a_strange_usage_does_not_cost_the_picture(desk: Desk) -> None:
     }
     for usage in ({"promptTokenCount": "many", "candidatesTokensDetails": None}, "much", [1], None):
         async with served(desk, 200, msgspec.json.encode({**answer, "usageMetadata": usage})) as env:
-            result = await adapter.run(generate(), env, Told())
+            result = await call_adapter(adapter, generate(), env, Told())
         assert (result.data, result.units, result.request_id) == (picture(9), {}, None)
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters import router
-from adapters.http_failures import TooLong, plain_id
+from adapters.http_failures import TooLong, failure, plain_id
 from adapters.provider import ImageOp
 from app.bindings.ai.response_limits import Bounding
 from tests.support.chat_vendors import MODELS, VENDORS, talking
+from tests.support.image_calls import call_provider
 from tests.support.internet import Answer, Received, Reply, Vendor, Wire, vendors
 from tools.env import Env
-from tools.errors import Unavailable, Uncertain, VendorError, VendorFailed
+from tools.errors import Refused, Unavailable, Uncertain, VendorError, VendorFailed
 
 PAINTERS = ("openai", "gemini", "workers")
 SAID = {"openai": "openai", "gemini": "gemini", "workers": "workers", **{f"{m} chat": VENDORS[m] for m in MODELS}}
@@ -44,7 +44,7 @@ async def deaf(fraction: float, stage: str = "generate", preview_bytes: bytes | 
 
 async def call(env: Env, called: str) -> None:
     if called in PAINTERS:
-        await router.run(called, ImageOp(kind="generate", prompt="a fox"), env, deaf)
+        await call_provider(called, ImageOp(kind="generate", prompt="a fox"), env, deaf)
     else:
         await env.AI.chat_model(MODELS[called.removesuffix(" chat")]).ainvoke("Which light?")
 
@@ -76,6 +76,36 @@ async def test_a_vendor_that_gave_up_waiting_may_have_made_something(tmp_path: P
     """None of them says that such work is not billed: it is never bought again by itself."""
     error = await ended(tmp_path, called, Reply(b'{"error": {"message": "timeout"}}', status))
     assert (type(error), error.code, error.provider_status) == (Uncertain, "deadline", status)
+
+
+@each
+@pytest.mark.parametrize(
+    ("status", "kind", "cause"),
+    [
+        (302, VendorFailed, "invalid"),
+        (400, VendorFailed, "invalid"),
+        (401, VendorFailed, "invalid"),
+        (402, VendorFailed, "quota"),
+        (403, VendorFailed, "invalid"),
+        (429, Unavailable, "rate"),
+        (503, Unavailable, "outage"),
+        (599, Unavailable, "outage"),
+    ],
+)
+async def test_a_status_means_the_same_whoever_sends_it(
+    tmp_path: Path, called: str, status: int, kind: type[VendorError], cause: str
+) -> None:
+    """One ladder for all: where a vendor's own code says no more, its status decides."""
+    error = await ended(tmp_path, called, Reply(b"{}", status, {"retry-after": "7"}))
+    assert (type(error), error.failure, error.provider_status) == (kind, cause, status)
+    assert not isinstance(error, Unavailable) or error.retry_after == 7
+
+
+def test_a_vendors_code_outranks_its_status_but_no_doubt() -> None:
+    """A 429 may be a spent quota; but who stopped waiting may have made something, whatever the code says."""
+    assert failure("Acme", 429, "quota").failure == "quota"
+    assert isinstance(failure("Acme", 400, "refused"), Refused)
+    assert isinstance(failure("Acme", 408, "outage"), Uncertain)
 
 
 @each

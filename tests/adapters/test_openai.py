@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import router
 from adapters.openai.images import adapter
 from adapters.openai.request import nearest, plan
 from adapters.provider import ImageOp, InputImage, ProviderResult
@@ -26,6 +25,7 @@ from app.bindings.ai.registry import open_ai
 from tests.support.environment import settings
 from tests.support.files.images import encoded, textured
 from tests.support.files.small_images import as_input, mask, opened, plain
+from tests.support.image_calls import call_adapter, call_provider
 from tests.support.internet import Answer, Fault, Received, Reply, Vendor, Wire, picture
 from tests.support.vendors import openai as played
 from tests.support.vendors.openai import coded
@@ -80,7 +80,7 @@ async def bought(
     told = Told()
     async with Wire(_vendors={"openai": vendor or played.vendor}) as wire, shop(home, wire.url) as env:
         wire.scripts["openai"].extend(answers)
-        result = await adapter.run(op, env, told)
+        result = await call_adapter(adapter, op, env, told)
     (call,) = wire.calls
     return result, call, told
 
@@ -90,7 +90,7 @@ async def failed(home: Path, *answers: Answer, vendor: Vendor | None = None, **e
     async with Wire(_vendors={"openai": vendor or played.vendor}) as wire, shop(home, wire.url, **environ) as env:
         wire.scripts["openai"].extend(answers)
         with pytest.raises(VendorError) as ended:
-            await router.run("openai", asked(), env, Told())
+            await call_provider("openai", asked(), env, Told())
     (call,) = wire.calls
     error = ended.value
     assert not any(secret in f"{error.message} {error.provider_code}" for secret in (KEY, PROMPT, "said by the vendor"))
@@ -208,7 +208,7 @@ async def test_what_is_asked_of_a_model_is_what_it_takes(tmp_path: Path, model: 
     async with Wire() as wire, shop(tmp_path, wire.url) as env:
         for op in (asked(kind, model=model, **fields) for kind in KINDS for fields in awkward):
             announced = adapter.adjustments(op)
-            result = await adapter.run(op, env, Told())
+            result = await call_adapter(adapter, op, env, Told())
             call = wire.calls[-1]
             assert result.data == call.sent and result.adjustments == announced
             assert (op.size in (None, call.body["size"])) == (f"size {op.size} became" not in " ".join(announced))
@@ -300,7 +300,7 @@ async def test_a_vendor_that_is_not_there_was_never_called(tmp_path: Path) -> No
         url = wire.url
     async with shop(tmp_path, url) as env:
         with pytest.raises(Unavailable) as ended:
-            await adapter.run(asked(), env, Told())
+            await call_adapter(adapter, asked(), env, Told())
     assert ended.value.failure == "outage" and not wire.calls
 
 
@@ -440,7 +440,7 @@ async def test_a_faulty_request_is_no_refusal(tmp_path: Path) -> None:
     assert (type(ended), ended.failure, ended.provider_code) == (VendorFailed, "invalid", "invalid_image_file")
     async with Wire() as wire, shop(tmp_path, wire.url) as env:
         with pytest.raises(VendorFailed) as refused:
-            await adapter.run(asked(prompt=""), env, Told())
+            await call_adapter(adapter, asked(prompt=""), env, Told())
     assert (refused.value.failure, refused.value.provider_status) == ("invalid", 400)
 
 
@@ -465,7 +465,7 @@ async def test_what_cannot_be_asked_is_never_sent(tmp_path: Path, op: ImageOp, c
     """An op that lacks what its kind needs ends before the call."""
     async with Wire() as wire, shop(tmp_path, wire.url) as env:
         with pytest.raises(Invalid) as refused:
-            await adapter.run(op, env, Told())
+            await call_adapter(adapter, op, env, Told())
     assert refused.value.code == code and not wire.calls
 
 
@@ -528,7 +528,7 @@ async def test_a_bill_lies_between_its_bounds(tmp_path: Path, kind: Kind) -> Non
         for model in MODELS:
             for fields in BILLED:
                 op = asked(kind, model=model.id, **fields)
-                result = await adapter.run(op, env, Told())
+                result = await call_adapter(adapter, op, env, Told())
                 bill = wire.calls[-1].bill * 1e6
                 for quoted in (op, msgspec.structs.replace(op, start_image=None, mask=None)):
                     asking = prices.quote(env, "openai", model.id, *adapter.meter(quoted))

@@ -14,8 +14,9 @@ import pytest
 from adapters import router
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
 from tests.support.environment import bare_env, settings
+from tests.support.image_calls import call_provider
 from tools.env import Env
-from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorFailed
+from tools.errors import Invalid, PicassoError, Refused, Unavailable, Uncertain, VendorFailed
 from tools.models.catalog import Units
 from tools.rows import JobRequest
 
@@ -28,13 +29,17 @@ class Keys:
 
 
 class Painter:
-    """A provider in a test's hands: `answer` is what its one call does."""
+    """A provider in a test's hands: `request` and `answer` are what its two acts return, an error that they raise, or
+    None for an act that never ends.
+    """
 
     free = False
 
-    def __init__(self, id: str = "easel", needs: tuple[str, ...] = (), answer: Any = None) -> None:
-        self.id, self.needs, self.answer = id, needs, answer
-        self.calls = 0
+    def __init__(
+        self, id: str = "easel", needs: tuple[str, ...] = (), answer: Any = None, request: Any = "request"
+    ) -> None:
+        self.id, self.needs, self.answer, self.request = id, needs, answer, request
+        self.prepared = self.calls = 0
 
     def supports(self, kind: ImageOpKind, model: str | None = None) -> bool:
         return kind == "generate" and model in (None, "oil-1", "chalk-1")
@@ -48,13 +53,21 @@ class Painter:
     def meter(self, op: ImageOp) -> tuple[Units, Units]:
         return {}, {}
 
-    async def run(self, op: ImageOp, env: Env, on_progress: OnProgress) -> ProviderResult:
+    async def prepare(self, op: ImageOp, env: Env) -> Any:
+        self.prepared += 1
+        return await self._come_to(self.request)
+
+    async def send(self, request: Any, env: Env, on_progress: OnProgress) -> ProviderResult:
         self.calls += 1
-        if isinstance(self.answer, BaseException):
-            raise self.answer
-        if self.answer is None:
+        assert request == self.request
+        return ProviderResult(data=await self._come_to(self.answer), mime="image/png")
+
+    async def _come_to(self, end: Any) -> Any:
+        if isinstance(end, BaseException):
+            raise end
+        if end is None:
             await asyncio.Event().wait()
-        return ProviderResult(data=self.answer, mime="image/png")
+        return end
 
 
 async def deaf(fraction: float, stage: str = "generate", preview_bytes: bytes | None = None) -> None: ...
@@ -194,7 +207,7 @@ CALL = ImageOp(kind="generate", prompt="a cat")
         pytest.param(b"", VendorFailed, "provider_failed", id="no bytes"),
         pytest.param(Unavailable("busy", retry_after=1), Unavailable, "unavailable", id="unavailable"),
         pytest.param(Refused("no"), Refused, "refused", id="refused"),
-        pytest.param(Invalid("no mask", code="mask_missing"), Invalid, "mask_missing", id="invalid"),
+        pytest.param(Invalid("too late", code="mask_missing"), Uncertain, "adapter_failed", id="invalid after sending"),
     ],
 )
 async def test_whatever_a_provider_does_is_one_call_and_one_known_error(
@@ -204,9 +217,44 @@ async def test_whatever_a_provider_does_is_one_call_and_one_known_error(
     painter = Painter(answer=answer)
     async with bare_env(tmp_path, settings=settings(tmp_path, VENDOR_SECONDS="0.2")) as env:
         with pytest.raises(error) as ended:
-            await router.run("easel", CALL, env, deaf, {"easel": painter})
+            await call_provider("easel", CALL, env, deaf, {"easel": painter})
     assert painter.calls == 1
     assert ended.value.code == code  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "code"),
+    [
+        pytest.param(None, Unavailable, "prepare_deadline", id="never ends"),
+        pytest.param(TimeoutError(), Unavailable, "prepare_deadline", id="its own timeout"),
+        pytest.param(KeyError("x"), Unavailable, "adapter_failed", id="breaks"),
+        pytest.param(Unavailable("killed", code="image_child"), Unavailable, "image_child", id="no image child"),
+        pytest.param(Invalid("no mask", code="mask_missing"), Invalid, "mask_missing", id="invalid"),
+    ],
+)
+async def test_whatever_goes_wrong_in_preparing_is_one_known_error_and_no_call(
+    tmp_path: Path, request_: Any, error: type[PicassoError], code: str
+) -> None:
+    """Preparing has a deadline of its own, is not repeated here, and leaves the vendor alone."""
+    painter = Painter(request=request_)
+    async with bare_env(tmp_path, AI=Keys()) as env:
+        with pytest.raises(error) as ended:
+            await router.prepare("easel", CALL, env, {"easel": painter}, seconds=0.2)
+    assert (painter.prepared, painter.calls, ended.value.code) == (1, 0, code)
+
+
+async def test_preparing_may_take_longer_than_a_call(tmp_path: Path) -> None:
+    """VENDOR_SECONDS is the vendor's time alone: on a busy machine, preparing may outlast it."""
+    outlasted = settings(tmp_path, VENDOR_SECONDS="0.1")
+
+    class Slow(Painter):
+        async def prepare(self, op: ImageOp, env: Env) -> Any:
+            await asyncio.sleep(0.3)
+            return self.request
+
+    async with bare_env(tmp_path, settings=outlasted, AI=Keys()) as env:
+        result = await call_provider("easel", CALL, env, deaf, {"easel": Slow(answer=b"png")})
+    assert result.data == b"png"
 
 
 async def test_a_key_that_is_gone_since_is_no_doubt_about_a_bill(tmp_path: Path) -> None:
@@ -214,8 +262,8 @@ async def test_a_key_that_is_gone_since_is_no_doubt_about_a_bill(tmp_path: Path)
     painter = Painter(needs=("EASEL_KEY",), answer=b"png")
     async with bare_env(tmp_path, AI=Keys()) as env:
         with pytest.raises(Invalid, match="set EASEL_KEY") as ended:
-            await router.run("easel", CALL, env, deaf, {"easel": painter})
-    assert (painter.calls, ended.value.code) == (0, "provider_not_configured")
+            await router.prepare("easel", CALL, env, {"easel": painter})
+    assert (painter.prepared, painter.calls, ended.value.code) == (0, 0, "provider_not_configured")
 
 
 async def test_a_broken_adapter_leaves_its_traceback_in_the_log(
@@ -224,17 +272,20 @@ async def test_a_broken_adapter_leaves_its_traceback_in_the_log(
     """The caller gets a safe sentence, the log the traceback."""
     async with bare_env(tmp_path) as env:
         with caplog.at_level(logging.INFO), pytest.raises(Uncertain, match=r"^the adapter failed$"):
-            await router.run("easel", CALL, env, deaf, {"easel": Painter(answer=ZeroDivisionError("secret"))})
+            await call_provider("easel", CALL, env, deaf, {"easel": Painter(answer=ZeroDivisionError("secret"))})
     broken = next(record for record in caplog.records if record.exc_info)
     assert broken.exc_info and broken.exc_info[0] is ZeroDivisionError
     lines = [vars(record)["fields"] for record in caplog.records if "fields" in vars(record)]
-    assert [(line["step"], line["outcome"]) for line in lines] == [("router.run", "adapter_failed")]
+    assert [(line["step"], line["outcome"]) for line in lines] == [
+        ("router.prepare", "ok"),
+        ("router.send", "adapter_failed"),
+    ]
 
 
 async def test_a_good_answer_is_handed_on_as_it_came(tmp_path: Path) -> None:
     """The bytes and everything beside them reach the caller unchanged."""
     async with bare_env(tmp_path) as env:
-        result = await router.run("easel", CALL, env, deaf, {"easel": Painter(answer=b"png")})
+        result = await call_provider("easel", CALL, env, deaf, {"easel": Painter(answer=b"png")})
     assert result == ProviderResult(data=b"png", mime="image/png")
 
 
@@ -242,5 +293,5 @@ async def test_a_sketch_comes_through_the_door(tmp_path: Path) -> None:
     """The built-in painter is called like any vendor."""
     op = ImageOp(kind="generate", prompt="a moon", size="64x64", seed=1)
     async with bare_env(tmp_path) as env:
-        result = await router.run("sketch", op, env, deaf)
+        result = await call_provider("sketch", op, env, deaf)
     assert result.data.startswith(b"\x89PNG") and result.adjustments == []

@@ -17,6 +17,7 @@ from adapters.sketch.images import adapter, ticks
 from adapters.sketch.order import Work, paint
 from tests.support.environment import bare_env, settings
 from tests.support.files.small_images import as_input, mask, opened, painted, plain, png
+from tests.support.image_calls import call_adapter
 from tools.errors import Invalid
 from tools.media.masks import area_to_change
 from tools.models.builtin_judge import measure
@@ -63,7 +64,7 @@ async def test_the_same_op_gives_the_same_bytes_in_every_process(tmp_path: Path)
     """Prompt, seed and size decide every byte, in the image child as here."""
     op = ImageOp(kind="generate", prompt="a lighthouse at dusk", size="160x128", seed=7)
     async with bare_env(tmp_path) as env:
-        there = (await adapter.run(op, env, Progress())).data
+        there = (await call_adapter(adapter, op, env, Progress())).data
     assert there == painted("a lighthouse at dusk", 7, (160, 128)) == painted("a lighthouse at dusk", 7, (160, 128))
     assert there != painted("a lighthouse at dusk", 8, (160, 128))
 
@@ -89,9 +90,9 @@ async def test_progress_is_spread_over_the_time_a_sketch_takes(tmp_path: Path) -
     progress = Progress()
     async with bare_env(tmp_path, settings=settings(tmp_path, SKETCH_SECONDS="0.6")) as env:
         op = ImageOp(kind="generate", prompt="a cat", size="64x64", seed=1)
-        await adapter.run(op, env, Progress())
+        await call_adapter(adapter, op, env, Progress())
         began = time.monotonic()
-        result = await adapter.run(op, env, progress)
+        result = await call_adapter(adapter, op, env, progress)
         took = time.monotonic() - began
     assert took >= 0.6
     assert progress.fractions == sorted(set(progress.fractions)) and len(progress.fractions) >= 4
@@ -225,7 +226,7 @@ async def test_an_op_that_cannot_be_painted_is_refused(tmp_path: Path, broken: I
     """What is missing or does not fit is said as Invalid, with a code."""
     async with bare_env(tmp_path) as env:
         with pytest.raises(Invalid) as refused:
-            await adapter.run(broken, env, Progress())
+            await call_adapter(adapter, broken, env, Progress())
     assert refused.value.code == code
 
 

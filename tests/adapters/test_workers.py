@@ -14,7 +14,6 @@ import msgspec
 import pytest
 from PIL import Image
 
-from adapters import router
 from adapters.provider import ImageOp, InputImage, ProviderResult
 from adapters.workers import answer as answers
 from adapters.workers import request
@@ -22,6 +21,7 @@ from adapters.workers.images import adapter
 from app.bindings.ai.registry import open_ai
 from tests.support.environment import bare_env, settings
 from tests.support.files.small_images import as_input, gradient, mask, opened, plain
+from tests.support.image_calls import call_provider
 from tests.support.internet import Answer, Received, Wire
 from tools.env import Env
 from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorError, VendorFailed
@@ -63,7 +63,7 @@ async def made(home: Path, op: ImageOp, *answers: Answer) -> tuple[ProviderResul
     """What one op came to, and the one call it was."""
     async with Wire() as wire, reaching(home, wire) as env:
         wire.scripts["workers"].extend(answers)
-        result = await router.run("workers", op, env, deaf)
+        result = await call_provider("workers", op, env, deaf)
     [call] = wire.calls
     return result, call
 
@@ -73,7 +73,7 @@ async def ended(home: Path, op: ImageOp, answer: Answer, **environ: str) -> Vend
     async with Wire() as wire, reaching(home, wire, **environ) as env:
         wire.scripts["workers"].append(answer)
         with pytest.raises(VendorError) as error:
-            await router.run("workers", op, env, deaf)
+            await call_provider("workers", op, env, deaf)
     [call] = wire.calls
     shown = f"{error.value} {error.value.message} {error.value.code} {error.value.detail}"
     assert not [word for word in (TOKEN, PROMPT, "AiError", "127.0.0.1", call.id) if word in shown]
@@ -188,7 +188,7 @@ async def test_progress_is_told_before_and_after_the_model_works(tmp_path: Path)
         told.append(fraction)
 
     async with Wire(delay=0.1) as wire, reaching(tmp_path, wire) as env:
-        await router.run("workers", FOX, env, tell)
+        await call_provider("workers", FOX, env, tell)
     assert told == sorted(told) and len(told) == 2
 
 
@@ -317,7 +317,7 @@ async def test_a_connection_that_was_never_made_is_nothing_done(tmp_path: Path) 
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     async with reaching(tmp_path, url) as env:
         with pytest.raises(Unavailable) as error:
-            await router.run("workers", FOX, env, deaf)
+            await call_provider("workers", FOX, env, deaf)
     assert error.value.message == "Workers AI could not be reached"
 
 
@@ -352,7 +352,7 @@ async def test_what_cannot_be_made_is_refused_before_anything_is_sent(tmp_path: 
     """No prompt is cut and no image made up: the vendor hears nothing."""
     async with Wire() as wire, reaching(tmp_path, wire) as env:
         with pytest.raises(Invalid) as error:
-            await router.run("workers", op, env, deaf)
+            await call_provider("workers", op, env, deaf)
     assert (error.value.code, wire.calls) == (code, [])
 
 

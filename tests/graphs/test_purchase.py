@@ -1,9 +1,11 @@
 """Decisions about paid calls, told as tables of ledger rows."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from adapters import router
 from graphs.image_job.purchase import (
     CIRCUIT_OPEN,
     MAX_CALLS,
@@ -13,11 +15,14 @@ from graphs.image_job.purchase import (
     GiveUp,
     Move,
     Recover,
+    buy,
     next_move,
     settlement_after,
     teller,
     wait_before,
 )
+from tests.support.api_calls import GUEST_PACKAGES as GUESTS
+from tests.support.internet import Wire
 from tests.support.samples.job_states import TOY, working
 from tools.errors import Failure, PicassoError, VendorFailed
 from tools.ledger import attempts, jobs, leases, progress
@@ -209,6 +214,53 @@ def test_only_an_answer_with_success_is_billed(status: int | None, billed: bool)
     for failure in failures:
         settled = settlement_after(VendorFailed("no image", failure=failure, provider_status=status))
         assert (settled.outcome, settled.billed) == ("failed", billed)
+
+
+@pytest.fixture
+def guests(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The guest packages of `tests/support/guests`, as if they were installed here."""
+    monkeypatch.syspath_prepend(str(GUESTS))
+    router.providers.cache_clear()
+    yield
+    router.providers.cache_clear()
+
+
+@pytest.mark.usefixtures("guests")
+@pytest.mark.parametrize(
+    ("prompt", "code"),
+    [
+        ("kill the image child", "image_child"),
+        ("be late", "prepare_deadline"),
+        ("break", "adapter_failed"),
+        ("be unfit", "unfit"),
+    ],
+)
+async def test_what_goes_wrong_in_preparing_costs_nothing_and_is_not_the_vendors_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prompt: str, code: str
+) -> None:
+    """The item fails with a reason; the vendor is not called, its place not taken and its circuit not told."""
+    async with Wire() as wire, working(tmp_path, prompt=prompt) as work:
+        monkeypatch.setenv("TOY_URL", f"{wire.url}/toy")
+        assert await buy(work.env, work.lease, work.job, work.items[0].id) is None
+        item, [row] = await work.item(0), await attempts.of_item(work.env, work.items[0].id)
+    assert item.error is not None
+    assert (item.status, item.error.code) == ("failed", code)
+    assert (row.state, row.sent_at, row.billed, row.cost_micros) == ("abandoned", None, 0, 0)
+    assert (wire.calls, work.nobody.acquired, work.nobody.reported) == ([], [], [])
+
+
+@pytest.mark.usefixtures("guests")
+async def test_an_intent_that_a_crash_left_is_prepared_and_sent_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that died after the intent, prepared or not, had bought nothing: the next one buys, once."""
+    async with Wire() as wire, working(tmp_path) as work:
+        monkeypatch.setenv("TOY_URL", f"{wire.url}/toy")
+        left = await attempts.intend(work.env, work.lease, work.items[0], 1, TOY)
+        bought = await buy(work.env, work.lease, work.job, work.items[0].id)
+    assert bought is not None and (bought.id, bought.state, bought.billed) == (left.id, "succeeded", 1)
+    assert len(wire.calls) == 1
+    assert work.nobody.acquired == ["toy toy-1:generate"] and work.nobody.reported == ["answered"]
 
 
 async def test_progress_that_cannot_be_told_does_not_break_the_call(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ async def test_the_width_holds_over_two_workers(
             assert (await ended(client, job["jobId"]))["status"] == "complete"
     assert wire.most_in_flight["toy"] == WIDTH
     assert len(wire.of("toy")) == count
-    calls = [said(tmp_path / name).count('"step": "router.run"') for name in ("one", "two")]
+    calls = [said(tmp_path / name).count('"step": "router.send"') for name in ("one", "two")]
     assert sum(calls) == count
     assert min(calls) > 0
     assert history_checks.violations(await history_checks.read_postgres(postgres_url)) == []

@@ -52,10 +52,10 @@ async def test_one_trace_from_the_request_to_the_vendor(tmp_path: Path) -> None:
             await ended(client, job["jobId"])
             made = (await client.post(f"/api/projects/{project}/artifacts/lookbook")).json()
             await client.get(f"/public/artifact/{made['public_slug']}")
-    [call] = [span for span in collector.spans if span.name == "router.run"]
+    [call] = [span for span in collector.spans if span.name == "router.send"]
     assert said(call)["requestId"] == wire.calls[0].id and said(call)["jobId"] == job["jobId"]
     trace = {span.name: span for span in collector.spans if span.trace_id == call.trace_id}
-    assert {"http", "jobs.submit", "router.run", "r2.put_original", "ledger.settle"} <= trace.keys()
+    assert {"http", "jobs.submit", "router.send", "r2.put_original", "ledger.settle"} <= trace.keys()
     assert trace["jobs.submit"].parent_span_id == trace["http"].span_id
     text = str(collector.spans)
     assert made["public_slug"] not in text and "Unmistakable" not in text and server.key not in text

@@ -160,7 +160,7 @@ async def test_every_failure_can_be_found(client: httpx.AsyncClient, server: Ser
             line for line in lines
             if line.get("correlationId") == item["error"]["correlationId"] and line.get("itemId") == item["itemId"]
         ]  # fmt: skip
-        call = next(line for line in about if line.get("step") == "router.run")
+        call = next(line for line in about if line.get("step") == "router.send")
         assert (call["jobId"], call["sessionId"], call["provider"]) == (job["jobId"], "lost", item["provider"])
         assert call["outcome"] == "refused" and call["ms"] >= 0 and call["providerStatus"] is not None
 

@@ -13,7 +13,9 @@ from tests.support.deadlines import LONG
 from tests.support.internet import Wire
 from tests.support.servers.picasso import Server
 
-GUESTS = os.pathsep.join([str(Path.cwd()), str(Path("tests/support/guests").absolute())])
+GUEST_PACKAGES = Path(__file__).parent / "guests"
+"""Packages of other people, with the entry points that installing them would leave."""
+GUESTS = os.pathsep.join([str(Path.cwd()), str(GUEST_PACKAGES)])
 
 
 def environ(wire: Wire | None = None, /, **more: str) -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""The vendors' chat models behind LangChain's interface, speaking this application's errors.
+"""The vendors' chat models behind LangChain's interface, with this application's errors.
 
 Only `app/bindings/ai/registry.py` imports this module, and only when a model is asked for: LangChain's packages and
-the SDKs take seconds. A call is one HTTP request that is answered with words. It raises what `tools.env.AI` says, and
-the answer tells under `response_metadata` its `request_id` and, when the vendor would not answer, why: `refused`.
+the SDKs take seconds. A call is one HTTP request that is answered with words. It fails as `tools.env.AI` says, and
+the answer carries in `response_metadata` its `request_id` and, when the vendor would not answer, why: `refused`.
 """
 
 import contextlib
@@ -19,21 +19,29 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
 
-from adapters.http_failures import GAVE_UP, gave_up, lost, request_id_of, retry_after
-from tools.errors import PicassoError, Refused, Unavailable, Uncertain, VendorError, VendorFailed
+from adapters.http_failures import Cause, failure, http_cause, lost, request_id_of, retry_after
+from tools.errors import PicassoError, Refused, Uncertain, VendorError, VendorFailed
 
 log = logging.getLogger("picasso.chats")
 # It warns of empty answers and of words of a schema that are left out; both are looked after here.
 logging.getLogger("langchain_google_genai").setLevel(logging.ERROR)
 
-REFUSALS = frozenset({"content_filter", "content_policy_violation", "moderation_blocked", "3030"})
-"""Codes of an error that is a vendor's no. 3030 is Workers AI's."""
-QUOTAS = frozenset({"insufficient_quota", "billing_hard_limit_reached", "3036"})
-"""Codes of a quota that is spent. 3036 is Workers AI's for a day."""
+VENDOR = "the model's vendor"
+CAUSES: dict[str, Cause] = {
+    "content_filter": "refused",
+    "content_policy_violation": "refused",
+    "moderation_blocked": "refused",
+    "insufficient_quota": "quota",
+    "billing_hard_limit_reached": "quota",
+    # Workers AI's: moderation, and the quota of the day.
+    "3030": "refused",
+    "3036": "quota",
+}
+"""What the codes of an error mean."""
 BLOCKED = frozenset(
     {"content_filter", "SAFETY", "RECITATION", "PROHIBITED_CONTENT", "SPII", "BLOCKLIST", "IMAGE_SAFETY", "LANGUAGE"}
 )
-"""Reasons for the end of an answer that are a vendor's no."""
+"""Reasons for the end of an answer that mean a refusal."""
 REQUEST_IDS = ("x-request-id", "cf-ray")
 
 
@@ -57,7 +65,7 @@ class OpenAIChat(ChatOpenAI):
                 result = self._create_chat_result(cut.completion)
             for generation in result.generations:
                 info = generation.generation_info = dict(generation.generation_info or {})
-                info["request_id"] = _request_id(info.pop("headers", {}))
+                info["request_id"] = request_id_of(info.pop("headers", {}), *REQUEST_IDS)
                 info["refused"] = _declined(generation.message) or _blocked(info)
             return result
 
@@ -70,14 +78,15 @@ class OpenAIChat(ChatOpenAI):
     ) -> AsyncIterator[ChatGenerationChunk]:
         with _translated(openai_error):
             ended = False
-            async for chunk in self._counted(messages, stop, run_manager, **kwargs):
-                # Chunks are added up, words of equal name one after the other: each is told once, or not at all.
+            async for chunk in self._stream_with_usage(messages, stop, run_manager, **kwargs):
+                # Chunks are added up, words of equal name one after the other: each is noted once, or not at all.
                 info = chunk.generation_info = dict(chunk.generation_info or {})
                 headers = info.pop("headers", None) or chunk.message.response_metadata.pop("headers", None)
-                _note(info, _request_id(headers or {}), _declined(chunk.message) or _blocked(info))
+                refused = _declined(chunk.message) or _blocked(info)
+                _note(info, request_id_of(headers or {}, *REQUEST_IDS), refused)
                 ended |= _is_last(chunk)
                 yield chunk
-            _see_ended(ended)
+            _check_ended(ended)
 
     def _convert_chunk_to_generation_chunk(
         self, chunk: dict[str, Any], default_chunk_class: type, base_generation_info: dict[str, Any] | None
@@ -89,10 +98,10 @@ class OpenAIChat(ChatOpenAI):
                 made.message.additional_kwargs["refusal"] = words
         return made
 
-    async def _counted(self, *asked: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
-        """The stream with its count of tokens; without it from a server that will not take the wish for one.
+    async def _stream_with_usage(self, *asked: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        """The stream with its count of tokens; without the count from a server that does not accept being asked for it.
 
-        That no is free, so asking again within the same call costs nothing; the model remembers it.
+        Such an answer is free, so asking again within the same call costs nothing; the model remembers it.
         """
         try:
             async for chunk in super()._astream(*asked, **kwargs):
@@ -140,12 +149,12 @@ class GeminiChat(ChatGoogleGenerativeAI):
                 _note(info, None, refused)
                 ended |= _is_last(chunk) or refused is not None
                 yield chunk
-            _see_ended(ended)
+            _check_ended(ended)
 
 
 def _note(info: dict[str, Any], request_id: str | None, refused: str | None) -> None:
-    told = {"request_id": request_id, "refused": refused}
-    info.update({name: value for name, value in told.items() if value is not None})
+    noted = {"request_id": request_id, "refused": refused}
+    info.update({name: value for name, value in noted.items() if value is not None})
 
 
 def _is_last(chunk: ChatGenerationChunk) -> bool:
@@ -154,8 +163,8 @@ def _is_last(chunk: ChatGenerationChunk) -> bool:
     return last or "finish_reason" in (chunk.generation_info or {})
 
 
-def _see_ended(ended: bool) -> None:
-    """Fails: Uncertain, when a stream ended without saying so: half an answer is none."""
+def _check_ended(ended: bool) -> None:
+    """Fails: Uncertain, when a stream stopped without its last chunk: half an answer is none."""
     if not ended:
         raise Uncertain("the model's answer broke off", code="broke_off")
 
@@ -174,12 +183,16 @@ def _translated(translate: Callable[[Exception], VendorError]) -> Iterator[None]
 def openai_error(error: Exception) -> VendorError:
     """What an error of the OpenAI SDK, or of LangChain around it, says about the call."""
     if isinstance(error, openai.APIStatusError):
-        code = _openai_code(error)
-        return answered(error.status_code, code, error.response.headers, refused=code in REFUSALS)
+        code = str(error.code) if error.code else None
+        match error.body:
+            # Cloudflare's has a list, of which the first counts.
+            case {"errors": [{"code": first}, *_]} | {"type": str(first)} if code is None:
+                code = str(first)
+        return _answered(error.status_code, code, error.response.headers, CAUSES.get(code or ""))
     if isinstance(error, openai.APIConnectionError):
-        return _lost(error)
+        return lost(error, VENDOR)
     if isinstance(error, openai.ContentFilterFinishReasonError):
-        return Refused("the model's vendor would not answer this", provider_code="content_filter", provider_status=200)
+        return Refused(f"{VENDOR} refused this request", provider_code="content_filter", provider_status=200)
     return _unreadable(error)
 
 
@@ -188,63 +201,21 @@ def google_error(error: Exception) -> VendorError:
     cause = error if isinstance(error, GoogleError) else error.__cause__
     if isinstance(cause, GoogleError):
         headers = cause.response.headers if isinstance(cause.response, httpx.Response) else {}
-        return answered(cause.code, cause.status, headers, spent="PerDay" in str(cause.details))
-    return _lost(error) if _http_error(error) else _unreadable(error)
+        spent = cause.code == 429 and "PerDay" in str(cause.details)
+        return _answered(cause.code, cause.status, headers, "quota" if spent else None)
+    return lost(error, VENDOR) if http_cause(error) else _unreadable(error)
 
 
-def answered(
-    status: int, code: str | None, headers: Mapping[str, str], *, refused: bool = False, spent: bool = False
-) -> VendorError:
-    """The error of an answer with that status; `spent` says that a 429 is a quota's end and not a moment's."""
-    signals: dict[str, Any] = {"provider_code": code, "provider_status": status, "request_id": _request_id(headers)}
-    if refused:
-        return Refused("the model's vendor would not answer this", **signals)
-    if status == 402 or (status == 429 and (spent or code in QUOTAS)):
-        return VendorFailed("the quota of the model's vendor is used up", failure="quota", **signals)
-    if status == 429:
-        message = "the rate limit of the model's vendor was reached"
-        return Unavailable(message, failure="rate", retry_after=retry_after(headers), **signals)
-    if status in GAVE_UP:
-        return gave_up("the model's vendor", **signals)
-    if status >= 500:
-        message = "the model's vendor did not answer"
-        return Unavailable(message, failure="outage", retry_after=retry_after(headers), **signals)
-    if status in (401, 403):
-        return VendorFailed("the model's vendor did not accept our key", failure="invalid", **signals)
-    return VendorFailed("the model's vendor did not accept the request", failure="invalid", **signals)
-
-
-def _openai_code(error: openai.APIStatusError) -> str | None:
-    """The error's code: OpenAI's own, or the first of Cloudflare's list."""
-    if error.code:
-        return str(error.code)
-    match error.body:
-        case {"errors": [{"code": code}, *_]} | {"type": str(code)}:
-            return str(code)
-    return None
-
-
-def _lost(error: Exception) -> VendorError:
-    return lost(_http_error(error) or error, "the model's vendor")
-
-
-def _http_error(error: BaseException) -> httpx.TransportError | None:
-    """The HTTP client's own word, which the SDKs keep as a cause."""
-    seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, httpx.TransportError):
-        seen = seen.__cause__
-    return seen
+def _answered(status: int, code: str | None, headers: Mapping[str, str], named: Cause | None) -> VendorError:
+    wait, request_id = retry_after(headers), request_id_of(headers, *REQUEST_IDS)
+    return failure(VENDOR, status, named, retry_after=wait, provider_code=code, request_id=request_id)
 
 
 def _unreadable(error: Exception) -> VendorError:
     if isinstance(error, ValueError | TypeError | LookupError | AttributeError | openai.APIError):
-        return VendorFailed("the model's vendor answered something that cannot be read", failure="invalid")
+        return VendorFailed(f"{VENDOR} answered something that cannot be read", failure="invalid")
     log.exception("a chat model failed", exc_info=error)
     return Uncertain("the call to the model failed", code="model_failed")
-
-
-def _request_id(headers: Mapping[str, str]) -> str | None:
-    return request_id_of(headers, *REQUEST_IDS)
 
 
 def _declined(message: BaseMessage) -> str | None:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
-from adapters.sketch.images import SIZES
+from adapters.sketch.images import SIZES, Request
 from adapters.sketch.images import adapter as sketch
 from tools.env import Env
 from tools.models.catalog import Units
@@ -40,9 +40,12 @@ class Linocut:
     def meter(self, op: ImageOp) -> tuple[Units, Units]:
         return {}, {}
 
-    async def run(self, op: ImageOp, env: Env, on_progress: OnProgress) -> ProviderResult:
-        drawn = await sketch.run(op, env, on_progress)
-        data = await asyncio.to_thread(cut, drawn.data, INKS[op.model or "four-inks"])
+    async def prepare(self, op: ImageOp, env: Env) -> tuple[Request, int]:
+        return await sketch.prepare(op, env), INKS[op.model or "four-inks"]
+
+    async def send(self, request: tuple[Request, int], env: Env, on_progress: OnProgress) -> ProviderResult:
+        drawn = await sketch.send(request[0], env, on_progress)
+        data = await asyncio.to_thread(cut, drawn.data, request[1])
         return ProviderResult(data=data, mime="image/png", adjustments=drawn.adjustments)
 
 

@@ -32,9 +32,12 @@ class Still:
     def meter(self, op: ImageOp) -> tuple[Units, Units]:
         return {"image": 1}, {"image": 1}
 
-    async def run(self, op: ImageOp, env: Env, on_progress: OnProgress) -> ProviderResult:
+    async def prepare(self, op: ImageOp, env: Env) -> int:
+        return op.seed or 0
+
+    async def send(self, request: int, env: Env, on_progress: OnProgress) -> ProviderResult:
         await asyncio.sleep(float(os.environ.get("STILL_SECONDS", "0")))
-        return ProviderResult(data=painted(op.seed or 0), mime="image/png")
+        return ProviderResult(data=painted(request), mime="image/png")
 
 
 adapter = Still()

@@ -1,12 +1,15 @@
 """A paid vendor for tests, installed as a guest package: it speaks to the server of `tests/support/internet.py`."""
 
 import os
+import signal
+from typing import Any
 
 import httpx
 
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
 from tools.env import Env
-from tools.errors import Refused, Unavailable, Uncertain, VendorFailed
+from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorFailed
+from tools.media.sandbox import in_child
 from tools.models.catalog import Units
 
 KINDS: tuple[ImageOpKind, ...] = ("generate", "edit", "variation")
@@ -29,11 +32,24 @@ class Toy:
     def meter(self, op: ImageOp) -> tuple[Units, Units]:
         return {"image": 1}, {"image": 1}
 
-    async def run(self, op: ImageOp, env: Env, on_progress: OnProgress) -> ProviderResult:
+    async def prepare(self, op: ImageOp, env: Env) -> dict[str, Any]:
+        """The body; some prompts make preparing it go wrong."""
+        match op.prompt:
+            case "kill the image child":
+                await in_child(signal.raise_signal, signal.SIGKILL)
+            case "be late":
+                raise TimeoutError
+            case "break":
+                raise ZeroDivisionError("a fault of the adapter")
+            case "be unfit":
+                raise Invalid("toy-1 cannot paint this", code="unfit")
+        return {"prompt": op.prompt, "seed": op.seed}
+
+    async def send(self, request: dict[str, Any], env: Env, on_progress: OnProgress) -> ProviderResult:
         async with httpx.AsyncClient(base_url=os.environ["TOY_URL"], trust_env=False, timeout=60) as client:
             await on_progress(0.3)
             try:
-                answer = await client.post("/images", json={"prompt": op.prompt, "seed": op.seed})
+                answer = await client.post("/images", json=request)
             except httpx.ConnectError as error:
                 raise Unavailable("the toy vendor could not be reached") from error
             except httpx.HTTPError as error:

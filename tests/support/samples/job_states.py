@@ -25,11 +25,15 @@ PROJECT = "INSERT INTO projects (id, name, created_at, updated_at) VALUES ('p', 
 
 
 class Nobody:
-    """Takes wake-ups and jobs, and does nothing about them: the test itself is the worker."""
+    """Takes wake-ups and jobs, and does nothing about them: the test itself is the worker. There is always a free
+    place at a vendor; `acquired` and `reported` tell which were taken and how their calls ended.
+    """
 
     def __init__(self) -> None:
         self.woken: list[str] = []
         self.enqueued: list[str] = []
+        self.acquired: list[str] = []
+        self.reported: list[str] = []
 
     async def wake(self, session_id: str) -> None:
         self.woken.append(session_id)
@@ -41,12 +45,14 @@ class Nobody:
 
     @contextlib.asynccontextmanager
     async def acquire(self, provider: str, lane: str) -> AsyncIterator["Nobody"]:
+        self.acquired.append(f"{provider} {lane}")
         yield self
 
     async def circuits(self) -> dict[str, list[Circuit]]:
         return {}
 
-    def report(self, outcome: Literal["answered", "outage", "rate"], retry_after: float | None = None) -> None: ...
+    def report(self, outcome: Literal["answered", "outage", "rate"], retry_after: float | None = None) -> None:
+        self.reported.append(outcome)
 
     async def take(self, bucket: str, *, capacity: int, per_minute: int) -> float:
         return 0.0
@@ -60,6 +66,7 @@ class Work:
     job: Job
     lease: Lease
     items: list[Item]
+    nobody: Nobody
 
     async def item(self, n: int) -> Item:
         return await items.get(self.env, self.items[n].id)
@@ -101,4 +108,4 @@ async def working(home: Path, variants: int = 1, prompt: str = "a red boat") -> 
         lease = Lease(job.id, claimed.fence)
         rows = await jobs.items(env, job.id)
         await progress.start(env, lease, rows, "refine")
-        yield Work(env, claimed, lease, rows)
+        yield Work(env, claimed, lease, rows, nobody)
