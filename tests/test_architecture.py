@@ -33,6 +33,7 @@ THIRD_PARTY = {
 """What a room may touch of others' code; `app` may touch all that pyproject.toml names."""
 
 TASK_OWNERS = {
+    "app/ops/studio.py": "studio_env, for as long as its event loop runs",
     "app/lifecycle.py": "Life.begin, whose task Life.close waits for",
     "app/worker.py": "run and Runner._run_renders, which end what they started",
     "app/bindings/actor.py": "open_actor and Tail.close, which cancel and gather",
