@@ -29,8 +29,8 @@ from graphs.workflow import graph as workflow_graph
 from tools import db
 from tools.env import Env
 from tools.errors import PicassoError, Unavailable
-from tools.ledger import items, jobs, workflows
-from tools.ledger.jobs import Submission
+from tools.ledger import jobs, leases, submissions, workflows
+from tools.ledger.submissions import Submission
 from tools.publishing import artifacts, templates
 from tools.rows import JobRequest
 
@@ -85,12 +85,12 @@ def image_job() -> CompiledStateGraph[Any, Any, Any, Any]:
         submission = Submission(
             project_id=project.id, request=request, places=planned.places, metadata=planned.metadata
         )
-        job, _ = await jobs.submit(env, submission)
+        job, _ = await submissions.submit(env, submission)
         return {"job_id": job.id}
 
     async def run(state: ImageJob) -> dict[str, Any]:
         env = await studio_env()
-        job = await items.claim(env, state.job_id)
+        job = await leases.claim(env, jobs.LEASES, id=state.job_id)
         if job is None:
             raise Unavailable("this job is being run already, or has ended")
         start = job_graph.JobState(job_id=job.id, open=[], passes=0)
@@ -100,7 +100,7 @@ def image_job() -> CompiledStateGraph[Any, Any, Any, Any]:
     async def show(state: ImageJob) -> dict[str, Any]:
         env = await studio_env()
         images = []
-        for item in await jobs.items(env.DB, state.job_id):
+        for item in await jobs.items(env, state.job_id):
             made = await db.get_progression(env, item.progression_id) if item.progression_id else None
             images.append(
                 {
@@ -162,7 +162,7 @@ def workflow() -> CompiledStateGraph[Any, Any, Any, Any]:
 
     async def run(state: Workflow) -> dict[str, Any]:
         env = await studio_env()
-        row = await workflows.claim(env, state.workflow_id)
+        row = await leases.claim(env, workflows.LEASES, id=state.workflow_id)
         if row is None:
             raise Unavailable("this workflow is being run already, or has ended")
         start = workflow_graph.WorkflowState(workflow_id=row.id, alive=True, answer="")
