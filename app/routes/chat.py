@@ -1,4 +1,4 @@
-"""Chat about an artifact: say something, and read what was said."""
+"""The chat about an artifact: one turn of it, and its messages."""
 
 import asyncio
 import importlib
@@ -19,13 +19,15 @@ LONGEST_INPUT = 4_000
 
 
 class Words(Body, frozen=True):
+    """A person's message in a session."""
+
     examples: ClassVar[list[dict[str, Any]]] = [{"sessionId": "s1", "input": "title: Autumn"}]
     session_id: Id
     input: Annotated[str, Meta(min_length=1, max_length=LONGEST_INPUT, pattern=PROSE)]
 
 
 class ToolCallAnswer(msgspec.Struct, frozen=True, rename="camel"):
-    """`outcome` is `ok` or the code of what went wrong; then no arguments are told."""
+    """A call of a tool. `outcome` is `ok` or the code of the failure; of a failed call the arguments are left out."""
 
     name: str
     arguments: dict[str, Any]
@@ -33,8 +35,8 @@ class ToolCallAnswer(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Reply(msgspec.Struct, frozen=True, rename="camel"):
-    """`missing` are the placeholders without a value, `configuration` are the others; `publicSlug` is null until the
-    page can be read."""
+    """The answer of a turn. `missing` are the placeholders without a value, `configuration` the values of the others;
+    `publicSlug` is null until the page answers."""
 
     reply: str
     missing: list[str]
@@ -44,7 +46,7 @@ class Reply(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
-    """`at` is UTC milliseconds."""
+    """A message of the conversation; `at` is UTC milliseconds."""
 
     role: Literal["user", "assistant"]
     text: str
@@ -52,7 +54,7 @@ class ChatMessage(msgspec.Struct, frozen=True):
 
 
 class ChatMessages(msgspec.Struct, frozen=True):
-    """The oldest first."""
+    """Messages, the oldest first."""
 
     items: list[ChatMessage]
 
@@ -64,11 +66,11 @@ async def customize(
     data: JSONBody[Words],
     env: NamedDependency[Env],
 ) -> Reply:
-    """Say something to the assistant that fills the artifact's template; its words and deeds are also told to the
-    session as `agent` events. With an Idempotency-Key the same request again is the same turn."""
+    """Say something to the assistant that fills the artifact's template; its words and tool calls are also `agent`
+    events of the session. With an Idempotency-Key the same request again is the same turn."""
     key = idempotency_key(request.headers.getall("idempotency-key", []))
-    module = await _conversation()
-    answer = await module.speak(env, artifact_id, data.session_id, data.input, key)
+    session = await _session()
+    answer = await session.speak(env, artifact_id, data.session_id, data.input, key)
     return msgspec.convert(answer, Reply)
 
 
@@ -78,15 +80,15 @@ async def list_messages(
     env: NamedDependency[Env],
     session_id: Annotated[str, QueryParameter(name="sessionId", pattern="^[A-Za-z0-9._:-]{1,128}$")],
 ) -> ChatMessages:
-    """What was said in a session about the artifact: the end of a long chat, older turns in short."""
-    module = await _conversation()
-    said = await module.history(env, artifact_id, session_id)
+    """The messages of a session about the artifact; of a long chat only its end."""
+    session = await _session()
+    said = await session.history(env, artifact_id, session_id)
     return ChatMessages([ChatMessage(each.role, each.text, each.at) for each in said])
 
 
 handlers: list[Any] = [customize, list_messages]
 
 
-async def _conversation() -> ModuleType:
-    """Loaded off the loop by the first who needs it."""
+async def _session() -> ModuleType:
+    """The module that runs turns. Its first import takes a second, so it happens off the event loop."""
     return await asyncio.to_thread(importlib.import_module, "graphs.chat.session")

@@ -121,7 +121,7 @@ async def test_a_conversation_is_left_and_resumed(tmp_path: Path, redis_client: 
 
 
 async def test_undo_takes_back_the_last_choice_and_then_the_one_before(env: Env) -> None:
-    """Also “start over” and a whole “pick for me” are one choice; nothing left is said so."""
+    """“Start over” and a whole “pick for me” are one choice each; with nothing left to undo the reply says so."""
     await say(env, "title: Autumn", "title: Winter", "pick for me")
     first = await say(env, "undo")
     assert first["configuration"] == {"TITLE": "Winter"}
@@ -141,7 +141,7 @@ async def test_an_undo_leaves_what_another_session_chose_since(env: Env) -> None
 
 
 async def test_the_owners_taste_is_remembered_across_sessions_and_said(env: Env) -> None:
-    """What was liked on one page is proposed on the owner's next one, with the reason; another owner has none."""
+    """A liking told on one page is proposed on the owner's next page, with the reason; another owner has none."""
     assert "remember" in (await say(env, "theme: dark"))["reply"]
     liking = calling(("save_configuration", {"remember": {"tone": "cool"}}))
     await say(scripted(env, once(liking)), "I prefer cool tones")

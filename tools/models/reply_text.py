@@ -1,6 +1,6 @@
-"""What a chat model said, made safe to show wherever a reply is shown: as text, as Markdown or, by mistake, as HTML.
+"""Replies of a chat model made safe to show: as text, as Markdown or, by mistake, as HTML.
 
-Each rule looks at no more than one word, so words may be told one by one as they come: together they read the same.
+No rule looks beyond one word, so a reply may be sent word by word: the pieces together read like the whole.
 """
 
 import re
@@ -25,14 +25,14 @@ _TARGET = re.compile(r"\](?=\()|\](?=:)")
 
 
 def safe(text: str, origins: Set[str]) -> str:
-    """The text without hidden characters, markup of HTML, images, and links to other than these origins."""
+    """The text without hidden characters, HTML tags, images, and links to any but these origins."""
     plain = _HIDDEN.sub("", _ESCAPES.sub("", text))
     plain = _LINK.sub(lambda link: link[0] if origin(link[0]) in origins else REMOVED, plain)
     return _TAG.sub("‹", _TARGET.sub("] ", _IMAGE.sub("", plain)))
 
 
 def origin(url: str) -> str:
-    """Scheme and host of an address as a browser understands them; empty for what no two readers agree on."""
+    """Scheme and host of an address as a browser reads them; empty for one that programs read differently."""
     if "\\" in url or "@" in url:
         return ""
     try:
@@ -43,5 +43,5 @@ def origin(url: str) -> str:
 
 
 def cut(text: str) -> str:
-    """A reply of a length that can be shown."""
+    """The reply, cut to `LONGEST_REPLY` characters."""
     return text if len(text) <= LONGEST_REPLY else f"{text[: LONGEST_REPLY - 1].rstrip()}…"

@@ -154,8 +154,10 @@ class Table:
                 return dump(ImageCards("p", CARDS, 0))
             case "save_configuration":
                 chosen = {choice["key"]: choice["value"] for choice in args.get("choices", [])}
-                refused = [RefusedChoice(key, "value_too_large", "too long") for key in chosen if key in self.too_long]
-                chosen = {key: value for key, value in chosen.items() if key not in self.too_long}
+                bad = {key: "no such image" for key, value in chosen.items() if value == "9"}
+                bad |= {key: "too long" for key in chosen if key in self.too_long}
+                refused = [RefusedChoice(key, "refused", message) for key, message in bad.items()]
+                chosen = {key: value for key, value in chosen.items() if key not in bad}
                 self.values = {key: value for key, value in {**self.values, **chosen}.items() if value}
                 missing = [key for key in self.kinds if key not in self.values]
                 return dump(Saved(saved=chosen, refused=refused, missing=missing))
@@ -198,7 +200,7 @@ CHOICES: list[tuple[str, dict[str, str], str]] = [
     ("the red one\nthe green one", {"IMAGE_HERO": "1", "IMAGE_2": "3"}, "image slot 2 is image 3"),
     ("the red one by openai", {}, "There is no image that is red and openai"),
     ("the purple one", {}, "There is no image that is purple"),
-    ("use image 9 as hero, please", {}, "There is no image 9"),
+    ("use image 9 as hero, please", {"IMAGE_HERO": "9"}, "I could not set the hero image: no such image"),
     ("pick for me", PICKED, "publish"),
     ("title: Mine\npick for me", {**PICKED, "TITLE": "Mine"}, "title is “Mine”"),
     ("blorb the frobnicator\ntitle: Autumn", {"TITLE": "Autumn"}, "I did not understand “blorb the frobnicator”"),

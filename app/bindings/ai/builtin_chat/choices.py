@@ -25,7 +25,7 @@ def resolve(
 ) -> tuple[dict[str, str], list[str]]:
     """The value of each placeholder that the commands change, empty to clear it; and why some change nothing.
 
-    `images` are the best judged first. Without any, numbers are taken as they are: the tool checks them.
+    `images` are the best judged first. The numbers of images are left for the tool to check.
     """
     values, problems = dict[str, str](), list[str]()
     if Plain("start over") in commands:
@@ -34,46 +34,25 @@ def resolve(
         match command:
             case SetValue(key, value):
                 values[key] = value
-            case SetImage(key, number):
-                slot, found = (
-                    key or _free_slot(brief, values),
-                    number or next((c.number for c in meant(command, images)), 0),
-                )
-                if problem := why_none(command, images):
-                    problems.append(problem)
-                elif slot is None:
-                    problems.append(f"No place for image {found} is free. Say which one: “use image {found} as …”.")
+            case SetImage(key, number, words):
+                number = next((card.number for card in meant(words, images)), None) if number is None else number
+                slots = [key] if key else _free_slots(brief, values)
+                if number is None:
+                    problems.append(
+                        f"There is no image that is {' and '.join(words)}." if words else "There are no images yet."
+                    )
+                elif not slots:
+                    problems.append(f"No place for image {number} is free. Say which one: “use image {number} as …”.")
                 else:
-                    values[slot] = str(found)
+                    values[slots[0]] = str(number)
     if Plain("pick") in commands:
         values = {**defaults(brief, projects, images, values), **values}
     return values, problems
 
 
-def why_none(command: SetImage, images: Sequence[ImageCard]) -> str:
-    """Why no image is meant; empty when one is."""
-    if meant(command, images) or (command.number and not images):
-        return ""
-    if not images:
-        return "The projects of this page have no images yet."
-    if command.number is not None:
-        return f"There is no image {command.number}."
-    return f"There is no image that is {' and '.join(command.words)}."
-
-
-def meant(command: SetImage, images: Sequence[ImageCard]) -> list[ImageCard]:
-    """The images that are meant, the best judged first."""
-    if command.number is not None:
-        return [card for card in images if card.number == command.number]
-    return [card for card in images if all(fits(card, word) for word in command.words)]
-
-
-def why_chosen(command: SetImage, images: Sequence[ImageCard]) -> str:
-    """Which image was taken where several are meant; empty otherwise."""
-    found = meant(command, images) if command.number is None else []
-    return (
-        f"{len(found)} images fit that; I took the best judged of them, image {found[0].number}." if found[1:] else ""
-    )
+def meant(words: Sequence[str], images: Sequence[ImageCard]) -> list[ImageCard]:
+    """The images that all the words fit, in their order."""
+    return [card for card in images if all(fits(card, word) for word in words)]
 
 
 def fits(card: ImageCard, word: str) -> bool:
@@ -119,8 +98,8 @@ def defaults(
     return {key: value for key, value in values.items() if value}
 
 
-def _free_slot(brief: Brief, taken: dict[str, str]) -> str | None:
-    """The first image placeholder that is empty, else the only one there is."""
+def _free_slots(brief: Brief, taken: dict[str, str]) -> list[str]:
+    """The image placeholders that are empty, else the only one there is."""
     slots = [known for known in brief.placeholders if known.kind == "image"]
     empty = [slot.name for slot in slots if not taken.get(slot.name, slot.value)]
-    return empty[0] if empty else slots[0].name if len(slots) == 1 else None
+    return empty or [slot.name for slot in slots if len(slots) == 1]

@@ -106,23 +106,17 @@ class Names:
     """What the placeholders of one template may be called: TITLE also “title”, IMAGE_HERO also “hero image”, “hero”."""
 
     def __init__(self, placeholders: Sequence[Placeholder]) -> None:
-        self._kinds = {known.name: known.kind for known in placeholders}
-        self._names = {" ".join(name.lower().split("_")): name for name in self._kinds}
-        for name, kind in self._kinds.items():
-            first, *rest = name.lower().split("_")
-            if kind == "image" and first == "image" and rest:
-                words = " ".join(rest)
-                for phrase in (f"{words} image", f"{words} picture", f"image slot {words}", words):
-                    self._names.setdefault(phrase, name)
+        self.images = [known.name for known in placeholders if known.kind == "image"]
+        self._names = {known.name.lower().replace("_", " "): known.name for known in placeholders}
+        for name in self.images:
+            words = name.lower().replace("_", " ").removeprefix("image").strip()
+            for phrase in (f"{words} image", f"image slot {words}", words) if words else ():
+                self._names.setdefault(phrase, name)
 
     def find(self, phrase: str) -> str | None:
         """The placeholder of that name or those words; None when there is none."""
         said = " ".join(phrase.lower().replace("_", " ").split()).strip(" \"'“”.!?")
         return self._names.get(said) or self._names.get(re.sub(r"^(?:the|my|our|its) ", "", said))
-
-    def is_image(self, name: str) -> bool:
-        """Whether the placeholder takes an image."""
-        return self._kinds[name] == "image"
 
 
 def read(text: str, placeholders: Sequence[Placeholder]) -> list[Command]:
@@ -169,7 +163,7 @@ def _command(text: str, names: Names) -> Command:
         return _assigned(key, match["value"].removesuffix("."), names)
     if (match := _CLEAR.fullmatch(bare)) and (key := names.find(match["key"])):
         return SetValue(key, "")
-    if (match := _USE.fullmatch(bare)) and (key := names.find(match["key"])) and names.is_image(key):
+    if (match := _USE.fullmatch(bare)) and (key := names.find(match["key"])) and key in names.images:
         return _chosen(key, match["what"]) or Unknown(text)
     if (match := _IMAGE.fullmatch(plain)) and (_POINTER.search(plain) or _NUMBER.fullmatch(match["what"])):
         return _chosen(None, match["what"]) or Unknown(text)
@@ -178,7 +172,7 @@ def _command(text: str, names: Names) -> Command:
 
 def _assigned(key: str, value: str, names: Names) -> Command:
     value = value.strip(" ,;")
-    if names.is_image(key):
+    if key in names.images:
         return _chosen(key, value) or Unknown(f"{key}: {value}")
     quoted = re.fullmatch(r"[\"“„](.+)[\"”“][.!]?", value)
     return SetValue(key, quoted[1].strip() if quoted else value)

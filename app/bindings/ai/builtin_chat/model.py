@@ -4,7 +4,6 @@ It is deterministic and keeps nothing: what it does follows from the brief, the 
 """
 
 import contextlib
-import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar, cast
 
@@ -55,15 +54,6 @@ class BuiltinChat(BaseChatModel):
     ) -> ChatResult:
         return ChatResult(generations=[ChatGeneration(message=answer(messages, self.offered))])
 
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        return self._generate(messages)
-
     async def _astream(
         self,
         messages: list[BaseMessage],
@@ -72,13 +62,14 @@ class BuiltinChat(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         whole = answer(messages, self.offered)
-        for word in re.findall(r"\S+\s*", whole.text):
-            yield ChatGenerationChunk(message=AIMessageChunk(content=word))
-        for index, call in enumerate(whole.tool_calls):
-            args = msgspec.json.encode(call["args"]).decode()
-            chunk = tool_call_chunk(name=call["name"], args=args, id=call["id"], index=index)
-            yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[chunk]))
-        yield ChatGenerationChunk(message=AIMessageChunk(content="", chunk_position="last"))
+        calls = [
+            tool_call_chunk(
+                name=call["name"], args=msgspec.json.encode(call["args"]).decode(), id=call["id"], index=at
+            )
+            for at, call in enumerate(whole.tool_calls)
+        ]  # fmt: skip
+        chunk = AIMessageChunk(content=whole.text, tool_call_chunks=calls, chunk_position="last")
+        yield ChatGenerationChunk(message=chunk)
 
 
 def answer(messages: Sequence[BaseMessage], offered: frozenset[str]) -> AIMessage:
@@ -91,32 +82,36 @@ def answer(messages: Sequence[BaseMessage], offered: frozenset[str]) -> AIMessag
     at = max((n for n, message in enumerate(messages) if isinstance(message, HumanMessage)), default=None)
     if brief is None or at is None:
         return AIMessage(NO_PAGE)
-    since = messages[at + 1 :]
-    results = [message for message in since if isinstance(message, ToolMessage)]
-    looks = _read(results, ImageCards)
+    results = [message for message in messages[at + 1 :] if isinstance(message, ToolMessage)]
+    spoken = [message.text for message in messages[at + 1 :] if isinstance(message, AIMessage)]
     turn = Turn(
         brief=brief,
         commands=read(str(messages[at].text), brief.placeholders),
         projects=[each for found in _read(results, ProjectCards) for each in found.projects],
-        images=best_first([each for found in looks for each in found.images]),
-        more=sum(found.more for found in looks),
+        images=best_first([each for found in _read(results, ImageCards) for each in found.images]),
         saved=_read(results, Saved),
         rendered=_read(results, Rendered),
         failed=_read(results, ToolFailed),
-        problems=[str(message.text) for message in since if isinstance(message, AIMessage) and message.text],
+        problems=[str(text) for text in spoken if text],
     )
-    calls, problems = _next_calls(turn, {str(message.name) for message in results})
-    if calls := [call for call in calls if call[0] in offered]:
-        numbered = [
-            {"name": name, "args": args, "id": f"call-{len(results) + at}"} for at, (name, args) in enumerate(calls)
-        ]
+    calls, problems = next_calls(turn, {str(message.name) for message in results})
+    numbered = [
+        {"name": name, "args": args, "id": f"call-{len(results) + n}"}
+        for n, (name, args) in enumerate(calls)
+        if name in offered
+    ]
+    if numbered:
         return AIMessage(" ".join(problems), tool_calls=numbered)
     return AIMessage(compose(msgspec.structs.replace(turn, problems=problems)))
 
 
-def _next_calls(turn: Turn, called: set[str]) -> tuple[list[Call], list[str]]:
-    """The next calls, and what of the message cannot be done."""
-    if _needs_images(turn):
+def next_calls(turn: Turn, called: set[str]) -> tuple[list[Call], list[str]]:
+    """The next calls, and what of the message cannot be done; `called` are the tools that have been called."""
+    words = {command.word for command in turn.commands if isinstance(command, Plain)}
+    chosen = [command for command in turn.commands if isinstance(command, SetImage)]
+    # The number of an image that was shown is known to the tools.
+    looks = "images" in words or any(image.number is None or not turn.brief.shown for image in chosen)
+    if looks or (words & {"pick", "help", "missing"} and turn.brief.missing):
         if "get_projects_for_artifact" not in called:
             return [("get_projects_for_artifact", {})], []
         if "get_images_for_project" not in called and turn.projects:
@@ -126,27 +121,14 @@ def _next_calls(turn: Turn, called: set[str]) -> tuple[list[Call], list[str]]:
     if "save_configuration" not in called:
         values, problems = resolve(turn.commands, turn.brief, turn.projects, turn.images)
         choices = [{"key": key, "value": value} for key, value in values.items()]
-        saves: list[dict[str, Any]] = [{"undo": True}] if Plain("undo") in turn.commands else []
+        saves: list[dict[str, Any]] = [{"undo": True}] if "undo" in words else []
         saves += [{"choices": choices[at : at + MOST_CHOICES]} for at in range(0, len(choices), MOST_CHOICES)]
         if saves:
             return [("save_configuration", args) for args in saves], problems
-    publish = Plain("publish") in turn.commands and "render_artifact" not in called
-    if publish and not (problems or turn.failed or turn.unknown or turn.refused or turn.brief.missing):
+    hindered = problems or turn.failed or turn.unknown or turn.refused or turn.brief.missing
+    if "publish" in words and "render_artifact" not in called and not hindered:
         return [("render_artifact", {})], []
     return [], problems
-
-
-def _needs_images(turn: Turn) -> bool:
-    """Whether the turn is about images, other than by the number of one that was shown."""
-    for command in turn.commands:
-        match command:
-            case SetImage(_, number) if number is None or not turn.brief.shown:
-                return True
-            case Plain("images"):
-                return True
-            case Plain("pick" | "help" | "missing") if turn.brief.missing:
-                return True
-    return False
 
 
 def _read(results: Sequence[ToolMessage], kind: type[T]) -> list[T]:
