@@ -1,7 +1,10 @@
-"""From start to end of one process: bindings are opened by a task that owns them, jobs run inside, and it all closes
-again in reverse. The server answers meanwhile: dependencies may start last."""
+"""One process from start to end: a task opens the bindings, runs jobs inside, and closes everything in reverse order.
+
+The HTTP server responds meanwhile, so what it depends on may start after it.
+"""
 
 import asyncio
+import contextlib
 import importlib
 import itertools
 import logging
@@ -13,19 +16,19 @@ from app.settings import SettingError, Settings
 from tools.env import Env
 from tools.errors import Unavailable
 
-log = logging.getLogger("picasso.life")
+log = logging.getLogger("picasso.lifecycle")
 Bindings = Callable[[Settings], AbstractAsyncContextManager[Env]]
 FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
 CLOSE_SECONDS, CANCEL_SECONDS = 3.0, 1.0
 REFUSED, FAILED = 78, 1
-"""Exit codes: a setting or an engine that must not be used (EX_CONFIG); anything else that nobody meant."""
+"""Exit codes: a setting or a database that must not be used (EX_CONFIG); any other, unexpected error."""
 
 
 class Lifecycle:
-    """Where this process stands.
+    """The state of this process.
 
-    `env` is there while the bindings are open. `draining` is set once, by the first signal: no new job is begun and
-    streams end. `exit_code` is set when the process cannot go on.
+    `env` is set while the bindings are open. `draining` is set once, by the first signal: no new job begins and
+    streams end. `exit_code` is set when the process cannot continue.
     """
 
     def __init__(self) -> None:
@@ -38,55 +41,63 @@ class Lifecycle:
 
     @property
     def drained(self) -> bool:
-        """Whether nothing is left to wait for after `draining`."""
+        """Whether `draining` is set and jobs have stopped."""
         return self.draining.is_set() and not self._working
 
     def begin(self, settings: Settings, bindings: Bindings, jobs: bool) -> None:
-        """Open the bindings in a task of their own, which works until `close`."""
-        self._task = asyncio.create_task(self._run(settings, bindings, jobs), name="life")
-        self._task.add_done_callback(self._note_end)
+        """Start the task that opens the bindings and, with `jobs`, runs jobs until `close`."""
+        self._task = asyncio.create_task(self._run(settings, bindings, jobs), name="lifecycle")
+
+        def note_end(task: asyncio.Task[None]) -> None:
+            if task.cancelled() or (error := task.exception()) is None:
+                return
+            setting = next((leaf for leaf in _leaves(error) if isinstance(leaf, SettingError)), None)
+            if setting is not None:
+                log.error("refused to start: %s", setting)
+            else:
+                log.error("the process cannot go on", exc_info=error)
+            self.exit_code = REFUSED if setting is not None else FAILED
+
+        self._task.add_done_callback(note_end)
 
     def abandon(self) -> None:
-        """Wait no longer for jobs that do not stop: the ledger knows how far they got."""
+        """Cancel jobs that do not stop in time; the ledger has recorded how far they got."""
         if self._task is not None:
             self._task.cancel()
 
     async def close(self) -> None:
-        """Close the bindings; what does not end in time is cancelled."""
+        """Stop jobs and close the bindings; what does not end within CLOSE_SECONDS is cancelled."""
         self.draining.set()
         self._closing.set()
         if self._task is not None and (await asyncio.wait({self._task}, timeout=CLOSE_SECONDS))[1]:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=CANCEL_SECONDS)
 
-    def _note_end(self, task: "asyncio.Task[None]") -> None:
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        setting = next((leaf for leaf in _leaves(error) if isinstance(leaf, SettingError)), None)
-        if setting is not None:
-            log.error("refused to start: %s", setting)
-        else:
-            log.error("the process cannot go on", exc_info=error)
-        self.exit_code = REFUSED if setting is not None else FAILED
-
     async def _run(self, settings: Settings, bindings: Bindings, jobs: bool) -> None:
-        """Open, work, close; open again after a while when a binding is away."""
-        for wait in _waits():
-            away: ExceptionGroup[Unavailable] | None = None
+        """Open the bindings, work, close them; start over after a pause when one of them does not respond."""
+        for attempt in itertools.count():
+            unavailable: ExceptionGroup[Unavailable] | None = None
             try:
                 async with bindings(settings) as env:
-                    await self._live(env, settings, jobs)
+                    await self._work(env, settings, jobs)
             except* Unavailable as group:
-                away = group
-            if away is None or await self._is_over(wait, away):
+                unavailable = group
+            if unavailable is None:
+                return
+            wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt, 10)) * random.uniform(0.8, 1.2)
+            reasons = "; ".join(str(leaf) for leaf in _leaves(unavailable))
+            log.warning("not ready: %s; next try in %.1f s", reasons, wait)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self.draining.wait()
                 return
 
-    async def _live(self, env: Env, settings: Settings, jobs: bool) -> None:
+    async def _work(self, env: Env, settings: Settings, jobs: bool) -> None:
         self.env, self._working = env, jobs
         log.info("ready")
         try:
             if jobs:
-                # Its graphs take seconds to import, in which the loop must go on answering.
+                # Its graphs take seconds to import; in a thread, so that the loop goes on serving requests.
                 worker = await asyncio.to_thread(importlib.import_module, "app.worker")
                 await worker.run(env, settings, self.draining)
             await self.draining.wait()
@@ -94,22 +105,6 @@ class Lifecycle:
             await self._closing.wait()
         finally:
             self.env, self._working = None, False
-
-    async def _is_over(self, wait: float, away: "ExceptionGroup[Unavailable]") -> bool:
-        """Wait before the next try; true when the process is to end instead."""
-        reasons = "; ".join(str(leaf) for leaf in _leaves(away))
-        log.warning("not ready: %s; next try in %.1f s", reasons, wait)
-        try:
-            async with asyncio.timeout(wait):
-                await self.draining.wait()
-        except TimeoutError:
-            return False
-        return True
-
-
-def _waits() -> Iterator[float]:
-    for tries in itertools.count():
-        yield min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(tries, 10)) * random.uniform(0.8, 1.2)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -1,4 +1,4 @@
-"""Tasks that somebody owns: the owner ends them and waits for it."""
+"""Ending tasks: cancel them and wait until they have ended."""
 
 import asyncio
 from collections.abc import Collection
@@ -8,10 +8,10 @@ AGAIN_SECONDS = 0.2
 
 
 async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Cancel the tasks until they have ended. What they failed with is theirs alone: whoever cares has looked before.
+    """Cancel the tasks, repeatedly, until all have ended. Their exceptions are ignored.
 
-    Until, because on Python 3.11 `asyncio.wait_for`, on which redis-py writes, may lose a cancellation (measured: the
-    actor's loops outlived theirs in most of the tries against a Redis that hung).
+    Repeatedly, because on Python 3.11 `asyncio.wait_for`, which redis-py uses to write, may lose a cancellation
+    (measured: the actor's loops survived theirs in most runs against a Redis that hung).
     """
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:

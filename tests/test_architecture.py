@@ -34,7 +34,7 @@ THIRD_PARTY = {
 
 TASK_OWNERS = {
     "app/ops/studio.py": "studio_env, for as long as its event loop runs",
-    "app/lifecycle.py": "Life.begin, whose task Life.close waits for",
+    "app/lifecycle.py": "Lifecycle.begin, whose task Lifecycle.close waits for",
     "app/worker.py": "run and Runner._run_renders, which end what they started",
     "app/bindings/actor.py": "open_actor and Tail.close, which cancel and gather",
     "app/bindings/redis/provider_limiter.py": "Gates.close, which cancels and gathers",

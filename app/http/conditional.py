@@ -1,4 +1,4 @@
-"""Bytes of BUCKET as answers: whole, in part, or not once more (RFC 9110, sections 13 and 14)."""
+"""Content of BUCKET as HTTP responses: ETag and 304, HEAD, and byte ranges (RFC 9110, sections 13 and 14)."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,25 +12,25 @@ from app.http.errors import WrongRange
 from tools.env import Env
 from tools.errors import NotFound
 
-FRESH, NEVER_KEPT = "public, max-age=60, must-revalidate", "private, no-store"
-REST = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
-SEALED = f"default-src 'none'; {REST}"
-"""The policy of an output that loads nothing."""
-PLAYED = f"default-src 'none'; media-src 'self'; {REST} allow-same-origin"
-"""That of a film: a browser that goes there makes a page around it, which asks for the film once more."""
+CACHED, NOT_CACHED = "public, max-age=60, must-revalidate", "private, no-store"
+NO_FRAMES = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+SEALED = f"default-src 'none'; {NO_FRAMES}"
+"""The Content-Security-Policy of content that loads nothing."""
+PLAYED = f"default-src 'none'; media-src 'self'; {NO_FRAMES} allow-same-origin"
+"""That of video and audio: a browser shows them in a page of its own, which requests the file again."""
 SAVED = (".csv", ".json", ".py")
-"""Files that a browser saves instead of showing them."""
+"""Files that a browser is to save instead of showing."""
 TIMED = ("video/", "audio/")
 EMBEDDED = (*TIMED, "image/", "model/")
-"""Types that a page in its sandbox may load, which counts as another origin there."""
+"""Types that our sandboxed pages load; a sandbox counts as another origin."""
 WRITTEN = ("text/", "application/json", "image/svg+xml")
-"""Types in which a link is plain text."""
+"""Types in which links can be replaced as plain text."""
 RANGE = re.compile(r"bytes=[ \t]*(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))[ \t]*", re.IGNORECASE)
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
-    """Something to be read. `size` is in bytes, where it is known without asking BUCKET; `name` is that of a file;
-    `relinked` are pieces of the content's own links, each with what stands there instead."""
+    """Content to send. `size` in bytes if known without asking BUCKET; `name` is the file's name, if it is a file;
+    `relinked` are pairs of text in the content's own links and its replacement."""
 
     key: str
     content_type: str
@@ -42,10 +42,11 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_rewritten(self) -> bool:
+        """Whether links in the content have to be replaced."""
         return self.relinked != () and self.content_type.startswith(WRITTEN)
 
 
-async def answer(
+async def respond(
     request: Request[Any, Any, Any],
     env: Env,
     content: Content,
@@ -54,29 +55,14 @@ async def answer(
     partial: bool,
     before: Callable[[], Awaitable[None]],
 ) -> Response[Any]:
-    """The content under its policy. `before` is awaited before a whole content, or the word that it is unchanged, goes
-    out; `cached` and `partial` say whether it may be kept, and whether a part of it may be asked for.
+    """The content as a 200, 206, 304 or the response to HEAD.
 
-    Fails: NotFound when the bytes are gone · WrongRange.
+    `before` is awaited before a whole content or a 304 is sent, not before a part. `cached`: clients may cache it;
+    `partial`: they may request a byte range.
+    Fails: NotFound when the bytes are not in BUCKET · WrongRange.
     """
-    headers = _headers(content, cached, partial)
-    known = cached and is_known(request.headers.get("if-none-match", ""), headers["ETag"])
-    if request.method == HttpMethod.HEAD:
-        length = {"Content-Length": str(await _size(env, content))}
-        return Response(None, status_code=304 if known else 200, headers=headers if known else headers | length)
-    if known:
-        await before()
-        return Response(None, status_code=304, headers=headers)
-    if partial and (span := await _span(request, env, content, headers.get("ETag"))) is not None:
-        return await _part(env, content, headers, *span)
-    opened = await _opened(_chunks(env, content))
-    await before()
-    return _response(opened, 200, headers)
-
-
-def _headers(content: Content, cached: bool, partial: bool) -> dict[str, str]:
     headers = {
-        "Cache-Control": FRESH if cached else NEVER_KEPT,
+        "Cache-Control": CACHED if cached else NOT_CACHED,
         "Content-Type": content.content_type,
         "Content-Security-Policy": content.policy or (PLAYED if content.content_type.startswith(TIMED) else SEALED),
     }
@@ -89,31 +75,38 @@ def _headers(content: Content, cached: bool, partial: bool) -> dict[str, str]:
         headers["Content-Disposition"] = f'{how}; filename="{content.name}"'
     if content.content_type.startswith(EMBEDDED):
         headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-    return headers
+    known = cached and is_known(request.headers.get("if-none-match", ""), headers["ETag"])
+    if request.method == HttpMethod.HEAD:
+        length = {"Content-Length": str(await _size(env, content))}
+        return Response(None, status_code=304 if known else 200, headers=headers if known else headers | length)
+    if known:
+        await before()
+        return Response(None, status_code=304, headers=headers)
+    asked = RANGE.fullmatch(request.headers.get("range", "")) if partial else None
+    # With If-Range, the range counts only for the version that the client has.
+    if asked is not None and request.headers.get("if-range", headers.get("ETag")) == headers.get("ETag"):
+        size = await _size(env, content)
+        if (span := requested_span(asked, size)) is not None:
+            first, end = span
+            part = {"Content-Range": f"bytes {first}-{end - 1}/{size}", "Content-Length": str(end - first)}
+            return await _send(_cut(_chunks(env, content), first, end), 206, headers | part)
+    return await _send(_chunks(env, content), 200, headers, before)
 
 
-async def _span(
-    request: Request[Any, Any, Any], env: Env, content: Content, tag: str | None
-) -> tuple[int, int, int] | None:
-    """First byte, end and size of the part that is asked for; None where the whole is to be sent."""
-    asked = RANGE.fullmatch(request.headers.get("range", ""))
-    if asked is None or request.headers.get("if-range", tag) != tag:
-        return None
-    size = await _size(env, content)
+def requested_span(asked: re.Match[str], size: int) -> tuple[int, int] | None:
+    """First byte and end of the range that RANGE matched; None for one that is to be ignored.
+
+    Fails: WrongRange when no byte of it exists.
+    """
     if asked[3] is not None:
         first, end = max(0, size - int(asked[3])), size
     else:
         first, end = int(asked[1]), min(size, int(asked[2]) + 1 if asked[2] else size)
-    if asked[1] is not None and asked[2] and int(asked[2]) < int(asked[1]):
-        return None
+        if asked[2] and int(asked[2]) < first:
+            return None
     if first >= size or first >= end:
         raise WrongRange(size)
-    return first, end, size
-
-
-async def _part(env: Env, content: Content, headers: dict[str, str], first: int, end: int, size: int) -> Response[Any]:
-    told = {"Content-Range": f"bytes {first}-{end - 1}/{size}", "Content-Length": str(end - first)}
-    return _response(await _opened(_cut(_chunks(env, content), first, end)), 206, headers | told)
+    return first, end
 
 
 async def _size(env: Env, content: Content) -> int:
@@ -151,28 +144,29 @@ async def _cut(chunks: AsyncIterator[bytes], first: int, end: int) -> AsyncItera
             return
 
 
-async def _opened(chunks: AsyncIterator[bytes]) -> bytes | AsyncIterator[bytes]:
-    """All of it where it is one chunk; else the chunks, the first ones already here. So what is missing is told by
-    the status, and a page of ordinary size goes out in one piece, which costs half of what a stream does."""
+async def _send(
+    chunks: AsyncIterator[bytes],
+    status: int,
+    headers: dict[str, str],
+    before: Callable[[], Awaitable[None]] | None = None,
+) -> Response[Any]:
+    """Two chunks are read first, so that missing content still gives an error status, and content of one chunk goes
+    out in one piece, which costs half of what a stream does. Then `before` is awaited."""
     first, second = await anext(chunks, b""), await anext(chunks, None)
+    if before is not None:
+        await before()
     if second is None:
-        return first
+        return Response(first, status_code=status, headers=headers)
 
-    async def all_of_it() -> AsyncIterator[bytes]:
+    async def all_chunks() -> AsyncIterator[bytes]:
         yield first
         yield second
         async for chunk in chunks:
             yield chunk
 
-    return all_of_it()
-
-
-def _response(opened: bytes | AsyncIterator[bytes], status: int, headers: dict[str, str]) -> Response[Any]:
-    if isinstance(opened, bytes):
-        return Response(opened, status_code=status, headers=headers)
-    return Stream(opened, status_code=status, headers=headers)
+    return Stream(all_chunks(), status_code=status, headers=headers)
 
 
 def is_known(if_none_match: str, tag: str) -> bool:
-    """Whether the client says that it has this version (weak comparison, RFC 9110 §13.1.2)."""
+    """Whether If-None-Match names this version (weak comparison, RFC 9110 §13.1.2)."""
     return any(named.strip().removeprefix("W/") in (tag, "*") for named in if_none_match.split(","))

@@ -1,7 +1,7 @@
-"""The error tree as answers: a status and the one JSON shape, found by walking the class's MRO.
+"""Maps exceptions to HTTP responses: a status and the one JSON shape, found by walking the class's MRO.
 
-`{"error": {"code", "message", "detail", "correlationId"}}` leaves by every door: routes, Litestar's own
-refusals, the guard in front of it and the socket below it.
+`{"error": {"code", "message", "detail", "correlationId"}}` is the body of every error: those of routes, Litestar's own,
+those of the middleware in front of it and of the HTTP parser below it.
 """
 
 import base64
@@ -13,7 +13,7 @@ import importlib.resources
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -27,12 +27,12 @@ from tools.step import correlation_id
 
 log = logging.getLogger("picasso.http")
 RETRY_SECONDS = 1.0
-SEALED_FORMS = "form-action 'none'; frame-ancestors 'none'; sandbox"
+NO_FORMS = "form-action 'none'; frame-ancestors 'none'; sandbox"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 
 class Unauthorized(PicassoError):
-    """401: no key, or not the key. The answer says no more than that."""
+    """401: no key, or a wrong one. The response does not say which."""
 
     code = "unauthorized"
 
@@ -50,35 +50,35 @@ class SlowBody(PicassoError):
 
 
 class WrongRange(PicassoError):
-    """416: no byte of the part that was asked for exists; `size` is that of the whole."""
+    """416: the requested range lies beyond the content, which has `size` bytes."""
 
     code = "range_not_satisfiable"
 
     def __init__(self, size: int) -> None:
-        super().__init__("there is nothing at that range", detail={"size": size})
+        super().__init__("the requested range lies beyond the end of the content", detail={"size": size})
         self.size = size
 
 
 class PathTooLong(PicassoError):
-    """414: path and query together are over their cap."""
+    """414: path and query together exceed their limit."""
 
     code = "path_too_long"
 
 
 class HeadersTooLarge(PicassoError):
-    """431: the headers together are over their cap."""
+    """431: the headers together exceed their limit."""
 
     code = "headers_too_large"
 
 
 class ClientGone(PicassoError):
-    """The client left while its body was being read: nobody is there to be answered."""
+    """The client disconnected while its body was being read; nobody receives the response."""
 
     code = "client_gone"
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """An error as it goes out."""
+class ErrorResponse(msgspec.Struct, frozen=True):
+    """An error as it is sent."""
 
     status: int
     code: str
@@ -87,69 +87,9 @@ class Answer(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
     def body(self) -> bytes:
+        """The JSON body, with the correlation id of the current request."""
         error = {"code": self.code, "message": self.message, "detail": self.detail, "correlationId": correlation_id()}
         return msgspec.json.encode({"error": error})
-
-
-def _coded(status: int) -> Callable[[PicassoError], Answer]:
-    return lambda error: Answer(status, error.code, error.message, error.detail)
-
-
-def _invalid(error: errors.Invalid) -> Answer:
-    return Answer(error.status, error.code, error.message, error.detail)
-
-
-def _limited(error: errors.RateLimited) -> Answer:
-    return Answer(429, error.code, error.message, error.detail, _retry_after(error.retry_after))
-
-
-def _unavailable(error: errors.Unavailable) -> Answer:
-    return Answer(503, error.code, error.message, error.detail, _retry_after(error.retry_after or RETRY_SECONDS))
-
-
-def _wrong_range(error: WrongRange) -> Answer:
-    return Answer(416, error.code, error.message, error.detail, {"Content-Range": f"bytes */{error.size}"})
-
-
-def _retry_after(seconds: float) -> dict[str, str]:
-    return {"Retry-After": str(max(1, math.ceil(seconds)))}
-
-
-def _refused_by_litestar(error: HTTPException) -> Answer:
-    """Litestar's own refusals: status and headers are kept, its text (which may repeat what was sent) is not."""
-    if error.status_code >= 500:
-        return _unexpected(error)
-    status = http.HTTPStatus(error.status_code)
-    known = {method.strip() for method in (error.headers or {}).get("allow", "").split(",")}
-    allow = ", ".join(sorted(known & METHODS))
-    code = CODES.get(status, "bad_request")
-    return Answer(status, code, status.phrase.lower(), None, {"Allow": allow} if allow else {})
-
-
-def _invalid_parameters(error: ValidationException, names: Mapping[str, str] | None = None) -> Answer:
-    """`names` are those of parameters that a client knows under others."""
-    problems = [problem for problem in error.extra or [] if isinstance(problem, dict)]
-    keys = [str(problem.get("key", "body")) for problem in problems]
-    fields = [
-        {"field": (names or {}).get(key, key), "problem": _problem(problem["message"], key)}
-        for key, problem in zip(keys, problems, strict=True)
-    ]
-    named = ", ".join(str(field["field"]) for field in fields)
-    message = f"not valid: {named}" if named else "the request is not valid"
-    return Answer(400, "invalid_request", message, {"errors": fields} if fields else None)
-
-
-def _problem(message: str, key: str) -> str:
-    """What Litestar says of a parameter; of one that is missing it says its name alone."""
-    return "Expected a value" if message == repr(key) else without_values(message)
-
-
-def _unexpected(error: Exception) -> Answer:
-    return Answer(500, "internal_error", "something went wrong on our side; the log has it under this correlation id")
-
-
-def _undecodable(error: Exception) -> Answer:
-    return Answer(400, "malformed_json", "the body is not UTF-8 JSON of reasonable depth")
 
 
 CODES: dict[int, str] = {
@@ -162,71 +102,105 @@ CODES: dict[int, str] = {
     413: "too_large",
     415: "unsupported_media_type",
 }
-ANSWERS: dict[type[Exception], Callable[[Any], Answer]] = {
-    errors.NotFound: _coded(404),
-    errors.Gone: _coded(410),
-    errors.Invalid: _invalid,
-    errors.Locked: _coded(401),
-    errors.Forbidden: _coded(403),
-    errors.OverBudget: _coded(402),
-    errors.Conflict: _coded(409),
-    errors.TooLarge: _coded(413),
-    errors.RateLimited: _limited,
-    errors.Unavailable: _unavailable,
-    errors.VendorError: _coded(502),
-    errors.LeaseLost: _coded(409),
-    Unauthorized: _coded(401),
-    WrongMedia: _coded(415),
-    WrongRange: _wrong_range,
-    SlowBody: _coded(408),
-    PathTooLong: _coded(414),
-    HeadersTooLarge: _coded(431),
-    ClientGone: _coded(400),
-    ValidationException: _invalid_parameters,
-    HTTPException: _refused_by_litestar,
-    RecursionError: _undecodable,
-    UnicodeDecodeError: _undecodable,
-    Exception: _unexpected,
+STATUSES: dict[type[PicassoError], int] = {
+    errors.NotFound: 404,
+    errors.Gone: 410,
+    errors.Locked: 401,
+    errors.Forbidden: 403,
+    errors.OverBudget: 402,
+    errors.Conflict: 409,
+    errors.TooLarge: 413,
+    errors.RateLimited: 429,
+    errors.Unavailable: 503,
+    errors.VendorError: 502,
+    errors.LeaseLost: 409,
+    Unauthorized: 401,
+    WrongMedia: 415,
+    WrongRange: 416,
+    SlowBody: 408,
+    PathTooLong: 414,
+    HeadersTooLarge: 431,
+    ClientGone: 400,
 }
+"""The status of each of our errors and of what inherits from it; `Invalid` carries its own."""
 
 
-def answer_to(error: Exception) -> Answer:
-    """The answer of the nearest class in the error's MRO that has one; `Exception` has the last word."""
-    nearest = next(cls for cls in type(error).__mro__ if cls in ANSWERS)
-    return ANSWERS[nearest](error)
+def response_to(error: Exception) -> ErrorResponse:
+    """The response to any exception; 500 for one that nobody expected.
+
+    Messages of our own errors are sent as they are, texts of foreign exceptions never.
+    """
+    if isinstance(error, PicassoError):
+        status = next((STATUSES[cls] for cls in type(error).__mro__ if cls in STATUSES), 500)
+        headers: dict[str, str] = {}
+        if isinstance(error, errors.Invalid):
+            status = error.status
+        elif isinstance(error, errors.RateLimited):
+            headers = {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+        elif isinstance(error, errors.Unavailable):
+            headers = {"Retry-After": str(max(1, math.ceil(error.retry_after or RETRY_SECONDS)))}
+        elif isinstance(error, WrongRange):
+            headers = {"Content-Range": f"bytes */{error.size}"}
+        if status != 500:
+            return ErrorResponse(status, error.code, error.message, error.detail, headers)
+    elif isinstance(error, ValidationException):
+        return _invalid_parameters(error, {})
+    elif isinstance(error, HTTPException) and error.status_code < 500:
+        # Litestar's own: its status and Allow header are kept; its text, which may repeat input, is not.
+        known = {method.strip() for method in (error.headers or {}).get("allow", "").split(",")}
+        allow = ", ".join(sorted(known & METHODS))
+        reason = http.HTTPStatus(error.status_code)
+        code = CODES.get(reason, "bad_request")
+        return ErrorResponse(reason, code, reason.phrase.lower(), None, {"Allow": allow} if allow else {})
+    elif isinstance(error, RecursionError | UnicodeDecodeError):
+        return ErrorResponse(400, "malformed_json", "the body is not UTF-8 JSON of reasonable depth")
+    message = "an unexpected error occurred; the server's log has the details under this correlation id"
+    return ErrorResponse(500, "internal_error", message)
 
 
-def log_unexpected(error: Exception) -> Answer:
-    """The answer to an error. Effect: one that nobody meant writes one log line with its traceback."""
-    answer = answer_to(error)
-    if answer.status == 500:
+def _invalid_parameters(error: ValidationException, names: Mapping[str, str]) -> ErrorResponse:
+    """Litestar's list of invalid parameters; `names` maps those of our functions to those that clients use."""
+    problems = [problem for problem in error.extra or [] if isinstance(problem, dict)]
+    fields = []
+    for problem in problems:
+        key, message = str(problem.get("key", "body")), problem["message"]
+        # Of a missing parameter Litestar gives only the name.
+        text = "Expected a value" if message == repr(key) else without_values(message)
+        fields.append({"field": names.get(key, key), "problem": text})
+    named = ", ".join(field["field"] for field in fields)
+    message = f"not valid: {named}" if named else "the request is not valid"
+    return ErrorResponse(400, "invalid_request", message, {"errors": fields} if fields else None)
+
+
+def log_unexpected(error: Exception) -> ErrorResponse:
+    """The response to an exception. Effect: an unexpected one is logged once, with its traceback."""
+    response = response_to(error)
+    if response.status == 500:
         log.error("unexpected error", exc_info=error, extra={"fields": {"correlationId": correlation_id()}})
-    return answer
+    return response
 
 
 def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Litestar's exception handler for everything."""
-    answer = log_unexpected(error)
+    """Litestar's exception handler for every exception: JSON, or an HTML page below /public/ where a browser asks.
+
+    Effect: as `log_unexpected`.
+    """
+    response = log_unexpected(error)
     if isinstance(error, ValidationException):
-        answer = _invalid_parameters(error, _stated_names(request))
+        fields = request.route_handler.parsed_fn_signature.parameters.items()
+        parameters = ((name, field.kwarg_definition) for name, field in fields)
+        names = {name: each.name for name, each in parameters if isinstance(each, ParameterKwarg) and each.name}
+        response = _invalid_parameters(error, {"data": "body", **names})
     if request.url.path.startswith("/public/") and wants_html(request.headers.get("accept", "")):
-        page, policy = error_page(answer)
-        headers = {**answer.headers, "Content-Security-Policy": policy}
-        return Response(page, status_code=answer.status, headers=headers, media_type="text/html")
-    return Response(
-        answer.body(), status_code=answer.status, headers=dict(answer.headers), media_type="application/json"
-    )
-
-
-def _stated_names(request: Request[Any, Any, Any]) -> dict[str, str]:
-    fields = request.route_handler.parsed_fn_signature.parameters.items()
-    stated = ((name, field.kwarg_definition) for name, field in fields)
-    names = {name: each.name for name, each in stated if isinstance(each, ParameterKwarg) and each.name}
-    return {"data": "body", **names}
+        page, policy = error_page(response)
+        headers = {**response.headers, "Content-Security-Policy": policy}
+        return Response(page, status_code=response.status, headers=headers, media_type="text/html")
+    headers = dict(response.headers)
+    return Response(response.body(), status_code=response.status, headers=headers, media_type="application/json")
 
 
 def without_values(problem: str) -> str:
-    """A validation message without what the caller sent (msgspec repeats a wrong enum value) and without regexes."""
+    """A validation message without the value that was sent (msgspec repeats wrong enum values) and without regexes."""
     problem = re.sub(r"Invalid (enum )?value .*?(?= - at `|$)", "Invalid value", problem, flags=re.DOTALL)
     return re.sub(r"matching regex .*?(?= - at `|$)", "of the pattern that /schema states", problem, flags=re.DOTALL)
 
@@ -240,30 +214,27 @@ def wants_html(accept: str) -> bool:
     return False
 
 
-def error_page(answer: Answer) -> tuple[bytes, str]:
-    """The HTML page of an error, and the policy that lets nothing but its own style act, and a password be sent."""
-    template, policy = _template(_page_name(answer))
+def error_page(response: ErrorResponse) -> tuple[bytes, str]:
+    """The HTML page of an error, and its Content-Security-Policy, which allows its own style and, on the page that
+    asks for a password, sending that form."""
+    unlock = (response.detail or {}).get("unlock")
+    name = "password" if unlock is not None else "gone" if response.status == 410 else "error"
+    template, policy = _page_template(name)
     values = {
-        "STATUS": str(answer.status),
-        "TITLE": http.HTTPStatus(answer.status).phrase,
-        "MESSAGE": f"{answer.message[:1].upper()}{answer.message[1:]}.",
+        "STATUS": str(response.status),
+        "TITLE": http.HTTPStatus(response.status).phrase,
+        "MESSAGE": f"{response.message[:1].upper()}{response.message[1:]}.",
         "CORRELATION_ID": correlation_id(),
-        "UNLOCK": str((answer.detail or {}).get("unlock", "")),
+        "UNLOCK": str(unlock or ""),
     }
     page = re.sub(r"\{\{([A-Z_]+)\}\}", lambda found: html.escape(values[found[1]]), template)
     return page.encode(), policy
 
 
-def _page_name(answer: Answer) -> str:
-    if "unlock" in (answer.detail or {}):
-        return "password"
-    return "gone" if answer.status == 410 else "error"
-
-
 @functools.cache
-def _template(name: str) -> tuple[str, str]:
+def _page_template(name: str) -> tuple[str, str]:
     text = importlib.resources.files("templates").joinpath("pages").joinpath(f"{name}.html").read_text("utf-8")
     style = text.partition("<style>")[2].partition("</style>")[0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    sends = "form-action 'self'; frame-ancestors 'none'" if "<form" in text else SEALED_FORMS
-    return text, f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; {sends}"
+    forms = "form-action 'self'; frame-ancestors 'none'" if "<form" in text else NO_FORMS
+    return text, f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; {forms}"

@@ -1,4 +1,4 @@
-"""What is told of a job: its answers' Structs, and how they are made from rows."""
+"""The JSON of jobs: response Structs, and how they are made from rows."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from tools.env import Env
 from tools.format import to_usd
 from tools.ledger import attempts, calls, jobs, money
 from tools.ledger.calls import ModelCall
-from tools.ledger.submissions import ItemPlan
-from tools.models.prices import Quote
 from tools.rows import Attempt, Item, ItemError, Job, JobRequest
 
 
 class QueuedItem(msgspec.Struct, frozen=True, rename="camel"):
+    """One image to be made, by one provider."""
+
     item_id: str
     provider: str
     variant_index: int
@@ -24,7 +24,7 @@ class QueuedItem(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Accepted(msgspec.Struct, frozen=True, rename="camel"):
-    """The 202. `stream` is where to follow the job from its first event."""
+    """A job that was accepted. `stream` is the path that streams its events from the first one."""
 
     job_id: str
     session_id: str
@@ -58,7 +58,7 @@ class JobQuote(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Quoted(msgspec.Struct, frozen=True, rename="camel"):
-    """The answer to `dryRun`: nothing is bought or stored. `fits` says whether the project's budget allows it now."""
+    """The response to `dryRun`: nothing is bought or stored. `fits`: the project's budget allows the job."""
 
     project_id: str
     quote: JobQuote
@@ -68,7 +68,7 @@ class Quoted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class CallView(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """A call that somebody bills: how it ended, what the vendor said, what it cost and why that is the figure."""
+    """A call to a vendor: how it ended, the vendor's own codes, and what it cost on which basis."""
 
     number: int
     provider: str
@@ -94,13 +94,15 @@ class AttemptView(CallView, frozen=True, rename="camel", kw_only=True):
 
 
 class ModelCallView(CallView, frozen=True, rename="camel", kw_only=True):
-    """A call to a chat or vision model that was made for the job: to refine its prompt or to judge an item's image."""
+    """A call to a chat or vision model for the job: to refine its prompt or to judge an item's image."""
 
     purpose: str
     item_id: str | None
 
 
 class ItemView(msgspec.Struct, frozen=True, rename="camel"):
+    """One image of a job: its state, and every call made for it."""
+
     item_id: str
     provider: str
     model: str
@@ -118,8 +120,8 @@ class ItemView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Cost(msgspec.Struct, frozen=True, rename="camel"):
-    """What the job's calls cost so far, in `currency`. Of its billed calls, `estimated` brought no answer that tells
-    and `unpriced` have no known price: they count as the highest quote and as UNPRICED_USD."""
+    """What the job's calls have cost so far, in `currency`. Of the billed calls, `estimated` had a response without
+    usage and count as their highest quote; `unpriced` have no known price and count as UNPRICED_USD."""
 
     currency: str
     total: float
@@ -128,6 +130,8 @@ class Cost(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class JobView(msgspec.Struct, frozen=True, rename="camel"):
+    """A job with its items in request order and every call that was made for them."""
+
     job_id: str
     project_id: str
     session_id: str
@@ -147,8 +151,9 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 async def job_view(env: Env, job: Job) -> JobView:
-    items, ledger = await jobs.items(env, job.id), await attempts.of_job(env, job.id)
-    asked = await calls.of_job(env, job.id)
+    """The job with its items, their calls and their cost, as they are in the database now."""
+    items, image_calls = await jobs.items(env, job.id), await attempts.of_job(env, job.id)
+    model_calls = await calls.of_job(env, job.id)
     return JobView(
         job_id=job.id,
         project_id=job.project_id,
@@ -163,13 +168,15 @@ async def job_view(env: Env, job: Job) -> JobView:
         parent_progression_id=job.parent_progression_id,
         request=job.request,
         metadata=job.metadata,
-        items=[item_view(item, [call for call in ledger if call.item_id == item.id]) for item in items],
-        model_calls=[model_call_view(call) for call in asked],
-        cost=cost_of([*ledger, *asked]),
+        items=[_item_view(item, [call for call in image_calls if call.item_id == item.id]) for item in items],
+        model_calls=[
+            ModelCallView(**_call_fields(call), purpose=call.purpose, item_id=call.item_id) for call in model_calls
+        ],
+        cost=cost_of([*image_calls, *model_calls]),
     )
 
 
-def item_view(item: Item, made: list[Attempt]) -> ItemView:
+def _item_view(item: Item, attempts: list[Attempt]) -> ItemView:
     return ItemView(
         item_id=item.id,
         provider=item.provider,
@@ -184,19 +191,11 @@ def item_view(item: Item, made: list[Attempt]) -> ItemView:
         duplicate_of=item.duplicate_of,
         error=item.error,
         original_r2_key=item.original_r2_key,
-        attempts=[attempt_view(call) for call in made],
+        attempts=[AttemptView(**_call_fields(call), sent_at=call.sent_at) for call in attempts],
     )
 
 
-def attempt_view(call: Attempt) -> AttemptView:
-    return AttemptView(**_call(call), sent_at=call.sent_at)
-
-
-def model_call_view(call: ModelCall) -> ModelCallView:
-    return ModelCallView(**_call(call), purpose=call.purpose, item_id=call.item_id)
-
-
-def _call(call: Attempt | ModelCall) -> dict[str, Any]:
+def _call_fields(call: Attempt | ModelCall) -> dict[str, Any]:
     return {
         "number": call.number,
         "provider": call.provider,
@@ -217,7 +216,7 @@ def _call(call: Attempt | ModelCall) -> dict[str, Any]:
 
 
 def cost_of(made: Sequence[Attempt | ModelCall]) -> Cost:
-    """The sum of the billed calls, and how sure it is."""
+    """The sum of the calls' costs, and how many of them are estimated or unpriced."""
     return Cost(
         currency="USD",
         total=to_usd(sum(call.cost_micros or 0 for call in made)),
@@ -226,10 +225,29 @@ def cost_of(made: Sequence[Attempt | ModelCall]) -> Cost:
     )
 
 
-async def quoted(env: Env, project_id: str, wanted: JobRequest, planned: Plan) -> Quoted:
+async def quote_job(env: Env, project_id: str, wanted: JobRequest, planned: Plan) -> Quoted:
+    """What the planned job may cost, and whether the project's budget allows it.
+
+    Fails: NotFound when there is no such project.
+    """
     standing = await money.standing(env, project_id)
     high = sum(quote.high for quote in planned.quotes)
     left = None if standing.budget is None else standing.budget - standing.spent - standing.held
+    items = []
+    for place, quote in zip(planned.places, planned.quotes, strict=True):
+        op = router.build_op(wanted, place.model, place.seed, wanted.prompt)
+        items.append(
+            ItemQuote(
+                provider=place.provider,
+                model=place.model,
+                variant_index=place.variant_index,
+                low=to_usd(quote.low),
+                high=to_usd(quote.high),
+                basis=quote.basis,
+                price_version=quote.version,
+                adjustments=router.providers()[place.provider].adjustments(op),
+            )
+        )
     return Quoted(
         project_id=project_id,
         quote=JobQuote(
@@ -237,23 +255,9 @@ async def quoted(env: Env, project_id: str, wanted: JobRequest, planned: Plan) -
             low=to_usd(sum(quote.low for quote in planned.quotes)),
             high=to_usd(high),
             unpriced=sum(quote.basis == "ceiling" for quote in planned.quotes),
-            items=[item_quote(wanted, *pair) for pair in zip(planned.places, planned.quotes, strict=True)],
+            items=items,
         ),
         budget_usd=to_usd(standing.budget),
         remaining_usd=to_usd(left),
         fits=left is None or not high or high <= left,
-    )
-
-
-def item_quote(wanted: JobRequest, place: ItemPlan, quote: Quote) -> ItemQuote:
-    op = router.build_op(wanted, place.model, place.seed, wanted.prompt)
-    return ItemQuote(
-        provider=place.provider,
-        model=place.model,
-        variant_index=place.variant_index,
-        low=to_usd(quote.low),
-        high=to_usd(quote.high),
-        basis=quote.basis,
-        price_version=quote.version,
-        adjustments=router.providers()[place.provider].adjustments(op),
     )

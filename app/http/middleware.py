@@ -1,6 +1,6 @@
-"""The outermost layer: what reaches a handler is bounded and spelled one way, what leaves carries its headers.
+"""The outermost ASGI layer: limits on requests, one spelling of each path, and headers on every response.
 
-It stands in front of routing, so it holds for unknown paths, wrong methods and handlers that never read a body.
+It runs before routing, so it also holds for unknown paths, wrong methods and handlers that never read a body.
 """
 
 import asyncio
@@ -11,17 +11,17 @@ from typing import cast
 from urllib.parse import unquote_to_bytes
 
 from litestar.enums import HttpMethod, ScopeType
-from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPResponseStartEvent, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send
 
 from app.http.errors import (
-    Answer,
     ClientGone,
+    ErrorResponse,
     HeadersTooLarge,
     PathTooLong,
     SlowBody,
     WrongMedia,
-    answer_to,
     log_unexpected,
+    response_to,
 )
 from app.http.security import has_body, header_values
 from app.ops.traces import Traces
@@ -33,12 +33,12 @@ MAX_TARGET = 8192
 """Bytes of path and query together."""
 MAX_HEADERS, MAX_HEADER_BYTES = 100, 32 << 10
 FORM_SLACK = 64 << 10
-"""What multipart framing may add to an image."""
+"""Bytes that multipart framing may add to an image."""
 BODY_SECONDS = 30.0
 BODY_BYTES_PER_SECOND = 64 << 10
-"""A body has BODY_SECONDS and one second more for each of these, so a slow line is served and a dripping one is not."""
-SPELLING = re.compile(r"/|(/(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-Fa-f]{2})+)+/?")
-HIDDEN = re.compile(r"%(?:2f|5c|[01][0-9a-f]|7f)", re.IGNORECASE)
+"""A body has BODY_SECONDS, and one second more for each of these bytes: slow connections work, stalled ones end."""
+PLAIN_PATH = re.compile(r"/|(/(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-Fa-f]{2})+)+/?")
+HIDDEN_SLASH = re.compile(r"%(?:2f|5c|[01][0-9a-f]|7f)", re.IGNORECASE)
 DEFAULT_HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
@@ -47,18 +47,19 @@ DEFAULT_HEADERS = {
     b"cross-origin-opener-policy": b"same-origin",
     b"cross-origin-resource-policy": b"same-origin",
 }
-"""Added where a route has not set its own."""
+"""Added to each response where the route has not set its own."""
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, X-Api-Key",
     "Access-Control-Max-Age": "600",
 }
 ERROR = "picasso_error"
-EXPOSED = b"ETag, Idempotency-Replayed, Retry-After, X-Correlation-Id"
+"""Key of a WebSocket's state under which the error that ended it is kept."""
+EXPOSED_HEADERS = b"ETag, Idempotency-Replayed, Retry-After, X-Correlation-Id"
 
 
-class Guard:
-    """An ASGI application around another. `image_paths` are the routes that take a body of MAX_IMAGE."""
+class Middleware:
+    """An ASGI application around another. `image_paths` are the routes whose body may have MAX_IMAGE bytes."""
 
     def __init__(
         self, app: ASGIApp, settings: Settings, image_paths: Sequence[re.Pattern[str]], traces: Traces
@@ -69,52 +70,79 @@ class Guard:
             self._headers[b"strict-transport-security"] = b"max-age=31536000"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # No secret: the kernel need not be asked for it.
+        # The correlation id is no secret, so a fast random generator will do.
         with (
             log_context(correlationId=f"{random.getrandbits(128):032x}"),
             self._traces.watching(),
-            self._traces.span("http") as tell,
+            self._traces.span("http") as set_attributes,
         ):
-            # Only what kind of thing was asked for: a page's link is its password.
-            kind = "/".join(scope["path"].split("/", 3)[:3])
-            tell({"http.request.method": scope.get("method", "GET"), "url.path": kind})
+            # Only the first two segments: the slug of a page works like a password.
+            path = "/".join(scope["path"].split("/", 3)[:3])
+            set_attributes({"http.request.method": scope.get("method", "GET"), "url.path": path})
             if scope["type"] == ScopeType.WEBSOCKET:
-                await self._socket(scope, receive, send)
+                await self.handle_websocket(scope, receive, send)
             else:
-                await self._request(scope, receive, send)
+                await self.handle_http(scope, receive, send)
 
-    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        cap = self._cap(scope)
-        body = _Body(receive, has_body(scope), cap)
-        dressed = self._dressed(scope, body, send)
+    async def handle_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check an HTTP request, pass it on with its body limited, and add headers to the response."""
+        takes_image = any(pattern.fullmatch(scope["path"].rstrip("/")) for pattern in self._image_paths)
+        limit = self._settings.max_image + FORM_SLACK if takes_image else self._settings.max_body
+        body = _Body(receive, has_body(scope), limit)
+        origin = self._allowed_origin(scope)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [(name.lower(), value) for name, value in message.get("headers", [])]
+                present = {name for name, _ in headers}
+                headers += [(name, value) for name, value in self._headers.items() if name not in present]
+                if self._settings.cors_origins:
+                    headers.append((b"vary", b"Origin"))
+                if origin is not None:
+                    headers.append((b"access-control-allow-origin", origin.encode("latin-1")))
+                    headers.append((b"access-control-expose-headers", EXPOSED_HEADERS))
+                headers.append((b"x-correlation-id", correlation_id().encode()))
+                if not body.complete:
+                    # The rest of the body must neither be read nor be taken for the next request.
+                    headers.append((b"connection", b"close"))
+                message["headers"] = headers
+            await send(message)
+
         try:
             check_target(scope)
-            check_framing(scope, cap)
+            check_framing(scope, limit)
         except PicassoError as error:
-            await _refuse(dressed, answer_to(error))
+            refusal = response_to(error)
+            content = refusal.body()
+            headers = {**refusal.headers, "Content-Type": "application/json", "Content-Length": str(len(content))}
+            await _respond(send_with_headers, refusal.status, headers, content)
             return
         if scope["method"] == HttpMethod.OPTIONS:  # type: ignore[typeddict-item]
-            if is_preflight(scope) and self._allowed_origin(scope):
-                await _allow(dressed)
+            if is_preflight(scope) and origin is not None:
+                await _respond(send_with_headers, 204, PREFLIGHT, b"")
                 return
-            # Litestar's own OPTIONS handlers forget methods that were registered later (2.25): a method that no
-            # route has gets the 405 that lists them all.
+            # Litestar's own OPTIONS handlers forget methods that were registered later (2.25). A method that no route
+            # has gives the 405 that lists all of them.
             scope = cast(Scope, {**scope, "method": "NONE"})
-        await self._app(scope, body.receive, dressed)
+        await self._app(scope, body.receive, send_with_headers)
 
-    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check a handshake and pass the socket on. An error closes it as an HTTP response before the handshake, and
+        with a code of 4000 plus the HTTP status after it."""
         accepted = False
 
-        async def explain(message: Message) -> None:
-            """Close with what went wrong: as an HTTP refusal before the handshake, as a close code 4xxx after it."""
+        async def send_with_reason(message: Message) -> None:
             nonlocal accepted
             accepted = accepted or message["type"] == "websocket.accept"
             if message["type"] == "websocket.close" and ERROR in scope["state"]:
-                answer: Answer = scope["state"][ERROR]
+                error: ErrorResponse = scope["state"][ERROR]
                 if not accepted and "websocket.http.response" in (scope["extensions"] or {}):
-                    await _refuse_handshake(send, answer)
+                    headers = [(b"content-type", b"application/json"), *DEFAULT_HEADERS.items()]
+                    headers.append((b"x-correlation-id", correlation_id().encode()))
+                    await send({"type": "websocket.http.response.start", "status": error.status, "headers": headers})
+                    await send({"type": "websocket.http.response.body", "body": error.body(), "more_body": False})
                     return
-                message |= {"code": 4000 + answer.status, "reason": answer.code}
+                message |= {"code": 4000 + error.status, "reason": error.code}
             await send(message)
 
         try:
@@ -122,66 +150,40 @@ class Guard:
         except PicassoError as error:
             note_error(error, scope)
             await receive()
-            await explain({"type": "websocket.close", "code": 1008, "reason": None})
+            await send_with_reason({"type": "websocket.close", "code": 1008, "reason": None})
             return
-        await self._app(scope, receive, explain)
-
-    def _cap(self, scope: Scope) -> int:
-        if any(pattern.fullmatch(scope["path"].rstrip("/")) for pattern in self._image_paths):
-            return self._settings.max_image + FORM_SLACK
-        return self._settings.max_body
+        await self._app(scope, receive, send_with_reason)
 
     def _allowed_origin(self, scope: Scope) -> str | None:
+        """The request's Origin if it is one of CORS_ORIGINS."""
         origins = header_values(scope, b"origin")
         return origins[0] if len(origins) == 1 and origins[0] in self._settings.cors_origins else None
 
-    def _dressed(self, scope: Scope, body: "_Body", send: Send) -> Send:
-        async def dress(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = [(name.lower(), value) for name, value in message.get("headers", [])]
-                present = {name for name, _ in headers}
-                headers += [(name, value) for name, value in self._headers.items() if name not in present]
-                headers += self._cors(scope)
-                headers.append((b"x-correlation-id", correlation_id().encode()))
-                if not body.complete:
-                    # What is left of the body must not be read as the next request, nor read at all.
-                    headers.append((b"connection", b"close"))
-                message["headers"] = headers
-            await send(message)
 
-        return dress
-
-    def _cors(self, scope: Scope) -> list[tuple[bytes, bytes]]:
-        if not self._settings.cors_origins:
-            return []
-        vary = [(b"vary", b"Origin")]
-        if (origin := self._allowed_origin(scope)) is None:
-            return vary
-        return [
-            *vary,
-            (b"access-control-allow-origin", origin.encode("latin-1")),
-            (b"access-control-expose-headers", EXPOSED),
-        ]
+async def _respond(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def note_error(error: Exception, scope: Scope) -> None:
-    """Keep what ended a socket where `Guard` finds it; Litestar itself would only say 4500.
+    """Keep the error that ended a WebSocket where `Middleware` finds it; Litestar alone would close with 4500.
 
-    Effect: an error that nobody meant writes one log line with its traceback.
+    Effect: an unexpected error is logged once, with its traceback.
     """
     if scope["type"] == ScopeType.WEBSOCKET:
         scope["state"][ERROR] = log_unexpected(error)
 
 
 class _Body:
-    """The request's body as it arrives: at most `cap` bytes, and not for ever."""
+    """The request's body as it arrives: at most `limit` bytes, within a deadline."""
 
-    def __init__(self, receive: Receive, expected: bool, cap: int) -> None:
-        self._receive, self.complete, self._cap, self._read = receive, not expected, cap, 0
+    def __init__(self, receive: Receive, expected: bool, limit: int) -> None:
+        self._receive, self.complete, self._limit, self._read = receive, not expected, limit, 0
         self._deadline: float | None = None
 
     async def receive(self) -> HTTPReceiveMessage:
-        """Fails: TooLarge · SlowBody · ClientGone, each only while the body is not complete."""
+        """The next message. Fails: TooLarge · SlowBody · ClientGone, each only while the body is not complete."""
         if self.complete:
             return await self._receive()  # type: ignore[return-value]
         self._deadline = self._deadline or asyncio.get_running_loop().time() + BODY_SECONDS
@@ -191,22 +193,18 @@ class _Body:
         except TimeoutError:
             raise SlowBody("the body did not arrive in time") from None
         if message["type"] == "http.disconnect":
-            raise ClientGone("the client left before its body was complete")
-        return self._counted(message)  # type: ignore[arg-type]
-
-    def _counted(self, message: HTTPReceiveMessage) -> HTTPReceiveMessage:
+            raise ClientGone("the client disconnected before its body was complete")
         if message["type"] == "http.request":
-            assert self._deadline is not None
             self._read += len(message["body"])
             self._deadline += len(message["body"]) / BODY_BYTES_PER_SECOND
-            if self._read > self._cap:
-                raise _too_large(self._cap)
+            if self._read > self._limit:
+                raise _too_large(self._limit)
             self.complete = not message["more_body"]
-        return message
+        return message  # type: ignore[return-value]
 
 
 def check_target(scope: Scope) -> None:
-    """Only one spelling of a path reaches a handler: no empty or dot segments, no hidden slashes, no `;`.
+    """Let only one spelling of a path through: no empty or dot segments, no encoded slashes, no `;`.
 
     Fails: PathTooLong · HeadersTooLarge · NotFound.
     """
@@ -218,62 +216,39 @@ def check_target(scope: Scope) -> None:
     if len(raw) + len(scope["query_string"]) > MAX_TARGET:
         raise PathTooLong("the path and query are too long", detail={"maxBytes": MAX_TARGET})
     path = raw.decode("latin-1")
-    if not SPELLING.fullmatch(path) or HIDDEN.search(path) or not _is_plain(path):
-        raise NotFound("nothing is here")
-
-
-def _is_plain(path: str) -> bool:
+    if not PLAIN_PATH.fullmatch(path) or HIDDEN_SLASH.search(path):
+        raise NotFound("there is nothing at this path")
     try:
         segments = unquote_to_bytes(path).decode("utf-8").split("/")
     except UnicodeDecodeError:
-        return False
-    return not {".", ".."}.intersection(segments)
+        raise NotFound("there is nothing at this path") from None
+    if not {".", ".."}.isdisjoint(segments):
+        raise NotFound("there is nothing at this path")
 
 
-def check_framing(scope: Scope, cap: int) -> None:
-    """Refuse a body for its headers alone, before a byte of it is read.
+def check_framing(scope: Scope, limit: int) -> None:
+    """Check the headers that describe a body, before any of it is read.
 
     Fails: TooLarge · WrongMedia (an encoded body) · Invalid (400: two lengths, or a length and chunks).
     """
     lengths = header_values(scope, b"content-length")
     if len(lengths) > 1 or (lengths and header_values(scope, b"transfer-encoding")):
-        raise Invalid("the body's length is said twice", code="bad_framing", status=400)
+        raise Invalid("the body's length is given twice", code="bad_framing", status=400)
     if any(not (length.isascii() and length.isdigit()) for length in lengths):
-        raise Invalid("the body's length is not a number", code="bad_framing", status=400)
+        raise Invalid("Content-Length must be a whole number", code="bad_framing", status=400)
     if any(encoding.strip().lower() != "identity" for encoding in header_values(scope, b"content-encoding")):
-        raise WrongMedia("an encoded body is not read; send it as it is", detail={"allowed": ["identity"]})
-    if any(int(length[:20]) > cap for length in lengths):
-        raise _too_large(cap)
+        raise WrongMedia(
+            "send the body without Content-Encoding",
+            detail={"allowed": ["identity"]},
+        )
+    if any(int(length[:20]) > limit for length in lengths):
+        raise _too_large(limit)
 
 
 def is_preflight(scope: Scope) -> bool:
-    """Whether an OPTIONS request is a browser asking what it may ask."""
+    """Whether an OPTIONS request is a browser's CORS preflight."""
     return bool(header_values(scope, b"access-control-request-method"))
 
 
-def _too_large(cap: int) -> TooLarge:
-    return TooLarge("the body is too large", detail={"maxBytes": cap})
-
-
-async def _refuse(send: Send, answer: Answer) -> None:
-    body = answer.body()
-    headers = {**answer.headers, "Content-Type": "application/json", "Content-Length": str(len(body))}
-    await send(_start(answer.status, headers))
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-async def _allow(send: Send) -> None:
-    await send(_start(204, PREFLIGHT))
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _start(status: int, headers: Mapping[str, str]) -> HTTPResponseStartEvent:
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    return {"type": "http.response.start", "status": status, "headers": raw}
-
-
-async def _refuse_handshake(send: Send, answer: Answer) -> None:
-    headers = [(b"content-type", b"application/json"), *DEFAULT_HEADERS.items()]
-    headers.append((b"x-correlation-id", correlation_id().encode()))
-    await send({"type": "websocket.http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": answer.body(), "more_body": False})
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge("the body is too large", detail={"maxBytes": limit})

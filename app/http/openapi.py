@@ -1,4 +1,4 @@
-"""The OpenAPI document, as JSON only. Bodies and answers are described by msgspec, so what stands there is what is
+"""The OpenAPI document, as JSON only. msgspec describes bodies and responses, so the document states exactly what is
 enforced: lengths, patterns, `additionalProperties: false`."""
 
 from collections.abc import Iterator
@@ -46,27 +46,30 @@ FREE_JSON: Document = {
 
 
 class Problem(msgspec.Struct, frozen=True, rename="camel"):
+    """What went wrong. Programs switch on `code`; `message` is a sentence for people; the server's log has more under
+    `correlationId`."""
+
     code: str
     message: str
     detail: dict[str, Any] | None
     correlation_id: str
 
 
-class ErrorAnswer(msgspec.Struct, frozen=True):
-    """Every refusal, by every door."""
+class ErrorBody(msgspec.Struct, frozen=True):
+    """The body of every error."""
 
     error: Problem
 
 
 @runtime_checkable
 class WithExamples(Protocol):
-    """A Struct that shows how it is used."""
+    """A Struct with examples of its JSON."""
 
     examples: list[dict[str, Any]]
 
 
 class _Json(OpenAPIRenderPlugin):
-    """Renders the document once and serves nothing beside it."""
+    """Renders the document, once, and serves no page for it."""
 
     def __init__(self) -> None:
         super().__init__(path=PATHS, media_type=OpenAPIMediaType.OPENAPI_JSON)
@@ -83,6 +86,7 @@ class _Json(OpenAPIRenderPlugin):
 
 
 def openapi_config() -> OpenAPIConfig:
+    """Litestar's configuration of `GET /schema`, which needs no key."""
     router = Router("/schema", route_handlers=[], include_in_schema=False, opt={"access": "open"})
     return OpenAPIConfig(
         title="picasso",
@@ -96,12 +100,12 @@ def openapi_config() -> OpenAPIConfig:
 
 
 def describe(app: Litestar) -> Document:
-    """The document of all routes."""
+    """The document of all routes, as plain JSON."""
     document = app.openapi_schema.to_schema()
     handlers = [handler for _, _, handler in _operations(app)]
-    answers = [ErrorAnswer, *filter(None, map(_answer_type, handlers))]
+    responses = [ErrorBody, *filter(None, map(_response_type, handlers))]
     bodies = list(filter(None, map(_body_type, handlers)))
-    schemas, components = _schemas([*answers, *bodies])
+    schemas, components = _schemas([*responses, *bodies])
     read = _schemas(bodies)[1]
     components |= {name: _as_read(schema) for name, schema in read.items()} | {"FreeJson": FREE_JSON}
     schemas |= {id(body): _as_read(schemas[id(body)]) for body in bodies}
@@ -127,7 +131,7 @@ def _body_type(handler: HTTPRouteHandler) -> Any:
     return handler.parsed_data_field.annotation if handler.parsed_data_field else None
 
 
-def _answer_type(handler: HTTPRouteHandler) -> Any:
+def _response_type(handler: HTTPRouteHandler) -> Any:
     annotation = handler.parsed_return_field.annotation
     if get_origin(annotation) is Response:
         (annotation,) = get_args(annotation)
@@ -136,16 +140,26 @@ def _answer_type(handler: HTTPRouteHandler) -> Any:
 
 
 def _schemas(types: list[Any]) -> tuple[dict[int, Document], dict[str, Document]]:
-    """The schema of each type by its identity, and the components that they refer to."""
+    """The schema of each type by its `id()`, and the components that the schemas refer to."""
     schemas, components = msgspec.json.schema_components(types, ref_template=REFERENCE)
     return {id(each): schema for each, schema in zip(types, schemas, strict=True)}, components
 
 
 def _as_read(schema: Document) -> Document:
-    """The schema of something that is read, with what `schemas.cleaned` asks of every string in it."""
+    """The schema of request data, with what `schemas.cleaned` requires of every string in it."""
     if not schema:
         return {"$ref": FREE}
-    read = {name: _deeper(name, value) for name, value in schema.items()}
+    read: Document = {}
+    for name, value in schema.items():
+        match name, value:
+            case "properties", dict():
+                read[name] = {field: _as_read(inner) for field, inner in value.items()}
+            case (("anyOf" | "oneOf" | "allOf" | "prefixItems"), list()):
+                read[name] = [_as_read(inner) for inner in value]
+            case (("items" | "additionalProperties"), dict()):
+                read[name] = _as_read(value)
+            case _:
+                read[name] = value
     if schema.get("type") == "string":
         read.setdefault("pattern", CLEAN)
     if schema.get("type") == "object" and "properties" not in schema:
@@ -154,33 +168,24 @@ def _as_read(schema: Document) -> Document:
     return read
 
 
-def _as_sent(schema: Document) -> Document:
-    """The schema of a parameter: it may be left out, but there is no way to send null."""
-    present = [each for each in schema.get("oneOf", []) if each != {"type": "null"}]
-    if len(present) != 1:
-        return schema
-    return {**present[0], **{name: value for name, value in schema.items() if name != "oneOf"}}
-
-
-def _bounds(handler: HTTPRouteHandler) -> Iterator[tuple[str, float]]:
-    """The lower bounds of a handler's parameters, by the names that a client uses."""
-    for name, field in handler.parsed_fn_signature.parameters.items():
-        if isinstance(stated := field.kwarg_definition, ParameterKwarg) and stated.ge is not None:
-            yield stated.name or name, stated.ge
-
-
-def _deeper(name: str, value: Any) -> Any:
-    if name == "properties":
-        return {field: _as_read(schema) for field, schema in value.items()}
-    if name in ("anyOf", "oneOf", "allOf", "prefixItems"):
-        return [_as_read(schema) for schema in value]
-    return _as_read(value) if name in ("items", "additionalProperties") and isinstance(value, dict) else value
-
-
 def _complete(operation: Document, handler: HTTPRouteHandler, schemas: dict[int, Document], settings: Settings) -> None:
-    body, answer = _body_type(handler), _answer_type(handler)
+    """Add to Litestar's description of a handler: bodies, responses, bounds, error statuses, and the key."""
+    body, response, access = _body_type(handler), _response_type(handler), access_to(handler)
+    needs_key = access == "key" or (access == "read" and settings.reads_need_key)
+    statuses = [400, 503]
+    if needs_key:
+        statuses.append(401)
+    if any(parameter["in"] == "path" for parameter in operation.get("parameters", [])):
+        statuses.append(404)
+    if handler.parsed_data_field is not None or reads_image(handler) or reads_form(handler):
+        statuses += [413, 415]
     if (field := handler.parsed_data_field) is not None:
-        content = {"schema": schemas[id(body)], "examples": _examples(body)}
+        parts = [part for part in (body, *get_args(body)) if isinstance(part, WithExamples)]
+        examples = [example for part in parts for example in part.examples]
+        content: Document = {
+            "schema": schemas[id(body)],
+            "examples": {f"example{number}": {"value": example} for number, example in enumerate(examples, 1)},
+        }
         required = not field.has_default
         operation["requestBody"] = {"required": required, "content": {"application/json": content}}
     _complete_parameters(operation, handler)
@@ -190,44 +195,29 @@ def _complete(operation: Document, handler: HTTPRouteHandler, schemas: dict[int,
         content = {"application/x-www-form-urlencoded": {"schema": PASSWORD_FORM}}
         operation["requestBody"] = {"required": True, "content": content}
     success = operation["responses"].get(str(handler.status_code), {})
-    if answer is not None and "content" in success:
-        success["content"] = {"application/json": {"schema": schemas[id(answer)]}}
-    refusal = {"application/json": {"schema": schemas[id(ErrorAnswer)]}}
-    for status in _refusals(operation, handler, settings):
+    if response is not None and "content" in success:
+        success["content"] = {"application/json": {"schema": schemas[id(response)]}}
+    error = {"application/json": {"schema": schemas[id(ErrorBody)]}}
+    for status in statuses:
         if status not in (handler.responses or {}):
             name = CODES.get(status, "not_ready").replace("_", " ")
-            operation["responses"][str(status)] = {"description": name, "content": refusal}
-    operation["responses"]["default"] = {"description": "any other refusal", "content": refusal}
-    operation["security"] = [{KEY: []}] if _needs_key(handler, settings) else []
+            operation["responses"][str(status)] = {"description": name, "content": error}
+    operation["responses"]["default"] = {"description": "any other error", "content": error}
+    operation["security"] = [{KEY: []}] if needs_key else []
 
 
 def _complete_parameters(operation: Document, handler: HTTPRouteHandler) -> None:
-    bounds = dict(_bounds(handler))
+    """A parameter may be left out but never be null, so null leaves its schema; a bound of 0, which Litestar omits,
+    is added."""
+    bounds: dict[str, float] = {}
+    for name, field in handler.parsed_fn_signature.parameters.items():
+        if isinstance(declared := field.kwarg_definition, ParameterKwarg) and declared.ge is not None:
+            bounds[declared.name or name] = declared.ge
     for parameter in operation.get("parameters", []):
-        schema = _as_sent(parameter["schema"])
+        schema = parameter["schema"]
+        types = [each for each in schema.get("oneOf", []) if each != {"type": "null"}]
+        if len(types) == 1:
+            schema = {**types[0], **{name: value for name, value in schema.items() if name != "oneOf"}}
         if parameter["name"] in bounds:
-            # Litestar leaves out a bound of zero.
             schema["minimum"] = bounds[parameter["name"]]
         parameter["schema"] = schema
-
-
-def _examples(body: Any) -> Document:
-    parts = [part for part in (body, *get_args(body)) if isinstance(part, WithExamples)]
-    examples = [example for part in parts for example in part.examples]
-    return {f"example{number}": {"value": example} for number, example in enumerate(examples, 1)}
-
-
-def _refusals(operation: Document, handler: HTTPRouteHandler, settings: Settings) -> list[int]:
-    refusals = [400, 503]
-    if _needs_key(handler, settings):
-        refusals.append(401)
-    if any(parameter["in"] == "path" for parameter in operation.get("parameters", [])):
-        refusals.append(404)
-    if handler.parsed_data_field is not None or reads_image(handler) or reads_form(handler):
-        refusals += [413, 415]
-    return refusals
-
-
-def _needs_key(handler: HTTPRouteHandler, settings: Settings) -> bool:
-    access = access_to(handler)
-    return access == "key" or (access == "read" and settings.reads_need_key)

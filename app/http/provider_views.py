@@ -1,4 +1,4 @@
-"""What can be had and what it costs today: the answers of `GET /api/providers` and `GET /api/models`."""
+"""Providers and models with what they can do and cost today: `GET /api/providers` and `GET /api/models`."""
 
 import datetime
 from typing import Literal
@@ -19,12 +19,12 @@ NEEDS = {
     "gemini": ("GEMINI_API_KEY",),
     "workers": ("CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_API_TOKEN"),
 }
-"""Who serves chat and vision models, and the variables that each needs."""
+"""The providers of chat and vision models, and the variables that each needs."""
 Use = Literal["reasoning", "vision"]
 
 
 class PriceInForce(msgspec.Struct, frozen=True, rename="camel"):
-    """USD per unit, of tokens per million. `priceVersion` is what the ledger keeps with each call."""
+    """USD per unit; for tokens, per million. `priceVersion` is stored with each call in the ledger."""
 
     rates: dict[catalog.Unit, float]
     effective: datetime.date
@@ -35,14 +35,14 @@ class PriceInForce(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class PricedCapability(Capability, frozen=True, kw_only=True):
-    """A `price` of null means: free, where the provider is; else unpriced, so that a call counts as UNPRICED_USD."""
+    """`price` is null for free providers, and for models without a known price, whose calls count as UNPRICED_USD."""
 
     price: PriceInForce | None
 
 
-class Offer(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """A provider of images: `missing` are the variables to set before it can be used. `lanes` say how its latest calls
-    fared by model and kind; those that nobody used of late are not listed, and null means that nobody can tell now."""
+class ProviderView(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """A provider of images. `missing` lists the variables to set before it can be used. `lanes` is the health of its
+    latest calls by model and kind, for those used within a day; null when that is unknown at the moment."""
 
     id: str
     configured: bool
@@ -54,7 +54,7 @@ class Offer(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class ImageModelCard(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """`default` when it is used where no model is named; `retires` is the day its vendor turns it off."""
+    """An image model. `default`: used where no model is named; `retires` is the day its vendor turns it off."""
 
     id: str
     default: bool
@@ -72,7 +72,7 @@ class ImageModelCard(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class ChatModelCard(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """`uses` says which of DEFAULT_MODEL_REASONING and DEFAULT_MODEL_VISION name it."""
+    """A chat model. `uses` lists which of DEFAULT_MODEL_REASONING and DEFAULT_MODEL_VISION name it."""
 
     id: str
     uses: list[Use]
@@ -85,8 +85,8 @@ class ChatModelCard(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class ModelFamily(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """The known models of one provider, the default image model first. As a setting a model is `provider:model`;
-    `reasoning` and `vision` are those of this provider that are in use, known or not."""
+    """The known models of one provider, the default image model first. In a setting a model is `provider:model`;
+    `reasoning` and `vision` are the models of this provider that the settings name, listed here or not."""
 
     provider: str
     configured: bool
@@ -97,26 +97,25 @@ class ModelFamily(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     chat: list[ChatModelCard]
 
 
-async def offers(env: Env) -> list[Offer]:
-    """All providers of images, configured or not, by name, with what holds for each of their models today."""
+async def provider_views(env: Env) -> list[ProviderView]:
+    """All providers of images, configured or not, by name, with prices and the health of their latest calls."""
     try:
-        lanes = await env.PICASSO_WORKFLOW.circuits()
+        circuits = await env.PICASSO_WORKFLOW.circuits()
     except Unavailable:
-        lanes = None
-    return [_offer(env, info, None if lanes is None else lanes.get(info.id, [])) for info in router.describe(env)]
-
-
-def _offer(env: Env, info: router.ProviderInfo, lanes: list[Circuit] | None) -> Offer:
-    capabilities = [_priced(env, info.id, capability) for capability in info.capabilities]
-    return Offer(**{**msgspec.structs.asdict(info), "capabilities": capabilities, "lanes": lanes})
-
-
-def _priced(env: Env, provider: str, capability: Capability) -> PricedCapability:
-    price = price_in_force(env, provider, capability.model)
-    return PricedCapability(**msgspec.structs.asdict(capability), price=price)
+        circuits = None
+    views = []
+    for info in router.describe(env):
+        capabilities = [
+            PricedCapability(**msgspec.structs.asdict(each), price=price_in_force(env, info.id, each.model))
+            for each in info.capabilities
+        ]
+        lanes = None if circuits is None else circuits.get(info.id, [])
+        views.append(ProviderView(**{**msgspec.structs.asdict(info), "capabilities": capabilities, "lanes": lanes}))
+    return views
 
 
 def price_in_force(env: Env, provider: str, model: str) -> PriceInForce | None:
+    """The price of a model today; None without a known one."""
     price = price_of(env, provider, model)
     if price is None:
         return None
@@ -124,53 +123,52 @@ def price_in_force(env: Env, provider: str, model: str) -> PriceInForce | None:
     return PriceInForce(price.rates, price.effective, price.checked, price.source, price.note, label)
 
 
-def families(env: Env) -> list[ModelFamily]:
-    """The models that are known of each provider, and whether it is configured."""
-    return [_family(env, provider) for provider in NEEDS]
-
-
-def _family(env: Env, provider: str) -> ModelFamily:
-    chosen = (env.DEFAULT_MODEL_REASONING, env.DEFAULT_MODEL_VISION)
-    reasoning, vision = (name if name.partition(":")[0] == provider else None for name in chosen)
-    needs = NEEDS[provider]
-    return ModelFamily(
-        provider=provider,
-        configured=set(needs) <= set(env.AI.keys),
-        needs=list(needs),
-        reasoning=reasoning,
-        vision=vision,
-        image=[_image_card(env, model, i == 0) for i, model in enumerate(catalog.image_models(provider))],
-        chat=[_chat_card(env, model) for model in catalog.chat_models(provider)],
-    )
-
-
-def _image_card(env: Env, model: catalog.ImageModel, default: bool) -> ImageModelCard:
-    return ImageModelCard(
-        id=model.id,
-        default=default,
-        kinds=model.kinds,
-        sizes=model.sizes,
-        any_size=model.any_size,
-        qualities=model.qualities,
-        references=model.references,
-        seed=model.seed,
-        negative_prompt=model.negative_prompt,
-        retires=model.retires,
-        checked=model.checked,
-        source=model.source,
-        price=price_in_force(env, model.provider, model.id),
-    )
-
-
-def _chat_card(env: Env, model: catalog.ChatModel) -> ChatModelCard:
+def model_families(env: Env) -> list[ModelFamily]:
+    """The known models of each provider, and whether the provider is configured."""
     chosen: dict[Use, str] = {"reasoning": env.DEFAULT_MODEL_REASONING, "vision": env.DEFAULT_MODEL_VISION}
-    return ChatModelCard(
-        id=model.id,
-        uses=[use for use, name in chosen.items() if name == f"{model.provider}:{model.id}"],
-        vision=model.vision,
-        tools=model.tools,
-        retires=model.retires,
-        checked=model.checked,
-        source=model.source,
-        price=price_in_force(env, model.provider, model.id),
-    )
+    families = []
+    for provider, needs in NEEDS.items():
+        used = {use: name for use, name in chosen.items() if name.partition(":")[0] == provider}
+        images = [
+            ImageModelCard(
+                id=model.id,
+                default=number == 0,
+                kinds=model.kinds,
+                sizes=model.sizes,
+                any_size=model.any_size,
+                qualities=model.qualities,
+                references=model.references,
+                seed=model.seed,
+                negative_prompt=model.negative_prompt,
+                retires=model.retires,
+                checked=model.checked,
+                source=model.source,
+                price=price_in_force(env, model.provider, model.id),
+            )
+            for number, model in enumerate(catalog.image_models(provider))
+        ]
+        chats = [
+            ChatModelCard(
+                id=model.id,
+                uses=[use for use, name in chosen.items() if name == f"{model.provider}:{model.id}"],
+                vision=model.vision,
+                tools=model.tools,
+                retires=model.retires,
+                checked=model.checked,
+                source=model.source,
+                price=price_in_force(env, model.provider, model.id),
+            )
+            for model in catalog.chat_models(provider)
+        ]
+        families.append(
+            ModelFamily(
+                provider=provider,
+                configured=set(needs) <= set(env.AI.keys),
+                needs=list(needs),
+                reasoning=used.get("reasoning"),
+                vision=used.get("vision"),
+                image=images,
+                chat=chats,
+            )
+        )
+    return families

@@ -1,8 +1,8 @@
-"""What comes in and what goes out: request Structs are camelCase and refuse unknown fields.
+"""Request bodies and shared parameter types. Bodies are camelCase Structs that refuse unknown fields.
 
 Every JSON string is trimmed and NFC-normalised before it is validated, `\\r\\n` becomes `\\n`, and control characters
-are refused (`\\n` and `\\t` are let through to fields of type `Prose`), so a Struct's lengths and patterns hold for
-what is stored.
+are refused (fields with the pattern PROSE allow `\\n` and `\\t`), so a Struct's lengths and patterns hold for what is
+stored.
 """
 
 import re
@@ -23,31 +23,33 @@ T = TypeVar("T")
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LINE, _PROSE = "\\u0000-\\u001f\\u007f-\\u009f", "\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f"
 CLEAN = f"^[^{_PROSE}]*$"
-"""Pattern of any string that is let in."""
+"""Pattern of any accepted string."""
 LINE = f"^[^{_LINE}]*[^\\s{_LINE}][^{_LINE}]*$"
-"""Pattern of one line of text that says something."""
+"""Pattern of one line of text that is not blank."""
 PROSE = f"^[^{_PROSE}]*[^\\s{_PROSE}][^{_PROSE}]*$"
-"""Pattern of text that says something and may have line breaks and tabs: prompts, tips, chat."""
+"""Pattern of text that is not blank and may have line breaks and tabs: prompts, tips, chat."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=LINE)]
 Description = Annotated[str, Meta(max_length=4000, pattern=CLEAN)]
 Dollars = Annotated[float, Meta(ge=0, le=1_000_000)]
 Id = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[A-Za-z0-9._:-]+$")]
 
-Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="how many at most")]
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description="the most items that one page may have")]
 Cursor = Annotated[
     str | None,
-    QueryParameter(max_length=512, format="cursor", description="the `nextCursor` of the page before"),
+    QueryParameter(max_length=512, format="cursor", description="`nextCursor` of the previous page"),
 ]
 
 
 class Body(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    """Base of every request body. `examples` are shown in the OpenAPI, and a test sends each of them."""
+    """Base of every request body. `examples` appear in the OpenAPI document, and a test sends each of them."""
 
     examples: ClassVar[list[dict[str, Any]]] = []
 
 
 class NewProject(Body, frozen=True):
+    """A project to create."""
+
     examples = [{"name": "Autumn campaign", "description": "Posters for the October launch"}]
     name: Name
     description: Description | None = None
@@ -63,14 +65,14 @@ class ProjectPatch(Body, frozen=True):
 
 
 class Rollback(Body, frozen=True):
-    """`original`: go on from that step's image; `start`: from the image that step itself was made from."""
+    """The image to continue from: `original` is the one that this step made, `start` the one it was made from."""
 
     examples = [{"base": "original"}]
     base: Literal["original", "start"] = "original"
 
 
 class NewTip(Body, frozen=True):
-    """Advice on prompting a provider; without `kinds` it holds for every kind of operation."""
+    """Advice on prompting a provider; without `kinds` it applies to every kind of operation."""
 
     examples = [{"tip": "Name the light: its direction, hardness and colour.", "kinds": ["generate"]}]
     tip: Annotated[str, Meta(min_length=1, max_length=2000, pattern=PROSE)]
@@ -78,16 +80,20 @@ class NewTip(Body, frozen=True):
 
 
 class JsonRequest(Request[Any, Any, Any]):
-    """A request whose JSON is cleaned and strictly converted to what its handler reads."""
+    """A request whose JSON is cleaned and strictly converted to the type of the handler's `data` parameter."""
 
     async def json(self) -> Any:
-        value = cleaned(_decoded(await self.body()))
+        """The body. Fails: Invalid (400)."""
+        try:
+            value = cleaned(msgspec.json.decode(await self.body()))
+        except msgspec.DecodeError:
+            raise Invalid("the body is not valid JSON", code="malformed_json", status=400) from None
         field = self.route_handler.parsed_data_field
         return value if field is None else converted(value, field.raw)
 
 
 def converted(value: object, wanted: type[T]) -> T:
-    """The plain value as the type wanted, without coercion.
+    """The decoded JSON as the wanted type, without coercion.
 
     Fails: Invalid (400) naming the field's path and never its value.
     """
@@ -102,7 +108,7 @@ def converted(value: object, wanted: type[T]) -> T:
 
 
 def invalid(field: str, problem: str) -> Invalid:
-    """The refusal of one field of a request; an empty path is the body itself."""
+    """The error for one field of a request; an empty path means the body itself."""
     detail = {"errors": [{"field": field or "body", "problem": problem}]}
     return Invalid(f"not valid: {field or 'body'}", code="invalid_request", detail=detail, status=400)
 
@@ -114,22 +120,15 @@ def cleaned(value: Any) -> Any:
     """
     try:
         return _cleaned(value)
-    except _Unclean as unclean:
+    except _UncleanText as unclean:
         field = "".join(reversed(unclean.path)).removeprefix(".")
         raise invalid(field, unclean.problem) from None
 
 
-class _Unclean(Exception):
+class _UncleanText(Exception):
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
         self.problem, self.path = problem, list[str]()
-
-
-def _decoded(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        raise Invalid("the body is not valid JSON", code="malformed_json", status=400) from None
 
 
 def _cleaned(value: Any) -> Any:
@@ -137,16 +136,18 @@ def _cleaned(value: Any) -> Any:
         case str():
             return _clean_text(value)
         case dict():
-            return {_clean_text(key): _below(f".{key[:64]}", item) for key, item in value.items()}
+            return {_clean_text(key): _cleaned_at(f".{key[:64]}", item) for key, item in value.items()}
         case list():
-            return [_below(i, item) if isinstance(item, str | dict | list) else item for i, item in enumerate(value)]
+            return [
+                _cleaned_at(i, item) if isinstance(item, str | dict | list) else item for i, item in enumerate(value)
+            ]
     return value
 
 
-def _below(step: str | int, value: Any) -> Any:
+def _cleaned_at(step: str | int, value: Any) -> Any:
     try:
         return _cleaned(value)
-    except _Unclean as unclean:
+    except _UncleanText as unclean:
         unclean.path.append(step if isinstance(step, str) else f"[{step}]")
         raise
 
@@ -154,5 +155,5 @@ def _below(step: str | int, value: Any) -> Any:
 def _clean_text(text: str) -> str:
     text = text.replace("\r\n", "\n")
     if CONTROL.search(text):
-        raise _Unclean("Expected `str` without control characters")
+        raise _UncleanText("Expected `str` without control characters")
     return (text if text.isascii() else unicodedata.normalize("NFC", text)).strip()

@@ -1,8 +1,8 @@
-"""`serve`: uvicorn with bounds. One process, or several on PostgreSQL; it drains on the first signal and is gone
-within thirty seconds, whatever its clients do.
+"""`serve`: uvicorn with limits, in one process or, on PostgreSQL, several. On the first signal it drains, and it ends
+within thirty seconds whatever its clients do.
 
-HTTP is parsed by h11, whose one limit bounds the whole head of a request (measured: with httptools one 200 MB header
-took 390 MB). Proxy headers are read in `security`, which believes only whom the settings name.
+HTTP is parsed by h11, which limits the whole head of a request (measured: with httptools one 200 MB header took
+390 MB). Proxy headers are read in `security`, which believes only the proxies that the settings name.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.http import websocket
-from app.http.errors import Answer
+from app.http.errors import ErrorResponse
 from app.http.middleware import MAX_HEADER_BYTES, MAX_TARGET
 from app.http.security import home_key
 from app.http.supervisor import END_SECONDS, Parent, Supervisor
@@ -38,33 +38,33 @@ log = logging.getLogger("picasso.server")
 MAX_HEAD = MAX_TARGET + MAX_HEADER_BYTES
 """Bytes of a request's line and headers, while they are being received."""
 HEAD_SECONDS = 20.0
-"""How long a request's head may take, counted from the connection or the end of the last answer."""
+"""How long a request's head may take, counted from the connection or the end of the last response."""
 STALL_SECONDS = 20.0
-"""How long a client may take nothing of an answer that is being sent."""
+"""How long a client may read nothing of a response that is being sent."""
 UNSENT_BYTES = 128 << 10
 JOINED_BYTES = 4 << 10
-"""So much waits for the end of the loop's turn: a head leaves together with its body, in one call of the kernel."""
+"""Bytes that are kept until the end of the event loop's turn, so that a head and its body leave in one system call."""
 IDLE_SECONDS = 20
 DRAIN_SECONDS = 21.0
 GRACEFUL_SECONDS = 3
 EXIT_SECONDS = END_SECONDS - 1
-HASTY_SECONDS = 3.0
-"""After a second signal."""
+FORCED_EXIT_SECONDS = 3.0
+"""Until the process is ended after a second signal."""
 KILLED = 143
 BACKLOG = 2048
 
 
-class Bounded(H11Protocol):
-    """uvicorn's HTTP protocol with the deadlines that it lacks: for a request's head, and for a client that stops
-    reading. A refusal below the application has the one error shape."""
+class HttpProtocol(H11Protocol):
+    """uvicorn's HTTP protocol with the deadlines that it lacks, for a request's head and for a client that stops
+    reading. Errors of the parser have the one error shape, too."""
 
     _head: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # Bytes that the client did not take count as a stall, also after `close`; and the kernel keeps few of them, or
-        # a slow client would seem to take nothing for minutes and then megabytes.
+        # Bytes that wait for the client count as a stall, also after `close`. The kernel buffers few of them, or a slow
+        # client would seem to read nothing for minutes and then megabytes.
         transport.set_write_buffer_limits(high=JOINED_BYTES, low=0)
         peer: socket.socket = transport.get_extra_info("socket")
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
@@ -100,11 +100,23 @@ class Bounded(H11Protocol):
         error = sys.exc_info()[1]
         status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self.transport.write(_refusal(self.conn, status))
+            if status == 431:
+                response = ErrorResponse(status, "headers_too_large", "the request's head is too large")
+            else:
+                response = ErrorResponse(status, "malformed_request", "this is not an HTTP request")
+            body = response.body()
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", b"%d" % len(body)),
+                (b"connection", b"close"),
+            ]
+            head = h11.Response(status_code=status, headers=headers)
+            for event in (head, h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
     def _watch(self, unsent: int | None = None) -> None:
-        """Drop a client that has taken nothing since the last look, when `unsent` bytes waited for it."""
+        """Drop a client that has read nothing since the last check, when `unsent` bytes waited for it."""
         left = self.transport.get_write_buffer_size()
         if unsent is not None and left >= unsent:
             self.transport.abort()
@@ -116,7 +128,7 @@ class Bounded(H11Protocol):
         self._head = self.loop.call_later(HEAD_SECONDS, self._end_wait)
 
     def _end_wait(self, unsent: float = math.inf) -> None:
-        # While the last answer is still being taken, the client is not late with its next request.
+        # While the client still reads the last response, it is not late with its next request.
         left = self.transport.get_write_buffer_size()
         if 0 < left < unsent:
             self._head = self.loop.call_later(HEAD_SECONDS, self._end_wait, left)
@@ -129,59 +141,45 @@ def _cancel(timer: asyncio.TimerHandle | None) -> None:
         timer.cancel()
 
 
-def _refusal(connection: h11.Connection, status: int) -> bytes:
-    too_large = status == 431
-    code = "headers_too_large" if too_large else "malformed_request"
-    message = "the request's head is too large" if too_large else "this is not an HTTP request"
-    body = Answer(status, code, message).body()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
-    ]
-    events = (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage())
-    return b"".join(connection.send(event) or b"" for event in events)
-
-
 class Server(uvicorn.Server):
-    """uvicorn that drains: the first signal sets `draining` and listening goes on until the jobs have stopped.
+    """uvicorn that drains: the first signal sets `draining`, and it serves on until jobs have stopped.
 
-    `parent` is the process whose end counts as a signal, and which is told when this one is ready.
+    `parent` is the supervising process: its end counts as a signal, and its `ready` is set once this one can serve.
     """
 
     def __init__(self, config: uvicorn.Config, app: Application, parent: Parent | None = None) -> None:
         super().__init__(config)
-        self._life, self._parent = app.life, parent
+        self._lifecycle, self._parent = app.lifecycle, parent
         self._signals = 0
         self._drain_until: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Only count: a signal may come while a lock is held that logging or a queue would want."""
+        """Only count: the signal may arrive while a lock is held that logging would wait for."""
         self._signals += 1
         if self._signals == 1:
             _exit_after(EXIT_SECONDS)
         else:
             self.should_exit = self.force_exit = True
-            _exit_after(HASTY_SECONDS)
+            _exit_after(FORCED_EXIT_SECONDS)
 
     async def on_tick(self, counter: int) -> bool:
         if self._parent is not None and os.getppid() != self._parent.pid:
             self._parent = None
             self.handle_exit(signal.SIGTERM, None)
-        if self._parent is not None and self._life.env is not None:
+        if self._parent is not None and self._lifecycle.env is not None:
             self._parent.ready.set()
         if self._signals and self._drain_until is None:
             log.info("closing: no new jobs, streams end")
             self._drain_until = time.monotonic() + DRAIN_SECONDS
-            self._life.draining.set()
+            self._lifecycle.draining.set()
         if self._drain_until is not None and time.monotonic() > self._drain_until:
-            self._life.abandon()
+            self._lifecycle.abandon()
             return True
-        return await super().on_tick(counter) or self._life.drained or self._life.exit_code is not None
+        return await super().on_tick(counter) or self._lifecycle.drained or self._lifecycle.exit_code is not None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # A terminal signals the whole group; of several processes only the parent listens to it.
+        # A terminal signals the whole process group; of several processes only the parent reacts.
         interrupt = self.handle_exit if self._parent is None else signal.SIG_IGN
         before = {signal.SIGINT: signal.signal(signal.SIGINT, interrupt)}
         before[signal.SIGTERM] = signal.signal(signal.SIGTERM, self.handle_exit)
@@ -193,20 +191,20 @@ class Server(uvicorn.Server):
 
 
 def _exit_after(seconds: float) -> None:
-    """The last resort: whatever still hangs then is cut off. The ledger and the event log survive that."""
-    threading.Thread(target=_cut_off, args=(seconds,), name="exit", daemon=True).start()
+    """End the process by force after so long, in case something hangs; the database survives that."""
 
+    def exit_by_force() -> NoReturn:
+        time.sleep(seconds)
+        os._exit(KILLED)
 
-def _cut_off(seconds: float) -> NoReturn:
-    time.sleep(seconds)
-    os._exit(KILLED)
+    threading.Thread(target=exit_by_force, name="exit", daemon=True).start()
 
 
 def serve(settings: Settings, *, workers: int, jobs: bool) -> int:
     """Serve until a signal and return the exit code.
 
     Effect: log lines on stderr; what `settle` does.
-    Fails: SettingError when the settings do not allow it · OSError when the port cannot be had.
+    Fails: SettingError when the settings do not allow it · OSError when the port is taken.
     """
     if workers > 1 and not settings.db.startswith("postgresql://"):
         raise SettingError(
@@ -230,7 +228,10 @@ def serve_app(app: Application, settings: Settings, listener: socket.socket) -> 
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Fails: SettingError when there is no such host · OSError."""
+    """A listening socket; port 0 picks a free one.
+
+    Fails: SettingError when the host has no address here · OSError when the port cannot be used.
+    """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except OSError as error:
@@ -247,9 +248,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def settle(settings: Settings, port: int) -> Settings:
-    """The settings with the port that was really taken, and the key that a loopback server makes for itself.
+    """The settings with the port that was picked and, without API_KEY, the key that a loopback server creates.
 
-    Effect: where API_KEY is not set, the file `api_key` in the data directory, and the key on stdout.
+    Effect: without API_KEY, the file `api_key` in the data directory, and the key on stdout.
     """
     public_url = settings.public_url
     if settings.port == 0 and public_url.endswith(":0"):
@@ -267,21 +268,21 @@ def _announce(settings: Settings) -> None:
     facts = {
         "address": address,
         "home": str(settings.home),
-        "db": _shown(settings.db),
-        "redis": _shown(settings.redis_url) if settings.redis_url else "embedded",
-        "bucket": _shown(settings.bucket),
-        "images": _shown(settings.images),
+        "db": _without_secrets(settings.db),
+        "redis": _without_secrets(settings.redis_url) if settings.redis_url else "embedded",
+        "bucket": _without_secrets(settings.bucket),
+        "images": _without_secrets(settings.images),
         "reasoning": settings.default_model_reasoning,
         "vision": settings.default_model_vision,
     }
     log.info("listening on %s", address, extra={"fields": facts})
     if settings.fetch_allow:
         allowed = ", ".join(sorted(settings.fetch_allow))
-        log.warning("FETCH_ALLOW lets the fetch guard through to %s", allowed)
+        log.warning("FETCH_ALLOW: fetches may also reach %s", allowed)
 
 
-def _shown(address: str) -> str:
-    """An address without user, password and query."""
+def _without_secrets(address: str) -> str:
+    """A URL without user, password and query."""
     scheme, _, rest = address.partition("://")
     return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
 
@@ -289,7 +290,7 @@ def _shown(address: str) -> str:
 def _run(app: Application, listener: socket.socket, parent: Parent | None = None) -> int:
     config = uvicorn.Config(
         app,
-        http=Bounded,
+        http=HttpProtocol,
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -301,7 +302,7 @@ def _run(app: Application, listener: socket.socket, parent: Parent | None = None
         **websocket.OPTIONS,
     )
     Server(config, app, parent).run([listener])
-    return app.life.exit_code or 0
+    return app.lifecycle.exit_code or 0
 
 
 def _run_child(settings: Settings, listener: socket.socket, jobs: bool, parent: Parent) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Several processes that do the same: what dies is replaced, but not forever, and one signal ends them all."""
+"""Several identical server processes: one that dies is replaced, within limits, and one signal ends all of them."""
 
 import logging
 import multiprocessing
@@ -13,28 +13,30 @@ from typing import Any, NamedTuple
 
 from app.lifecycle import FAILED, REFUSED
 
-log = logging.getLogger("picasso.crew")
+log = logging.getLogger("picasso.supervisor")
 
 END_SECONDS = 30.0
-"""Each ends by itself within this after a signal, or is killed."""
+"""Until a process that has not ended after a signal is killed."""
 STEADY_SECONDS = 60.0
-"""What has lived for so long is replaced at once."""
+"""A process that ran this long is replaced at once."""
 FIRST_WAIT, LONGEST_WAIT = 0.25, 10.0
 MOST_UNREADY = 6
-"""So many in a row that were never ready, and there is nothing to hope for: about ten seconds and their starts."""
+"""After so many processes in a row that never became ready it gives up, about ten seconds and their starts later."""
 TICK_SECONDS = 0.1
-LAST = (0, REFUSED)
-"""Exit codes of what would end the same way again."""
+FINAL_CODES = (0, REFUSED)
+"""Exit codes of processes that are not replaced, because the next one would end the same way."""
 
 
 class Parent(NamedTuple):
-    """What a process of the crew knows of the one that started it: it sets `ready` once it can serve."""
+    """The supervising process, as its children know it; a child sets `ready` once it can serve."""
 
     pid: int
     ready: Event
 
 
 class Member(NamedTuple):
+    """One of the supervised processes."""
+
     process: BaseProcess
     ready: Event
     began: float
@@ -42,13 +44,13 @@ class Member(NamedTuple):
 
 
 class Losses:
-    """What the deaths so far say about the next start."""
+    """Decides from the deaths so far when, and whether, to start the next process."""
 
     def __init__(self) -> None:
         self._brief = self._unready = 0
 
     def count(self, lived: float, was_ready: bool) -> float | None:
-        """After one more death: how many seconds to wait with another start; None to start no more."""
+        """Count one death. Returns the seconds to wait before the next start; None means give up."""
         self._brief = 0 if lived >= STEADY_SECONDS else self._brief + 1
         self._unready = 0 if was_ready else self._unready + 1
         if self._unready >= MOST_UNREADY:
@@ -57,77 +59,74 @@ class Losses:
 
 
 class Supervisor:
-    """`work` is run with `args` and its `Parent`, in each process."""
+    """Runs `work(*args, parent)` in several processes; `parent` is the `Parent` of each."""
 
     def __init__(self, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self._spawn = multiprocessing.get_context("spawn")
         self._work, self._args = work, args
         self._members: list[Member] = []
         self._starts: list[float] = []
-        """When those who died are to be replaced."""
+        """When processes are to be started (monotonic seconds)."""
         self._losses = Losses()
         self._signals = 0
         self._hopeless = False
 
     def run(self, count: int) -> int:
-        """Work until a signal and return the exit code. One that dies is replaced; one that refuses to start, or
-        ends by itself, ends them all, and so do those that never become ready."""
-        before = {number: signal.signal(number, self._count) for number in (signal.SIGINT, signal.SIGTERM)}
+        """Run `count` processes until a signal and return the exit code.
+
+        All of them are ended when one refuses to start or ends with 0, or when too many in a row never become ready.
+        """
+
+        def count_signal(sig: int, frame: FrameType | None) -> None:
+            self._signals += 1
+
+        before = {number: signal.signal(number, count_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self._starts = [time.monotonic()] * count
-            while not (self._signals or self._hopeless or self._has_ended()):
-                self._replace()
+            while not (self._signals or self._hopeless):
+                if any(member.process.exitcode in FINAL_CODES for member in self._members):
+                    break
+                self._replace_dead()
                 time.sleep(TICK_SECONDS)
-            return self._end()
+            return self._end_all()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _count(self, sig: int, frame: FrameType | None) -> None:
-        self._signals += 1
-
-    def _has_ended(self) -> bool:
-        return any(member.process.exitcode in LAST for member in self._members)
-
-    def _replace(self) -> None:
-        for died in [member for member in self._members if member.process.exitcode not in (None, *LAST)]:
-            self._members.remove(died)
-            self._mourn(died)
+    def _replace_dead(self) -> None:
+        """Schedule a start for each process that died, and do the starts that are due."""
+        for dead in [member for member in self._members if member.process.exitcode not in (None, *FINAL_CODES)]:
+            self._members.remove(dead)
+            code = dead.process.exitcode
+            wait = self._losses.count(time.monotonic() - dead.began, dead.ready.is_set())
+            if wait is None:
+                log.error("a server process ended with %s; %d in a row were never ready: giving up", code, MOST_UNREADY)
+                self._hopeless = True
+            else:
+                log.error("a server process ended with %s and is replaced in %.1f s", code, wait)
+                self._starts.append(time.monotonic() + wait)
         due = [start for start in self._starts if start <= time.monotonic()]
         self._starts = [start for start in self._starts if start not in due]
         for _ in due:
-            self._start()
+            ready = self._spawn.Event()
+            process = self._spawn.Process(target=self._work, args=(*self._args, Parent(os.getpid(), ready)))
+            process.start()
+            self._members.append(Member(process, ready, time.monotonic()))
 
-    def _mourn(self, died: Member) -> None:
-        code = died.process.exitcode
-        wait = self._losses.count(time.monotonic() - died.began, died.ready.is_set())
-        if wait is None:
-            log.error("a server process ended with %s; %d in a row were never ready: giving up", code, MOST_UNREADY)
-            self._hopeless = True
-        else:
-            log.error("a server process ended with %s and is replaced in %.1f s", code, wait)
-            self._starts.append(time.monotonic() + wait)
-
-    def _start(self) -> None:
-        ready = self._spawn.Event()
-        process = self._spawn.Process(target=self._work, args=(*self._args, Parent(os.getpid(), ready)))
-        process.start()
-        self._members.append(Member(process, ready, time.monotonic()))
-
-    def _end(self) -> int:
-        """Pass on one signal, and a second one if it comes; wait for all, and give the exit code."""
-        told = 0
+    def _end_all(self) -> int:
+        """Pass on one signal, and a second one if it comes; wait for all, and return the exit code."""
+        sent = 0
         until = time.monotonic() + END_SECONDS
         while alive := [member.process for member in self._members if member.process.exitcode is None]:
-            if told < max(1, min(self._signals, 2)):
-                told += 1
+            if sent < max(1, min(self._signals, 2)):
+                sent += 1
                 for process in alive:
                     process.terminate()
             if time.monotonic() > until:
                 for process in alive:
                     process.kill()
             time.sleep(TICK_SECONDS)
-        # A process that was told to end while it was starting dies of the signal.
+        # A process that is terminated while it starts dies of the signal, which is no failure.
         codes = {member.process.exitcode or 0 for member in self._members} - {-signal.SIGTERM}
         codes |= {FAILED} if self._hopeless else set()
         return REFUSED if REFUSED in codes else max(map(abs, codes), default=0)

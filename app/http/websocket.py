@@ -1,7 +1,7 @@
-"""The WebSocket side of the server: uvicorn's own protocol, with bounds that ASGI has no words for.
+"""The WebSocket side of the server: uvicorn's protocol with limits that ASGI cannot express.
 
-Hand `OPTIONS` to `uvicorn.Config`. Without them a client that stops reading blocks `send` for ever with megabytes
-under way, and a flood of pings or of empty fragments is taken in without end (both measured).
+Pass `OPTIONS` to `uvicorn.Config`. Without them a client that stops reading blocks `send` for ever with megabytes
+buffered, and a flood of pings or of empty fragments is accepted without end (both measured).
 """
 
 import asyncio
@@ -26,9 +26,9 @@ BURST_FRAMES, FRAMES_PER_SECOND = 100, 50
 class Socket(WebSocketsSansIOProtocol):
     """One WebSocket.
 
-    1013 for a client that takes nothing of what waits for it in STALL_SECONDS · 1008 for a flood of frames of any
-    kind · 1009 and 1007 as the parser finds them. After such a close the connection is read and thrown away for a
-    while, so that the client gets to see the code, and then dropped.
+    Closes with 1013 when the client reads nothing for STALL_SECONDS while data waits for it, with 1008 for a flood of
+    frames of any kind, and with 1009 and 1007 where the parser does. After such a close, incoming data is discarded
+    for a while, so that the client gets to see the code; then the connection is dropped.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -49,8 +49,8 @@ class Socket(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
-        # Little waits in the kernel unsent, so that a client that stops reading is noticed early; what is under way
-        # is bounded by the client's own window. `writable` means that the kernel took all.
+        # The kernel buffers little unsent data, so that a client that stops reading is noticed early; what is in flight
+        # is limited by the client's own window. `writable` means that the kernel took everything.
         self._set_option(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self.transport.set_write_buffer_limits(high=0)
 
@@ -60,7 +60,7 @@ class Socket(WebSocketsSansIOProtocol):
             self.scope["extensions"][EXTENSION] = {"socket": self}
 
     def data_received(self, data: bytes) -> None:
-        # In slices, because the parser takes a flood of tiny frames apart before any of them can be counted.
+        # In slices, because the parser would parse a flood of tiny frames before any of them could be counted.
         for start in range(0, len(data), SLICE_BYTES):
             if self._failed:
                 self._drop_after(QUIET_SECONDS)
@@ -97,43 +97,44 @@ class Socket(WebSocketsSansIOProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch(self.transport.get_write_buffer_size())
+        self._check_later(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._forget_stall()
+        self._cancel_check()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._forget_stall()
+        self._cancel_check()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
         super().shutdown()
-        # A client that does not read cannot hold the exit.
+        # A client that does not read must not delay the exit.
         self.loop.call_later(EXIT_SECONDS, self.transport.abort)
 
     def handle_parser_exception(self) -> None:
         self._end(FAULT_LINGER_SECONDS)
 
-    def _watch(self, unsent: int) -> None:
-        self._stall = self.loop.call_later(STALL_SECONDS, self._look, unsent)
+    def _check_later(self, unsent: int) -> None:
+        """After STALL_SECONDS, end a client that has read nothing of the `unsent` bytes that wait for it now."""
 
-    def _look(self, unsent: int) -> None:
-        """Part with a client that has taken nothing of the `unsent` bytes that waited for it at the last look."""
-        left = self.transport.get_write_buffer_size()
-        if left < unsent:
-            self._watch(left)
-        elif self.close_sent or self.transport.is_closing():
-            self.transport.abort()
-        else:
-            self._fail(CloseCode.TRY_AGAIN_LATER, "not reading", LINGER_SECONDS)
+        def check() -> None:
+            left = self.transport.get_write_buffer_size()
+            if left < unsent:
+                self._check_later(left)
+            elif self.close_sent or self.transport.is_closing():
+                self.transport.abort()
+            else:
+                self._fail(CloseCode.TRY_AGAIN_LATER, "not reading", LINGER_SECONDS)
+
+        self._stall = self.loop.call_later(STALL_SECONDS, check)
 
     def _fail(self, code: CloseCode, reason: str, linger: float) -> None:
         self.conn.fail(code, reason)
         self._end(linger)
 
     def _end(self, linger: float) -> None:
-        """Say the close that the parser or we have made, let nothing more in or out, and drop the rest in time."""
+        """Send the close frame that is queued, accept and send nothing more, and drop the connection after `linger`."""
         self._failed = self.disconnected = self.close_sent = True
         self.stop_keepalive()
         if (close := self.conn.close_sent) is None:
@@ -142,7 +143,7 @@ class Socket(WebSocketsSansIOProtocol):
         self.queue.put_nowait({"type": "websocket.disconnect", "code": close.code, "reason": close.reason})
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.writable.set()
-        # The kernel now takes the rest off our hands; a client that reads again finds it, then the code.
+        # The kernel now buffers the rest; a client that reads again gets it, then the close code.
         self._set_option(socket.SOL_SOCKET, socket.SO_SNDBUF, LAST_BYTES)
         self._set_option(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, LAST_BYTES)
         if self.read_paused:
@@ -152,18 +153,19 @@ class Socket(WebSocketsSansIOProtocol):
         self._drop_after(linger)
 
     def _drop_after(self, seconds: float) -> None:
-        """Drop the connection when nothing more has come for so long, or the time to linger is over."""
+        """Drop the connection when nothing has arrived for so long, or when the time to linger is over."""
+
+        def drop() -> None:
+            if self.transport.get_write_buffer_size():
+                self.transport.abort()
+            else:
+                self.transport.close()
+
         if self.close_timer is not None:
             self.close_timer.cancel()
-        self.close_timer = self.loop.call_at(min(self._drop_at, self.loop.time() + seconds), self._drop)
+        self.close_timer = self.loop.call_at(min(self._drop_at, self.loop.time() + seconds), drop)
 
-    def _drop(self) -> None:
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
-        else:
-            self.transport.close()
-
-    def _forget_stall(self) -> None:
+    def _cancel_check(self) -> None:
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
@@ -175,7 +177,7 @@ class Socket(WebSocketsSansIOProtocol):
 
 
 def socket_of(scope: Scope) -> Socket | None:
-    """The connection below an ASGI scope; None under another server than ours."""
+    """The connection of an ASGI scope; None under another server than ours."""
     extension = (scope["extensions"] or {}).get(EXTENSION)
     return cast(Socket, extension["socket"]) if isinstance(extension, dict) else None
 

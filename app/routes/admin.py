@@ -1,4 +1,4 @@
-"""What the service is and how it is: health, metrics, providers, models, tips, preferences."""
+"""The service itself: health, metrics, providers, models, tips, preferences."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody, PathParameter
 
-from app.http.provider_views import ModelFamily, Offer, families, offers
+from app.http.provider_views import ModelFamily, ProviderView, model_families, provider_views
 from app.http.schemas import Cursor, Limit, NewTip
 from app.lifecycle import Lifecycle
 from app.ops.metrics import CONTENT_TYPE, Metrics
@@ -27,19 +27,23 @@ PING_SECONDS = 3.0
 
 
 class Health(msgspec.Struct, frozen=True):
+    """The process is alive."""
+
     status: Literal["ok"] = "ok"
 
 
-class Reached(msgspec.Struct, frozen=True):
-    """Whether a binding answered, and after how many milliseconds."""
+class BindingHealth(msgspec.Struct, frozen=True):
+    """Whether a binding responded, and after how many milliseconds."""
 
     ok: bool
     ms: float
 
 
 class Readiness(msgspec.Struct, frozen=True):
+    """Whether the process can serve requests, and the health of each binding."""
+
     status: Literal["ready", "starting", "draining", "failing"]
-    bindings: dict[str, Reached]
+    bindings: dict[str, BindingHealth]
 
 
 @get("/healthz", opt={"access": "open"}, tags=["service"])
@@ -52,42 +56,42 @@ async def show_health() -> Health:
     "/readyz",
     opt={"access": "open"},
     tags=["service"],
-    responses={503: ResponseSpec(Readiness, description="a binding is away, or the process starts or ends")},
+    responses={503: ResponseSpec(Readiness, description="a binding does not respond, or the process starts or ends")},
 )
-async def show_readiness(life: NamedDependency[Lifecycle]) -> Response[Readiness]:
-    """Whether requests can be served: DB, Redis, BUCKET and the packaged assets, each named. 503 when one is not."""
-    env = life.env
-    bindings = await reach(env) if env is not None else {}
-    if life.draining.is_set():
+async def show_readiness(lifecycle: NamedDependency[Lifecycle]) -> Response[Readiness]:
+    """Whether requests can be served, with the health of DB, Redis, BUCKET and the packaged assets; 503 when not."""
+    env = lifecycle.env
+    bindings = await check_bindings(env) if env is not None else {}
+    if lifecycle.draining.is_set():
         status: Literal["ready", "starting", "draining", "failing"] = "draining"
     elif env is None:
         status = "starting"
     else:
-        status = "ready" if all(reached.ok for reached in bindings.values()) else "failing"
+        status = "ready" if all(binding.ok for binding in bindings.values()) else "failing"
     return Response(Readiness(status, bindings), status_code=200 if status == "ready" else 503)
 
 
-async def reach(env: Env) -> dict[str, Reached]:
-    """Ask each binding that a request depends on, all at once."""
-    asked = {"DB": env.DB.ping(), "Redis": env.PICASSO_QUEUE.depth(), "BUCKET": env.BUCKET.ping(), "assets": _read(env)}
-    answers = await asyncio.gather(*(_reach(ping) for ping in asked.values()))
-    return dict(zip(asked, answers, strict=True))
+async def check_bindings(env: Env) -> dict[str, BindingHealth]:
+    """Ask every binding that requests depend on, all at once; each has PING_SECONDS to respond."""
 
+    async def check(ping: Awaitable[object]) -> BindingHealth:
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                await ping
+            ok = True
+        except (PicassoError, TimeoutError):
+            ok = False
+        return BindingHealth(ok, round((time.monotonic() - started) * 1000, 2))
 
-async def _read(env: Env) -> None:
-    if not any(True for _ in env.ASSETS.names()):
-        raise NotFound("no assets are packaged")
+    async def list_assets() -> None:
+        if not any(True for _ in env.ASSETS.names()):
+            raise NotFound("no assets are packaged")
 
-
-async def _reach(ping: Awaitable[object]) -> Reached:
-    started = time.monotonic()
-    try:
-        async with asyncio.timeout(PING_SECONDS):
-            await ping
-        ok = True
-    except (PicassoError, TimeoutError):
-        ok = False
-    return Reached(ok, round((time.monotonic() - started) * 1000, 2))
+    pings = {"DB": env.DB.ping(), "Redis": env.PICASSO_QUEUE.depth(), "BUCKET": env.BUCKET.ping()}
+    pings["assets"] = list_assets()
+    found = await asyncio.gather(*map(check, pings.values()))
+    return dict(zip(pings, found, strict=True))
 
 
 @get("/metrics", tags=["service"], include_in_schema=False)
@@ -97,20 +101,20 @@ async def show_metrics(env: NamedDependency[Env], metrics: NamedDependency[Metri
 
 
 @get("/api/providers", opt={"access": "read"}, tags=["service"])
-async def list_providers(env: NamedDependency[Env]) -> Page[Offer]:
-    """Every provider: whether it is configured, what each of its models can do, and what that costs today."""
-    return Page(await offers(env), None)
+async def list_providers(env: NamedDependency[Env]) -> Page[ProviderView]:
+    """Every image provider: whether it is configured, what its models can do, and what that costs today."""
+    return Page(await provider_views(env), None)
 
 
 @get("/api/models", opt={"access": "read"}, tags=["service"])
 async def list_models(env: NamedDependency[Env]) -> Page[ModelFamily]:
-    """The models that are known of each provider, what they can do and cost today, and which of them are in use."""
-    return Page(families(env), None)
+    """The known models of each provider, what they can do and cost today, and which of them are in use."""
+    return Page(model_families(env), None)
 
 
 @get("/api/knowledge", opt={"access": "read"}, tags=["knowledge"])
 async def list_knowledge(env: NamedDependency[Env], limit: Limit = LIMIT, cursor: Cursor = None) -> Page[db.Knowledge]:
-    """The tips that refine prompts, by key."""
+    """The tips that are used to refine prompts, ordered by key."""
     return await db.list_knowledge(env, cursor, limit)
 
 
@@ -122,7 +126,7 @@ async def put_knowledge(key: TipKey, data: JSONBody[NewTip], env: NamedDependenc
 
 @get("/api/preferences/{owner_id:str}", tags=["preferences"])
 async def show_preferences(owner_id: OwnerId, env: NamedDependency[Env]) -> dict[str, Any]:
-    """What is kept for an owner; an owner of whom nothing is kept has an empty object."""
+    """The preferences stored for an owner; an empty object when there are none."""
     item = await env.USER_PREFERENCES.aget(("preferences", owner_id), "value")
     return {} if item is None else dict(item.value)
 
@@ -131,9 +135,11 @@ async def show_preferences(owner_id: OwnerId, env: NamedDependency[Env]) -> dict
 async def put_preferences(
     owner_id: OwnerId, data: JSONBody[dict[str, Any]], env: NamedDependency[Env]
 ) -> dict[str, Any]:
-    """Replace what is kept for an owner by this object."""
+    """Replace the preferences stored for an owner."""
     if len(msgspec.json.encode(data)) > PREFERENCE_BYTES:
-        raise TooLarge("the preferences are too large", detail={"maxBytes": PREFERENCE_BYTES})
+        raise TooLarge(
+            f"at most {PREFERENCE_BYTES:,} bytes are stored for an owner", detail={"maxBytes": PREFERENCE_BYTES}
+        )
     await env.USER_PREFERENCES.aput(("preferences", owner_id), "value", data)
     return data
 

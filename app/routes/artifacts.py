@@ -9,7 +9,7 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, UnsetType
 
-from app.http.prefer import patience
+from app.http.prefer import preferred_wait
 from app.http.schemas import Body, Cursor, Id, Limit, Name, invalid
 from generators import registry
 from generators.generator import Generator
@@ -295,11 +295,11 @@ async def _publish(
     """The artifact when the answer is due, whether its next version is left to a worker then, and the headers of that
     answer."""
     options = registry.decode_options(generator, wanted.options)
-    patient = patience(request.headers.getall("prefer", []))
-    made = await renders.make(env, wanted, projects, generator, options, session_id=session_id, wait=patient.seconds)
+    wait = preferred_wait(request.headers.getall("prefer", []))
+    made = await renders.make(env, wanted, projects, generator, options, session_id=session_id, wait=wait.seconds)
     if isinstance(made, RenderRow):
-        return await artifacts.get(env, wanted.id), True, patient.applied
-    return made, False, patient.applied
+        return await artifacts.get(env, wanted.id), True, wait.headers
+    return made, False, wait.headers
 
 
 async def _refill(env: Env, wanted: ArtifactRow, projects: list[Project], session_id: str | None) -> ArtifactRow:

@@ -231,14 +231,14 @@ async def follow_board(
     request: Request[Any, Any, Any],
     env: NamedDependency[Env],
     settings: NamedDependency[Settings],
-    life: NamedDependency[Lifecycle],
+    lifecycle: NamedDependency[Lifecycle],
 ) -> ASGIApp:
     """The board as it is and then as it changes, as Server-Sent Events."""
     artifact = await _page(slug, request, env, settings)
     await _take(env, STREAMS_OF_ADDRESS, limit_key(client_address(request.scope, settings)))
     if await env.PICASSO_DO.clients(boards.session_of(artifact.id)) >= VIEWERS:
         raise RateLimited("this board has as many live viewers as it can have", retry_after=30.0)
-    return BoardStream(env, life, artifact, lambda: _page(slug, request, env, settings))
+    return BoardStream(env, lifecycle, artifact, lambda: _page(slug, request, env, settings))
 
 
 @post("/api/artifacts/{artifact_id:str}/board", status_code=200, tags=["boards"])
@@ -283,12 +283,12 @@ class BoardStream(EventStream):
     def __init__(
         self,
         env: Env,
-        life: Lifecycle,
+        lifecycle: Lifecycle,
         artifact: ArtifactRow,
         admit: Callable[[], Awaitable[ArtifactRow]],
         every: float = ADMIT_SECONDS,
     ) -> None:
-        super().__init__(env, life, boards.session_of(artifact.id), None)
+        super().__init__(env, lifecycle, boards.session_of(artifact.id), None)
         self._artifact, self._admit, self._every = artifact, admit, every
 
     async def _push(self, send: Send) -> None:
@@ -302,9 +302,9 @@ class BoardStream(EventStream):
 
     async def _ended(self) -> None:
         with contextlib.suppress(NotFound, Gone, Locked, Forbidden):
-            while not self._life.draining.is_set():
+            while not self._lifecycle.draining.is_set():
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._life.draining.wait(), self._every)
+                    await asyncio.wait_for(self._lifecycle.draining.wait(), self._every)
                 with contextlib.suppress(Unavailable):
                     await self._admit()
 

@@ -11,7 +11,7 @@ from litestar.params import FromPath, JSONBody
 
 from adapters import router
 from adapters.router import Plan
-from app.http.job_views import Accepted, JobView, QueuedItem, Quoted, job_view, quoted
+from app.http.job_views import Accepted, JobView, QueuedItem, Quoted, job_view, quote_job
 from app.http.schemas import LINE, PROSE, Body, Cursor, Limit
 from app.http.security import limit_jobs
 from app.settings import Settings
@@ -99,7 +99,7 @@ async def submit_job(
         return await _answer(env, before, replayed=True)
     planned = plan(env, wanted)
     if data.dry_run:
-        return Response(await quoted(env, project_id, wanted, planned), status_code=200)
+        return Response(await quote_job(env, project_id, wanted, planned), status_code=200)
     submission = Submission(
         project_id=project_id,
         request=wanted,

@@ -14,7 +14,7 @@ from litestar import HttpMethod, Request, Response, get, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from app.http.conditional import Content, answer, is_known
+from app.http.conditional import Content, is_known, respond
 from app.http.public_access import admit_reader, take_view
 from app.settings import Settings
 from tools.env import Env
@@ -150,7 +150,7 @@ async def _read_index(
             await take_view(request, env, settings, admission)
 
     cached, partial = admission.share is None, not admission.is_counted
-    return await answer(request, env, content, cached=cached, partial=partial, before=before)
+    return await respond(request, env, content, cached=cached, partial=partial, before=before)
 
 
 async def _read_file(
@@ -169,7 +169,7 @@ async def _read_file(
         name=file.name,
         relinked=_relinked(artifact, slug, chosen),
     )
-    return await answer(request, env, content, cached=admission.share is None, partial=True, before=_nothing)
+    return await respond(request, env, content, cached=admission.share is None, partial=True, before=_nothing)
 
 
 async def _nothing() -> None:

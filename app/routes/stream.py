@@ -80,7 +80,7 @@ class SessionState(msgspec.Struct, frozen=True, rename="camel"):
 
 @websocket("/api/stream/{session_id:str}", opt={"access": "read"})
 async def follow_socket(
-    socket: WebSocket[Any, Any, Any], env: NamedDependency[Env], life: NamedDependency[Lifecycle]
+    socket: WebSocket[Any, Any, Any], env: NamedDependency[Env], lifecycle: NamedDependency[Lifecycle]
 ) -> None:
     """The session's events over a WebSocket.
 
@@ -92,7 +92,7 @@ async def follow_socket(
         # The place in the log is taken before the handshake ends, so nothing that is told after it is missed.
         async with env.PICASSO_DO.subscribe(session_id, _cursor(socket)) as subscription:
             await socket.accept()
-            await _first(_push(socket, subscription), _answer(socket), life.draining.wait())
+            await _first(_push(socket, subscription), _answer(socket), lifecycle.draining.wait())
         await _close(socket, RESTARTING, "restarting")
     except (Invalid, Gone, Unavailable) as refusal:
         await _close(socket, CLOSE_CODES[type(refusal)], refusal.code)
@@ -164,11 +164,11 @@ class EventStream(ASGIResponse):
 
     _should_set_content_length = False
 
-    def __init__(self, env: Env, life: Lifecycle, session_id: str, since: int | None) -> None:
+    def __init__(self, env: Env, lifecycle: Lifecycle, session_id: str, since: int | None) -> None:
         super().__init__(
             media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
-        self._env, self._life, self._session_id, self._since = env, life, session_id, since
+        self._env, self._lifecycle, self._session_id, self._since = env, lifecycle, session_id, since
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._env.PICASSO_DO.subscribe(self._session_id, self._since) as subscription:
@@ -183,7 +183,7 @@ class EventStream(ASGIResponse):
 
     async def _ended(self) -> None:
         """Come back when the stream is over, whatever else is still to be told."""
-        await self._life.draining.wait()
+        await self._lifecycle.draining.wait()
 
     async def _push(self, send: Send) -> None:
         # Retention may overtake a reader that lags: then the stream ends, and its reconnect is told 410.
@@ -218,13 +218,13 @@ async def _send(send: Send, body: bytes, *, more: bool = True) -> None:
 async def follow_events(
     session_id: SessionId,
     env: NamedDependency[Env],
-    life: NamedDependency[Lifecycle],
+    lifecycle: NamedDependency[Lifecycle],
     since: Since = None,
     last_event_id: LastEventId = None,
 ) -> ASGIApp:
     """The session's events as Server-Sent Events: live only, or everything after a cursor and then live."""
     cursor = since if last_event_id is None else last_event_id
-    return EventStream(env, life, check_session_id(session_id), cursor)
+    return EventStream(env, lifecycle, check_session_id(session_id), cursor)
 
 
 @get("/api/sessions/{session_id:str}/events", opt={"access": "read"}, tags=["stream"])

@@ -33,7 +33,7 @@ async def living(
     app = create_app(settings, jobs=False, bindings=bindings, more_handlers=list(more_handlers))
     async with app.lifespan():
         async with asyncio.timeout(20):
-            while app.life.env is None:
+            while app.lifecycle.env is None:
                 await asyncio.sleep(0)
         yield app
 

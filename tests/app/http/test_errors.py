@@ -11,7 +11,7 @@ from litestar import Response, get, post
 from litestar.exceptions import ClientException, HTTPException, NotAuthorizedException, PermissionDeniedException
 from litestar.params import FromPath, JSONBody
 
-from app.http.errors import ClientGone, SlowBody, answer_to
+from app.http.errors import ClientGone, SlowBody, response_to
 from app.http.schemas import Body, Name
 from app.main import Application
 from tests.support.asgi_client import Answer, call, living
@@ -149,7 +149,7 @@ async def test_errors_say_little(app: Application, number: int, caplog: pytest.L
 @pytest.mark.parametrize(("error", "status"), STATUS, ids=lambda value: getattr(value, "code", value))
 async def test_the_tree_has_its_statuses(error: PicassoError, status: int) -> None:
     """Each class of the error tree has its status, found along the MRO."""
-    answer = answer_to(error)
+    answer = response_to(error)
     assert (answer.status, answer.code, answer.message) == (status, error.code, "m")
     if status in (429, 503):
         assert int(answer.headers["Retry-After"]) >= 1

@@ -51,7 +51,7 @@ async def test_a_binding_that_fails_is_named(tmp_path: Path) -> None:
 async def test_draining_is_not_ready(tmp_path: Path) -> None:
     """From the first signal on /readyz is 503."""
     async with living(settings(tmp_path)) as app:
-        app.life.draining.set()
+        app.lifecycle.draining.set()
         answer = await call(app, "GET", "/readyz")
         assert (answer.status, answer.json()["status"]) == (503, "draining")
 

@@ -335,12 +335,12 @@ class Counting:
 
 @contextlib.asynccontextmanager
 async def live(
-    tmp_path: Path, redis_url: str, life: Lifecycle, **bindings: Any
+    tmp_path: Path, redis_url: str, lifecycle: Lifecycle, **bindings: Any
 ) -> AsyncIterator[tuple[Env, Board, str]]:
     """An open voting deck on a real socket."""
     with free_listener() as (listener, here):
         async with boards_env(tmp_path, redis_url, {"PUBLIC_URL": here}, **bindings) as env:
-            app = boards_app(env, life)
+            app = boards_app(env, lifecycle)
             async with client_of(app, here) as owner, serving(app, listener):
                 deck = await publish_board(owner, app, "voting-deck")
                 await deck.set(open=True)
@@ -350,9 +350,9 @@ async def live(
 async def test_the_stream_opens_with_the_board_and_tells_each_change(tmp_path: Path, redis_url: str) -> None:
     """State first, then news by news, with a revision that grows; whatever else is put into that session stays there,
     and the end of the server is the end of the stream."""
-    life = Lifecycle()
+    lifecycle = Lifecycle()
     async with (
-        live(tmp_path, redis_url, life) as (env, deck, here),
+        live(tmp_path, redis_url, lifecycle) as (env, deck, here),
         httpx.AsyncClient(base_url=here) as client,
         deck.guest() as guest,
         client.stream("GET", "board/stream") as answer,
@@ -372,7 +372,7 @@ async def test_the_stream_opens_with_the_board_and_tells_each_change(tmp_path: P
         assert watcher.news[2]["tally"] == {"progressionId": "p-0", "yes": 0, "maybe": 0, "no": 1}
         revisions = [each["revision"] for each in watcher.news]
         assert revisions == sorted(set(revisions)) and "secret" not in str(watcher.news)
-        life.draining.set()
+        lifecycle.draining.set()
         with pytest.raises(EOFError):
             await watcher.next()
 

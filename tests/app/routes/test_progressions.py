@@ -59,8 +59,8 @@ def anyio_backend() -> str:
 async def project(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Application, str]]:
     """A project with a picture p0, p1 made from it, and an unrelated p2 that failed."""
     async with living(settings(tmp_path_factory.mktemp("progressions"), API_KEY=KEY)) as app:
-        assert app.life.env is not None
-        env = app.life.env
+        assert app.lifecycle.env is not None
+        env = app.lifecycle.env
         made = await db.create_project(env, "p")
         first = msgspec.structs.replace(ROW, project_id=made.id)
         change = msgspec.structs.replace
@@ -159,7 +159,7 @@ async def test_rollback_goes_on_from_an_earlier_step(project: tuple[Application,
 async def test_rollback_to_the_start_image(project: tuple[Application, str]) -> None:
     """`{"base": "start"}` goes on from the image that the step was made from, byte by byte, and makes it public."""
     app, id = project
-    env = app.life.env
+    env = app.lifecycle.env
     assert env is not None
     picture = io.BytesIO()
     Image.effect_noise((60, 40), 80).save(picture, "PNG")

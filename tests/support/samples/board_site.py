@@ -16,7 +16,7 @@ from app.bindings.actor import open_actor
 from app.bindings.redis.connection import open_client
 from app.bindings.redis.token_bucket import TokenBuckets
 from app.http.errors import respond
-from app.http.middleware import Guard
+from app.http.middleware import Middleware
 from app.http.schemas import JsonRequest
 from app.http.security import check_access
 from app.lifecycle import Lifecycle
@@ -60,7 +60,7 @@ async def add_images(env: Env) -> None:
         await add_image(env, "p", number, sha256=f"{number}" * 64)
 
 
-def boards_app(env: Env, life: Lifecycle | None = None) -> ASGIApp:
+def boards_app(env: Env, lifecycle: Lifecycle | None = None) -> ASGIApp:
     """The routes of boards, pages and artifacts behind the same door as in the whole application."""
     chosen = cast(Settings, env.settings)
 
@@ -70,8 +70,8 @@ def boards_app(env: Env, life: Lifecycle | None = None) -> ASGIApp:
     async def provide_settings() -> Settings:
         return chosen
 
-    async def provide_life() -> Lifecycle:
-        return life or Lifecycle()
+    async def provide_lifecycle() -> Lifecycle:
+        return lifecycle or Lifecycle()
 
     app = Litestar(
         [*artifacts.handlers, *public.handlers, *boards.handlers, paint],
@@ -79,7 +79,7 @@ def boards_app(env: Env, life: Lifecycle | None = None) -> ASGIApp:
         dependencies={
             "env": Provide(provide_env),
             "settings": Provide(provide_settings),
-            "life": Provide(provide_life),
+            "lifecycle": Provide(provide_lifecycle),
         },
         exception_handlers={Exception: respond},
         request_class=JsonRequest,
@@ -87,7 +87,7 @@ def boards_app(env: Env, life: Lifecycle | None = None) -> ASGIApp:
         openapi_config=None,
         state=State({"settings": chosen}),
     )
-    return Guard(app, chosen, [], Traces())
+    return Middleware(app, chosen, [], Traces())
 
 
 class Board:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from app.bindings.assets import open_assets
 from app.http.errors import respond
-from app.http.middleware import Guard
+from app.http.middleware import Middleware
 from app.http.schemas import JsonRequest
 from app.http.security import check_access
 from app.ops.traces import Traces
@@ -136,7 +136,7 @@ def small_app(env: Env) -> ASGIApp:
         openapi_config=None,
         state=State({"settings": chosen}),
     )
-    return Guard(app, chosen, [], Traces())
+    return Middleware(app, chosen, [], Traces())
 
 
 def client_of(app: ASGIApp, base_url: str = HERE, peer: str = "203.0.113.77") -> httpx.AsyncClient:
