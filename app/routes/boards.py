@@ -1,28 +1,20 @@
-"""Boards: what guests of a public page say about its images, and what its owner does about that.
-
-A guest is a cookie, made when something is said for the first time; who only looks gets none. It is signed, so that
-guests cannot be made up faster than `NEW_GUESTS` allows, and the database knows no more of it than a hash.
-"""
+"""Boards: guests of a public page vote on its images, comment on and approve them; the owner opens and moderates."""
 
 import asyncio
 import contextlib
-import hmac
-import re
-import secrets
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Annotated, Any, ClassVar, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from litestar import Request, Response, delete, get, post
-from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from litestar.types import ASGIApp, Send
 from msgspec import UNSET, Meta, UnsetType
 
-from app.http.public_access import admit_reader
+from app.http.public_access import Guest, Rate, admit_guest, admit_reader, guest_token, take
 from app.http.schemas import LINE, PROSE, Body, Id
-from app.http.security import client_address, limit_key, own_origin
+from app.http.security import client_address, limit_key
 from app.lifecycle import Lifecycle
 from app.routes.stream import LAST, EventStream
 from app.settings import Settings
@@ -33,29 +25,15 @@ from tools.publishing import artifacts, boards
 from tools.publishing.boards import Choice, Mine, OwnerState, Remark, State, Verdict
 from tools.rows import ArtifactRow, new_id
 
-COOKIE = "picasso_guest"
-COOKIE_DAYS = 180
-COOKIE_SHAPE = re.compile(r"([A-Za-z0-9_-]{22})\.([0-9a-f]{32})")
 STREAM_SECONDS = 900.0
-"""After this a stream ends and the browser asks again, so that nobody holds a place for ever."""
+"""After this a stream ends and the browser reconnects, so that no viewer keeps a place for ever."""
 ADMIT_SECONDS = 5.0
-"""So often each reader of a stream is asked again whether they may see the page."""
+"""How often the access of each viewer of a stream is checked again."""
 VIEWERS = 1000
-"""Of one board at a time, over all processes."""
+"""Live viewers of one board at a time, over all processes."""
 BODY_BYTES = 16 << 10
 
 
-class Rate(NamedTuple):
-    """A bucket of so many, filled again at so many a minute."""
-
-    name: str
-    capacity: int
-    per_minute: int
-
-
-NEW_GUESTS = Rate("guests", 60, 12)
-WRITES_OF_ADDRESS = Rate("address", 300, 150)
-WRITES_OF_GUEST = Rate("guest", 60, 60)
 COMMENTS_OF_GUEST = Rate("comments", 10, 6)
 STREAMS_OF_ADDRESS = Rate("streams", 120, 120)
 
@@ -66,7 +44,7 @@ Moment = Annotated[int, Meta(ge=1, le=LAST)]
 
 
 class NewVote(Body, frozen=True):
-    """`null` takes the vote back."""
+    """A vote for an image; `null` removes it."""
 
     examples: ClassVar[list[dict[str, Any]]] = [{"progressionId": "IMAGE", "choice": "yes"}]
     progression_id: ImageId
@@ -74,7 +52,7 @@ class NewVote(Body, frozen=True):
 
 
 class NewComment(Body, frozen=True):
-    """`x` and `y` pin it to a point of the image, as parts of its width and height from the upper left corner."""
+    """A comment. `x` and `y` pin it to a point of the image, as fractions of its width and height from the top left."""
 
     examples: ClassVar[list[dict[str, Any]]] = [
         {"progressionId": "IMAGE", "text": "A little warmer here?", "name": "Ana", "x": 0.4, "y": 0.25}
@@ -87,7 +65,7 @@ class NewComment(Body, frozen=True):
 
 
 class NewApproval(Body, frozen=True):
-    """`null` takes the verdict back."""
+    """A verdict on an image; `null` removes it."""
 
     examples: ClassVar[list[dict[str, Any]]] = [{"progressionId": "IMAGE", "verdict": "approve", "name": "Ana"}]
     progression_id: ImageId
@@ -96,7 +74,7 @@ class NewApproval(Body, frozen=True):
 
 
 class BoardPatch(Body, frozen=True):
-    """Fields that are left out stay as they are; `null` clears them. What happens is told to `sessionId` as well."""
+    """Fields that are left out stay as they are; `null` clears them. Board events also go to `sessionId`."""
 
     examples: ClassVar[list[dict[str, Any]]] = [{"open": True, "sessionId": "s1"}]
     open: bool
@@ -104,35 +82,28 @@ class BoardPatch(Body, frozen=True):
     session_id: Id | UnsetType | None = UNSET
 
 
-class BoardAnswer(State, frozen=True, rename="camel", kw_only=True):
-    """The board as everyone sees it, and what the caller has said on it."""
+class BoardView(State, frozen=True, rename="camel", kw_only=True):
+    """The board as everyone sees it, and the caller's own votes and verdicts."""
 
     mine: Mine
 
 
-class Guest(NamedTuple):
-    """Who writes: the hash for this board, and the cookie to hand out where it is a new one."""
-
-    id: str
-    cookie: Cookie | None
+class _FirstMessage(State, frozen=True, rename="camel", kw_only=True, tag="state", tag_field="kind"):
+    """The first message of a stream; all later ones are a BoardNews."""
 
 
-class _First(State, frozen=True, rename="camel", kw_only=True, tag="state", tag_field="kind"):
-    """What a stream opens with; all that follows is a BoardNews."""
-
-
-class _Told(msgspec.Struct, frozen=True):
+class _EventData(msgspec.Struct, frozen=True):
     data: Artifact
 
 
 async def _page(slug: str, request: Request[Any, Any, Any], env: Env, settings: Settings) -> ArtifactRow:
-    """The published artifact whose board is asked for. Whoever may not see the page is turned away here.
+    """The published artifact with this board, for callers who may see its page.
 
     Fails: NotFound · Gone · Locked · Forbidden.
     """
     artifact = (await admit_reader(request, env, settings, slug, beside=True)).artifact
     if artifact.generator_id not in boards.TAKES:
-        raise NotFound("there is no board here")
+        raise NotFound("this page has no board")
     return artifact
 
 
@@ -142,13 +113,13 @@ async def read_board(
     request: Request[Any, Any, Any],
     env: NamedDependency[Env],
     settings: NamedDependency[Settings],
-) -> BoardAnswer:
-    """Votes, comments and verdicts on the page's images as they are now."""
+) -> BoardView:
+    """The votes, comments and verdicts on the page's images as they are now."""
     artifact = await _page(slug, request, env, settings)
     state = await boards.look(env, artifact)
-    token = _token(request, settings)
-    said = await boards.mine(env, artifact.id, boards.guest_of(artifact.id, token)) if token else Mine({}, {})
-    return BoardAnswer(**_fields(state), mine=said)
+    token = guest_token(request, settings)
+    mine = await boards.mine(env, artifact.id, boards.guest_of(artifact.id, token)) if token else Mine({}, {})
+    return BoardView(**msgspec.structs.asdict(state), mine=mine)
 
 
 @post(
@@ -165,11 +136,11 @@ async def cast_vote(
     env: NamedDependency[Env],
     settings: NamedDependency[Settings],
 ) -> Response[Tally]:
-    """Vote for an image of the page, in place of the guest's vote before; the image's votes come back."""
+    """Vote for an image of the page, replacing the guest's earlier vote. Returns the image's votes."""
     artifact = await _page(slug, request, env, settings)
     boards.check_takes(artifact, "vote")
-    guest = await _admitted(request, env, settings, artifact)
-    return _answer(await boards.vote(env, artifact, guest.id, data.progression_id, data.choice), guest)
+    guest = await admit_guest(request, env, settings, artifact.id)
+    return _respond(await boards.vote(env, artifact, guest.id, data.progression_id, data.choice), guest)
 
 
 @post(
@@ -188,13 +159,13 @@ async def add_comment(
 ) -> Response[Comment]:
     """Comment on an image of the page, or on a point of it."""
     if (data.x is None) != (data.y is None):
-        raise Invalid("a point has both x and y", code="half_a_point")
+        raise Invalid("x and y: give both or neither", code="half_a_point")
     artifact = await _page(slug, request, env, settings)
     boards.check_takes(artifact, "comment")
-    guest = await _admitted(request, env, settings, artifact)
-    await _take(env, COMMENTS_OF_GUEST, guest.id)
+    guest = await admit_guest(request, env, settings, artifact.id)
+    await take(env, COMMENTS_OF_GUEST, guest.id)
     remark = Remark(id=new_id(), **msgspec.structs.asdict(data))
-    return _answer(await boards.comment(env, artifact, guest.id, remark), guest)
+    return _respond(await boards.comment(env, artifact, guest.id, remark), guest)
 
 
 @post(
@@ -211,15 +182,15 @@ async def give_verdict(
     env: NamedDependency[Env],
     settings: NamedDependency[Settings],
 ) -> Response[Approval]:
-    """Approve or reject an image of the page, this very version of it, in place of the guest's verdict before."""
+    """Approve or reject an image of the page in its present version, replacing the guest's earlier verdict."""
     artifact = await _page(slug, request, env, settings)
     boards.check_takes(artifact, "approval")
-    guest = await _admitted(request, env, settings, artifact)
+    guest = await admit_guest(request, env, settings, artifact.id)
     verdict = await boards.approve(env, artifact, guest.id, data.progression_id, data.verdict, data.name)
-    return _answer(verdict, guest)
+    return _respond(verdict, guest)
 
 
-# Not in the OpenAPI document: what reads that waits for the end of an answer, and this one has none for long.
+# Not in the OpenAPI document: tools that read it wait for the end of a response, and this one does not end.
 @get(
     "/public/artifact/{slug:str}/board/stream",
     media_type="text/event-stream",
@@ -233,17 +204,17 @@ async def follow_board(
     settings: NamedDependency[Settings],
     lifecycle: NamedDependency[Lifecycle],
 ) -> ASGIApp:
-    """The board as it is and then as it changes, as Server-Sent Events."""
+    """The board and then each change of it, as Server-Sent Events."""
     artifact = await _page(slug, request, env, settings)
-    await _take(env, STREAMS_OF_ADDRESS, limit_key(client_address(request.scope, settings)))
+    await take(env, STREAMS_OF_ADDRESS, limit_key(client_address(request.scope, settings)))
     if await env.PICASSO_DO.clients(boards.session_of(artifact.id)) >= VIEWERS:
-        raise RateLimited("this board has as many live viewers as it can have", retry_after=30.0)
+        raise RateLimited(f"a board has at most {VIEWERS:,} live viewers", retry_after=30.0)
     return BoardStream(env, lifecycle, artifact, lambda: _page(slug, request, env, settings))
 
 
 @post("/api/artifacts/{artifact_id:str}/board", status_code=200, tags=["boards"])
 async def set_board(artifact_id: FromPath[str], data: JSONBody[BoardPatch], env: NamedDependency[Env]) -> OwnerState:
-    """Open the artifact's board to its guests, or close it; what they have said stays."""
+    """Open the artifact's board to guests, or close it; what they wrote stays."""
     artifact = await artifacts.get(env, artifact_id)
     await boards.set_board(env, artifact, open=data.open, closes_at=data.closes_at, session_id=data.session_id)
     return await boards.inspect(env, artifact)
@@ -251,13 +222,13 @@ async def set_board(artifact_id: FromPath[str], data: JSONBody[BoardPatch], env:
 
 @get("/api/artifacts/{artifact_id:str}/board", tags=["boards"])
 async def inspect_board(artifact_id: FromPath[str], env: NamedDependency[Env]) -> OwnerState:
-    """All that was said on the artifact's board, hidden comments too."""
+    """Everything on the artifact's board, including hidden comments."""
     return await boards.inspect(env, await artifacts.get(env, artifact_id))
 
 
 @delete("/api/artifacts/{artifact_id:str}/board/comments/{comment_id:str}", tags=["boards"])
 async def hide_comment(artifact_id: FromPath[str], comment_id: FromPath[str], env: NamedDependency[Env]) -> None:
-    """Show a comment to guests no more."""
+    """Hide a comment from guests."""
     await boards.hide(env, artifact_id, comment_id)
 
 
@@ -274,10 +245,10 @@ handlers: list[Any] = [
 
 
 class BoardStream(EventStream):
-    """Opens with the whole board, so a reader that comes back has missed nothing, and then tells each change of it.
+    """The whole board first, so that a client that reconnects has missed nothing, and then each change of it.
 
-    Of the session only this board's own news is handed on, whatever else somebody put there. It ends when `admit`
-    turns the reader away, for the page may be closed while they look: so does their next try.
+    Of the session's events only this board's own are sent. It ends when `admit` refuses the viewer, because access to
+    the page may end while they watch; their next request is refused, too.
     """
 
     def __init__(
@@ -291,16 +262,17 @@ class BoardStream(EventStream):
         super().__init__(env, lifecycle, boards.session_of(artifact.id), None)
         self._artifact, self._admit, self._every = artifact, admit, every
 
-    async def _push(self, send: Send) -> None:
+    async def push(self, send: Send) -> None:
         with contextlib.suppress(Gone, Unavailable, TimeoutError):
             async with asyncio.timeout(STREAM_SECONDS):
-                # Read after the place in the log was taken: what happens meanwhile is told twice rather than never.
+                # Read after the subscription began: a change in between is sent twice rather than never.
                 state = await boards.look(self._env, self._artifact)
-                await _write(send, [_First(**_fields(state))])
+                await _send(send, [_FirstMessage(**msgspec.structs.asdict(state))])
                 async for frames in self._subscription:
-                    await _write(send, [news for news in self._news(frames) if news.revision > state.revision])
+                    changes = filter(None, (board_news(frame, self._artifact.id) for frame in frames))
+                    await _send(send, [news for news in changes if news.revision > state.revision])
 
-    async def _ended(self) -> None:
+    async def ended(self) -> None:
         with contextlib.suppress(NotFound, Gone, Locked, Forbidden):
             while not self._lifecycle.draining.is_set():
                 with contextlib.suppress(TimeoutError):
@@ -308,83 +280,20 @@ class BoardStream(EventStream):
                 with contextlib.suppress(Unavailable):
                     await self._admit()
 
-    def _news(self, frames: Any) -> Iterator[BoardNews]:
-        for frame in frames:
-            news = _news_of(frame, self._artifact.id)
-            if news is not None:
-                yield news
 
-
-def _news_of(frame: Frame, artifact_id: str) -> BoardNews | None:
+def board_news(frame: Frame, artifact_id: str) -> BoardNews | None:
+    """The change of this artifact's board that an event carries; None for every other event."""
     with contextlib.suppress(msgspec.ValidationError):
-        told = msgspec.json.decode(frame.text, type=_Told).data
-        return told.board if told.artifact_id == artifact_id else None
+        data = msgspec.json.decode(frame.text, type=_EventData).data
+        return data.board if data.artifact_id == artifact_id else None
     return None
 
 
-async def _write(send: Send, told: list[Any]) -> None:
-    if told:
-        body = b"".join(b"data: %s\n\n" % msgspec.json.encode(each) for each in told)
+async def _send(send: Send, messages: Sequence[Any]) -> None:
+    if messages:
+        body = b"".join(b"data: %s\n\n" % msgspec.json.encode(message) for message in messages)
         await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-async def _admitted(request: Request[Any, Any, Any], env: Env, settings: Settings, artifact: ArtifactRow) -> Guest:
-    """Who writes, once they may.
-
-    Effect: one token less in the buckets of the guest and of the address.
-    Fails: Forbidden for a page of another origin · RateLimited · Unavailable when Redis is away.
-    """
-    if not own_origin(request.scope, settings):
-        raise Forbidden("this origin may not write here")
-    address = limit_key(client_address(request.scope, settings))
-    await _take(env, WRITES_OF_ADDRESS, address)
-    token, cookie = _token(request, settings), None
-    if token is None:
-        await _take(env, NEW_GUESTS, address)
-        token = secrets.token_urlsafe(16)
-        cookie = _cookie(token, settings)
-    id = boards.guest_of(artifact.id, token)
-    await _take(env, WRITES_OF_GUEST, id)
-    return Guest(id, cookie)
-
-
-async def _take(env: Env, rate: Rate, whose: str) -> None:
-    """Fails: RateLimited with the seconds to wait · Unavailable when Redis is away."""
-    bucket = f"board-{rate.name}:{whose}"
-    wait = await env.PICASSO_WORKFLOW.take(bucket, capacity=rate.capacity, per_minute=rate.per_minute)
-    if wait > 0:
-        raise RateLimited("that was a lot at once; wait a moment", retry_after=wait)
-
-
-def _token(request: Request[Any, Any, Any], settings: Settings) -> str | None:
-    """The 128 random bits of the caller's cookie; None without one that was made here."""
-    shape = COOKIE_SHAPE.fullmatch(request.cookies.get(COOKIE, ""))
-    if shape is None or not hmac.compare_digest(shape[2], _signature(shape[1], settings)):
-        return None
-    return shape[1]
-
-
-def _cookie(token: str, settings: Settings) -> Cookie:
-    return Cookie(
-        key=COOKIE,
-        value=f"{token}.{_signature(token, settings)}",
-        path="/public/artifact",
-        max_age=COOKIE_DAYS * 86_400,
-        httponly=True,
-        samesite="lax",
-        secure=settings.public_url.startswith("https://"),
-    )
-
-
-def _signature(token: str, settings: Settings) -> str:
-    # Whoever changes the key starts over with the guests: what they said stays, and they may say it again.
-    key = settings.api_key or secrets.token_hex()
-    return hmac.digest(key.encode(), f"guest/{token}".encode(), "sha256").hex()[:32]
-
-
-def _answer(told: Any, guest: Guest) -> Response[Any]:
-    return Response(told, cookies=[guest.cookie] if guest.cookie else None)
-
-
-def _fields(state: State) -> dict[str, Any]:
-    return msgspec.structs.asdict(state)
+def _respond(content: Any, guest: Guest) -> Response[Any]:
+    return Response(content, cookies=[guest.cookie] if guest.cookie else None)

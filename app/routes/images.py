@@ -1,4 +1,4 @@
-"""GET /images/{id}/{variant}: local delivery, open to everybody."""
+"""GET /images/{id}/{variant}: delivery images from the local store, open to everyone."""
 
 from typing import Annotated
 
@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import PathParameter
 
 from app.bindings.images.directory import LocalImages, Rendition
+from app.http.conditional import is_known
 from tools.env import Env
 from tools.errors import NotFound
 from tools.media.variants import Format, negotiate, parse
@@ -29,10 +30,10 @@ async def get_image(
 ) -> Response[bytes]:
     """A delivery image as `public` (at most 2048 pixels long), `preview` (1024), `thumb` (256) or `w=…,h=…,fit=…`.
 
-    AVIF, WebP or JPEG as `Accept` asks; a format that is asked for the first time is made then, and kept.
+    AVIF, WebP or JPEG according to `Accept`; each is encoded when it is first requested, and stored.
     """
     encoding, rendition = await _rendition(request, env, image_id, variant)
-    if _is_known(request.headers.get("if-none-match", ""), rendition.etag):
+    if is_known(request.headers.get("if-none-match", ""), rendition.etag):
         return Response(b"", status_code=304, headers=_headers(rendition))
     return Response(rendition.data, media_type=f"image/{encoding}", headers=_headers(rendition))
 
@@ -44,7 +45,7 @@ async def head_image(
     image_id: ImageId,
     variant: VariantName,
 ) -> Response[None]:
-    """What a GET would say, without the image."""
+    """The headers of a GET, without the image."""
     encoding, rendition = await _rendition(request, env, image_id, variant)
     length = str(len(rendition.data))
     return Response(
@@ -67,15 +68,10 @@ def _headers(rendition: Rendition) -> dict[str, str]:
         "etag": rendition.etag,
         "cache-control": CACHE,
         "vary": "Accept",
-        # Made to be shown on the pages of others.
+        # Other sites may embed delivery images.
         "cross-origin-resource-policy": "cross-origin",
         "x-content-type-options": "nosniff",
     }
-
-
-def _is_known(if_none_match: str, etag: str) -> bool:
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return etag in tags or tags == ["*"]
 
 
 handlers = [get_image, head_image]

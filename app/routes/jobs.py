@@ -1,4 +1,4 @@
-"""Jobs: submit, look, cancel, and try one item again."""
+"""Jobs: submit, read, cancel, and retry one item."""
 
 import re
 from typing import Annotated, Any
@@ -39,14 +39,14 @@ ImageRef = Annotated[
 
 
 class NamedModel(Body, frozen=True):
-    """A provider and, if not its default one, its model."""
+    """A provider and one of its models; without `model` its default one."""
 
     provider: Word
     model: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=LINE)] | None = None
 
 
 class SubmitJob(Body, frozen=True):
-    """One request that fans out over providers × variants. Only the first three are required."""
+    """A job: one image per provider and variant. Only `prompt`, `providers` and `sessionId` are required."""
 
     examples = [{"prompt": "a red boat at dawn, soft light", "providers": ["sketch"], "variants": 2, "sessionId": "s1"}]
     prompt: Prompt
@@ -68,7 +68,7 @@ class SubmitJob(Body, frozen=True):
 
 
 class RetryItem(Body, frozen=True):
-    """How to try again: with other words, or with the judge's suggestion merged into the same ones."""
+    """The prompt of the retry: another one, or the same one with the judge's suggestion merged in."""
 
     examples = [{"prompt": "a red boat at dawn, softer light"}]
     use_suggestion: bool = False
@@ -79,7 +79,7 @@ class RetryItem(Body, frozen=True):
     "/api/projects/{project_id:str}/jobs",
     status_code=202,
     operation_id="submitJob",
-    responses={200: ResponseSpec(Quoted, generate_examples=False, description="the quote that dryRun asked for")},
+    responses={200: ResponseSpec(Quoted, generate_examples=False, description="the quote, with `dryRun`")},
 )
 async def submit_job(
     request: Request[Any, Any, Any],
@@ -88,24 +88,32 @@ async def submit_job(
     env: NamedDependency[Env],
     settings: NamedDependency[Settings],
 ) -> Response[Accepted] | Response[Quoted]:
-    """Accept a job: rows and `queued` events are stored before the answer, vendors are called after it.
+    """Accept a job: its rows and `queued` events are stored before the response, vendors are called after it.
 
-    With `dryRun`, tell what it may cost instead; nothing is bought or stored, and a key is not used up.
+    With `dryRun`, return what it may cost instead: nothing is bought or stored, and an Idempotency-Key stays unused.
     """
     await limit_jobs(request, env, settings)
     key = idempotency_key(request.headers.getall("idempotency-key", []))
     wanted, scope = job_request(data), f"project:{project_id}"
-    if key and not data.dry_run and (before := await submissions.replayed(env, project_id, wanted, scope, key)):
-        return await _answer(env, before, replayed=True)
+    if key and not data.dry_run and (earlier := await submissions.replayed(env, project_id, wanted, scope, key)):
+        return await _accepted(env, earlier, replayed=True)
     planned = plan(env, wanted)
     if data.dry_run:
         return Response(await quote_job(env, project_id, wanted, planned), status_code=200)
+    # The progression that the job builds on, named or given as its start image; both must be of this project.
+    start = wanted.start_image_url or ""
+    named = [wanted.parent_progression_id, start.removeprefix("progression:") if start[:12] == "progression:" else None]
+    parents = [id for id in named if id]
+    for id in parents:
+        if not await db.has_progression(env, project_id, id):
+            detail = {"progressionId": id}
+            raise Invalid("this project has no such progression", code="unknown_progression", detail=detail)
     submission = Submission(
         project_id=project_id,
         request=wanted,
         places=planned.places,
         metadata=planned.metadata,
-        parent_progression_id=await _parent(env, project_id, wanted),
+        parent_progression_id=parents[0] if parents else None,
         scope=scope if key else None,
         key=key,
     )
@@ -132,7 +140,7 @@ async def get_job(job_id: FromPath[str], env: NamedDependency[Env]) -> JobView:
 
 @post("/api/jobs/{job_id:str}/cancel", status_code=200, operation_id="cancelJob")
 async def cancel_job(job_id: FromPath[str], env: NamedDependency[Env]) -> JobView:
-    """End the job now. Repeating it, or cancelling an ended job, changes nothing."""
+    """Cancel the job. Repeating this, or cancelling a job that has ended, changes nothing."""
     return await job_view(env, await jobs.cancel(env, job_id))
 
 
@@ -145,7 +153,7 @@ async def retry_item(
     settings: NamedDependency[Settings],
     data: JSONBody[RetryItem],
 ) -> Response[Accepted]:
-    """A new job of one item, for an item that ended without an image or was judged a fail."""
+    """Submit a new job of one item, for an item that ended without an image or that the judge failed."""
     await limit_jobs(request, env, settings)
     key = idempotency_key(request.headers.getall("idempotency-key", []))
     job = await jobs.get(env, job_id)
@@ -154,12 +162,10 @@ async def retry_item(
         raise NotFound("this job has no such item")
     progression = await db.get_progression(env, item.progression_id) if item.progression_id else None
     if item.status not in RETRYABLE and not (progression and progression.judgment == "fail"):
-        raise Conflict(
-            "only items without an image or with a failed judgement can be tried again", code="not_retryable"
-        )
+        raise Conflict("only items without an image, or with a failed judgement, can be retried", code="not_retryable")
     wanted, scope = retry_request(job, item, data, progression), f"item:{item.id}"
-    if key and (before := await submissions.replayed(env, job.project_id, wanted, scope, key, item.id)):
-        return await _answer(env, before, replayed=True)
+    if key and (earlier := await submissions.replayed(env, job.project_id, wanted, scope, key, item.id)):
+        return await _accepted(env, earlier, replayed=True)
     planned = plan(env, wanted)
     submission = Submission(
         project_id=job.project_id,
@@ -176,10 +182,10 @@ async def retry_item(
 
 
 def idempotency_key(values: list[str]) -> str | None:
-    """The caller's key, bare or quoted alike; None without the header.
+    """The caller's Idempotency-Key, bare or quoted; None without the header.
 
-    Fails: Invalid (400) for more than one header, and for anything that is neither a token nor a quoted string of at
-    most 255 characters (draft-ietf-httpapi-idempotency-key-header, which knows the quoted form only).
+    Fails: Invalid (400) for more than one header, and for anything but a token or a quoted string of at most 255
+    characters (draft-ietf-httpapi-idempotency-key-header, which has the quoted form only).
     """
     if not values:
         return None
@@ -189,7 +195,7 @@ def idempotency_key(values: list[str]) -> str | None:
         if TOKEN_KEY.fullmatch(values[0]):
             return values[0]
     raise Invalid(
-        "Idempotency-Key must be one token or quoted string of 1 to 255 characters",
+        "Idempotency-Key: one token or quoted string of 1 to 255 characters",
         code="bad_idempotency_key",
         status=400,
     )
@@ -203,7 +209,7 @@ def job_request(data: SubmitJob) -> JobRequest:
     kind = data.kind or ("edit" if data.start_image_url else "generate")
     if kind != "inpaint" and data.mask_image_url:
         raise Invalid(
-            "maskImageUrl goes with kind inpaint",
+            "maskImageUrl: only with kind `inpaint`",
             code="mask_mismatch",
             detail={"field": "maskImageUrl"},
         )
@@ -232,12 +238,17 @@ def _entries(named: list[str | NamedModel]) -> list[dict[str, str]]:
 
 
 def retry_request(job: Job, item: Item, data: RetryItem, progression: Progression | None) -> JobRequest:
-    """The one item's part of the job's request, with the words to try now."""
+    """The job's request narrowed to this item, with the prompt of the retry.
+
+    Fails: Invalid (422) when there is no suggestion to use.
+    """
     prompt = data.prompt or job.prompt
     if data.use_suggestion:
         if progression is None or progression.retry_suggestion is None:
             raise Invalid(
-                "the judge made no suggestion for this item", code="no_suggestion", detail={"field": "useSuggestion"}
+                "the judge made no suggestion for this item",
+                code="no_suggestion",
+                detail={"field": "useSuggestion"},
             )
         prompt = prompts.merge_suggestion(prompt, progression.retry_suggestion)
     return msgspec.structs.replace(
@@ -246,38 +257,25 @@ def retry_request(job: Job, item: Item, data: RetryItem, progression: Progressio
 
 
 def plan(env: Env, wanted: JobRequest) -> Plan:
-    """One place per provider × variant, with what each may cost.
+    """One item per provider and variant, with what each may cost.
 
     Fails: Invalid (422) from the router, or when there are more than MAX_ITEMS.
     """
     found = router.plan(env, wanted)
     if len(found.places) > MAX_ITEMS:
-        raise Invalid(f"one job may have at most {MAX_ITEMS} items", code="too_many_items", detail={"max": MAX_ITEMS})
+        raise Invalid(
+            f"providers, variants: a job has at most {MAX_ITEMS} items",
+            code="too_many_items",
+            detail={"max": MAX_ITEMS},
+        )
     return found
 
 
-async def _parent(env: Env, project_id: str, wanted: JobRequest) -> str | None:
-    """The progression this job builds on, named or given as its start image; both must be of this project."""
-    start = wanted.start_image_url or ""
-    named = [
-        wanted.parent_progression_id,
-        start.removeprefix("progression:") if start.startswith("progression:") else None,
-    ]
-    for progression_id in filter(None, named):
-        if not await db.has_progression(env, project_id, progression_id):
-            raise Invalid(
-                "this project has no such progression",
-                code="unknown_progression",
-                detail={"progressionId": progression_id},
-            )
-    return next(filter(None, named), None)
-
-
 async def _accept(env: Env, submission: Submission) -> Response[Accepted]:
-    return await _answer(env, *await submissions.submit(env, submission))
+    return await _accepted(env, *await submissions.submit(env, submission))
 
 
-async def _answer(env: Env, job: Job, replayed: bool) -> Response[Accepted]:
+async def _accepted(env: Env, job: Job, replayed: bool) -> Response[Accepted]:
     items = [QueuedItem(item.id, item.provider, item.variant_index, "queued") for item in await jobs.items(env, job.id)]
     stream = f"/api/stream/{job.session_id}?since={job.first_seq - 1}"
     body = Accepted(job.id, job.session_id, "queued", items, stream, job.project_id)

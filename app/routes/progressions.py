@@ -1,4 +1,4 @@
-"""Progressions: the stored versions of images, what they came from and what was made of them."""
+"""Progressions: the stored versions of images, and the graph of which was made from which."""
 
 from typing import Annotated
 
@@ -16,21 +16,21 @@ from tools.rows import Judgment, Progression, derived_id
 
 MOST_TAGS, LONGEST_TAG = 32, 200
 ONE_TAG = CLEAN.replace("[^", "[^\\[", 1)
-"""Pattern of a value that is one tag; one that opens with a bracket is an array of them."""
+"""Pattern of a value that is one tag; a value that starts with `[` is a JSON array of tags."""
 Text = Annotated[
     str,
     QueryParameter(
         name="query",
         max_length=1000,
         pattern=CLEAN,
-        description="a substring of prompt, notes or tags, in any case",
+        description="text that the prompt, the notes or the tags contain, in any case",
     ),
 ]
 Tags = Annotated[
     list[str] | None,
     QueryParameter(
         max_items=MOST_TAGS,
-        description="repeated, or one JSON array of strings; all of them must be there",
+        description="repeated, or one JSON array of strings; an image must have all of them",
         schema_extra={"items": {"type": "string", "maxLength": LONGEST_TAG, "pattern": ONE_TAG}},
     ),
 ]
@@ -38,21 +38,21 @@ Provider = Annotated[str | None, QueryParameter(max_length=64, pattern=CLEAN)]
 Verdict = Annotated[Judgment | None, QueryParameter()]
 
 
-class ProgressionAnswer(Progression, frozen=True):
+class ProgressionView(Progression, frozen=True):
     """A row of `image_progressions` under its column names; `cost_usd` in dollars."""
 
     cost_usd: float  # type: ignore[assignment]  # the row holds integer micro-USD
 
 
-class LineageAnswer(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """Ancestors from the parent to the root, descendants by generation, and the typed edges between all of them.
+class LineageView(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """Ancestors from the parent to the root, descendants by generation, and the typed edges between them.
 
-    `truncated` when there are too many to tell of.
+    `truncated` when there were more than 1,000 of either.
     """
 
     progression_id: str
-    ancestors: list[ProgressionAnswer]
-    descendants: list[ProgressionAnswer]
+    ancestors: list[ProgressionView]
+    descendants: list[ProgressionView]
     edges: list[db.LineageEdge]
     truncated: bool
 
@@ -67,27 +67,27 @@ async def list_progressions(
     judgment: Verdict = None,
     limit: Limit = LIMIT,
     cursor: Cursor = None,
-) -> Page[ProgressionAnswer]:
-    """The project's progressions, the newest first; `%`, `_`, quotes and backslashes stand for themselves."""
+) -> Page[ProgressionView]:
+    """The project's progressions, newest first. The query has no special characters."""
     wanted = cleaned({"query": text, "tags": read_tags(tags or []), "provider": provider})
     found = await db.list_progressions(env, project_id, **wanted, judgment=judgment, cursor=cursor, limit=limit)
-    return Page([in_dollars(row) for row in found.items], found.next_cursor)
+    return Page([progression_view(row) for row in found.items], found.next_cursor)
 
 
 @get("/api/progressions/{progression_id:str}", opt={"access": "read"}, tags=["progressions"])
-async def show_progression(progression_id: FromPath[str], env: NamedDependency[Env]) -> ProgressionAnswer:
+async def show_progression(progression_id: FromPath[str], env: NamedDependency[Env]) -> ProgressionView:
     """One progression."""
-    return in_dollars(await db.get_progression(env, progression_id))
+    return progression_view(await db.get_progression(env, progression_id))
 
 
 @get("/api/progressions/{progression_id:str}/lineage", opt={"access": "read"}, tags=["progressions"])
-async def show_lineage(progression_id: FromPath[str], env: NamedDependency[Env]) -> LineageAnswer:
-    """What the progression came from and what was made of it."""
+async def show_lineage(progression_id: FromPath[str], env: NamedDependency[Env]) -> LineageView:
+    """What the progression was made from, and what was made from it."""
     found = await db.lineage(env, progression_id)
-    return LineageAnswer(
+    return LineageView(
         progression_id=found.progression_id,
-        ancestors=[in_dollars(row) for row in found.ancestors],
-        descendants=[in_dollars(row) for row in found.descendants],
+        ancestors=[progression_view(row) for row in found.ancestors],
+        descendants=[progression_view(row) for row in found.descendants],
         edges=found.edges,
         truncated=found.truncated,
     )
@@ -96,16 +96,16 @@ async def show_lineage(progression_id: FromPath[str], env: NamedDependency[Env])
 @post("/api/progressions/{progression_id:str}/rollback", tags=["progressions"])
 async def roll_back(
     progression_id: FromPath[str], env: NamedDependency[Env], data: JSONBody[Rollback | None] = None
-) -> ProgressionAnswer:
-    """Go on from an earlier step: a new progression with the bytes of that step's original, or of its start image."""
+) -> ProgressionView:
+    """Return to an earlier image: a new progression with the bytes of that one's original or of its start image."""
     if data is None or data.base == "original":
-        return in_dollars(await db.rollback(env, progression_id, "original"))
+        return progression_view(await db.rollback(env, progression_id, "original"))
     row = await db.get_progression(env, progression_id)
-    return in_dollars(await db.rollback(env, progression_id, "start", await publish_start(env, row)))
+    return progression_view(await db.rollback(env, progression_id, "start", await publish_start(env, row)))
 
 
 async def publish_start(env: Env, row: Progression) -> db.Delivery:
-    """Give the image that a progression was made from a delivery image.
+    """Publish the image that a progression was made from.
 
     Effect: IMAGES put under an id derived from the progression.
     """
@@ -115,28 +115,28 @@ async def publish_start(env: Env, row: Progression) -> db.Delivery:
     return db.Delivery(url=url, sha256=facts.sha256, width=facts.width, height=facts.height)
 
 
-def in_dollars(row: Progression) -> ProgressionAnswer:
-    return ProgressionAnswer(**{**msgspec.structs.asdict(row), "cost_usd": to_usd(row.cost_usd)})
+def progression_view(row: Progression) -> ProgressionView:
+    """The row with its cost in US dollars."""
+    return ProgressionView(**{**msgspec.structs.asdict(row), "cost_usd": to_usd(row.cost_usd)})
 
 
 def read_tags(values: list[str]) -> list[str]:
-    """The tags of a query: each value is one, a value that is a JSON array is several, an empty one is none.
+    """The tags of a query: each value is a tag or a JSON array of tags; blank ones are dropped.
 
     Fails: Invalid (400) naming `tags`.
     """
     tags: list[str] = []
     for value in values:
-        tags += _array(value) if value.startswith("[") else [value]
+        if not value.startswith("["):
+            tags.append(value)
+            continue
+        try:
+            tags += msgspec.json.decode(value, type=list[str])
+        except msgspec.MsgspecError:
+            raise invalid("tags", "Expected a JSON array of strings") from None
     if len(tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in tags):
         raise invalid("tags", f"Expected at most {MOST_TAGS} tags of at most {LONGEST_TAG} characters")
     return [tag for tag in tags if tag.strip()]
-
-
-def _array(value: str) -> list[str]:
-    try:
-        return msgspec.json.decode(value, type=list[str])
-    except msgspec.MsgspecError:
-        raise invalid("tags", "Expected a JSON array of strings") from None
 
 
 handlers = [list_progressions, show_progression, show_lineage, roll_back]

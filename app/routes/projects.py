@@ -1,4 +1,4 @@
-"""Projects: the bodies of work that everything else belongs to."""
+"""Projects, and what they cost."""
 
 import datetime
 from collections.abc import Sequence
@@ -18,13 +18,14 @@ from tools.ledger.money import DayCost, JobCost, Standing
 from tools.pages import LIMIT, Page
 from tools.rows import Project
 
+EPOCH = datetime.date(1970, 1, 1)
 LATEST_JOBS = 200
-"""How many jobs `costs` lists one by one."""
+"""How many jobs the costs list one by one."""
 
 
 class Spent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """Billed calls in dollars. Of them, `estimated` brought no answer that tells what they used and count as the
-    highest quote, and `unpriced` have no known price and count as UNPRICED_USD."""
+    """Billed calls, in US dollars. Of them, `estimated` had a response without usage and count as their highest quote;
+    `unpriced` have no known price and count as UNPRICED_USD."""
 
     usd: float = 0.0
     calls: int = 0
@@ -33,21 +34,28 @@ class Spent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class DaySpent(Spent, frozen=True, rename="camel", kw_only=True):
+    """The calls of one `day` (YYYY-MM-DD, UTC)."""
+
     day: str
-    """In UTC, YYYY-MM-DD."""
 
 
 class ProviderSpent(Spent, frozen=True, rename="camel", kw_only=True):
+    """The calls to one provider."""
+
     provider: str
 
 
 class ModelSpent(Spent, frozen=True, rename="camel", kw_only=True):
+    """The calls to one model for one purpose."""
+
     provider: str
     model: str
     purpose: money.Purpose
 
 
 class JobSpent(Spent, frozen=True, rename="camel", kw_only=True):
+    """The calls of one job."""
+
     job_id: str
 
 
@@ -67,13 +75,13 @@ class Costs(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 @get("/api/projects", opt={"access": "read"}, tags=["projects"])
 async def list_projects(env: NamedDependency[Env], limit: Limit = LIMIT, cursor: Cursor = None) -> Page[Project]:
-    """Projects, the one changed last first."""
+    """All projects, the last changed first."""
     return await db.list_projects(env, cursor, limit)
 
 
 @post("/api/projects", tags=["projects"])
 async def create_project(data: JSONBody[NewProject], env: NamedDependency[Env]) -> Project:
-    """Begin a project."""
+    """Create a project."""
     return await db.create_project(env, data.name, data.description)
 
 
@@ -99,7 +107,7 @@ async def show_costs(project_id: FromPath[str], env: NamedDependency[Env]) -> Co
 
 
 def costs_of(standing: Standing, days: list[DayCost], jobs: list[JobCost]) -> Costs:
-    """The same calls summed four ways."""
+    """The project's costs: the same calls summed by day, provider, model and job."""
     left = None if standing.budget is None else standing.budget - standing.spent - standing.held
     providers = sorted({row.provider for row in days})
     models = sorted({(row.provider, row.model, row.purpose) for row in days})
@@ -110,7 +118,10 @@ def costs_of(standing: Standing, days: list[DayCost], jobs: list[JobCost]) -> Co
         reserved_usd=to_usd(standing.held),
         remaining_usd=to_usd(left),
         by_day=[
-            DaySpent(day=_day(day), **_sum([row for row in days if row.day == day]))
+            DaySpent(
+                day=(EPOCH + datetime.timedelta(days=day)).isoformat(),
+                **_sum([row for row in days if row.day == day]),
+            )
             for day in sorted({row.day for row in days}, reverse=True)
         ],
         by_provider=[ProviderSpent(provider=p, **_sum([row for row in days if row.provider == p])) for p in providers],
@@ -132,10 +143,6 @@ def _sum(rows: Sequence[DayCost] | Sequence[JobCost]) -> dict[str, Any]:
         "estimated": sum(row.estimated for row in rows),
         "unpriced": sum(row.unpriced for row in rows),
     }
-
-
-def _day(number: int) -> str:
-    return (datetime.date(1970, 1, 1) + datetime.timedelta(days=number)).isoformat()
 
 
 handlers = [list_projects, create_project, show_project, patch_project, show_costs]

@@ -1,8 +1,8 @@
-"""What anyone may read: published artifacts with their files and versions, and the files of `templates/public/`.
+"""Public pages: published artifacts with their files and versions, and the files of `templates/public/`.
 
-A page is streamed from BUCKET under its own policy. Each 200 and 304 GET is one view, told to the queue before the
-first byte; whatever becomes of that, the page is shown. A link with conditions is never cached. By a link that was
-made for somebody the page is shown with that link in place of the main one, which would outlive it.
+A page is streamed from BUCKET with its own Content-Security-Policy. Each GET with 200 or 304 is one view, which is
+queued before the first byte; if queueing fails, the page is sent all the same. Pages behind a link with conditions are
+never cached. On a page behind a share link, that link replaces the main one, which might outlive it.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from tools.publishing.shares import Admission
 from tools.rows import ArtifactRow
 
 NAMED = (".pdf", ".mp4", ".glb", ".csv")
-"""What a browser saves, by itself or when asked to, and would call by its slug."""
+"""Suffixes of files that browsers save, which would otherwise get the slug as their name."""
 READING = [HttpMethod.GET, HttpMethod.HEAD]
 
 
@@ -46,7 +46,7 @@ async def read_lookbook(
     env: NamedDependency[Env],
     settings: NamedDependency[Settings],
 ) -> Response[Any]:
-    """The same page, for lookbooks alone."""
+    """The published version of a lookbook; 404 for other artifacts."""
     return await _read_index(slug, request, env, settings, only="lookbook")
 
 
@@ -64,7 +64,7 @@ async def read_version(
     env: NamedDependency[Env],
     settings: NamedDependency[Settings],
 ) -> Response[Any]:
-    """What the main link showed once. By other links there is only what is published now."""
+    """An earlier version. Only the main link leads to versions; share links show what is published now."""
     return await _read_index(slug, request, env, settings, version=version)
 
 
@@ -101,7 +101,7 @@ async def read_version_file(
     env: NamedDependency[Env],
     settings: NamedDependency[Settings],
 ) -> Response[Any]:
-    """A file beside what the main link showed once."""
+    """A file beside an earlier version."""
     return await _read_file(slug, name, request, env, settings, version=version)
 
 
@@ -135,22 +135,23 @@ async def _read_index(
     artifact = admission.artifact
     if only is not None and artifact.generator_id != only:
         raise NotFound("there is no such page")
-    chosen = await _chosen(env, admission, slug, version)
+    chosen = await _version(env, admission, slug, version)
+    suffix = PurePosixPath(chosen.content_r2_key).suffix
     content = Content(
         key=chosen.content_r2_key,
         content_type=chosen.content_type,
         sha256=chosen.content_sha256,
         policy=chosen.content_policy,
-        name=_saved_as(artifact, chosen.content_r2_key),
+        name=f"{artifact.generator_id}{suffix}" if suffix in NAMED else None,
         relinked=_relinked(artifact, slug, chosen),
     )
 
-    async def before() -> None:
+    async def count_view() -> None:
         if version is None or admission.is_counted:
             await take_view(request, env, settings, admission)
 
     cached, partial = admission.share is None, not admission.is_counted
-    return await respond(request, env, content, cached=cached, partial=partial, before=before)
+    return await respond(request, env, content, cached=cached, partial=partial, before=count_view)
 
 
 async def _read_file(
@@ -158,7 +159,7 @@ async def _read_file(
 ) -> Response[Any]:
     admission = await admit_reader(request, env, settings, slug, beside=True)
     artifact = admission.artifact
-    chosen = await _chosen(env, admission, slug, version)
+    chosen = await _version(env, admission, slug, version)
     file = await artifacts.find_file(env, artifact.id, chosen.version, name)
     content = Content(
         key=f"{artifacts.version_folder(artifact.id, chosen.version)}/{file.name}",
@@ -169,15 +170,15 @@ async def _read_file(
         name=file.name,
         relinked=_relinked(artifact, slug, chosen),
     )
-    return await respond(request, env, content, cached=admission.share is None, partial=True, before=_nothing)
+
+    async def count_nothing() -> None:
+        """A file beside a page is no view."""
+
+    return await respond(request, env, content, cached=admission.share is None, partial=True, before=count_nothing)
 
 
-async def _nothing() -> None:
-    """A file beside a page is no view."""
-
-
-async def _chosen(env: Env, admission: Admission, slug: str, version: int | None) -> artifacts.Version:
-    """The version that is asked for; without one, the published one."""
+async def _version(env: Env, admission: Admission, slug: str, version: int | None) -> artifacts.Version:
+    """The requested version, or the published one."""
     artifact = admission.artifact
     if version is None:
         return artifacts.published(artifact)
@@ -186,13 +187,8 @@ async def _chosen(env: Env, admission: Admission, slug: str, version: int | None
     return await artifacts.get_version(env, artifact.id, version)
 
 
-def _saved_as(artifact: ArtifactRow, key: str) -> str | None:
-    suffix = PurePosixPath(key).suffix
-    return f"{artifact.generator_id}{suffix}" if suffix in NAMED else None
-
-
 def _relinked(artifact: ArtifactRow, slug: str, chosen: artifacts.Version) -> tuple[tuple[str, str], ...]:
-    """An earlier version leads to its own files and page; a link made for somebody leads nowhere but to itself."""
+    """Replacements of links in a page: an earlier version links to its own files, a share link's page to that link."""
     if chosen.version != artifact.version:
         page = f"/public/artifact/{slug}"
         earlier = f"{page}/versions/{chosen.version}"

@@ -1,4 +1,4 @@
-"""Links to an artifact and their conditions, as its owner manages them; and the door where visitors say a password."""
+"""Share links to an artifact and their conditions; and the form where visitors enter a password."""
 
 import unicodedata
 from typing import Annotated, Any, ClassVar
@@ -25,7 +25,7 @@ LONGEST_PASSWORD = 200
 
 
 class MainConditions(Body, frozen=True):
-    """What is asked of whoever comes by the link; nothing opens it to all. `expiresAt` in UTC milliseconds."""
+    """Conditions of a link; without any it is open to everyone. `expiresAt` in UTC milliseconds."""
 
     examples: ClassVar[list[dict[str, Any]]] = [{"password": "late harvest"}, {}]
     password: Annotated[str, Meta(min_length=4, max_length=LONGEST_PASSWORD)] | None = None
@@ -34,12 +34,14 @@ class MainConditions(Body, frozen=True):
 
 
 class NewShare(MainConditions, frozen=True):
+    """A share link to create; `label` is for its owner."""
+
     examples: ClassVar[list[dict[str, Any]]] = [{"label": "For the client", "password": "late harvest", "maxViews": 20}]
     label: Name | None = None
 
 
-class ShareAnswer(msgspec.Struct, frozen=True, rename="camel"):
-    """A link. `shareId` is `main` for the artifact's own; views are counted where they are limited."""
+class ShareView(msgspec.Struct, frozen=True, rename="camel"):
+    """A link. `shareId` is `main` for the artifact's main link; views are counted only when `maxViews` limits them."""
 
     share_id: str
     url: str
@@ -52,40 +54,40 @@ class ShareAnswer(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @get("/api/artifacts/{artifact_id:str}/shares", tags=["artifacts"])
-async def list_shares(artifact_id: FromPath[str], env: NamedDependency[Env]) -> Page[ShareAnswer]:
-    """The links that lead to the artifact now: the main one, then those made for somebody."""
+async def list_shares(artifact_id: FromPath[str], env: NamedDependency[Env]) -> Page[ShareView]:
+    """The open links to the artifact: the main one, then the share links."""
     row = await artifacts.get(env, artifact_id)
-    return Page([_answer(env, row.public_slug, share) for share in await shares.list_active(env, row)], None)
+    return Page([_view(env, row.public_slug, share) for share in await shares.list_active(env, row)], None)
 
 
 @post("/api/artifacts/{artifact_id:str}/shares", tags=["artifacts"])
 async def make_share(
     artifact_id: FromPath[str], env: NamedDependency[Env], data: JSONBody[NewShare | None] = None
-) -> ShareAnswer:
-    """Make a link of its own, which can be closed without the others."""
+) -> ShareView:
+    """Create a share link, which can be closed without closing the others."""
     wanted = data or NewShare()
     share = await shares.create(env, artifact_id, wanted.label, _conditions(wanted))
-    return _answer(env, "", share)
+    return _view(env, "", share)
 
 
 @put("/api/artifacts/{artifact_id:str}/shares/main", tags=["artifacts"])
 async def set_main_link(
     artifact_id: FromPath[str], data: JSONBody[MainConditions], env: NamedDependency[Env]
-) -> ShareAnswer:
-    """Put the main link under these conditions, in place of those it had; it is open again if it was closed."""
+) -> ShareView:
+    """Replace the conditions of the main link; this opens it if it was closed."""
     share = await shares.set_main(env, artifact_id, _conditions(data))
-    return _answer(env, share.slug, share)
+    return _view(env, share.slug, share)
 
 
 @delete("/api/artifacts/{artifact_id:str}/shares/{share_id:str}", tags=["artifacts"])
 async def revoke_share(artifact_id: FromPath[str], share_id: FromPath[str], env: NamedDependency[Env]) -> None:
-    """Close a link for good: it says 410 from now on."""
+    """Close a share link for good; it gives 410 from now on."""
     await shares.revoke(env, artifact_id, share_id)
 
 
 @delete("/api/artifacts/{artifact_id:str}/shares/main", tags=["artifacts"])
 async def close_main_link(artifact_id: FromPath[str], env: NamedDependency[Env]) -> None:
-    """Close the main link until it is set anew; the others go on."""
+    """Close the main link until its conditions are set again; share links stay open."""
     await shares.close_main(env, artifact_id)
 
 
@@ -101,9 +103,16 @@ async def unlock(
     env: NamedDependency[Env],
     settings: NamedDependency[Settings],
 ) -> Response[None]:
-    """Say the password of a page; the answer leads to it, with a cookie that opens it for twelve hours."""
+    """Enter the password of a page; redirects to it, with a cookie that opens it for twelve hours."""
     share = await shares.find(env, slug)
-    password = _password(await request.body())
+    try:
+        given = parse_qs((await request.body()).decode(), max_num_fields=8, keep_blank_values=True).get("password", [])
+    except ValueError:
+        raise Invalid("the body must be a form in UTF-8", code="bad_form", status=400) from None
+    if len(given) != 1 or not 0 < len(given[0]) <= LONGEST_PASSWORD:
+        message = f"password: one value of 1 to {LONGEST_PASSWORD} characters"
+        raise Invalid(message, code="bad_form", status=400)
+    password = unicodedata.normalize("NFC", given[0]).strip()
     await limit_passwords(request, env, settings, slug)
     page = f"/public/artifact/{share.slug}"
     if settings.api_key is None or not await shares.unlock(share, password):
@@ -117,24 +126,14 @@ async def unlock(
 handlers: list[Any] = [list_shares, make_share, set_main_link, close_main_link, revoke_share, unlock]
 
 
-def _password(body: bytes) -> str:
-    try:
-        given = parse_qs(body.decode(), max_num_fields=8, keep_blank_values=True).get("password", [])
-    except ValueError:
-        raise Invalid("the form cannot be read", code="bad_form", status=400) from None
-    if len(given) != 1 or not 0 < len(given[0]) <= LONGEST_PASSWORD:
-        raise Invalid("the form must have one field, `password`", code="bad_form", status=400)
-    return unicodedata.normalize("NFC", given[0]).strip()
-
-
 def _conditions(wanted: MainConditions) -> Conditions:
     if wanted.expires_at is not None and wanted.expires_at <= now_ms():
-        raise Invalid("expiresAt is in the past", code="in_the_past")
+        raise Invalid("expiresAt: a time in the future, in UTC milliseconds", code="in_the_past")
     return Conditions(password=wanted.password, expires_at=wanted.expires_at, max_views=wanted.max_views)
 
 
-def _answer(env: Env, main_slug: str, share: Share) -> ShareAnswer:
-    return ShareAnswer(
+def _view(env: Env, main_slug: str, share: Share) -> ShareView:
+    return ShareView(
         share_id=shares.MAIN if share.slug == main_slug else share.id,
         url=f"{env.settings.public_url}/public/artifact/{share.slug}",
         label=share.label,

@@ -1,6 +1,6 @@
-"""What a session is told: live over WebSocket and Server-Sent Events, or polled; and the inbox of foreign events.
+"""A session's events: live over WebSocket or Server-Sent Events, or polled; and posting events from outside.
 
-All of them read the one event log, so `seq` means the same at every door.
+All of them read the same event log, so `seq` means the same everywhere.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from tools import actor_emit
 from tools.actor_emit import check_session_id
 from tools.env import Env, Subscription
 from tools.errors import Gone, Invalid, PicassoError, Unavailable
-from tools.events import Envelope, Frame, envelope
+from tools.events import Envelope, envelope
 from tools.pages import LIMIT, Page
 from tools.step import log_context
 
@@ -35,14 +35,18 @@ RESTARTING = 1012
 CLOSE_CODES: dict[type[PicassoError], int] = {Invalid: 4400, Gone: 4410, Unavailable: 1013}
 
 LAST = (1 << 63) - 1
-"""The largest number that a database keeps."""
+"""The largest integer that both databases store."""
 Seq = Annotated[int, msgspec.Meta(ge=0, le=LAST)]
 SessionId = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9._:-]{1,128}$")]
 # `gt=-1` because a bound of 0 does not reach the OpenAPI document.
 Since = Annotated[
-    int | None, QueryParameter(gt=-1, le=LAST, description="the last `seq` that was seen: what follows it is sent")
+    int | None,
+    QueryParameter(gt=-1, le=LAST, description="the last `seq` that the client has; later events are sent"),
 ]
-After = Annotated[int | None, QueryParameter(gt=-1, le=LAST, description="`nextCursor` of the page before; or `since`")]
+After = Annotated[
+    int | None,
+    QueryParameter(gt=-1, le=LAST, description="`nextCursor` of the previous page; overrides `since`"),
+]
 LastEventId = Annotated[int | None, HeaderParameter(name="Last-Event-ID", gt=-1, le=LAST)]
 
 
@@ -50,7 +54,7 @@ Example = dict[str, Any]
 
 
 class Posted(Body, frozen=True):
-    """An event from outside. `ts` is let through for the sake of senders that keep one; ours is stored."""
+    """An event from outside. `ts` is accepted for senders that set one, and ignored: the server sets its own."""
 
     examples: ClassVar[list[Example]] = [
         {"type": "agent", "data": {"artifactId": "a1", "kind": "message", "text": "Hello"}}
@@ -62,16 +66,20 @@ class Posted(Body, frozen=True):
 
 
 class Broadcast(Posted, frozen=True):
+    """An event from outside, for the session named here."""
+
     examples: ClassVar[list[Example]] = [{"sessionId": "s1", **Posted.examples[0]}]
     session_id: str
 
 
 class Stored(msgspec.Struct, frozen=True):
+    """The number that the event was given in its session."""
+
     seq: int
 
 
 class SessionState(msgspec.Struct, frozen=True, rename="camel"):
-    """`clients` over all server processes, `seq` the last number given out."""
+    """`clients` is how many follow the session, over all server processes; `seq` is its last event's number, or 0."""
 
     session_id: str
     clients: int
@@ -84,36 +92,36 @@ async def follow_socket(
 ) -> None:
     """The session's events over a WebSocket.
 
-    Closes with 4400 (malformed id or cursor), 4410 (`cursor_expired`), 1012 (restarting), 1013 (not reading, or the
-    database is away). They are said after the handshake, because a client cannot read a refused one.
+    Closes with 4400 (malformed id or cursor), 4410 (`cursor_expired`), 1012 (restarting), 1013 (the client does not
+    read, or the database does not answer); always after the handshake, because a client cannot read why one failed.
     """
     try:
         session_id = check_session_id(socket.path_params["session_id"])
-        # The place in the log is taken before the handshake ends, so nothing that is told after it is missed.
+        # Subscribed before the handshake ends, so that no later event is missed.
         async with env.PICASSO_DO.subscribe(session_id, _cursor(socket)) as subscription:
             await socket.accept()
-            await _first(_push(socket, subscription), _answer(socket), lifecycle.draining.wait())
+            await _until_first(_push(socket, subscription), _read(socket), lifecycle.draining.wait())
         await _close(socket, RESTARTING, "restarting")
     except (Invalid, Gone, Unavailable) as refusal:
         await _close(socket, CLOSE_CODES[type(refusal)], refusal.code)
     except OSError:
-        # The client went away while something was being sent to it.
+        # The client disconnected while something was being sent.
         return
 
 
 def _cursor(socket: WebSocket[Any, Any, Any]) -> int | None:
-    """`?since=` of a socket. Fails: Invalid (400)."""
+    """The query parameter `since`. Fails: Invalid (400)."""
     match socket.query_params.getall("since", []):
         case []:
             return None
         case [text]:
             with contextlib.suppress(msgspec.ValidationError):
                 return msgspec.convert(text, Seq, strict=False)
-    raise Invalid("since must be one number, the last seq that was seen", code="bad_cursor", status=400)
+    raise Invalid("since: one whole number, the seq of the last known event", code="bad_cursor", status=400)
 
 
 async def _close(socket: WebSocket[Any, Any, Any], code: int, reason: str) -> None:
-    """Close unless the client has; a handshake that is still open ends first."""
+    """Close, unless the client did; a handshake that is not complete is completed first."""
     with contextlib.suppress(OSError, WebSocketDisconnect):
         await socket.accept()
         await socket.close(code, reason)
@@ -130,15 +138,15 @@ async def _push(socket: WebSocket[Any, Any, Any], subscription: Subscription) ->
                 await socket.send_text(frame.text)
 
 
-async def _answer(socket: WebSocket[Any, Any, Any]) -> None:
-    """Read until the client leaves. `ping` is answered, the rest is ignored."""
+async def _read(socket: WebSocket[Any, Any, Any]) -> None:
+    """Read until the client disconnects: answer `ping` with `pong`, ignore the rest."""
     while (message := await socket.receive())["type"] == "websocket.receive":
         if message.get("text") == "ping":
             await socket.send_text("pong")
 
 
 def _chunks(parts: Sequence[bytes]) -> Iterator[bytes]:
-    """The parts joined into pieces of about CHUNK_BYTES, so that little is under way to a client that stalls."""
+    """The parts joined into chunks of about CHUNK_BYTES, so that little is buffered for a client that stalls."""
     start, size = 0, 0
     for end, part in enumerate(parts):
         if size and size + len(part) > CHUNK_BYTES:
@@ -148,8 +156,8 @@ def _chunks(parts: Sequence[bytes]) -> Iterator[bytes]:
     yield b"".join(parts[start:])
 
 
-async def _first(*works: Coroutine[Any, Any, object]) -> None:
-    """Do all until one ends, then end the others. Fails: with what that one failed with."""
+async def _until_first(*works: Coroutine[Any, Any, object]) -> None:
+    """Run all until one ends, then cancel the others. Fails: with the exception of that one."""
     tasks = [asyncio.create_task(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -176,44 +184,44 @@ class EventStream(ASGIResponse):
             await super().__call__(scope, receive, send)
 
     async def send_body(self, send: Send, receive: Receive) -> None:
-        # No blank line: it opens the first event's block instead of making one of its own.
+        """Send events until the client disconnects or the stream ends."""
+
+        async def send_heartbeats() -> None:
+            while True:
+                await asyncio.sleep(HEARTBEAT_SECONDS)
+                await _send(send, b":\n\n")
+
+        async def wait_for_disconnect() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        # Without an empty line after it, so that it is part of the first event's block instead of a block of its own.
         await _send(send, b"retry: %d\n" % RETRY_MS)
-        await _first(self._push(send), _beat(send), _leave(receive), self._ended())
+        await _until_first(self.push(send), send_heartbeats(), wait_for_disconnect(), self.ended())
         await _send(send, b"", more=False)
 
-    async def _ended(self) -> None:
-        """Come back when the stream is over, whatever else is still to be told."""
+    async def ended(self) -> None:
+        """Return when the stream is to end although there may be more events."""
         await self._lifecycle.draining.wait()
 
-    async def _push(self, send: Send) -> None:
-        # Retention may overtake a reader that lags: then the stream ends, and its reconnect is told 410.
+    async def push(self, send: Send) -> None:
+        """Send events as they come."""
+        # Events may expire before a slow client gets them: then the stream ends, and its next request gets a 410.
         with contextlib.suppress(Gone, Unavailable):
             async for frames in self._subscription:
-                for chunk in _chunks([_block(frame) for frame in frames]):
+                blocks = []
+                for frame in frames:
+                    number = b"" if frame.seq is None else b"id: %d\n" % frame.seq
+                    blocks.append(b"%sdata: %s\n\n" % (number, frame.text))
+                for chunk in _chunks(blocks):
                     await _send(send, chunk)
-
-
-def _block(frame: Frame) -> bytes:
-    number = b"" if frame.seq is None else b"id: %d\n" % frame.seq
-    return b"%sdata: %s\n\n" % (number, frame.text)
-
-
-async def _beat(send: Send) -> None:
-    while True:
-        await asyncio.sleep(HEARTBEAT_SECONDS)
-        await _send(send, b":\n\n")
-
-
-async def _leave(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _send(send: Send, body: bytes, *, more: bool = True) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
-# Not in the OpenAPI document: what reads that waits for the end of an answer, and this one has none.
+# Not in the OpenAPI document: tools that read it wait for the end of a response, and this one does not end.
 @get("/api/stream/{session_id:str}", media_type="text/event-stream", opt={"access": "read"}, include_in_schema=False)
 async def follow_events(
     session_id: SessionId,
@@ -222,7 +230,7 @@ async def follow_events(
     since: Since = None,
     last_event_id: LastEventId = None,
 ) -> ASGIApp:
-    """The session's events as Server-Sent Events: live only, or everything after a cursor and then live."""
+    """The session's events as Server-Sent Events: only new ones or, with a cursor, all after it and then new ones."""
     cursor = since if last_event_id is None else last_event_id
     return EventStream(env, lifecycle, check_session_id(session_id), cursor)
 
@@ -235,7 +243,7 @@ async def list_events(
     cursor: After = None,
     limit: Limit = LIMIT,
 ) -> Page[Envelope]:
-    """The session's events after a cursor, oldest first. Keep the last `seq` and ask again for what came since."""
+    """The session's events after a cursor, oldest first. To poll, keep the last `seq` and pass it as `since`."""
     check_session_id(session_id)
     events = await actor_emit.read(env.DB, session_id, cursor or since or 0, limit)
     last = (await actor_emit.session(env.DB, session_id)).seq
@@ -251,7 +259,7 @@ async def list_job_events(
     cursor: After = None,
     limit: Limit = LIMIT,
 ) -> Page[Envelope]:
-    """The job's own events after a cursor, oldest first; `seq` is the session's, so it may jump."""
+    """The job's events after a cursor, oldest first; `seq` counts the session's events, so it may have gaps."""
     events = await actor_emit.read_job(env.DB, job_id, cursor or since or 0, limit + 1)
     shown = [envelope(event) for event in events[:limit]]
     return Page(shown, str(shown[-1].seq) if len(events) > limit else None)
@@ -259,16 +267,16 @@ async def list_job_events(
 
 @post("/_actor/{session_id:str}", status_code=202, tags=["actor"])
 async def post_event(session_id: SessionId, data: JSONBody[Posted], env: NamedDependency[Env]) -> Stored:
-    """Tell the session an event from outside. Job states speak only through the ledger, so one that names a job or
-    item is refused."""
+    """Add an event from outside to the session. Only the server reports on jobs, so an event that names a job or item
+    is refused."""
     if data.session_id not in (None, session_id):
-        raise Invalid("the body names another session than the path", code="other_session", status=400)
+        raise Invalid("sessionId: the body must name the session of the path", code="other_session", status=400)
     return await _post(env, session_id, data)
 
 
 @post("/broadcast", status_code=202, tags=["actor"])
 async def broadcast(data: JSONBody[Broadcast], env: NamedDependency[Env]) -> Stored:
-    """The same as `POST /_actor/{sessionId}`, with the session named in the body."""
+    """As `POST /_actor/{sessionId}`, with the session named in the body."""
     return await _post(env, data.session_id, data)
 
 
@@ -280,7 +288,7 @@ async def _post(env: Env, session_id: str, data: Posted) -> Stored:
 
 @get("/_actor/{session_id:str}/state", tags=["actor"])
 async def show_state(session_id: SessionId, env: NamedDependency[Env]) -> SessionState:
-    """How many clients follow the session, and how far its log goes."""
+    """How many clients follow the session, and the number of its last event."""
     known = await actor_emit.session(env.DB, check_session_id(session_id))
     return SessionState(session_id, await env.PICASSO_DO.clients(session_id), known.seq)
 

@@ -1,4 +1,4 @@
-"""Templates: HTML with placeholders, uploaded or packaged, that a chat about an artifact fills."""
+"""Templates: HTML with placeholders, uploaded or packaged, which the chat about an artifact fills."""
 
 from typing import Annotated, Any, ClassVar
 
@@ -15,7 +15,7 @@ from tools.publishing import templates
 
 
 class NewTemplate(Body, frozen=True):
-    """`html` of at most 64 KiB as UTF-8; placeholders are `{{LIKE_THIS}}`; those that begin with IMAGE take one."""
+    """`html` has at most 64 KiB as UTF-8. Placeholders are `{{LIKE_THIS}}`; those that begin with IMAGE take one."""
 
     examples: ClassVar[list[dict[str, Any]]] = [
         {"name": "poster", "html": '<h1>{{TITLE}}</h1><img src="{{IMAGE_HERO}}"><p>{{TEXT}}</p>'}
@@ -24,13 +24,15 @@ class NewTemplate(Body, frozen=True):
     html: Annotated[str, Meta(min_length=1, pattern=PROSE)]
 
 
-class TemplateMade(msgspec.Struct, frozen=True, rename="camel"):
+class UploadedTemplate(msgspec.Struct, frozen=True, rename="camel"):
+    """A template's key, and the names of its placeholders."""
+
     template_r2_key: str
     placeholders: list[str]
 
 
-class TemplateAnswer(TemplateMade, frozen=True, kw_only=True, rename="camel"):
-    """`kind` is `upload`, `example` or `generator`: the last is no template to be filled. `size` in bytes."""
+class TemplateView(UploadedTemplate, frozen=True, kw_only=True, rename="camel"):
+    """A template. `kind` is `upload`, `example`, or `generator`, which cannot be filled. `size` in bytes."""
 
     name: str
     kind: templates.Kind
@@ -39,30 +41,28 @@ class TemplateAnswer(TemplateMade, frozen=True, kw_only=True, rename="camel"):
 
 
 @post("/api/templates", tags=["templates"])
-async def upload_template(data: JSONBody[NewTemplate], env: NamedDependency[Env]) -> TemplateMade:
-    """Keep a template. The same HTML under the same name is the same template."""
+async def upload_template(data: JSONBody[NewTemplate], env: NamedDependency[Env]) -> UploadedTemplate:
+    """Upload a template. Uploading the same HTML under the same name again gives the same template."""
     row = await templates.upload(env, data.name, data.html)
-    return TemplateMade(template_r2_key=row.r2_key, placeholders=row.placeholders)
+    return UploadedTemplate(template_r2_key=row.r2_key, placeholders=row.placeholders)
 
 
 @get("/api/templates", opt={"access": "read"}, tags=["templates"])
-async def list_templates(
-    env: NamedDependency[Env], limit: Limit = LIMIT, cursor: Cursor = None
-) -> Page[TemplateAnswer]:
-    """Every template, the newest first."""
+async def list_templates(env: NamedDependency[Env], limit: Limit = LIMIT, cursor: Cursor = None) -> Page[TemplateView]:
+    """All templates, newest first."""
     page = await templates.list_page(env, cursor, limit)
-    return Page([_answer(row) for row in page.items], page.next_cursor)
+    views = [
+        TemplateView(
+            template_r2_key=row.r2_key,
+            placeholders=row.placeholders,
+            name=row.name,
+            kind=row.kind,
+            size=row.size,
+            created_at=row.created_at,
+        )
+        for row in page.items
+    ]
+    return Page(views, page.next_cursor)
 
 
 handlers: list[Any] = [upload_template, list_templates]
-
-
-def _answer(row: templates.Template) -> TemplateAnswer:
-    return TemplateAnswer(
-        template_r2_key=row.r2_key,
-        placeholders=row.placeholders,
-        name=row.name,
-        kind=row.kind,
-        size=row.size,
-        created_at=row.created_at,
-    )

@@ -1,4 +1,4 @@
-"""POST /api/projects/{id}/uploads: one image, kept for the project's jobs."""
+"""POST /api/projects/{id}/uploads: one image, stored for the project's jobs."""
 
 import msgspec
 from litestar import Request, post
@@ -14,7 +14,7 @@ from tools.ingest import store_upload
 
 
 class Uploaded(msgspec.Struct, frozen=True, rename="camel"):
-    """`start_image_url` names the image in a job of this project; `width` and `height` are upright pixels."""
+    """A stored image. A job of this project names it by `startImageUrl`; `width` and `height` are upright."""
 
     start_image_url: str
     sha256: str
@@ -29,46 +29,41 @@ async def upload_image(
     env: NamedDependency[Env],
     project_id: FromPath[str],
 ) -> Uploaded:
-    """Keep the PNG, JPEG or WebP in the multipart field `file`; the same bytes again answer the same."""
-    data = await _file(request, env.settings.max_image)
+    """Store the PNG, JPEG or WebP in the multipart field `file`; the same bytes give the same response."""
+    data = await read_file_field(request, env.settings.max_image)
     upload = await store_upload(env, project_id, data)
     return Uploaded(f"upload:{upload.sha256}", upload.sha256, upload.width, upload.height, upload.mime)
 
 
-async def _file(request: Request[None, None, State], cap: int) -> bytes:
-    """The bytes of the one part `file`. How many bytes may frame it, and how long all may take, the guard in front
-    of the routes decides.
+async def read_file_field(request: Request[None, None, State], limit: int) -> bytes:
+    """The bytes of the form's only field, `file`. The middleware limits the form's other bytes and the time.
 
-    Fails: TooLarge as soon as more than `cap` came · Invalid (400) for a form that is not that.
+    Fails: TooLarge as soon as more than `limit` bytes came · Invalid (400) for any other form.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind != "multipart/form-data" or not options.get("boundary"):
         raise ClientException("send the image as multipart/form-data, field `file`", status_code=415)
+    data = bytearray()
     try:
         with PushMultipartParser(options["boundary"], max_segment_count=1) as parser:
-            return await _part(request, parser, cap)
+            async for chunk in request.stream():
+                for event in parser.parse(chunk):
+                    if isinstance(event, MultipartSegment) and event.name != "file":
+                        raise _bad_form("the field's name must be `file`")
+                    if isinstance(event, bytes | bytearray):
+                        data += event
+                if len(data) > limit:
+                    raise TooLarge(f"an image may have at most {limit:,} bytes", code="image_too_large")
+            if not data:
+                raise _bad_form("it is missing or empty")
+            return bytes(data)
     except MultipartError as error:
-        raise _bad_form("it must have this one field and end as it should") from error
-
-
-async def _part(request: Request[None, None, State], parser: PushMultipartParser, cap: int) -> bytes:
-    data = bytearray()
-    async for chunk in request.stream():
-        for event in parser.parse(chunk):
-            if isinstance(event, MultipartSegment) and event.name != "file":
-                raise _bad_form("the image must come in this field")
-            if isinstance(event, bytes | bytearray):
-                data += event
-        if len(data) > cap:
-            raise TooLarge(f"an image may have at most {cap:,} bytes", code="image_too_large")
-    if not data:
-        raise _bad_form("it is missing or empty")
-    return bytes(data)
+        raise _bad_form("the form must be complete and have only this field") from error
 
 
 def _bad_form(problem: str) -> Invalid:
     detail = {"errors": [{"field": "file", "problem": problem}]}
-    return Invalid(f"not a form with the field `file`: {problem}", code="bad_form", detail=detail, status=400)
+    return Invalid(f"file: {problem}", code="bad_form", detail=detail, status=400)
 
 
 handlers = [upload_image]

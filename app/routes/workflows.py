@@ -1,4 +1,4 @@
-"""General workflows: hand in a task, see how far it is and what it brought."""
+"""Workflows: submit a task for the reasoning model, and read its progress and result."""
 
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ StepStatus = Literal["queued", "running", "complete", "failed", "uncertain", "sk
 
 
 class NewWorkflow(Body, frozen=True):
-    """A task for the reasoning model, on behalf of a user of yours."""
+    """A task for the reasoning model. `userId` is any id by which you know the user who gave it."""
 
     examples = [{"userId": "ada", "task": "Write a brief for three posters of a red boat at dawn, without text."}]
     user_id: Id
@@ -27,14 +27,14 @@ class NewWorkflow(Body, frozen=True):
 
 
 class StepView(msgspec.Struct, frozen=True):
-    """`skipped` are the steps after the one that failed."""
+    """A step of a workflow; `skipped` are those after the one that failed."""
 
     name: workflows.Step
     status: StepStatus
 
 
 class WorkflowAccepted(msgspec.Struct, frozen=True, rename="camel"):
-    """The 202."""
+    """A workflow that was accepted, with its steps in order."""
 
     workflow_id: str
     user_id: str
@@ -44,7 +44,7 @@ class WorkflowAccepted(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class WorkflowView(msgspec.Struct, frozen=True, rename="camel"):
-    """`result` is there once `store-result` is complete; `error` says why a workflow ended without one."""
+    """A workflow. `result` is set once `store-result` is complete; `error` tells why a workflow ended without one."""
 
     workflow_id: str
     user_id: str
@@ -65,7 +65,7 @@ async def submit_workflow(
     env: NamedDependency[Env],
     settings: NamedDependency[Settings],
 ) -> Response[WorkflowAccepted]:
-    """Accept a task; the model is called after the answer. An Idempotency-Key belongs to its `userId`."""
+    """Accept a task; the model is called after the response. Idempotency-Keys are separate for each `userId`."""
     await limit_jobs(request, env, settings)
     key = idempotency_key(request.headers.getall("idempotency-key", []))
     row, replayed = await workflows.submit(env, data.user_id, data.task, key)
@@ -76,7 +76,7 @@ async def submit_workflow(
 
 @get("/api/workflows/{workflow_id:str}", operation_id="getWorkflow", opt={"access": "read"}, tags=["workflows"])
 async def get_workflow(workflow_id: FromPath[str], env: NamedDependency[Env]) -> WorkflowView:
-    """The workflow with its steps in order, and its result or what it ended in."""
+    """The workflow with its steps in order, and its result or error."""
     row = await workflows.get(env, workflow_id)
     return WorkflowView(
         workflow_id=row.id,
@@ -93,7 +93,7 @@ async def get_workflow(workflow_id: FromPath[str], env: NamedDependency[Env]) ->
 
 
 def steps_of(row: WorkflowRow) -> list[StepView]:
-    """Done are complete, the next one is what the workflow is, and the rest wait or never come."""
+    """Finished steps are complete, the next one has the workflow's status, later ones are queued or skipped."""
     done: list[StepStatus] = ["complete"] * row.steps_done
     rest: list[StepStatus] = ["queued" if row.ended_at is None else "skipped"] * len(STEPS)
     return [StepView(name, status) for name, status in zip(STEPS, [*done, row.status, *rest], strict=False)]

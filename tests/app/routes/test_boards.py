@@ -436,7 +436,7 @@ def test_forged_news_is_no_news() -> None:
     """Of a session only `artifact` events of this board with news in them are handed on."""
 
     def read(data: str) -> BoardNews | None:
-        return routes._news_of(frame(StoredEvent("s", 1, 1, "artifact", None, None, data)), "a")
+        return routes.board_news(frame(StoredEvent("s", 1, 1, "artifact", None, None, data)), "a")
 
     real = Artifact(artifact_id="a", stage="board", progress=1.0, board=BoardNews(kind="opened", revision=3))
     assert read(data_text(real)) == real.board
