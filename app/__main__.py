@@ -1,4 +1,4 @@
-"""The command line. Light on purpose: children that work on images import this file again."""
+"""The command line. Imports little, because child processes that work on images import this file, too."""
 
 import argparse
 import sys
@@ -7,15 +7,15 @@ from typing import NoReturn
 
 
 class _Parser(argparse.ArgumentParser):
-    """Refuses in one line; `--help` has the rest."""
+    """An argument parser whose errors are one line instead of the whole usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"picasso: {message}; see `{self.prog} --help`\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 failed, 2 not understood, 78 a setting cannot be used,
-    130 and 143 interrupted."""
+    """Run one command and return its exit code: 0 done, 1 failed, 2 wrong arguments, 78 unusable setting, 130 and 143
+    interrupted."""
     args = make_parser().parse_args(argv)
     from app.cli.commands import run
 
@@ -23,10 +23,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands and their options."""
     parser = _Parser(prog="picasso", description="Make images with several AI vendors at once, judged and versioned.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     shared = _Parser(add_help=False)
-    shared.add_argument("--env", choices=("production", "preview"), help="overlay the PREVIEW_… variables")
+    shared.add_argument(
+        "--env",
+        choices=("production", "preview"),
+        help="preview overlays the PREVIEW_… variables",
+    )
     _add_processes(commands, shared)
     _add_clients(commands, shared)
     return parser
@@ -37,14 +42,14 @@ def _add_processes(commands: "argparse._SubParsersAction[_Parser]", shared: _Par
     serve.add_argument("--host", help="address to listen on (HOST)")
     serve.add_argument("--port", help="port to listen on (PORT)")
     serve.add_argument(
-        "--workers", type=_count, default=1, metavar="N", help="server processes; above 1 needs PostgreSQL"
+        "--workers", type=_count, default=1, metavar="N", help="server processes; more than 1 need PostgreSQL"
     )
-    serve.add_argument("--no-jobs", action="store_true", help="leave the jobs to `picasso worker`")
-    commands.add_parser("worker", parents=[shared], help="only run jobs, beside a server or on another machine")
-    commands.add_parser("migrate", parents=[shared], help="bring the database up to date")
-    commands.add_parser("seed", parents=[shared], help="put the knowledge base's tips into the database")
+    serve.add_argument("--no-jobs", action="store_true", help="run no jobs here; `picasso worker` does")
+    commands.add_parser("worker", parents=[shared], help="only run jobs, next to a server or on another machine")
+    commands.add_parser("migrate", parents=[shared], help="apply the database migrations that are missing")
+    commands.add_parser("seed", parents=[shared], help="add the packaged prompting tips that are missing")
     dead = commands.add_parser(
-        "dead-letters", aliases=["dead"], parents=[shared], help="list the queue messages that were given up"
+        "dead-letters", aliases=["dead"], parents=[shared], help="list queue messages that failed too often"
     )
     dead.add_argument("--redrive", action="store_true", help="put all of them back into the queue")
     dead.add_argument("--limit", type=_count, default=50, metavar="N")
@@ -52,24 +57,24 @@ def _add_processes(commands: "argparse._SubParsersAction[_Parser]", shared: _Par
 
 
 def _add_clients(commands: "argparse._SubParsersAction[_Parser]", shared: _Parser) -> None:
-    demo = commands.add_parser("demo", parents=[shared], help="run a real job from start to end and show it")
+    demo = commands.add_parser("demo", parents=[shared], help="run a real job from start to end and show the results")
     demo.add_argument("--keep", action="store_true", help="leave the server running afterwards")
     demo.add_argument("--json", action="store_true", help="print JSON at the end")
     client = _Parser(add_help=False, parents=[shared])
-    client.add_argument("--server", metavar="URL", help="address of a running server (default: this machine, PORT)")
-    client.add_argument("--key", help="its key (default: API_KEY, or the one in the data directory)")
+    client.add_argument("--server", metavar="URL", help="URL of a running server (default: this machine, PORT)")
+    client.add_argument("--key", help="its API key (default: API_KEY, or the one in the data directory)")
     client.add_argument("--json", action="store_true", help="print JSON")
-    generate = commands.add_parser("generate", parents=[client], help="have images made and watch them come")
+    generate = commands.add_parser("generate", parents=[client], help="make images and follow their progress")
     generate.add_argument("prompt", metavar="PROMPT")
     generate.add_argument(
-        "--provider", action="append", metavar="NAME[:MODEL]", help="ask this one too (default: sketch); repeatable"
+        "--provider", action="append", metavar="NAME[:MODEL]", help="an image provider (default: sketch); repeatable"
     )
     generate.add_argument("--variants", type=_count, default=1, metavar="N", help="images per provider, 1 to 8")
-    generate.add_argument("--project", metavar="ID", help="put them into this project (default: a new one)")
+    generate.add_argument("--project", metavar="ID", help="the project of the images (default: a new one)")
     commands.add_parser("projects", parents=[client], help="list the projects")
     watch = commands.add_parser("watch", parents=[client], help="follow the events of a session")
     watch.add_argument("session", metavar="SESSION")
-    watch.add_argument("--since", type=_number, metavar="N", help="replay from event N + 1 (default: only what comes)")
+    watch.add_argument("--since", type=_number, metavar="N", help="start after event N (default: only new events)")
 
 
 def _number(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Our own HTTP API, as a terminal needs it: a few calls, and the events of a session without a gap."""
+"""A client of our own HTTP API for the command line: a few calls, and a session's events without gaps."""
 
 import asyncio
 import contextlib
@@ -20,15 +20,15 @@ T = TypeVar("T")
 CALL_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 60.0
-"""A stream that says nothing for this long is opened again where it was."""
+"""A stream that is silent for this long is reopened where it stopped."""
 OUTAGE_SECONDS = 60.0
-"""A stream that cannot be opened again for this long is given up."""
+"""A stream that cannot be reopened for this long is given up."""
 FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.25, 5.0
 MAX_LINE = 4 << 20
 
 
 class ClientError(Exception):
-    """What a person at the terminal is told, in one line. `code` is the server's word, or `unreachable`."""
+    """An error to print in one line. `code` is the server's error code, or `unreachable`."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
@@ -36,6 +36,8 @@ class ClientError(Exception):
 
 
 class AcceptedItem(msgspec.Struct, frozen=True, rename="camel"):
+    """An item of an accepted job."""
+
     item_id: str
     provider: str
     variant_index: int
@@ -43,7 +45,7 @@ class AcceptedItem(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class AcceptedJob(msgspec.Struct, frozen=True, rename="camel"):
-    """The 202 of a submitted job."""
+    """The response to a submitted job."""
 
     job_id: str
     project_id: str
@@ -53,26 +55,28 @@ class AcceptedJob(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class MadeArtifact(msgspec.Struct, frozen=True):
+    """An artifact that was made; its page is `/public/artifact/{public_slug}`."""
+
     artifact_id: str
     public_slug: str
 
 
 class SessionState(msgspec.Struct, frozen=True, rename="camel"):
-    """How far the session's log goes; 0 when nobody has written to it."""
+    """`seq` is the number of the session's last event; 0 when there is none."""
 
     session_id: str
     seq: int
 
 
 def local_address(settings: Settings) -> str:
-    """Where a server with these settings is reached from its own machine."""
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - told apart, not bound
+    """The URL of a server with these settings, from its own machine."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
     host = everywhere.get(settings.host, settings.host)
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def find_key(settings: Settings) -> str | None:
-    """API_KEY, else the key that a server on this data directory made for itself, else None."""
+    """API_KEY, else the key that a server on this data directory created, else None."""
     if settings.api_key is not None:
         return settings.api_key
     with contextlib.suppress(FileNotFoundError):
@@ -90,13 +94,13 @@ class _Refusal(msgspec.Struct, frozen=True):
 
 
 class _Numbered(msgspec.Struct, frozen=True):
-    """Enough of a frame to tell an event from a control frame, which has no `seq`."""
+    """The part of a frame that tells events from control frames, which have no `seq`."""
 
     seq: int | None = None
 
 
 class Api:
-    """One server and one key. Every call has a deadline; every failure is a `ClientError`."""
+    """A client of one server with one key. Every call has a deadline; every failure is a `ClientError`."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
@@ -114,7 +118,7 @@ class Api:
             yield cls(http)
 
     async def is_ready(self) -> bool:
-        """Whether the server and all its bindings answer."""
+        """Whether the server and all its bindings respond."""
         try:
             return (await self._http.get("/readyz", timeout=CONNECT_SECONDS)).status_code == 200
         except httpx.TransportError:
@@ -132,30 +136,33 @@ class Api:
                 return projects
 
     async def create_project(self, name: str, description: str | None = None) -> Project:
+        """Create a project."""
         return await self._call("POST", "/api/projects", Project, json={"name": name, "description": description})
 
     async def submit_job(self, project_id: str, job: dict[str, Any]) -> AcceptedJob:
-        """Submit once, whatever the connection does: after a lost answer or a 503 it is asked again under the same key.
+        """Submit a job exactly once: after a lost response or a 503 it is repeated under the same Idempotency-Key.
 
         `job` is the body of `POST /api/projects/{id}/jobs`.
         """
         path, headers = f"/api/projects/{quote(project_id, safe='')}/jobs", {"Idempotency-Key": new_id()}
         for wait in (FIRST_WAIT_SECONDS, 1.0):
-            with contextlib.suppress(_Cut):
+            with contextlib.suppress(_Retryable):
                 return await self._call("POST", path, AcceptedJob, json=job, headers=headers)
             await asyncio.sleep(wait)
         return await self._call("POST", path, AcceptedJob, json=job, headers=headers)
 
     async def make_lookbook(self, project_id: str) -> MadeArtifact:
+        """Make and publish a lookbook of the project."""
         return await self._call(
             "POST", f"/api/projects/{quote(project_id, safe='')}/artifacts/lookbook", MadeArtifact, json={}
         )
 
     async def session_state(self, session_id: str) -> SessionState:
+        """How far the session's events go."""
         return await self._call("GET", f"/_actor/{quote(session_id, safe='')}/state", SessionState)
 
     async def fetch_status(self, url: str) -> int:
-        """The status a visitor without a key gets for the address, its body read to the end; 0 when nobody answers."""
+        """The status that a visitor without a key gets for the URL, once all of it was read; 0 without a response."""
         try:
             async with httpx.AsyncClient(timeout=CALL_SECONDS, trust_env=False) as visitor:
                 return (await visitor.get(url)).status_code
@@ -163,86 +170,73 @@ class Api:
             return 0
 
     async def follow(self, session_id: str, since: int) -> AsyncGenerator[Envelope, None]:
-        """The session's events after `since`, each once and in order, without end; a cut stream is taken up again.
+        """The session's events after `since`, each once and in order, without end; a broken stream is reopened.
 
-        Fails: ClientError when the server refuses (`cursor_expired`, `unauthorized`, …) or stays away.
+        Fails: ClientError when the server refuses (`cursor_expired`, `unauthorized`, …) or stays unreachable.
         """
         path, wait = f"/api/stream/{quote(session_id, safe='')}", FIRST_WAIT_SECONDS
-        away_since: float | None = None
+        timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+        lost_at: float | None = None
         while True:
             try:
-                async with self._open_stream(path, since) as envelopes:
-                    away_since, wait = None, FIRST_WAIT_SECONDS
-                    async for envelope in envelopes:
-                        since = envelope.seq
-                        yield envelope
-            except _Cut:
-                away_since = away_since or time.monotonic()
-                if time.monotonic() - away_since > OUTAGE_SECONDS:
+                with _translated(self._http.base_url):
+                    headers = {"Accept": "text/event-stream", "Last-Event-ID": str(since)}
+                    async with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
+                        await _check(response)
+                        lost_at, wait = None, FIRST_WAIT_SECONDS
+                        async for data in read_sse(response.aiter_bytes()):
+                            if msgspec.json.decode(data, type=_Numbered).seq is not None:
+                                envelope = msgspec.json.decode(data, type=Envelope)
+                                since = envelope.seq
+                                yield envelope
+            except _Retryable:
+                lost_at = lost_at or time.monotonic()
+                if time.monotonic() - lost_at > OUTAGE_SECONDS:
                     raise
             await asyncio.sleep(wait * random.uniform(0.8, 1.2))
             wait = min(wait * 2, MAX_WAIT_SECONDS)
 
-    @contextlib.asynccontextmanager
-    async def _open_stream(self, path: str, since: int) -> AsyncIterator[AsyncIterator[Envelope]]:
-        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(since)}
-        timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
-        with _reworded(self._http.base_url):
-            async with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
-                await _check(response)
-                yield _envelopes(response)
-
-    async def _call(self, method: str, path: str, answer: type[T], **request: Any) -> T:
-        with _reworded(self._http.base_url):
+    async def _call(self, method: str, path: str, result: type[T], **request: Any) -> T:
+        with _translated(self._http.base_url):
             response = await self._http.request(method, path, **request)
             await _check(response)
-            return msgspec.json.decode(response.content, type=answer)
+            return msgspec.json.decode(response.content, type=result)
 
 
-class _Cut(ClientError):
-    """The connection did not hold, or the server said that it is not now: worth another try."""
+class _Retryable(ClientError):
+    """The connection broke, or the server is not available at the moment: worth another try."""
 
 
 @contextlib.contextmanager
-def _reworded(server: httpx.URL) -> Iterator[None]:
+def _translated(server: httpx.URL) -> Iterator[None]:
     try:
         yield
     except httpx.ConnectError as error:
-        raise _Cut(f"no server answers at {server}: start one with `picasso serve`", code="unreachable") from error
+        raise _Retryable(f"no server at {server}: start one with `picasso serve`", code="unreachable") from error
     except httpx.TransportError as error:
-        raise _Cut(f"the server at {server} did not answer in full", code="unreachable") from error
+        raise _Retryable(f"the response of {server} was incomplete", code="unreachable") from error
     except msgspec.MsgspecError as error:
-        raise ClientError(f"{server} does not answer like a picasso server", code="not_picasso") from error
+        raise ClientError(f"{server} is not a picasso server", code="not_picasso") from error
 
 
 async def _check(response: httpx.Response) -> None:
-    """Fails: ClientError in the server's own words."""
+    """Fails: ClientError with the server's message, for a response that is no success."""
     if response.is_success:
         return
     await response.aread()
-    problem = _read_problem(response)
-    kind = _Cut if response.status_code in (502, 503, 504) else ClientError
+    try:
+        problem = msgspec.json.decode(response.content, type=_Refusal).error
+    except msgspec.MsgspecError:
+        problem = _Problem("not_picasso", "this is not a picasso server")
+    kind = _Retryable if response.status_code in (502, 503, 504) else ClientError
     hint = ": give it with --key or API_KEY" if response.status_code == 401 else ""
     raise kind(f"{problem.message}{hint} ({response.status_code} {problem.code})", code=problem.code)
 
 
-def _read_problem(response: httpx.Response) -> _Problem:
-    try:
-        return msgspec.json.decode(response.content, type=_Refusal).error
-    except msgspec.MsgspecError:
-        return _Problem("not_picasso", "something other than picasso answered")
-
-
-async def _envelopes(response: httpx.Response) -> AsyncIterator[Envelope]:
-    async for data in read_sse(response.aiter_bytes()):
-        if msgspec.json.decode(data, type=_Numbered).seq is not None:
-            yield msgspec.json.decode(data, type=Envelope)
-
-
 async def read_sse(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The `data` of each Server-Sent Event. Lines end with LF or CRLF only, so any text may stand in the data.
+    """The `data` of each Server-Sent Event. Lines end with LF or CRLF only, so the data may contain any other text.
 
-    Fails: ClientError when a line grows over `MAX_LINE`.
+    Fails: ClientError when a line exceeds MAX_LINE bytes.
     """
     rest, data = b"", list[bytes]()
     async for chunk in chunks:

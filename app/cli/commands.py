@@ -27,13 +27,21 @@ FAILED, REFUSED, INTERRUPTED, TERMINATED = 1, 78, 130, 143
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+
+    async def run_command() -> int:
+        # SIGTERM cancels the command, as Ctrl-C does, so that whatever it started is ended, too.
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await COMMANDS[args.command](args)
+
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
         if args.command == "serve":
-            return _serve(args)
-        return asyncio.run(_cancel_on_sigterm(COMMANDS[args.command](args)))
+            return serve(args)
+        return asyncio.run(run_command())
     except SettingError as error:
         return _fail(str(error), REFUSED)
     except PicassoError as error:
@@ -83,27 +91,20 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-async def _cancel_on_sigterm(command: Coroutine[Any, Any, int]) -> int:
-    """Run a command. SIGTERM cancels it, as Ctrl-C does, so that whatever it started is ended too."""
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await command
-
-
 def _settings(args: argparse.Namespace) -> Settings:
     return read_settings(process_environment(args.env))
 
 
-def _serve(args: argparse.Namespace) -> int:
-    from app.http.server import serve
+def serve(args: argparse.Namespace) -> int:
+    """Serve HTTP until a signal; the server runs its own event loops."""
+    from app.http import server
 
     settings = read_settings(process_environment(args.env, HOST=args.host, PORT=args.port))
-    return serve(settings, workers=args.workers, jobs=not args.no_jobs)
+    return server.serve(settings, workers=args.workers, jobs=not args.no_jobs)
 
 
-async def _worker(args: argparse.Namespace) -> int:
-    """Run jobs until a signal; then begin no new one and give those that run DRAIN_SECONDS to reach a safe point."""
+async def worker(args: argparse.Namespace) -> int:
+    """Run jobs until a signal; then begin no new ones and give running ones DRAIN_SECONDS to reach a safe point."""
     from app.bindings import open_env
     from app.http.server import DRAIN_SECONDS
     from app.lifecycle import Lifecycle
@@ -128,7 +129,7 @@ async def _worker(args: argparse.Namespace) -> int:
     return lifecycle.exit_code or 0
 
 
-async def _migrate(args: argparse.Namespace) -> int:
+async def migrate(args: argparse.Namespace) -> int:
     """Opening the database applies the migrations; say which of them were applied just now."""
     from app.bindings.database import open_database
     from app.ops.migrate import list_applied
@@ -136,22 +137,22 @@ async def _migrate(args: argparse.Namespace) -> int:
     started = now_ms()
     async with open_database(_settings(args)) as database:
         for migration in await list_applied(database):
-            print(f"{migration.name}  {'applied' if migration.applied_at >= started else 'was there'}")
+            print(f"{migration.name}  {'applied' if migration.applied_at >= started else 'already applied'}")
     return 0
 
 
-async def _seed(args: argparse.Namespace) -> int:
+async def seed(args: argparse.Namespace) -> int:
     """Opening the database adds the tips that are missing; say how many there are now."""
     from app.bindings.database import open_database
     from tools.db import count_tips
 
     async with open_database(_settings(args)) as database:
         count = await count_tips(database)
-    print(f"{count} tips in the knowledge base; those that were there before are as they were")
+    print(f"{count} tips in the knowledge base; existing ones were not changed")
     return 0
 
 
-async def _dead_letters(args: argparse.Namespace) -> int:
+async def dead_letters(args: argparse.Namespace) -> int:
     """List the messages that the queue gave up, or put all of them back."""
     from app.bindings.queue import open_queue
     from app.bindings.redis.connection import open_redis
@@ -180,7 +181,8 @@ async def _dead_letters(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _demo(args: argparse.Namespace) -> int:
+async def demo(args: argparse.Namespace) -> int:
+    """Run one real job from start to end and show the results."""
     from app.cli.demo import run_demo
 
     return await run_demo(args.env, keep=args.keep, as_json=args.json)
@@ -193,7 +195,7 @@ async def _open_api(args: argparse.Namespace) -> AsyncIterator[Api]:
         yield api
 
 
-async def _generate(args: argparse.Namespace) -> int:
+async def generate(args: argparse.Namespace) -> int:
     """Submit a job, show its bars until it has ended, and print the results."""
     console = open_console(aside=args.json)
     async with _open_api(args) as api:
@@ -217,18 +219,20 @@ async def _generate(args: argparse.Namespace) -> int:
     return 0 if board.status == "complete" else FAILED
 
 
-async def _projects(args: argparse.Namespace) -> int:
+async def projects(args: argparse.Namespace) -> int:
+    """List all projects of a server."""
     async with _open_api(args) as api:
-        projects = await api.list_projects()
+        found = await api.list_projects()
     if args.json:
-        print_json(projects)
+        print_json(found)
     else:
-        rows = [(project.id, _local_time(project.updated_at), project.name) for project in projects]
+        rows = [(project.id, _local_time(project.updated_at), project.name) for project in found]
         show_table(open_console(), ("id", "changed", "name"), rows)
     return 0
 
 
-async def _watch(args: argparse.Namespace) -> int:
+async def watch(args: argparse.Namespace) -> int:
+    """Print a session's events as they come, until interrupted."""
     console = open_console()
     async with _open_api(args) as api:
         # Without a cursor the stream would be live only, and a broken connection would lose the events meanwhile.
@@ -247,13 +251,13 @@ def _local_time(ms: int) -> str:
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, int]]] = {
-    "worker": _worker,
-    "migrate": _migrate,
-    "seed": _seed,
-    "dead-letters": _dead_letters,
-    "dead": _dead_letters,
-    "demo": _demo,
-    "generate": _generate,
-    "projects": _projects,
-    "watch": _watch,
+    "worker": worker,
+    "migrate": migrate,
+    "seed": seed,
+    "dead-letters": dead_letters,
+    "dead": dead_letters,
+    "demo": demo,
+    "generate": generate,
+    "projects": projects,
+    "watch": watch,
 }

@@ -1,11 +1,11 @@
-"""`picasso demo`: a server on the data directory, one real job, a lookbook, and the proof that all of it answers."""
+"""`picasso demo`: runs one real job and a lookbook on a server of its own, and checks that every link responds."""
 
 import asyncio
 import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 
@@ -21,12 +21,14 @@ from tools.rows import JobStatus, new_id
 
 PROMPT = "a small red boat on a calm turquoise lake, snowy mountains behind, morning light"
 VARIANTS = 4
+IMPORTED_FROM = str(Path(__file__).resolve().parents[2])
+"""The folder with our packages, so that the server runs the same code from any directory."""
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
 
 
 class Server(msgspec.Struct, frozen=True):
-    """A running server. `pid` is set when the demo started it; `log` is where it writes."""
+    """A running server. `pid` and `log`, its log file, are set when the demo started it."""
 
     address: str
     key: str | None
@@ -35,7 +37,7 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """What the demo made. Answers are HTTP statuses as a visitor without a key gets them; `ok` is that all is true."""
+    """What the demo made. `…Answer(s)` are the HTTP statuses that a visitor without a key gets; `ok`: all is well."""
 
     ok: bool
     server: str
@@ -51,19 +53,19 @@ class Outcome(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 async def run_demo(stage: str | None, *, keep: bool, as_json: bool) -> int:
-    """Run it and return the exit code: 0 only if every image and the lookbook were there to be seen."""
+    """Run the demo and return the exit code: 0 only if every image and the lookbook could be fetched."""
     console = open_console(aside=as_json)
     settings = read_settings(process_environment(stage))
-    async with _serving(console, settings, stage, keep) as server:
-        outcome = await _perform(console, server)
+    async with _open_server(console, settings, stage, keep) as server:
+        outcome = await _make_images(console, server)
         if as_json:
             print_json(outcome)
         else:
-            show_rows(console, "Picasso", _closing_rows(settings, server, outcome, stage, keep))
+            show_rows(console, "Picasso", _result_rows(settings, server, outcome, stage, keep))
     return 0 if outcome.ok else FAILED
 
 
-async def _perform(console: Console, server: Server) -> Outcome:
+async def _make_images(console: Console, server: Server) -> Outcome:
     async with Api.open(server.address, server.key) as api:
         project = await api.create_project(
             f"Demo {datetime.now().astimezone():%Y-%m-%d %H:%M}", "Made by `picasso demo`."
@@ -92,23 +94,34 @@ async def _perform(console: Console, server: Server) -> Outcome:
 
 
 def is_whole(board: Board, images: list[int], lookbook: int) -> bool:
-    """Whether the job ended well and every link was answered with 200."""
+    """Whether the job ended well and every link gave 200."""
     ended_well = all(bar.status in ("complete", "duplicate") for bar in board.bars)
     return board.status == "complete" and ended_well and bool(images) and {*images, lookbook} == {200}
 
 
 @contextlib.asynccontextmanager
-async def _serving(console: Console, settings: Settings, stage: str | None, keep: bool) -> AsyncIterator[Server]:
-    """The server that already owns the data directory, or one of our own that ends with the block unless kept."""
+async def _open_server(console: Console, settings: Settings, stage: str | None, keep: bool) -> AsyncIterator[Server]:
+    """The server that already uses the data directory, or a new one that ends with the block unless kept."""
     if (running := await _find_running(settings)) is not None:
         yield running
         return
     port = _free_port(settings.port)
     environ = process_environment(
-        stage, HOST="127.0.0.1", PORT=str(port), PUBLIC_URL=f"http://127.0.0.1:{port}", PYTHONPATH=_import_path()
+        stage, HOST="127.0.0.1", PORT=str(port), PUBLIC_URL=f"http://127.0.0.1:{port}", PYTHONPATH=IMPORTED_FROM
     )
     log = settings.home / "demo.log"
-    process = await _spawn(environ, log, keep)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    try:
+        # stdout is dropped because the key is printed there. A kept server must outlive this terminal; any other one
+        # shares its signals.
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "app", "serve",
+            env=environ, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=descriptor,
+            start_new_session=keep,
+        )  # fmt: skip
+    finally:
+        os.close(descriptor)
     kept = False
     try:
         with waiting(console, f"starting a server on port {port}"):
@@ -116,12 +129,18 @@ async def _serving(console: Console, settings: Settings, stage: str | None, keep
         yield server
         kept = keep
     finally:
-        if not kept:
-            await _stop(process)
+        if not kept and process.returncode is None:
+            process.terminate()
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await process.wait()
+            except TimeoutError:
+                process.kill()
+                await process.wait()
 
 
 async def _find_running(settings: Settings) -> Server | None:
-    """A server at our address that takes our key: nobody else could know the one in the data directory."""
+    """A server at our address that accepts our key, which only a server on this data directory can know."""
     address, key = local_address(settings), find_key(settings)
     if key is None:
         return None
@@ -134,32 +153,13 @@ async def _find_running(settings: Settings) -> Server | None:
 
 
 def _free_port(wanted: int) -> int:
-    """`wanted` if nobody listens there, else any: links stay true under a later `picasso serve` on the same port."""
+    """`wanted` if it is free, so that links stay valid under a later `picasso serve` on it; else any free port."""
     for port in (wanted, 0):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])
     raise ClientError("no port is free on 127.0.0.1", code="no_port")
-
-
-def _import_path() -> str:
-    """The folder this package was imported from, so that the server runs the same code from any directory."""
-    return str(Path(__file__).resolve().parents[2])
-
-
-async def _spawn(environ: Mapping[str, str], log: Path, keep: bool) -> asyncio.subprocess.Process:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    try:
-        # Its stdout would hold the key. A kept server must outlive this terminal; any other one shares its signals.
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "app", "serve",
-            env=environ, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=descriptor,
-            start_new_session=keep,
-        )  # fmt: skip
-    finally:
-        os.close(descriptor)
 
 
 async def _wait_until_ready(process: asyncio.subprocess.Process, settings: Settings, log: Path) -> Server:
@@ -169,7 +169,7 @@ async def _wait_until_ready(process: asyncio.subprocess.Process, settings: Setti
             async with asyncio.timeout(START_SECONDS):
                 while not (await api.is_ready() and process.returncode is None):
                     if process.returncode is not None:
-                        raise _read_refusal(process.returncode, log)
+                        raise startup_error(process.returncode, log)
                     await asyncio.sleep(0.1)
         except TimeoutError:
             raise ClientError(f"the server was not ready in {START_SECONDS:.0f} s: see {log}", code="late") from None
@@ -180,8 +180,8 @@ class _LogLine(msgspec.Struct):
     msg: str
 
 
-def _read_refusal(returncode: int, log: Path) -> Exception:
-    """The server's own last words, as the error that ends in its exit code."""
+def startup_error(returncode: int, log: Path) -> Exception:
+    """The error for a server that ended while starting: the last message of its log."""
     lines = log.read_text(errors="replace").splitlines()
     last = lines[-1].removeprefix("picasso: ") if lines else f"exit code {returncode}"
     with contextlib.suppress(msgspec.MsgspecError):
@@ -191,39 +191,25 @@ def _read_refusal(returncode: int, log: Path) -> Exception:
     return ClientError(f"the server ended with {last!r}: see {log}", code="server_ended")
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-
-
-def _closing_rows(settings: Settings, server: Server, outcome: Outcome, stage: str | None, keep: bool) -> list[Row]:
+def _result_rows(settings: Settings, server: Server, outcome: Outcome, stage: str | None, keep: bool) -> list[Row]:
     name = command_name(sys.argv[0])
     rows: list[Row] = [("project", f"{outcome.project_name} · {outcome.project_id}", "bold"), ("", "", "")]
     rows += describe_results(Board(job_id=outcome.job_id, bars=outcome.items, status=outcome.status))
     rows += [("", "", ""), ("lookbook", outcome.lookbook_url, "bold"), ("", "", "")]
     if not outcome.ok:
         rows += [
-            ("not whole", f"{outcome.image_answers} for the images, {outcome.lookbook_answer} for the lookbook", "red")
+            ("incomplete", f"{outcome.image_answers} for the images, {outcome.lookbook_answer} for the lookbook", "red")
         ]
-    rows.append(("server", _tell_server(settings, server, f"{name} serve", stage, keep), ""))
+    if server.pid is None:
+        state = f"yours, at {server.address}, is still running"
+    elif keep:
+        state = f"still running at {server.address}; end it with `kill {server.pid}`"
+    else:
+        port = server.address.rpartition(":")[2]
+        flags = [f"--env {stage}"] if stage else []
+        flags += [f"--port {port}"] if int(port) != settings.port else []
+        state = f"has ended; `{' '.join([f'{name} serve', *flags])}` shows these links again"
+    rows.append(("server", state, ""))
     if settings.api_key is None:
         rows += [("key", f"in {settings.home / 'api_key'}", "")]
-    return [*rows, ("next", f'{name} generate "your words" --variants 4   (beside a server that runs)', "")]
-
-
-def _tell_server(settings: Settings, server: Server, serve: str, stage: str | None, keep: bool) -> str:
-    if server.pid is None:
-        return f"yours at {server.address} runs on"
-    if keep:
-        return f"runs on at {server.address}; end it with `kill {server.pid}`"
-    port = server.address.rpartition(":")[2]
-    flags = [f"--env {stage}"] if stage else []
-    flags += [f"--port {port}"] if int(port) != settings.port else []
-    return f"has ended; `{' '.join([serve, *flags])}` shows these links again"
+    return [*rows, ("next", f'{name} generate "your words" --variants 4   (with a server running)', "")]

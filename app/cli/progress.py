@@ -1,4 +1,4 @@
-"""How a job looks while it runs: a board of bars, moved on by the envelopes of its session. Pure."""
+"""The progress of a job as bars, updated by the events of its session. Pure functions."""
 
 import contextlib
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from tools.rows import TERMINAL, ItemStatus, JobStatus, Judgment, Stage
 
 Tone = Literal["waiting", "busy", "good", "bad", "aside"]
 _STATES: dict[str, ItemStatus] = {state: state for state in ("failed", "refused", "uncertain", "cancelled")}
-_WAYS: dict[str, str] = {
+_STAGES: dict[str, str] = {
     "ingest": "reading the start image",
     "refine": "refining the prompt",
     "generate": "painting",
@@ -40,11 +40,12 @@ class Bar(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
     @property
     def ended(self) -> bool:
+        """Whether the item has ended."""
         return self.status in TERMINAL
 
 
 class Board(msgspec.Struct, frozen=True, kw_only=True):
-    """The bars of one job in the order they were asked for. `seq` is the last envelope seen of the session."""
+    """The bars of one job in request order. `seq` is that of the session's last event seen."""
 
     job_id: str
     bars: tuple[Bar, ...]
@@ -53,11 +54,12 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ended(self) -> bool:
+        """Whether the job has ended."""
         return self.status in ("complete", "failed", "cancelled")
 
 
 def advance(board: Board, envelope: Envelope) -> Board:
-    """The board after an envelope; one seen before, of another job or of an unknown type moves nothing but `seq`."""
+    """The board after an event; one seen before, of another job or of an unknown type changes only `seq`."""
     if envelope.seq <= board.seq:
         return board
     board = msgspec.structs.replace(board, seq=envelope.seq)
@@ -65,34 +67,28 @@ def advance(board: Board, envelope: Envelope) -> Board:
     if event is None or event.job_id != board.job_id:
         return board
     if isinstance(event, Complete | Fail) and event.scope == "job":
-        return msgspec.structs.replace(board, status=_job_end(event))
-    bars = tuple(_move(bar, event) if bar.item_id == event.item_id else bar for bar in board.bars)
+        if isinstance(event, Complete):
+            return msgspec.structs.replace(board, status="complete")
+        ending: JobStatus = "cancelled" if event.error.code == "cancelled" else "failed"
+        return msgspec.structs.replace(board, status=ending)
+    bars = tuple(
+        msgspec.structs.replace(bar, **_changes(bar, event)) if bar.item_id == event.item_id and not bar.ended else bar
+        for bar in board.bars
+    )
     status: JobStatus = "running" if isinstance(event, Running) else board.status
     return msgspec.structs.replace(board, bars=bars, status=status)
 
 
 def read_event(envelope: Envelope) -> Event | None:
-    """What the envelope tells, typed; None for a type this version does not know, and for the free words that the
-    inbox lets through under a known type."""
+    """The envelope's event, typed; None for a type that this version does not know, and for events from outside that
+    have a known type but other data."""
     known = TYPES.get(envelope.type)
     with contextlib.suppress(msgspec.ValidationError):
         return None if known is None else msgspec.json.decode(envelope.data, type=known)
     return None
 
 
-def _job_end(event: Complete | Fail) -> JobStatus:
-    if isinstance(event, Complete):
-        return "complete"
-    return "cancelled" if event.error.code == "cancelled" else "failed"
-
-
-def _move(bar: Bar, event: Event) -> Bar:
-    if bar.ended:
-        return bar
-    return msgspec.structs.replace(bar, **_news(bar, event))
-
-
-def _news(bar: Bar, event: Event) -> dict[str, Any]:
+def _changes(bar: Bar, event: Event) -> dict[str, Any]:
     match event:
         case Queued():
             return {"status": "queued"}
@@ -128,24 +124,25 @@ def describe(board: Board, bar: Bar) -> str:
         case "queued":
             return "waiting"
         case "running":
-            return _WAYS[bar.stage] if bar.stage else "starting"
+            return _STAGES[bar.stage] if bar.stage else "starting"
         case "complete":
             return "complete"
         case "duplicate":
-            return f"duplicate of {_name_other(board, bar.duplicate_of or '')}"
+            names = {other.item_id: name_bar(other) for other in board.bars}
+            return f"duplicate of {names.get(bar.duplicate_of or '', 'another item')}"
         case ended:
             return f"{ended}: {bar.error}"
 
 
 def describe_verdict(bar: Bar) -> str:
-    """The judge's word, or nothing before it has spoken."""
+    """The judge's verdict in a word; empty before there is one."""
     if bar.judgment is not None:
         return bar.judgment
     return {"error": "not judged", "skipped": "skipped"}.get(bar.judge_status or "", "")
 
 
 def tone(bar: Bar) -> Tone:
-    """How the bar should look: a verdict of the judge counts once the item is complete."""
+    """How to colour the bar; the judge's verdict counts once the item is complete."""
     match bar.status:
         case "queued":
             return "waiting"
@@ -160,16 +157,12 @@ def tone(bar: Bar) -> Tone:
 
 
 def name_bar(bar: Bar) -> str:
-    """The item as a person knows it, such as `sketch 2`; variants count from 0 as in the API."""
+    """The item's name, such as `sketch 2`; variants count from 0 as in the API."""
     return f"{bar.provider} {bar.variant_index}"
 
 
-def _name_other(board: Board, item_id: str) -> str:
-    return next((name_bar(bar) for bar in board.bars if bar.item_id == item_id), "another item")
-
-
 def changed(before: Board, after: Board) -> list[Bar]:
-    """The bars that say something new in words, for a terminal that cannot redraw."""
+    """The bars whose description has changed, for a terminal that cannot redraw."""
     pairs = zip(before.bars, after.bars, strict=True)
     return [new for old, new in pairs if _words(before, old) != _words(after, new)]
 

@@ -1,6 +1,6 @@
-"""What the command line shows: live bars where the terminal can redraw, plain lines where it cannot.
+"""Terminal output: live bars where the terminal can redraw, plain lines where it cannot.
 
-Words of the server are printed as text, never as markup or control characters.
+Texts of the server are printed as plain text, never as markup or control characters.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ from app.cli.progress import Bar, Board, Tone, advance, changed, describe, descr
 
 BAR_WIDTH = 24
 Row = tuple[str, str, str]
-"""Name, text and style of one closing line."""
+"""Name, text and style of one line of results."""
 STYLES: dict[Tone, str] = {"waiting": "dim", "busy": "cyan", "good": "green", "bad": "red", "aside": "yellow"}
 
 
 def open_console(*, aside: bool = False) -> Console:
-    """The terminal on stdout; `aside` (stdout is data) puts it on stderr, or nowhere without a terminal."""
+    """A console on stdout. `aside`, for commands with data on stdout, uses stderr, and is silent without a terminal."""
     return Console(
         stderr=aside,
         quiet=aside and not sys.stderr.isatty(),
@@ -35,17 +35,18 @@ def open_console(*, aside: bool = False) -> Console:
 
 
 def clean(text: str) -> str:
-    """One line of printable characters: no escape sequence and no change of direction gets through."""
+    """The text as one line of printable characters, without escape sequences and changes of writing direction."""
     return "".join(character if character.isprintable() else " " for character in text).strip()
 
 
 def say(console: Console, text: str, style: str = "") -> None:
+    """Print one line."""
     console.print(Text(clean(text), style=style), soft_wrap=True)
 
 
 @contextlib.contextmanager
 def waiting(console: Console, text: str) -> Iterator[None]:
-    """Say what is waited for while the block runs."""
+    """Show what is being waited for while the block runs."""
     if not console.is_terminal:
         say(console, f"{text} …" if _is_wide(console) else f"{text} ...")
         yield
@@ -55,7 +56,7 @@ def waiting(console: Console, text: str) -> Iterator[None]:
 
 
 async def watch_job(console: Console, api: Api, accepted: AcceptedJob) -> Board:
-    """Show the job's bars until it has ended, and return the board as it then is."""
+    """Show the job's bars until it has ended, and return the last state."""
     bars = [
         Bar(item_id=item.item_id, provider=item.provider, variant_index=item.variant_index, status=item.status)
         for item in accepted.items
@@ -72,9 +73,18 @@ async def watch_job(console: Console, api: Api, accepted: AcceptedJob) -> Board:
 
 @contextlib.contextmanager
 def show_board(console: Console, board: Board) -> Iterator[Callable[[Board], None]]:
-    """Bars for the board; the function that is given draws its next state."""
+    """Show bars for the board. Yields a function that draws its next state."""
     if not console.is_terminal:
-        yield _line_printer(console, board)
+        last = board
+
+        def print_changes(board: Board) -> None:
+            nonlocal last
+            for bar in changed(last, board):
+                verdict = describe_verdict(bar) if bar.ended else ""
+                say(console, f"{name_bar(bar):<12}{describe(board, bar)}{f' ({verdict})' if verdict else ''}")
+            last = board
+
+        yield print_changes
         return
     with Progress(*_columns(console.width), console=console, refresh_per_second=12) as progress:
         tasks = [progress.add_task("", total=1.0, board=board, bar=bar) for bar in board.bars]
@@ -87,7 +97,7 @@ def show_board(console: Console, board: Board) -> Iterator[Callable[[Board], Non
 
 
 def show_rows(console: Console, title: str, rows: Sequence[Row]) -> None:
-    """The closing words: between rules where it can be drawn, else as lines."""
+    """Results: as a grid between rules on a terminal, else as lines."""
     if not console.is_terminal:
         for name, text, _ in rows:
             say(console, f"{name:<12}{text}" if name else text)
@@ -95,7 +105,7 @@ def show_rows(console: Console, title: str, rows: Sequence[Row]) -> None:
     grid = Table.grid(Column(style="dim", no_wrap=True), Column(overflow="fold"), padding=(0, 2))
     for name, text, style in rows:
         grid.add_row(Text(clean(name)), Text(clean(text), style=style))
-    # Rules instead of a box: an address must stay on one line to be clicked or copied.
+    # Rules instead of a box: a URL must stay on one line to be clicked or copied.
     console.rule(Text(title, style="bold"), align="left", style="cyan")
     console.print(grid)
     console.rule(style="cyan")
@@ -113,21 +123,8 @@ def show_table(console: Console, names: Sequence[str], rows: Sequence[Sequence[s
     console.print(table)
 
 
-def _line_printer(console: Console, board: Board) -> Callable[[Board], None]:
-    last = board
-
-    def draw(board: Board) -> None:
-        nonlocal last
-        for bar in changed(last, board):
-            verdict = describe_verdict(bar) if bar.ended else ""
-            say(console, f"{name_bar(bar):<12}{describe(board, bar)}{f' ({verdict})' if verdict else ''}")
-        last = board
-
-    return draw
-
-
 class _Words(ProgressColumn):
-    """A column made by a function of the board and the bar."""
+    """A column whose text is a function of the board and the bar."""
 
     def __init__(self, words: Callable[[Board, Bar], str], column: Column, *, toned: bool = True) -> None:
         super().__init__(column)
@@ -139,7 +136,7 @@ class _Words(ProgressColumn):
 
 
 class _Line(ProgressColumn):
-    """The bar itself, in the colour of how things stand."""
+    """The bar itself, in the colour of its state."""
 
     def render(self, task: Task) -> ProgressBar:
         style = STYLES[tone(task.fields["bar"])]

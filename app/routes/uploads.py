@@ -49,7 +49,7 @@ async def read_file_field(request: Request[None, None, State], limit: int) -> by
             async for chunk in request.stream():
                 for event in parser.parse(chunk):
                     if isinstance(event, MultipartSegment) and event.name != "file":
-                        raise _bad_form("the field's name must be `file`")
+                        raise _bad_form("every field must have this name")
                     if isinstance(event, bytes | bytearray):
                         data += event
                 if len(data) > limit:
@@ -58,12 +58,12 @@ async def read_file_field(request: Request[None, None, State], limit: int) -> by
                 raise _bad_form("it is missing or empty")
             return bytes(data)
     except MultipartError as error:
-        raise _bad_form("the form must be complete and have only this field") from error
+        raise _bad_form("it must be the only field of a complete form") from error
 
 
 def _bad_form(problem: str) -> Invalid:
     detail = {"errors": [{"field": "file", "problem": problem}]}
-    return Invalid(f"file: {problem}", code="bad_form", detail=detail, status=400)
+    return Invalid(f"the form's field `file`: {problem}", code="bad_form", detail=detail, status=400)
 
 
 handlers = [upload_image]

@@ -108,12 +108,12 @@ async def test_a_lost_answer_never_makes_a_second_job() -> None:
     [
         (refusal(401, "unauthorized", "a key is needed"), "a key is needed: give it with --key or API_KEY"),
         (refusal(404, "not_found", "no such project"), "no such project"),
-        ("HTTP/1.1 404 X\r\nContent-Length: 5\r\nConnection: close\r\n\r\n<html", "other than picasso"),
+        ("HTTP/1.1 404 X\r\nContent-Length: 5\r\nConnection: close\r\n\r\n<html", "not a picasso server"),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}",
-            "does not answer like a picasso server",
+            "is not a picasso server",
         ),
-        ("", "did not answer in full"),
+        ("", "was incomplete"),
     ],
     ids=["no key", "unknown", "another server's page", "another server's JSON", "cut"],
 )

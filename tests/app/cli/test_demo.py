@@ -71,7 +71,7 @@ async def test_the_demo_and_a_server_that_owns_the_data(tmp_path: Path) -> None:
     """A running server is used instead of fought over; one that listens elsewhere is a line and exit code 78."""
     async with running(tmp_path) as server:
         code, out, _ = await picasso(tmp_path, "demo", PORT=str(server.port))
-        assert code == 0 and f"yours at {server.url} runs on" in out
+        assert code == 0 and f"yours, at {server.url}, is still running" in out
         code, out, err = await picasso(tmp_path, "demo", "--json", PORT=free_port())
         assert (code, out) == (78, "")
         assert err.startswith("picasso: DB ") and "another process" in err and err.count("\n") == 1
@@ -88,7 +88,7 @@ async def test_keep_leaves_a_server_up_beside_a_taken_port(tmp_path: Path) -> No
     assert code == 0
     pid = int(out.partition("`kill ")[2].partition("`")[0])
     try:
-        address = out.partition("runs on at ")[2].partition(";")[0]
+        address = out.partition("still running at ")[2].partition(";")[0]
         assert httpx.get(f"{address}/readyz", trust_env=False, timeout=10).status_code == 200
     finally:
         os.kill(pid, signal.SIGTERM)
