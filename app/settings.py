@@ -1,4 +1,4 @@
-"""Settings: every environment variable, read once, from a mapping that is given. README has the same table."""
+"""Settings: every environment variable, read once. README has the same table."""
 
 import ipaddress
 import os
@@ -20,11 +20,11 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class SettingError(ValueError):
-    """A setting that cannot be used; the message is one line that opens with its name."""
+    """A setting that cannot be used; the message is one line that begins with its name."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The frozen settings. Sizes in bytes, times in seconds unless the name says otherwise."""
+    """The settings of this process. Sizes in bytes, times in seconds unless the name says otherwise."""
 
     home: Path
     db: str
@@ -45,25 +45,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_image: int
     jobs_per_minute: int
     provider_width: Mapping[str, int]
-    """Calls at once per provider; the key `*` holds for those not named."""
+    """Concurrent calls per provider; the key `*` is for providers that are not named."""
     vendor_seconds: float
     job_lease_seconds: float
     prices: Path | None
     unpriced_micros: int
-    """What a paid call without a known price counts as, in micro-USD."""
+    """What a paid call counts as when its price is unknown, in micro-USD."""
     cors_origins: tuple[str, ...]
     trusted_proxies: tuple[Any, ...]
-    """Networks; `Network` cannot stand here, because Litestar has msgspec look at the type and it refuses the union."""
+    """Networks. Typed Any, because Litestar lets msgspec inspect this Struct, which refuses the union `Network`."""
     memory_days: int
     reads_need_key: bool
     view_ip: Literal["truncated", "full", "hashed", "none"]
     sketch_seconds: float
     fetch_allow: frozenset[str]
-    """`host:port` pairs that the fetch guard lets through although they are not public."""
+    """`host:port` pairs that may be fetched although they are not public addresses."""
     otlp_endpoint: str | None
     """Where OpenTelemetry spans go."""
     secrets: frozenset[str]
-    """Every configured value that must never be shown."""
+    """Every configured value that must never be shown or logged."""
 
     def __repr__(self) -> str:
         """Without values, because a settings object ends up in tracebacks."""
@@ -115,15 +115,15 @@ NAMES = (
 
 
 def process_environment(stage: str | None = None, **given: str | None) -> dict[str, str]:
-    """The variables of this process. What the command line gives, by the same names, wins over them in every stage."""
+    """The environment of this process. Values given here (command line) override it in every stage."""
     chosen = {name: value for name, value in given.items() if value is not None}
     environ = {**os.environ, **chosen, **{f"PREVIEW_{name}": value for name, value in chosen.items()}}
     return environ if stage is None else {**environ, "PICASSO_ENV": stage}
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings of this process. `PICASSO_ENV=preview` overlays the variables prefixed `PREVIEW_` and keeps
-    its data in `preview/` below the data directory.
+    """The settings from these variables. With `PICASSO_ENV=preview`, variables with the prefix `PREVIEW_` override the
+    others, and data is kept in `preview/` below the data directory.
 
     Fails: SettingError naming the first variable that cannot be used.
     """
@@ -143,7 +143,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     if raw_key := (environ.get("PREVIEW_API_KEY") if stage == "preview" else None) or environ.get("API_KEY"):
         check_key(raw_key, "API_KEY")
     if api_key is None and host not in LOOPBACK:
-        raise SettingError(f"API_KEY must be set to listen on {host}: only a loopback host makes its own")
+        raise SettingError(f"API_KEY must be set to listen on {host}: without it only a loopback address is allowed")
     return Settings(
         home=home,
         db=get("DB", f"sqlite:///{home}/picasso.db", _url("sqlite", "postgresql")),
@@ -181,7 +181,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def check_key(key: str, name: str) -> str:
-    """The key as it is. Fails: SettingError (opening with the name) when it is too weak to guard anything."""
+    """The key, unchanged. Fails: SettingError (beginning with `name`) when it is too weak."""
     if len(key) < 32 or not key.isascii() or not key.isprintable() or " " in key:
         raise SettingError(f"{name} must have at least 32 characters, plain ASCII, and no white space")
     return key
@@ -199,7 +199,7 @@ def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def make_langgraph_strict() -> None:
-    """Let stored checkpoints name only types on LangGraph's list of safe ones.
+    """Allow stored checkpoints only the types on LangGraph's list of safe ones.
 
     Effect: sets LANGGRAPH_STRICT_MSGPACK for this process. LangGraph reads it once, when it is first imported.
     """
@@ -261,7 +261,7 @@ def _url(*schemes: str) -> Callable[[str, str], str]:
 
 
 def _site(name: str, value: str) -> str:
-    """The address of a server, to which paths are added."""
+    """The URL of a server, to which paths are appended."""
     try:
         parts = urlsplit(_word(name, value))
         sound = parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment)

@@ -1,7 +1,7 @@
 """Log lines on stderr: one JSON object per event, or a readable line on a terminal.
 
-Whatever is logged, a line never holds a configured secret, text over 200 characters or a raw control character. Lines
-are written by a thread of their own behind a bounded queue, so that a slow or full sink delays nobody.
+A line never contains a configured secret, text over 200 characters or a raw control character. A separate thread
+writes the lines from a bounded queue, so that a slow or full output delays nothing else.
 """
 
 import collections
@@ -32,16 +32,16 @@ CHATTY = {
     "openai": logging.WARNING,
     "google_genai": logging.WARNING,
 }
-"""The least level at which a library's lines are written."""
+"""The lowest level at which lines of a library are written."""
 
 LONGEST_TEXT = 200
 SHORT_TEXT, KNOWN_TEXTS = 64, 1024
 LONGEST_TRACE = 8000
 BACKLOG = 10_000
-GATHER_SECONDS = 0.02
-"""How long the writing thread lets lines gather once there is one: waking it for each costs more than its line."""
-AT_ONCE = 100
-"""Lines that are written in one go at most."""
+BATCH_SECONDS = 0.02
+"""How long the writing thread collects lines before it writes: waking it for each costs more than the line."""
+BATCH_LINES = 100
+"""Lines that are written at once at most."""
 HIDDEN = "[hidden]"
 KEY_LIKE = re.compile(
     r"sk-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{20,}|A[KS]IA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{20,}"
@@ -53,7 +53,7 @@ UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\
 
 
 class Redaction:
-    """Makes text fit to be logged: configured secrets and whatever looks like a key are hidden."""
+    """Hides secrets in what is logged: the configured ones, and everything that looks like a key."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         longest_first = sorted((secret for secret in secrets if len(secret) >= 4), key=len, reverse=True)
@@ -61,7 +61,8 @@ class Redaction:
         self._known = functools.lru_cache(KNOWN_TEXTS)(self._hidden)
 
     def text(self, text: str) -> str:
-        # Names of steps and fields come again and again.
+        """The text without secrets, cut to LONGEST_TEXT characters."""
+        # Short texts, such as names of steps and fields, repeat all the time, so their results are cached.
         return self._known(text) if len(text) <= SHORT_TEXT else self._hidden(text)
 
     def _hidden(self, text: str) -> str:
@@ -69,7 +70,7 @@ class Redaction:
         return hidden if len(hidden) <= LONGEST_TEXT else hidden[: LONGEST_TEXT - 1] + "…"
 
     def value(self, value: Any) -> Any:
-        """A JSON-plain value without secrets; of anything else only its type."""
+        """A JSON-plain value without secrets; other values are replaced by the name of their type."""
         match value:
             case str():
                 return self.text(value)
@@ -86,13 +87,14 @@ class Redaction:
         return f"[{type(value).__name__}]"
 
     def message(self, record: logging.LogRecord) -> str:
+        """The record's message without secrets."""
         try:
             return self.text(record.getMessage())
         except (TypeError, ValueError, KeyError):
             return self.text(str(record.msg))
 
     def trace(self, record: logging.LogRecord) -> str:
-        """The traceback of a record, each line cut like any other text."""
+        """The record's traceback without secrets, each line cut like any other text."""
         assert record.exc_info is not None
         lines = "".join(traceback.format_exception(*record.exc_info)).splitlines()
         return "\n".join(self.text(line) for line in lines)[-LONGEST_TRACE:]
@@ -119,7 +121,7 @@ class JsonLines(logging.Formatter):
 
 
 class ConsoleLines(logging.Formatter):
-    """A line for a person: time, level, message, the fields that matter."""
+    """A line for people: time, level, message, fields."""
 
     def __init__(self, redaction: Redaction) -> None:
         super().__init__()
@@ -139,7 +141,7 @@ class ConsoleLines(logging.Formatter):
 
 
 class Sink(logging.Handler):
-    """Hands records to a writing thread; when its queue is full they are dropped and counted."""
+    """Queues records for a writing thread; records that do not fit into the queue are dropped and counted."""
 
     def __init__(self, stream: TextIO, formatter: logging.Formatter) -> None:
         super().__init__()
@@ -150,6 +152,7 @@ class Sink(logging.Handler):
         self.dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Queue the record, with the log fields of the current context."""
         record.__dict__["fields"] = {**log_fields(), **fields_of(record)}
         if len(self._backlog) >= BACKLOG:
             self.dropped += 1
@@ -159,10 +162,11 @@ class Sink(logging.Handler):
             self._woken.set()
 
     def start(self) -> None:
+        """Start the writing thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Write out what is queued, for at most two seconds."""
+        """Write what is queued, for at most two seconds."""
         self._ending = True
         self._woken.set()
         self._thread.join(timeout=2)
@@ -171,12 +175,12 @@ class Sink(logging.Handler):
         ending = False
         while not ending:
             self._woken.wait()
-            time.sleep(GATHER_SECONDS)
-            # Both before the lines are taken: one that comes later wakes this thread again, and none is left behind.
+            time.sleep(BATCH_SECONDS)
+            # Both before the lines are taken, so that a line that arrives later wakes this thread again.
             self._woken.clear()
             ending = self._ending
             while self._backlog:
-                self._write([self._backlog.popleft() for _ in range(min(AT_ONCE, len(self._backlog)))])
+                self._write([self._backlog.popleft() for _ in range(min(BATCH_LINES, len(self._backlog)))])
                 if self.dropped:
                     dropped, self.dropped = self.dropped, 0
                     message = f"{dropped} log lines were dropped"
@@ -192,7 +196,7 @@ class Sink(logging.Handler):
 
 @contextlib.contextmanager
 def logging_to(stream: TextIO, secrets: Iterable[str]) -> Iterator[None]:
-    """Write this process's log lines to the stream until the block ends."""
+    """Write this process's log lines to the stream while the block runs: JSON, or readable lines on a terminal."""
     redaction = Redaction(secrets)
     sink = Sink(stream, ConsoleLines(redaction) if stream.isatty() else JsonLines(redaction))
     root = logging.getLogger()
@@ -211,6 +215,7 @@ def logging_to(stream: TextIO, secrets: Iterable[str]) -> Iterator[None]:
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """The structured fields of a record."""
     fields = record.__dict__.get("fields")
     return {name: value for name, value in fields.items() if isinstance(name, str)} if isinstance(fields, dict) else {}
 

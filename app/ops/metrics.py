@@ -1,4 +1,4 @@
-"""Prometheus: what the steps say as they happen, and what the database and the queue hold when someone asks."""
+"""Prometheus metrics: steps are counted as they happen; the database and the queue are counted on request."""
 
 import contextlib
 import logging
@@ -15,7 +15,8 @@ SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0)
 
 
 class Metrics(logging.Handler):
-    """The numbers of one process. As a log handler it hears every step's line, so tools need not know of it."""
+    """The metrics of one process. It is a log handler that reads the line of each step, so that tools do not depend on
+    it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,11 +28,11 @@ class Metrics(logging.Handler):
             registry=self._registry,
             buckets=SECONDS,
         )
-        self._drops = Counter("picasso_view_drops", "Views that the queue did not take.", registry=self._registry)
+        self._drops = Counter("picasso_view_drops", "Views that could not be queued.", registry=self._registry)
         self._rows = Gauge("picasso_rows", "Rows by table and status.", ("table", "status"), registry=self._registry)
         self._silence = Gauge(
             "picasso_event_lag_seconds",
-            "Longest time since an open job last told something.",
+            "Longest time since the last event of an open job.",
             registry=self._registry,
         )
         self._queued = Gauge("picasso_queue_depth", "Messages not handled yet.", registry=self._registry)
@@ -39,7 +40,7 @@ class Metrics(logging.Handler):
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Hear the steps of this process."""
+        """Count the steps of this process while the block runs."""
         steps = logging.getLogger("picasso")
         steps.addHandler(self)
         try:
@@ -48,7 +49,7 @@ class Metrics(logging.Handler):
             steps.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take the time of a step, and count the views that were dropped."""
+        """Record the duration of a step, and count dropped views."""
         fields = record.__dict__.get("fields")
         if not isinstance(fields, dict):
             return

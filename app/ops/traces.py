@@ -1,7 +1,7 @@
-"""OpenTelemetry: each step a span, when OTEL_EXPORTER_OTLP_ENDPOINT says where to send them.
+"""OpenTelemetry: each step is a span, if OTEL_EXPORTER_OTLP_ENDPOINT says where to send them.
 
-One trace holds what belongs to one correlation id, from the request that brought a job to the vendor's request id in
-whichever process called it: the trace's id is made from the correlation id, so nothing has to be carried along.
+All spans of one correlation id are one trace, from the request that submitted a job to the calls of vendors in any
+process: the trace's id is derived from the correlation id, so no context has to be passed on.
 """
 
 import asyncio
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 FLUSH_MS = 5_000
-Tell = Callable[[Mapping[str, Any]], None]
+SetAttributes = Callable[[Mapping[str, Any]], None]
 
 
 class Traces:
-    """The spans of one process; without an endpoint there are none, and OpenTelemetry is not even loaded."""
+    """The spans of one process. Without an endpoint there are none, and OpenTelemetry is not imported."""
 
     def __init__(self) -> None:
         self._tracer: Tracer | None = None
 
     @contextlib.asynccontextmanager
     async def sending(self, settings: Settings) -> AsyncIterator[None]:
-        """Send the spans of this block from a thread of the library's, whose queue is bounded; at the end, what is
-        left is sent within FLUSH_MS.
+        """Send the spans of this block, from a thread of the library with a bounded queue; at the end, what is left is
+        sent within FLUSH_MS.
 
         Fails: SettingError when the extra is not installed.
         """
@@ -60,7 +60,7 @@ class Traces:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Make spans of the steps in this block and in tasks started there."""
+        """Create spans for the steps in this block and in tasks that are started there."""
         if self._tracer is None:
             yield
         else:
@@ -68,8 +68,8 @@ class Traces:
                 yield
 
     @contextlib.contextmanager
-    def span(self, name: str) -> Iterator[Tell]:
-        """One span; what is told of it become its attributes."""
+    def span(self, name: str) -> Iterator[SetAttributes]:
+        """One span. Yields a function that sets its attributes."""
         if self._tracer is None:
             yield lambda fields: None
             return
@@ -78,7 +78,7 @@ class Traces:
 
 
 def _parent() -> "Context | None":
-    """None within a span; else the root of the correlation id's trace, which nobody sends."""
+    """The root of the correlation id's trace, a span that is never sent; None inside of another span."""
     from opentelemetry import trace
 
     if trace.get_current_span().get_span_context().is_valid or "correlationId" not in log_fields():

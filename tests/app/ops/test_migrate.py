@@ -12,7 +12,7 @@ import pytest
 from app.bindings.database import open_database
 from app.bindings.database.postgres import Postgres
 from app.bindings.database.sqlite import Sqlite
-from app.ops.migrate import Script, apply, migrate, packaged, sow, statements
+from app.ops.migrate import Script, apply, migrate, packaged, run_scripts, statements
 from app.settings import SettingError
 from tests.support.environment import settings
 from tools.env import Database
@@ -101,10 +101,10 @@ async def test_seeds_fill_only_what_is_absent(db: Database) -> None:
     seeds = [
         Script("a.sql", "-- tips; two\nINSERT INTO a (id) VALUES ('x;y'), ('z') ON CONFLICT DO NOTHING;\n-- end\n")
     ]
-    assert await sow(db, seeds) == 2
-    assert await sow(db, seeds) == 0
+    assert await run_scripts(db, seeds) == 2
+    assert await run_scripts(db, seeds) == 0
     await db.run("DELETE FROM a WHERE id = 'z'")
-    assert await sow(db, seeds) == 1
+    assert await run_scripts(db, seeds) == 1
 
 
 OPEN = """
@@ -144,7 +144,7 @@ async def test_opening_migrates_and_seeds(database_url: str, tmp_path: Path) -> 
     for _ in range(2):
         async with open_database(settings(tmp_path, DB=database_url)) as db:
             assert await migrate(db) == []
-            assert await sow(db, packaged("seed", db.dialect)) == 0
+            assert await run_scripts(db, packaged("seed", db.dialect)) == 0
             assert await count(db, "projects") == 0
 
 
