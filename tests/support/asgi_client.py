@@ -12,6 +12,7 @@ import msgspec
 from app.lifecycle import Bindings
 from app.main import Application, create_app
 from app.settings import Settings
+from tests.support.deadlines import LONG
 from tests.support.servers.shell import open_parts
 
 
@@ -32,7 +33,7 @@ async def living(
     """The application with its bindings open."""
     app = create_app(settings, jobs=False, bindings=bindings, more_handlers=list(more_handlers))
     async with app.lifespan():
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LONG):
             while app.lifecycle.env is None:
                 await asyncio.sleep(0)
         yield app

@@ -16,6 +16,7 @@ import pytest
 
 from app.http import server as shell
 from app.settings import SettingError
+from tests.support.deadlines import LONG
 from tests.support.environment import settings
 from tests.support.servers.picasso import Server, cold_started, listening, running, start, stop
 from tests.support.servers.shell import SHELL
@@ -23,11 +24,11 @@ from tests.support.servers.shell import SHELL
 MIB = 1 << 20
 
 
-async def exchange(server: Server, *pieces: bytes, seconds: float = 20) -> bytes:
+async def exchange(server: Server, *pieces: bytes) -> bytes:
     """Send the pieces until the server closes, and return what it said."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(LONG):
             try:
                 for piece in pieces:
                     writer.write(piece)
@@ -131,7 +132,7 @@ async def test_only_plain_json_is_read(shell_server: Server, headers: dict[str, 
 
 
 async def test_a_client_that_stops_reading_is_dropped(tmp_path: Path) -> None:
-    """An answer that nobody reads neither stays in memory nor holds the exit."""
+    """A response that nobody reads does not keep the server from ending by itself."""
     async with running(tmp_path, command=SHELL) as server:
         deaf = []
         for _ in range(4):
@@ -140,15 +141,14 @@ async def test_a_client_that_stops_reading_is_dropped(tmp_path: Path) -> None:
             await writer.drain()
             await reader.readexactly(100)
             deaf.append(writer)
-        started = time.monotonic()
+        # A server that has to be ended by force has another exit code.
         assert await stop(server.process) == 0
-        assert time.monotonic() - started <= 15
         for writer in deaf:
             writer.close()
 
 
 async def test_half_sent_requests_do_not_hold_the_exit(tmp_path: Path) -> None:
-    """A half-sent head, a half-sent body and an idle connection delay the exit by seconds at most."""
+    """A half-sent head, a half-sent body and an idle connection do not keep the server from ending by itself."""
     async with running(tmp_path, command=SHELL) as server:
         key = f"X-Api-Key: {server.key}\r\n".encode()
         open_ends = [
@@ -164,15 +164,14 @@ async def test_half_sent_requests_do_not_hold_the_exit(tmp_path: Path) -> None:
             writer.write(piece)
             await writer.drain()
         assert b"200 OK" in await held[-1][0].readuntil(b"\r\n\r\n")
-        started = time.monotonic()
+        # A server that has to be ended by force has another exit code.
         assert await stop(server.process) == 0
-        assert time.monotonic() - started <= 15
         for _, writer in held:
             writer.close()
 
 
 async def test_dripping_clients_are_closed(shell_server: Server) -> None:
-    """A head or body that comes a byte at a time is cut off within 31 s; it takes as long to see."""
+    """A head or body that comes a byte at a time is cut off; the server waits for half a minute, and so does this."""
     key = f"X-Api-Key: {shell_server.key}\r\n".encode()
     post = b"POST /api/notes HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" + key
     answers = await asyncio.gather(
@@ -188,7 +187,7 @@ async def drip(server: Server, start: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(start)
     reading = asyncio.create_task(reader.read())
-    async with asyncio.timeout(31):
+    async with asyncio.timeout(LONG):
         while not reading.done():
             writer.write(b"a")
             await asyncio.wait({reading}, timeout=0.4)
@@ -210,19 +209,18 @@ async def test_a_slow_reader_is_served(shell_server: Server) -> None:
     assert size > 8 * MIB and time.monotonic() - started > 25
 
 
-async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
-    """A second SIGTERM does not wait for anybody."""
+async def test_a_second_signal_ends_the_process(tmp_path: Path) -> None:
+    """A second signal, while the server drains, ends the process."""
     async with running(tmp_path, command=SHELL) as server:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"GET /healthz HT")
         await writer.drain()
-        started = time.monotonic()
         server.process.terminate()
-        while "closing" not in server.log.read_text():
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(LONG):
+            while "closing" not in server.log.read_text():
+                await asyncio.sleep(0.01)
         server.process.send_signal(signal.SIGINT)
-        assert await server.process.wait() in (0, 143)
-        assert time.monotonic() - started <= shell.FORCED_EXIT_SECONDS + 1
+        assert await asyncio.wait_for(server.process.wait(), LONG) in (0, 143)
         writer.close()
 
 
@@ -236,7 +234,7 @@ async def test_dependencies_may_start_last(tmp_path: Path) -> None:
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
         assert int(refused.headers["Retry-After"]) >= 1
         (tmp_path / "away").unlink()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONG):
             while (await client.get("/readyz")).status_code != 200:
                 await asyncio.sleep(0.05)
     tries = [line["msg"] for line in server.lines() if line["level"] == "warning"]
@@ -247,7 +245,7 @@ async def test_a_refused_engine_ends_the_process(tmp_path: Path) -> None:
     """What must not be used ends the process with exit code 78 and one line."""
     (tmp_path / "refused").touch()
     process = await start(tmp_path, SHELL)
-    assert await asyncio.wait_for(process.wait(), 20) == 78
+    assert await asyncio.wait_for(process.wait(), LONG) == 78
     lines = (tmp_path / "serve.log").read_text().splitlines()
     assert sum("refused to start: DB is a database that must not be used" in line for line in lines) == 1
     assert not any("Traceback" in line for line in lines)
@@ -277,7 +275,7 @@ async def answered(
     client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """What is answered once the process that takes the call is ready; until then it says 503."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LONG):
         while (answer := await client.request(method, path, json=body)).status_code == 503:
             await asyncio.sleep(0.1)
     return dict(answer.json())
@@ -303,7 +301,7 @@ async def test_several_processes_share_the_port(tmp_path: Path, postgres_url: st
 async def processes_below(server: Server, count: int, without: int | None = None) -> list[int]:
     """The server's own child processes, once there are so many."""
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LONG):
         while True:
             found = [int(pid) for pid in children.read_text().split() if is_server(pid)]
             if len(found) == count and without not in found:
@@ -325,10 +323,8 @@ async def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
             shell.listen("127.0.0.1", taken.getsockname()[1])
 
 
-async def test_it_is_ready_fast_and_light(tmp_path: Path) -> None:
-    """The HTTP process is ready soon (2.5 s on an idle machine), below 200 MB, and names no server software."""
-    started = time.monotonic()
+async def test_it_is_light(tmp_path: Path) -> None:
+    """The HTTP process needs less than 200 MB, and names no server software."""
     async with cold_started(tmp_path, command=SHELL) as server, server.client() as client:
-        assert time.monotonic() - started <= 10.0
         assert server.memory() <= 200 * MIB
         assert "server" not in (await client.get("/healthz")).headers

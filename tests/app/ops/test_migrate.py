@@ -14,6 +14,7 @@ from app.bindings.database.postgres import Postgres
 from app.bindings.database.sqlite import Sqlite
 from app.ops.migrate import Script, apply, migrate, packaged, run_scripts, statements
 from app.settings import SettingError
+from tests.support.deadlines import LONG
 from tests.support.environment import settings
 from tools.env import Database
 from tools.rows import Count
@@ -129,7 +130,7 @@ async def test_four_processes_at_once_apply_each_file_once(postgres_url: str) ->
         await asyncio.create_subprocess_exec(sys.executable, "-c", OPEN, postgres_url, stdin=pipe, stdout=pipe)
         for _ in range(4)
     ]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(LONG):
         for process in processes:
             assert process.stdout is not None
             assert await process.stdout.readline() == b"ready\n"

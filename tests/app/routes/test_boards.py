@@ -13,6 +13,7 @@ import pytest
 
 from app.lifecycle import Lifecycle
 from app.routes import boards as routes
+from tests.support.deadlines import LONG
 from tests.support.samples.board_site import Board, boards_app, boards_env, publish_board
 from tests.support.samples.page_site import add_image, client_of, free_listener, publish, serving
 from tools import actor_emit
@@ -310,7 +311,7 @@ class Watcher:
         self.answer, self._lines = answer, answer.aiter_lines()
         self.news: list[dict[str, Any]] = []
 
-    async def next(self, seconds: float = 10.0) -> dict[str, Any]:
+    async def next(self, seconds: float = LONG) -> dict[str, Any]:
         async with asyncio.timeout(seconds):
             async for line in self._lines:
                 if line.startswith("data: "):
@@ -401,11 +402,11 @@ async def test_a_stream_ends_when_its_page_is_closed(
     stream = routes.BoardStream(env, Lifecycle(), await artifacts.get(env, deck.id), admit, every=0.01)
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(stream({"type": "http"}, asyncio.Event().wait, send))  # type: ignore[arg-type]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LONG):
             while b"state" not in b"".join(sent):
                 await asyncio.sleep(0.01)
         await close(env, deck.id)
-        await asyncio.wait_for(following, 5)
+        await asyncio.wait_for(following, LONG)
     assert sent[-1] == b""
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from generators import registry
 from graphs import render
+from tests.support.deadlines import LONG
 from tests.support.samples.job_states import Nobody
 from tests.support.samples.page_site import Line, add_image, add_project, publish, site
 from tools import actor_emit
@@ -93,7 +94,7 @@ class Press(Nobody):
 
     async def make(self, env: Env, error: PicassoError | None = None) -> None:
         """Wait for the next render and make it, or end it with the error."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LONG):
             await self.asked.acquire()
         row = await leases.claim_oldest(env, renders.LEASES)
         assert row is not None

@@ -1,4 +1,4 @@
-"""Some routes on a real server of this process, with the errors of the house as plain JSON."""
+"""Some routes on a real server of this process, with our errors as plain JSON."""
 
 import asyncio
 import contextlib
@@ -11,6 +11,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 
+from tests.support.deadlines import LONG
 from tools.env import Env
 from tools.errors import Invalid, NotFound, PicassoError, TooLarge, Unavailable
 
@@ -36,7 +37,7 @@ async def served(handlers: Sequence[ControllerRouterHandler], env: Env) -> Async
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off", ws="none"))
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONG):
             while not server.started:
                 await asyncio.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]

@@ -27,6 +27,7 @@ from app.http.server import listen, serve_app, settle
 from app.http.websocket import OPTIONS
 from app.main import create_app
 from app.settings import Settings, read_settings
+from tests.support.deadlines import LONG
 from tests.support.servers.picasso import Server
 from tests.support.servers.shell import NoAssets, NoQueue
 from tools.env import Env
@@ -64,13 +65,13 @@ async def connect(
         yield ws
 
 
-async def take(ws: ClientConnection, n: int, seconds: float = 10.0) -> list[Json]:
+async def take(ws: ClientConnection, n: int, seconds: float = LONG) -> list[Json]:
     """The next `n` frames."""
     async with asyncio.timeout(seconds):
         return [json.loads(await ws.recv()) for _ in range(n)]
 
 
-async def closing(ws: ClientConnection, seconds: float = 10.0) -> int:
+async def closing(ws: ClientConnection, seconds: float = LONG) -> int:
     """The code that the server closes with; what comes before it is thrown away."""
     async with asyncio.timeout(seconds):
         try:
@@ -104,7 +105,7 @@ class Follower:
     def last(self) -> int:
         return self.events[-1]["seq"] if self.events else 0
 
-    async def until(self, seq: int, seconds: float = 30.0) -> None:
+    async def until(self, seq: int, seconds: float = LONG) -> None:
         """Follow the session until the event of that number was seen."""
         async with asyncio.timeout(seconds):
             while self.last < seq:
