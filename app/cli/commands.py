@@ -137,7 +137,7 @@ async def migrate(args: argparse.Namespace) -> int:
     started = now_ms()
     async with open_database(_settings(args)) as database:
         for migration in await list_applied(database):
-            print(f"{migration.name}  {'applied' if migration.applied_at >= started else 'already applied'}")
+            print(f"{migration.name}  {'applied' if migration.applied_at >= started else 'already there'}")
     return 0
 
 
