@@ -10,6 +10,7 @@ from msgspec import Meta
 from generators.generator import File, Output
 from generators.shared import charts, image_pages, page, tables
 from generators.shared.charts import Chart, Entry
+from generators.shared.image_pages import Fact
 from generators.shared.provider_stats import CAUSES, Painted, likely, measure, percentile
 from generators.shared.tables import Cell
 from tools.env import Env
@@ -151,13 +152,13 @@ def _span(images: Sequence[Image]) -> str:
     return " – ".join(dict.fromkeys([*days[:1], *days[-1:]]))
 
 
-def facts(painted: Sequence[Painted]) -> list[tuple[str, str]]:
+def facts(painted: Sequence[Painted]) -> list[Fact]:
     cost = sum(one.cost_micros for one in painted)
     return [
-        ("Images", f"{sum(one.verdicts.images for one in painted):,}"),
-        ("Calls", f"{sum(one.calls for one in painted):,}"),
-        ("Failed calls", f"{sum(sum(one.failures.values()) for one in painted):,}"),
-        ("Cost", _money(cost)),
+        Fact("Images", f"{sum(one.verdicts.images for one in painted):,}"),
+        Fact("Calls", f"{sum(one.calls for one in painted):,}"),
+        Fact("Failed calls", f"{sum(sum(one.failures.values()) for one in painted):,}"),
+        Fact("Cost", _money(cost)),
     ]
 
 

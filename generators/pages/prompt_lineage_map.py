@@ -283,9 +283,9 @@ def _after(drawing: Drawing, numbers: Mapping[str, int]) -> int | None:
 def _sheet(drawing: Drawing, after: int | None, numbers: Mapping[str, int], public_url: str) -> Sheet:
     first = drawing.boxes[0].step
     if not drawing.lines and len(drawing.boxes) > 1:
-        title = "Versions that stand alone"
+        title = "Versions without further steps"
     elif first.parent:
-        title = f"Further from No. {numbers[first.parent.id]}"
+        title = f"Continued from No. {numbers[first.parent.id]}"
     else:
         title = f"From No. {numbers[first.first.id]}"
     return Sheet(

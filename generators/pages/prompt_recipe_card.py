@@ -16,7 +16,7 @@ from tools.rows import ArtifactRow, Job, JobRequest, Progression, Project
 PROMPT_SHOWN = 1400
 """Characters that fit on a printed card; the rest is folded."""
 KINDS = {
-    "generate": "Made from words",
+    "generate": "Generated from text",
     "edit": "Edit of an image",
     "inpaint": "Inpainting of an image",
     "outpaint": "Outpainting of an image",

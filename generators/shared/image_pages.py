@@ -84,8 +84,10 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class Fact(msgspec.Struct, frozen=True):
+    """A number on a cover and what it counts."""
+
     word: str
-    count: int
+    count: int | str
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):

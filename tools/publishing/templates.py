@@ -5,13 +5,14 @@ Those of our generators and the examples are packaged; others are uploaded. A us
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Literal
 
 import msgspec
 
-from tools.env import Env
+from tools.env import Assets, Env
 from tools.errors import Invalid, NotFound
 from tools.pages import Cursor, Page, decode, page
 from tools.publishing import template_html
@@ -21,6 +22,8 @@ from tools.step import step
 Kind = Literal["generator", "example", "upload"]
 KINDS: dict[str, Kind] = {".": "generator", "examples": "example"}
 """Folders of ASSETS whose templates are published, and what those are."""
+EXTENDS = re.compile(r'\{% extends "([a-z/]+\.html)" %\}\n')
+BLOCK = re.compile(r"\{% block ([a-z]+) %\}\n?(.*?)\{% endblock %\}\n?", re.DOTALL)
 
 INSERT = """
 INSERT INTO templates (r2_key, name, kind, placeholders, size, created_at)
@@ -50,6 +53,23 @@ def template_key(name: str, data: bytes) -> str:
     return f"templates/{name.removesuffix('.html')}/{hashlib.sha256(data).hexdigest()}.html"
 
 
+def whole_template(assets: Assets, name: str) -> bytes:
+    """The packaged template as one file that renders alone.
+
+    A template that extends a base is the base's text with its own blocks in their places, so it may use the base's
+    macros; a block that it leaves out keeps what the base says. Blocks do not stand within blocks.
+    Fails: ValueError for a block that the base has no place for.
+    """
+    text = assets.read(name).decode()
+    if (extends := EXTENDS.match(text)) is None:
+        return text.encode()
+    blocks = dict(BLOCK.findall(text))
+    whole = BLOCK.sub(lambda place: blocks.pop(place[1], place[2]), assets.read(extends[1]).decode())
+    if blocks:
+        raise ValueError(f"{extends[1]} has no block for {', '.join(blocks)} of {name}")
+    return whole.encode()
+
+
 def placeholders(html: str) -> list[str]:
     """The placeholders of a template in the order of their first place, each once.
 
@@ -68,7 +88,8 @@ async def publish_templates(env: Env) -> list[str]:
     paths = [PurePosixPath(name) for name in sorted(env.ASSETS.names())]
     found = [path for path in paths if path.suffix == ".html" and str(path.parent) in KINDS]
     return [
-        (await _store(env, path.stem, env.ASSETS.read(str(path)), KINDS[str(path.parent)])).r2_key for path in found
+        (await _store(env, path.stem, whole_template(env.ASSETS, str(path)), KINDS[str(path.parent)])).r2_key
+        for path in found
     ]
 
 
@@ -78,7 +99,7 @@ async def load_template(env: Env, name: str) -> tuple[str, bytes]:
 
     Fails: NotFound when there is none of that name or the start did not publish it.
     """
-    key = template_key(name, env.ASSETS.read(name))
+    key = template_key(name, whole_template(env.ASSETS, name))
     return key, await env.BUCKET.get(key)
 
 

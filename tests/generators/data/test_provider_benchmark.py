@@ -13,7 +13,7 @@ from generators.shared import provider_stats
 from generators.shared.provider_stats import likely, percentile
 from tests.support.files.hostile_strings import PAYLOADS
 from tests.support.samples.counted_project import FLUX, add_studio, step_back
-from tests.support.samples.page_site import HERE, Outline, add_project, pages_env
+from tests.support.samples.page_site import HERE, Outline, add_project, pages_env, template
 from tools import db
 from tools.env import Env
 from tools.errors import Invalid
@@ -139,12 +139,13 @@ async def test_the_page_is_served_under_its_own_style_and_loads_nothing(tmp_path
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(1, 71))
 def test_a_payload_is_text_on_the_page(payload: str) -> None:
     """Title, project, provider and model: nothing of it becomes markup."""
-    template = Path("templates/provider-benchmark.html").read_bytes()
 
     def page(text: str) -> Outline:
         image = Image("i", text, text, "pass", 1_790_000_000_000, None, None)
         painted = provider_stats.measure([], [image])
-        return Outline(provider_benchmark.write(template, text, [text], painted, [image], HERE).decode())
+        return Outline(
+            provider_benchmark.write(template("provider-benchmark"), text, [text], painted, [image], HERE).decode()
+        )
 
     assert page(payload).skeleton == page("x" * len(payload)).skeleton
     assert payload in page(payload).text

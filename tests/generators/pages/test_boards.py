@@ -17,10 +17,10 @@ from generators.shared.image_pages import Shown
 from tests.support.browser import BINARY, Tab, open_tab
 from tests.support.files.hostile_strings import PAYLOADS
 from tests.support.samples.board_site import Board, boards_app, boards_env, publish_board
-from tests.support.samples.page_site import HERE, Outline, client_of, free_listener, row, serving, until
+from tests.support.samples.page_site import HERE, Outline, client_of, free_listener, row, serving, template, until
 from tools.rows import Progression, Project
 
-TEMPLATE = Path("templates/board.html").read_bytes()
+TEMPLATE = template("board")
 KINDS: tuple[Kind, ...] = ("review", "vote")
 BOARDS = {"review": "review-board", "vote": "voting-deck"}
 browser = pytest.mark.skipif(BINARY is None, reason="no Chromium is installed")

@@ -16,14 +16,14 @@ from generators.pages.lookbook import LookbookOptions
 from generators.shared import image_pages, page
 from generators.shared.image_pages import Shown
 from tests.support.files.hostile_strings import PAYLOADS
-from tests.support.samples.page_site import HERE, Outline, add_image, add_project, pages_env, row
+from tests.support.samples.page_site import HERE, Outline, add_image, add_project, pages_env, row, template
 from tools import db
 from tools.env import Env
 from tools.errors import Invalid, NotFound
 from tools.publishing import artifacts
 from tools.rows import Progression, Project
 
-TEMPLATE = Path("templates/lookbook.html").read_bytes()
+TEMPLATE = template("lookbook")
 
 
 def project(name: str = "Aurora", description: str | None = None) -> Project:

@@ -10,7 +10,7 @@ from generators import registry
 from generators.pages import compare_deck, judge_report, lookbook, moodboard, prompt_recipe_card, slideshow, storyboard
 from generators.shared.image_pages import Shown
 from tests.support.samples import finished_project
-from tests.support.samples.page_site import HERE, Outline, add_image, add_project, pages_env, row
+from tests.support.samples.page_site import HERE, Outline, add_image, add_project, pages_env, row, template
 from tools import db
 from tools.env import Env
 from tools.media.swatches import Swatch
@@ -20,10 +20,6 @@ from tools.rows import Criterion, JobRequest, Progression, Project
 
 def shown(*rows: Progression) -> list[Shown]:
     return [Shown(Project("p", "Aurora", None, None, 1, 1), list(rows), False)]
-
-
-def template(name: str) -> bytes:
-    return Path("templates", f"{name}.html").read_bytes()
 
 
 def words(outline: Outline) -> str:
@@ -183,7 +179,7 @@ async def test_a_card_has_all_it_takes_to_make_the_image_again(tmp_path: Path) -
             finished_project.PROMPTS[1],
             f"{finished_project.PROMPTS[1]}. Light first.",
             "Name the light before the lens, gemini likes it.",
-            "Leave out no text",
+            "Negative prompt no text",
             "the seed is not used by this model",
             "Providergemini",
             "Modelgemini-image",

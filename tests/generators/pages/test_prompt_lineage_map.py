@@ -18,14 +18,14 @@ from generators.shared import lineage_layout
 from generators.shared.lineage_layout import BETWEEN, COLUMNS, TALLEST, WIDTH, Drawing, Step
 from tests.support.files.hostile_strings import PAYLOADS
 from tests.support.samples.counted_project import add_studio, step_back
-from tests.support.samples.page_site import HERE, Outline, add_image, add_project, pages_env, row
+from tests.support.samples.page_site import HERE, Outline, add_image, add_project, pages_env, row, template
 from tools import db
 from tools.env import Env
 from tools.errors import Invalid
 from tools.publishing import artifacts
 from tools.rows import Progression, Project
 
-TEMPLATE = Path("templates/prompt-lineage-map.html").read_bytes()
+TEMPLATE = template("prompt-lineage-map")
 
 
 async def make(env: Env, *projects: str, **options: object) -> artifacts.Output:

@@ -29,7 +29,7 @@ from app.settings import Settings
 from tests.support.environment import bare_env, settings
 from tools.db import insert_progression
 from tools.env import Env, Message
-from tools.publishing.templates import publish_templates
+from tools.publishing.templates import publish_templates, whole_template
 from tools.rows import Progression
 
 HERE = "http://127.0.0.1:8000"
@@ -51,6 +51,11 @@ class Line:
 
 class Silent:
     async def wake(self, session_id: str) -> None: ...
+
+
+def template(kind: str) -> bytes:
+    """The packaged template of a kind as pages are made from it."""
+    return whole_template(open_assets(), f"{kind}.html")
 
 
 async def add_project(env: Env, id: str, name: str = "Aurora", description: str | None = None) -> None:
