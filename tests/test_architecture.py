@@ -25,7 +25,7 @@ OURS = {
 """Which rooms a room may look into, besides itself."""
 
 THIRD_PARTY = {
-    "tools": {"msgspec", "PIL", "imagehash", "httpx", "httpcore", "anyio", "langchain_core"},
+    "tools": {"msgspec", "PIL", "imagehash", "httpx", "httpcore", "anyio", "langchain_core", "tinycss2"},
     "adapters": {"msgspec", "PIL", "numpy", "httpx", "openai", "google", "langchain_openai", "langchain_google_genai"},
     "generators": {"msgspec", "jinja2", "markupsafe", "nh3", "PIL", "av", "typst"},
     "graphs": {"msgspec", "langgraph", "langchain_core", "pydantic"},

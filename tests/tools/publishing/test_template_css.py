@@ -15,7 +15,7 @@ KEPT = (
     "h1,h2 > .x:hover::after{content:\"→ 'x'\";margin:0 auto !important}",
     ":root{--ink:#16130f;--gap:calc(1rem + 2vw)}",
     'p{font:400 1rem/1.5 "Helvetica Neue",Arial,sans-serif;color:var(--ink,#000)}',
-    "a[href^='#']{text-decoration:none}",
+    'a[href^="#"]{text-decoration:none}',
     "li:nth-child(2n+1):not(.x){background:linear-gradient(90deg,#fff 0%,rgb(0 0 0/50%))}",
     "@media (min-width: 44rem) and (prefers-color-scheme: dark){a{color:red}b{color:blue}}",
     "@media (width <= 600px){a{color:red}}",
@@ -108,6 +108,26 @@ def test_quotes_that_are_never_closed_cost_no_more_than_others(quotes: str) -> N
     started = time.process_time()
     assert clean_sheet(quotes) == clean_declarations(quotes) == ""
     assert time.process_time() - started < 0.6
+
+
+@pytest.mark.parametrize("part", ["a{b:(", "[", "a{b:min(", "@media x{", "a{b:c;", "/*", "url(", "}", "u+", "\\"])
+def test_what_is_never_closed_costs_no_more_than_its_length(part: str) -> None:
+    """60,000 signs of blocks, functions, comments or addresses that nothing closes are read in time, however deep."""
+    started = time.process_time()
+    hostile = part * (60_000 // len(part))
+    assert clean_sheet(hostile) in ("", "a{b:c}") or set(clean_sheet(hostile)) <= set("@media x{}")
+    clean_declarations(hostile)
+    assert time.process_time() - started < 3
+
+
+def test_a_number_longer_than_python_reads_is_no_failure() -> None:
+    """Five thousand digits mean no size; the rest of the sheet stays."""
+    assert clean_sheet("a{width:" + "1" * 5000 + "px;color:red}") == "a{width:0px;color:red}"
+
+
+def test_strings_are_written_in_double_quotes() -> None:
+    """Whatever quotes they came in, and a sign that could end them or the element is escaped."""
+    assert clean_sheet("a{content:'x \"y\" <'}") == 'a{content:"x \\22 y\\22  \\3c "}'
 
 
 def test_an_unclosed_string_ends_with_its_line() -> None:
