@@ -15,6 +15,7 @@ from generators.shared.provider_stats import CAUSES, Painted, likely, measure, p
 from generators.shared.tables import Cell
 from tools.env import Env
 from tools.errors import Invalid
+from tools.format import dollars, percent
 from tools.publishing.artifacts import public_url
 from tools.publishing.templates import load_template
 from tools.reports import project_rows
@@ -133,23 +134,36 @@ def write(
     csv_url: str,
 ) -> bytes:
     """The page beside the table, which is at `csv_url`. It depends on nothing but its arguments."""
+    days = list(dict.fromkeys(image_pages.day(image.created_at) for image in images))
+    has_costs = any(one.cost_micros or one.unpriced for one in painted)
+    drawn = [chart for chart in CHARTS if has_costs or chart not in (costs_per_image, totals)] if painted else []
     context = {
         "title": title,
         "projects": " · ".join(names),
         "csv_url": csv_url,
-        "when": _span(images),
+        "when": " – ".join(dict.fromkeys([*days[:1], *days[-1:]])),
         "facts": facts(painted),
-        "charts": [draw(painted) for draw in _worth_drawing(painted)] if painted else [],
+        "charts": [chart(painted) for chart in drawn],
         "panels": panels(painted),
-        "rows": [_row(one) for one in painted],
+        "rows": [
+            [
+                one.provider,
+                one.model or "–",
+                f"{one.verdicts.images:,}",
+                f"{one.duplicates:,}",
+                percent(one.verdicts.pass_rate, 1),
+                f"{one.calls:,}",
+                f"{sum(one.failures.values()):,}",
+                _seconds(percentile(one.milliseconds, 50)),
+                _seconds(percentile(one.milliseconds, 95)),
+                dollars(one.cost_per_image),
+                dollars(one.cost_micros) + _and_unpriced(one),
+            ]
+            for one in painted
+        ],
         "unpriced": [one.name for one in painted if one.unpriced],
     }
     return page.render(template, context)
-
-
-def _span(images: Sequence[Image]) -> str:
-    days = list(dict.fromkeys(image_pages.day(image.created_at) for image in images))
-    return " – ".join(dict.fromkeys([*days[:1], *days[-1:]]))
 
 
 def facts(painted: Sequence[Painted]) -> list[Fact]:
@@ -158,7 +172,7 @@ def facts(painted: Sequence[Painted]) -> list[Fact]:
         Fact("Images", f"{sum(one.verdicts.images for one in painted):,}"),
         Fact("Calls", f"{sum(one.calls for one in painted):,}"),
         Fact("Failed calls", f"{sum(sum(one.failures.values()) for one in painted):,}"),
-        Fact("Cost", _money(cost)),
+        Fact("Cost", dollars(cost)),
     ]
 
 
@@ -166,7 +180,7 @@ def pass_rates(painted: Sequence[Painted]) -> Chart:
     entries = [
         Entry(
             one.name,
-            f"{_percent(one.verdicts.pass_rate)} · {one.verdicts.passed} of {one.verdicts.judged}",
+            f"{percent(one.verdicts.pass_rate, 1)} · {one.verdicts.passed} of {one.verdicts.judged}",
             [(one.verdicts.pass_rate, "solid")],
             likely(one.verdicts.passed, one.verdicts.judged),
         )
@@ -184,7 +198,7 @@ def pass_rates(painted: Sequence[Painted]) -> Chart:
 
 def costs_per_image(painted: Sequence[Painted]) -> Chart:
     entries = [
-        Entry(one.name, _money(one.cost_per_image), [(one.cost_per_image / 1e6, "solid")])
+        Entry(one.name, dollars(one.cost_per_image), [(one.cost_per_image / 1e6, "solid")])
         if one.cost_per_image is not None
         else Entry(one.name, "no known price" if one.unpriced else "no images", [])
         for one in painted
@@ -231,7 +245,7 @@ def counts(painted: Sequence[Painted]) -> Chart:
 
 def totals(painted: Sequence[Painted]) -> Chart:
     entries = [
-        Entry(one.name, _money(one.cost_micros) + _and_unpriced(one), [(one.cost_micros / 1e6, "solid")])
+        Entry(one.name, dollars(one.cost_micros) + _and_unpriced(one), [(one.cost_micros / 1e6, "solid")])
         for one in painted
     ]
     most = max(one.cost_micros for one in painted) / 1e6
@@ -240,12 +254,6 @@ def totals(painted: Sequence[Painted]) -> Chart:
 
 
 CHARTS = (pass_rates, costs_per_image, latencies, counts, totals)
-
-
-def _worth_drawing(painted: Sequence[Painted]) -> list[Callable[[Sequence[Painted]], Chart]]:
-    """All charts, but none of costs where every call was free."""
-    cost = any(one.cost_micros or one.unpriced for one in painted)
-    return [chart for chart in CHARTS if cost or chart not in (costs_per_image, totals)]
 
 
 def panels(painted: Sequence[Painted]) -> list[Panel]:
@@ -272,37 +280,12 @@ def panels(painted: Sequence[Painted]) -> list[Panel]:
     ]
 
 
-def _row(one: Painted) -> list[str]:
-    half, most = percentile(one.milliseconds, 50), percentile(one.milliseconds, 95)
-    return [
-        one.provider,
-        one.model or "–",
-        f"{one.verdicts.images:,}",
-        f"{one.duplicates:,}",
-        _percent(one.verdicts.pass_rate),
-        f"{one.calls:,}",
-        f"{sum(one.failures.values()):,}",
-        _seconds(half),
-        _seconds(most),
-        _money(one.cost_per_image),
-        _money(one.cost_micros) + _and_unpriced(one),
-    ]
-
-
 def _and_unpriced(one: Painted) -> str:
     return f" + {one.unpriced} unpriced" if one.unpriced else ""
 
 
-def _percent(rate: float | None) -> str:
-    return "–" if rate is None else f"{rate * 100:.1f} %"
-
-
 def _seconds(ms: int | None) -> str:
     return "–" if ms is None else f"{ms / 1000:.1f} s" if ms >= 100 else f"{ms / 1000:.3f} s"
-
-
-def _money(micros: int | None) -> str:
-    return "–" if micros is None else image_pages.dollars(micros)
 
 
 def _money_scale(most: float) -> list[tuple[float, str]]:

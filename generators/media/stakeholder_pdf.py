@@ -1,7 +1,7 @@
 """A PDF for stakeholders: cover, contents, summary, every image with its judgement, and what it all cost."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -12,6 +12,7 @@ from generators.media import typesetting
 from generators.shared import image_pages
 from generators.shared.image_pages import Fact, Selection, Shown
 from tools.env import Env
+from tools.format import NONE, dollars
 from tools.ledger import money
 from tools.ledger.money import DayCost
 from tools.rows import ArtifactRow, Criterion, Progression, Project
@@ -107,13 +108,28 @@ class StakeholderPdf:
         self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: PdfOptions
     ) -> Output:
         typesetting.check_installed(self.modules)
-        shown = _newest(await image_pages.collect(env, projects, options))
+        collected = await image_pages.collect(env, projects, options)
+        newest = sorted(image_pages.all_rows(collected), key=lambda row: row.created_at)[-MOST_IMAGES:]
+        kept = {row.id for row in newest}
+        shown = [
+            Shown(
+                part.project,
+                [row for row in part.rows if row.id in kept],
+                part.held_back or not all(row.id in kept for row in part.rows),
+            )
+            for part in collected
+        ]
         rows = image_pages.all_rows(shown)
         spent = [day for project in projects for day in (await money.costs(env, project.id, 0))[0]]
         document = write(artifact.title, shown, spent if options.costs else [], options)
         boxes = await typesetting.in_press(typesetting.unshown, msgspec.json.encode(document).decode())
-        document = msgspec.structs.replace(document, colophon=[*document.colophon, *_honest(boxes)])
-        template, pictures = env.ASSETS.read("stakeholder-pdf.typ"), await _pictures(env, rows)
+        if boxes:
+            which = "1 character of the texts is" if boxes == 1 else f"{boxes} different characters of the texts are"
+            lacking = f"{which} not in this document's fonts and shown as boxes."
+            document = msgspec.structs.replace(document, colophon=[*document.colophon, lacking])
+        derived = await image_pages.pictures(env, rows, SIDE)
+        pictures = {_file(number): picture for number, picture in enumerate(derived, 1)}
+        template = env.ASSETS.read("stakeholder-pdf.typ")
         made = await typesetting.in_press(typesetting.pdf, template, document, pictures)
         return Output(index=File("index.pdf", made, "application/pdf"), progression_ids=tuple(row.id for row in rows))
 
@@ -122,36 +138,37 @@ generator = StakeholderPdf()
 
 
 def write(title: str, shown: Sequence[Shown], spent: Sequence[DayCost], options: PdfOptions) -> Document:
-    """The document's words, but for the sentence about what the fonts lack. It depends on nothing but its arguments."""
+    """All text of the document, except for the sentence about characters that the fonts lack."""
     rows = image_pages.all_rows(shown)
     cover = image_pages.cover(rows)
-    numbers = {row.id: number for number, row in enumerate(rows, 1)}
+    numbers = image_pages.numbers(rows)
     return Document(
         title=typesetting.breakable(title),
         paper=options.paper,
         keywords=[part.project.name for part in shown],
-        intro=options.intro or (shown[0].project.description if len(shown) == 1 else None),
+        intro=image_pages.intro(options.intro, shown),
         cover=Picture(_file(numbers[cover.id]), image_pages.alt(cover)) if cover else None,
         when=image_pages.period(rows),
         facts=image_pages.facts(rows),
         notes=_summary(rows, shown),
-        makers=_makers(rows),
-        parts=[_part(part, numbers, options) for part in shown],
+        makers=[
+            Maker(one.maker, one.images, one.passed, one.failed, NONE if one.rate is None else f"{one.rate} %")
+            for one in image_pages.scores(rows)
+        ],
+        parts=[
+            Part(
+                typesetting.breakable(part.project.name),
+                part.project.description,
+                "The newest images of this project are shown." if part.held_back else image_pages.note(part, options),
+                [_plate(row, numbers[row.id]) for row in part.rows],
+            )
+            for part in shown
+        ],
         with_costs=options.costs,
         costs=list(_costs(spent)),
-        total=_dollars(sum(day.micros for day in spent)),
+        total=dollars(sum(day.micros for day in spent)),
         colophon=[*_remarks_on(spent), *([image_pages.colophon(rows)] if rows else [])],
     )
-
-
-def _newest(shown: Sequence[Shown]) -> list[Shown]:
-    """The newest `MOST_IMAGES` of all projects; the order stays."""
-    kept = {row.id for row in sorted(image_pages.all_rows(shown), key=lambda row: row.created_at)[-MOST_IMAGES:]}
-    return [
-        Shown(part.project, rows, part.held_back or len(rows) < len(part.rows))
-        for part in shown
-        for rows in [[row for row in part.rows if row.id in kept]]
-    ]
 
 
 def _summary(rows: Sequence[Progression], shown: Sequence[Shown]) -> list[str]:
@@ -160,39 +177,13 @@ def _summary(rows: Sequence[Progression], shown: Sequence[Shown]) -> list[str]:
     judged = [row for row in rows if row.judgment is not None]
     passed = sum(row.judgment == "pass" for row in judged)
     within = f"{len(shown)} projects" if len(shown) > 1 else "one project"
-    told = [f"{_images(len(rows))} of {within}, made {image_pages.period(rows)}."]
+    told = [f"{len(rows)} {'image' if len(rows) == 1 else 'images'} of {within}, made {image_pages.period(rows)}."]
     if judged:
-        told.append(f"Of {len(judged)} judged, {passed} passed ({_rate(passed, len(judged))}).")
+        told.append(f"Of {len(judged)} judged, {passed} passed ({round(100 * passed / len(judged))} %).")
     unmet = sum(not criterion.met for row in rows for criterion in row.criteria)
     if unmet:
         told.append(f"{unmet} {'requirement was' if unmet == 1 else 'requirements were'} not met; the pages say which.")
     return told
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
-
-
-def _makers(rows: Sequence[Progression]) -> list[Maker]:
-    made: dict[str, list[Progression]] = defaultdict(list)
-    for row in rows:
-        made[image_pages.maker(row)].append(row)
-    return [_maker(name, made[name]) for name in sorted(made)]
-
-
-def _maker(name: str, rows: Sequence[Progression]) -> Maker:
-    passed, failed = sum(row.judgment == "pass" for row in rows), sum(row.judgment == "fail" for row in rows)
-    return Maker(name, len(rows), passed, failed, _rate(passed, passed + failed))
-
-
-def _rate(passed: int, judged: int) -> str:
-    return f"{100 * passed / judged:.0f} %" if judged else "–"
-
-
-def _part(part: Shown, numbers: Mapping[str, int], options: PdfOptions) -> Part:
-    plates = [_plate(row, numbers[row.id]) for row in part.rows]
-    note = "The newest images of this project are shown." if part.held_back else image_pages.note(part, options)
-    return Part(typesetting.breakable(part.project.name), part.project.description, note, plates)
 
 
 def _plate(row: Progression, number: int) -> Plate:
@@ -210,7 +201,7 @@ def _plate(row: Progression, number: int) -> Plate:
         remarks=row.ai_notes,
         tags=" · ".join(row.ai_tags),
         credit=f"{image_pages.maker(row)} · {image_pages.day(row.created_at)} · {row.width} × {row.height}"
-        + (f" · {_dollars(row.cost_usd)}" if row.cost_usd else ""),
+        + (f" · {dollars(row.cost_usd)}" if row.cost_usd else ""),
     )
 
 
@@ -223,31 +214,14 @@ def _costs(spent: Sequence[DayCost]) -> Iterator[Cost]:
     for day in spent:
         sums[(f"{day.provider} · {day.model}", PURPOSES[day.purpose])].append(day)
     for (name, purpose), days in sorted(sums.items()):
-        yield Cost(name, purpose, sum(day.calls for day in days), _dollars(sum(day.micros for day in days)))
+        yield Cost(name, purpose, sum(day.calls for day in days), dollars(sum(day.micros for day in days)))
 
 
 def _remarks_on(spent: Sequence[DayCost]) -> list[str]:
     estimated, unpriced = sum(day.estimated for day in spent), sum(day.unpriced for day in spent)
     told = []
     if estimated:
-        told.append(f"{estimated} of the calls are priced by an estimate, for their answer told no usage.")
+        told.append(f"{estimated} of the calls are priced by an estimate, because their answers reported no usage.")
     if unpriced:
-        told.append(f"{unpriced} of the calls have no known price and count at their ceiling.")
+        told.append(f"{unpriced} of the calls have no known price and count at the most they can cost.")
     return told
-
-
-def _dollars(micros: int) -> str:
-    return f"${micros / 1e6:,.4f}"
-
-
-def _honest(boxes: int) -> list[str]:
-    """What is to be said when the fonts lack characters."""
-    if not boxes:
-        return []
-    which = "1 character of the texts is" if boxes == 1 else f"{boxes} different characters of the texts are"
-    return [f"{which} not in this document's fonts and shown as boxes."]
-
-
-async def _pictures(env: Env, rows: Sequence[Progression]) -> dict[str, bytes]:
-    derived = await image_pages.pictures(env, rows, SIDE)
-    return {_file(number): picture for number, picture in enumerate(derived, 1)}

@@ -1,15 +1,15 @@
-"""A compare deck: for each prompt what every provider made of it, side by side, and any two under one slider."""
+"""A compare deck: the images of all providers for the same prompt side by side, and any two under one slider."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import VERDICTS, Score, Selection, Shown
+from generators.shared.image_pages import VERDICTS, Intro, Selection, Shown
 from tools.env import Env
+from tools.format import dollars
 from tools.rows import ArtifactRow, Progression, Project
 
 PROMPT_SHOWN = 280
@@ -19,15 +19,16 @@ NOTES_SHOWN = 2
 
 
 class CompareDeckOptions(Selection, frozen=True, kw_only=True):
-    """Images of one prompt are compared. Of each provider and model its best is shown: one that passed, else the
-    newest; where only one of them was asked, its variants are. `slider` puts any two over each other."""
+    """Images of the same prompt are compared: the best of each provider and model (the newest that passed, else the
+    newest), or all variants where only one of them made any. `slider` lays any two over each other."""
 
-    intro: Annotated[str, Meta(max_length=2000)] | None = None
+    intro: Intro = None
     slider: bool = True
 
 
 class Contender(msgspec.Struct, frozen=True, kw_only=True):
-    """`label` is what tells it from the others of its prompt; `others` counts images that stand behind it."""
+    """An image beside others of its prompt: `label` distinguishes it from them, `others` counts the images of the same
+    provider and model that it was chosen from."""
 
     letter: str
     label: str
@@ -62,38 +63,29 @@ class CompareDeck:
     async def generate(
         self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: CompareDeckOptions
     ) -> Output:
-        shown = await image_pages.collect(env, projects, options)
-
-        def written(template: bytes) -> bytes:
-            return write(template, artifact.title, shown, options, env.settings.public_url)
-
-        return await image_pages.web_page(env, "compare-deck.html", image_pages.all_rows(shown), written)
+        return await image_pages.selected_page(env, "compare-deck.html", artifact, projects, options, write)
 
 
 generator = CompareDeck()
 
 
 def write(template: bytes, title: str, shown: Sequence[Shown], options: CompareDeckOptions, public_url: str) -> bytes:
-    """The page. It depends on nothing but its arguments."""
+    """The page as UTF-8."""
     rows = image_pages.all_rows(shown)
     shared = image_pages.shared_notes(rows)
+    scores = image_pages.scores(rows)
     deck = list(slides(image_pages.without_notes(shown, shared), options, public_url))
     context = {
         "title": title,
-        "intro": options.intro or (shown[0].project.description if len(shown) == 1 else None),
+        "intro": image_pages.intro(options.intro, shown),
         "slides": deck,
-        "scores": image_pages.scores(rows),
-        "widest": widest(image_pages.scores(rows)),
+        "scores": scores,
+        "widest": max((score.images for score in scores), default=1),
         "several": len(shown) > 1,
-        "notes": [(part.project.name, note) for part in shown if (note := image_pages.note(part, options))],
+        "notes": image_pages.notes(shown, options),
         "colophon": image_pages.colophon(rows, shared),
     }
     return page.render(template, context)
-
-
-def widest(scores: Sequence[Score]) -> int:
-    """The images of the maker with most of them."""
-    return max((score.images for score in scores), default=1)
 
 
 def slides(shown: Sequence[Shown], options: CompareDeckOptions, public_url: str) -> Iterator[Slide]:
@@ -124,17 +116,17 @@ def _slide(number: int, project: str, rows: list[Progression], options: CompareD
 
 
 def contenders(rows: Sequence[Progression]) -> list[tuple[str, Progression, int]]:
-    """Who is compared, in the order of their names: a label, the image, and how many more there are behind it."""
+    """The images to compare, in the order of their labels: label, image, and how many more the provider made."""
     by_maker: dict[str, list[Progression]] = {}
     for row in rows:
         by_maker.setdefault(image_pages.maker(row), []).append(row)
     if len(by_maker) == 1 and len(rows) > 1:
         return [(f"{image_pages.maker(row)} · {n}", row, 0) for n, row in enumerate(rows, 1)]
-    return [(name, _best(own), len(own) - 1) for name, own in sorted(by_maker.items())]
 
+    def rank(row: Progression) -> tuple[bool, bool, int, str]:
+        return row.judgment == "pass", row.judgment is None, row.created_at, row.id
 
-def _best(rows: Sequence[Progression]) -> Progression:
-    return max(rows, key=lambda row: (row.judgment == "pass", row.judgment is None, row.created_at, row.id))
+    return [(name, max(own, key=rank), len(own) - 1) for name, own in sorted(by_maker.items())]
 
 
 def _contender(letter: str, label: str, row: Progression, others: int, *, public_url: str) -> Contender:
@@ -145,7 +137,7 @@ def _contender(letter: str, label: str, row: Progression, others: int, *, public
         verdict=row.judgment or "none",
         verdict_words=VERDICTS[row.judgment],
         criteria=f"{sum(c.met for c in row.criteria)} of {len(row.criteria)}" if row.criteria else "",
-        cost=image_pages.dollars(row.cost_usd),
+        cost=dollars(row.cost_usd),
         notes=row.ai_notes[:NOTES_SHOWN],
         others=others,
     )

@@ -1,15 +1,14 @@
-"""A judge report: what the judge said of every image, failures first, and what that adds up to."""
+"""A judge report: the verdict on every image, failures first, with totals."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import Selection, Shown
+from generators.shared.image_pages import Intro, Selection, Shown
 from generators.shared.tags import Tag, tag_of
 from tools.env import Env
 from tools.rows import ArtifactRow, Criterion, Progression, Project
@@ -17,18 +16,18 @@ from tools.rows import ArtifactRow, Criterion, Progression, Project
 PROMPT_SHOWN = 300
 MISSED_SHOWN = 8
 TAGS_SHOWN = 14
-UNSEEN = {"error": "The judge could not look at it.", "skipped": "It was not shown to the judge."}
+UNSEEN = {"error": "The judge could not look at this image.", "skipped": "This image was not judged."}
 
 
 class JudgeReportOptions(Selection, frozen=True, kw_only=True):
-    """`passes` says how images that passed are told of: like the failed ones, or as small pictures alone."""
+    """`passes` says how images that passed are shown: in full like the failed ones, or as small pictures only."""
 
-    intro: Annotated[str, Meta(max_length=2000)] | None = None
+    intro: Intro = None
     passes: Literal["full", "brief"] = "full"
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """Something that came up `count` times, of `most` for the one that came up most."""
+    """Something that occurred `count` times; `most` is the count of the most frequent one."""
 
     name: str
     count: int
@@ -69,26 +68,21 @@ class JudgeReport:
     async def generate(
         self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: JudgeReportOptions
     ) -> Output:
-        shown = await image_pages.collect(env, projects, options)
-
-        def written(template: bytes) -> bytes:
-            return write(template, artifact.title, shown, options, env.settings.public_url)
-
-        return await image_pages.web_page(env, "judge-report.html", image_pages.all_rows(shown), written)
+        return await image_pages.selected_page(env, "judge-report.html", artifact, projects, options, write)
 
 
 generator = JudgeReport()
 
 
 def write(template: bytes, title: str, shown: Sequence[Shown], options: JudgeReportOptions, public_url: str) -> bytes:
-    """The page. It depends on nothing but its arguments."""
+    """The page as UTF-8."""
     rows = image_pages.all_rows(shown)
     shared = image_pages.shared_notes(rows)
     judged = [row for row in rows if row.judgment]
     passed = sum(row.judgment == "pass" for row in rows)
     context = {
         "title": title,
-        "intro": options.intro or (shown[0].project.description if len(shown) == 1 else None),
+        "intro": image_pages.intro(options.intro, shown),
         "when": image_pages.period(rows),
         "facts": image_pages.facts(rows),
         "rate": round(100 * passed / len(judged)) if judged else None,
@@ -98,7 +92,7 @@ def write(template: bytes, title: str, shown: Sequence[Shown], options: JudgeRep
         "tags": [(tag_of(tally.name), tally) for tally in tags(rows)],
         "chapters": list(chapters(image_pages.without_notes(shown, shared), options, public_url)),
         "several": len(shown) > 1,
-        "notes": [(part.project.name, note) for part in shown if (note := image_pages.note(part, options))],
+        "notes": image_pages.notes(shown, options),
         "colophon": image_pages.colophon(rows, shared),
     }
     return page.render(template, context)

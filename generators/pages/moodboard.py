@@ -119,7 +119,7 @@ def write(
     chips = palette(rows, measured)
     context = {
         "title": title,
-        "intro": options.intro or (shown[0].project.description if len(shown) == 1 else None),
+        "intro": image_pages.intro(options.intro, shown),
         "chips": chips,
         "tiles": list(tiles(rows, measured, options, public_url)),
         "empty": None if rows else image_pages.EMPTY[options.only],

@@ -1,15 +1,15 @@
-"""Prompt recipe cards: for each image a page with all that it takes to make it again."""
+"""Prompt recipe cards: for each image a page with all that is needed to make it again."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import STEPS, STEPS_ALONE, VERDICTS, Selection, Shown
+from generators.shared.image_pages import VERDICTS, Intro, Selection, Shown
 from tools.env import Env
+from tools.format import dollars
 from tools.reports import project_rows
 from tools.rows import ArtifactRow, Job, JobRequest, Progression, Project
 
@@ -28,7 +28,7 @@ KINDS = {
 class PromptRecipeCardOptions(Selection, frozen=True, kw_only=True):
     """`costs: false` leaves out what the images cost."""
 
-    intro: Annotated[str, Meta(max_length=2000)] | None = None
+    intro: Intro = None
     costs: bool = True
 
 
@@ -94,10 +94,10 @@ def write(
     rows = image_pages.all_rows(shown)
     context = {
         "title": title,
-        "intro": options.intro or (shown[0].project.description if len(shown) == 1 else None),
+        "intro": image_pages.intro(options.intro, shown),
         "cards": list(cards(shown, orders, options, public_url)),
         "several": len(shown) > 1,
-        "notes": [(part.project.name, note) for part in shown if (note := image_pages.note(part, options))],
+        "notes": image_pages.notes(shown, options),
         "when": image_pages.period(rows),
     }
     return page.render(template, context)
@@ -107,7 +107,7 @@ def cards(
     shown: Sequence[Shown], orders: Mapping[str, Job], options: PromptRecipeCardOptions, public_url: str
 ) -> Iterator[Card]:
     """The cards; numbers run through all projects."""
-    numbers = {row.id: n for n, row in enumerate(image_pages.all_rows(shown), 1)}
+    numbers = image_pages.numbers(image_pages.all_rows(shown))
     for part in shown:
         for row in part.rows:
             job = orders[row.job_id] if row.job_id else None
@@ -123,8 +123,9 @@ def _card(
     public_url: str,
 ) -> Card:
     prompt, more = image_pages.cut(row.prompt, PROMPT_SHOWN)
-    refined, refined_more = image_pages.cut(_refined(row), PROMPT_SHOWN)
-    origin = numbers.get(row.parent_progression_id) if row.parent_progression_id else None
+    is_refined = row.refined_prompt and row.refined_prompt.strip() != row.prompt.strip()
+    refined, refined_more = image_pages.cut(row.refined_prompt or "" if is_refined else "", PROMPT_SHOWN)
+    step, origin = image_pages.step(row, numbers)
     return Card(
         number=numbers[row.id],
         picture=image_pages.picture(row, public_url),
@@ -138,15 +139,11 @@ def _card(
         tips=[tip.tip for tip in job.metadata.applied_tips.get(row.ai_provider, [])] if job else [],
         parameters=[parameter for parameter in parameters(row, job, options) if parameter.value],
         adjustments=row.adjustments,
-        step=(STEPS if origin else STEPS_ALONE).get(row.edge, ""),
+        step=step,
         origin=origin,
         verdict=row.judgment or "none",
         verdict_words=VERDICTS[row.judgment],
     )
-
-
-def _refined(row: Progression) -> str:
-    return row.refined_prompt if row.refined_prompt and row.refined_prompt.strip() != row.prompt.strip() else ""
 
 
 def parameters(row: Progression, job: Job | None, options: PromptRecipeCardOptions) -> list[Parameter]:
@@ -163,13 +160,12 @@ def parameters(row: Progression, job: Job | None, options: PromptRecipeCardOptio
         Parameter("Variant", variant(row, request) if request else ""),
         Parameter("References", str(len(request.reference_image_urls) or "") if request else ""),
         Parameter("Made on", image_pages.day(row.created_at)),
-        Parameter("Cost", image_pages.dollars(row.cost_usd) if options.costs else ""),
+        Parameter("Cost", dollars(row.cost_usd) if options.costs else ""),
     ]
 
 
 def variant(row: Progression, request: JobRequest) -> str:
-    """Variants are counted over all models of a provider; how many another provider would have made is not known of one
-    that stepped in."""
+    """Which of the variants it is, counted over all models of the provider; the total is unknown for a fallback."""
     all_of_them = request.variants * sum(asked["provider"] == row.ai_provider for asked in request.providers)
     return (
         f"{row.variant_index + 1} of {all_of_them}" if row.variant_index < all_of_them else f"{row.variant_index + 1}"

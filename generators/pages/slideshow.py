@@ -1,4 +1,4 @@
-"""A slideshow: one image at a time over the whole window, by keys, touch or itself; one to a page in print."""
+"""A slideshow: one image at a time in the whole window, moved by keys, touch or a timer; one to a page in print."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import MOST, Selection, Shown
+from generators.shared.image_pages import MOST, Intro, Selection, Shown
 from tools.env import Env
 from tools.rows import ArtifactRow, Project
 
@@ -16,10 +16,10 @@ CAPTION_SHOWN = 240
 
 
 class SlideshowOptions(Selection, frozen=True, kw_only=True):
-    """`captions` stand below the images in their order, instead of the prompts; `prompts: false` leaves out the rest.
-    Once it plays, each image stays `seconds`; with `autoplay` it plays from the start."""
+    """`captions` are shown below the images in their order, instead of the prompts; `prompts: false` shows no prompts
+    where captions are missing. While it plays, each image stays for `seconds`; `autoplay` plays it from the start."""
 
-    intro: Annotated[str, Meta(max_length=2000)] | None = None
+    intro: Intro = None
     captions: Annotated[list[Annotated[str, Meta(max_length=600)]], Meta(max_length=MOST)] = []
     prompts: bool = True
     seconds: Annotated[int, Meta(ge=2, le=120)] = 6
@@ -44,23 +44,18 @@ class Slideshow:
     async def generate(
         self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: SlideshowOptions
     ) -> Output:
-        shown = await image_pages.collect(env, projects, options)
-
-        def written(template: bytes) -> bytes:
-            return write(template, artifact.title, shown, options, env.settings.public_url)
-
-        return await image_pages.web_page(env, "slideshow.html", image_pages.all_rows(shown), written)
+        return await image_pages.selected_page(env, "slideshow.html", artifact, projects, options, write)
 
 
 generator = Slideshow()
 
 
 def write(template: bytes, title: str, shown: Sequence[Shown], options: SlideshowOptions, public_url: str) -> bytes:
-    """The page. It depends on nothing but its arguments."""
+    """The page as UTF-8."""
     rows = image_pages.all_rows(shown)
     context = {
         "title": title,
-        "intro": options.intro or (shown[0].project.description if len(shown) == 1 else None),
+        "intro": image_pages.intro(options.intro, shown),
         "when": image_pages.period(rows),
         "seconds": options.seconds,
         "autoplay": options.autoplay,

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import MOST, RATIOS, Selection, Shown
+from generators.shared.image_pages import MOST, RATIOS, Intro, Selection, Shown
 from tools.env import Env
 from tools.rows import ArtifactRow, Progression, Project
 
@@ -22,11 +22,11 @@ Caption = Annotated[str, Meta(max_length=600)]
 
 
 class StoryboardOptions(Selection, frozen=True, kw_only=True):
-    """`captions` stand under the frames in their order; where there is none or an empty one, the prompt does.
-    `seconds` is how long each frame is held and gives them times. `frame` is the shape of all frames: that of most
-    images unless told; an image of another shape is shown whole within it."""
+    """`captions` are shown under the frames in their order; a frame without a caption, or with an empty one, shows the
+    prompt. `seconds` is the duration of each frame, from which its times follow. `frame` is the shape of all frames, by
+    default that of most images; an image of another shape is shown whole within it."""
 
-    intro: Annotated[str, Meta(max_length=2000)] | None = None
+    intro: Intro = None
     captions: Annotated[list[Caption], Meta(max_length=MOST)] = []
     seconds: Annotated[int, Meta(ge=1, le=600)] | None = None
     frame: Literal["auto", "16x9", "3x2", "4x3", "1x1", "3x4", "2x3", "9x16"] = "auto"
@@ -60,28 +60,23 @@ class Storyboard:
     async def generate(
         self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: StoryboardOptions
     ) -> Output:
-        shown = await image_pages.collect(env, projects, options)
-
-        def written(template: bytes) -> bytes:
-            return write(template, artifact.title, shown, options, env.settings.public_url)
-
-        return await image_pages.web_page(env, "storyboard.html", image_pages.all_rows(shown), written)
+        return await image_pages.selected_page(env, "storyboard.html", artifact, projects, options, write)
 
 
 generator = Storyboard()
 
 
 def write(template: bytes, title: str, shown: Sequence[Shown], options: StoryboardOptions, public_url: str) -> bytes:
-    """The page. It depends on nothing but its arguments."""
+    """The page as UTF-8."""
     rows = image_pages.all_rows(shown)
     context = {
         "title": title,
-        "intro": options.intro or (shown[0].project.description if len(shown) == 1 else None),
+        "intro": image_pages.intro(options.intro, shown),
         "frame": options.frame if options.frame != "auto" else common_frame(rows),
         "count": len(rows),
         "length": clock(len(rows) * options.seconds) if options.seconds else "",
         "sheets": list(sheets(shown, options, public_url)),
-        "notes": [(part.project.name, note) for part in shown if (note := image_pages.note(part, options))],
+        "notes": image_pages.notes(shown, options),
         "several": len(shown) > 1,
         "colophon": image_pages.colophon(rows),
     }
@@ -105,7 +100,7 @@ def sheets(shown: Sequence[Shown], options: StoryboardOptions, public_url: str) 
 
 
 def _frames(rows: Sequence[Progression], options: StoryboardOptions, public_url: str) -> Iterator[Frame]:
-    captions = itertools.chain(options.captions, itertools.repeat(""))
+    captions, each = itertools.chain(options.captions, itertools.repeat("")), options.seconds
     for number, (row, wish) in enumerate(zip(rows, captions, strict=False), 1):
         caption, more = image_pages.cut(wish.strip() or row.prompt, CAPTION_SHOWN)
         yield Frame(
@@ -113,13 +108,9 @@ def _frames(rows: Sequence[Progression], options: StoryboardOptions, public_url:
             picture=image_pages.picture(row, public_url),
             caption=caption,
             more=more,
-            time=_time(number, options.seconds),
+            time=f"{clock((number - 1) * each)} – {clock(number * each)}" if each else "",
             slug=image_pages.maker(row),
         )
-
-
-def _time(number: int, seconds: int | None) -> str:
-    return f"{clock((number - 1) * seconds)} – {clock(number * seconds)}" if seconds else ""
 
 
 def clock(seconds: int) -> str:

@@ -1,17 +1,17 @@
-"""Pages that take what guests say: their images and captions. What was said is not in them, so a version never changes.
+"""Pages on which guests vote or comment: their images and captions. Votes and comments are not part of the page, so a
+version never changes.
 
-Page and script are one for all kinds (`templates/board.html`); the script asks the page's own board for what was said.
+Page and script are the same for both kinds (`templates/board.html`); the script loads votes and comments of its board.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import STEPS, STEPS_ALONE, Selection, Shown
+from generators.shared.image_pages import Intro, Selection, Shown
 from tools.env import Env
 from tools.rows import ArtifactRow, Progression, Project
 
@@ -24,11 +24,11 @@ class BoardOptions(Selection, frozen=True, kw_only=True):
     """`intro` stands under the title (else the project's description). `progressionIds` picks the images and their
     order; with none, the newest 500 of each project are shown from the oldest, all or those that `only` names."""
 
-    intro: Annotated[str, Meta(max_length=2000)] | None = None
+    intro: Intro = None
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """One image with what guests should know of it."""
+    """One image with its caption."""
 
     id: str
     number: int
@@ -42,7 +42,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One project's section; `note` says what is not to be seen there."""
+    """One project's section; `note` is about images that are not shown."""
 
     name: str
     description: str | None
@@ -53,12 +53,14 @@ class Part(msgspec.Struct, frozen=True):
 async def generate(
     env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: BoardOptions, kind: Kind
 ) -> Output:
-    shown = await image_pages.collect(env, projects, options)
+    """The page of that kind with the images that the options select."""
 
-    def written(template: bytes) -> bytes:
-        return write(template, kind, artifact.title, shown, options, env.settings.public_url)
+    def write_kind(
+        template: bytes, title: str, shown: Sequence[Shown], options: BoardOptions, public_url: str, /
+    ) -> bytes:
+        return write(template, kind, title, shown, options, public_url)
 
-    return await image_pages.web_page(env, "board.html", image_pages.all_rows(shown), written, live=True)
+    return await image_pages.selected_page(env, "board.html", artifact, projects, options, write_kind, live=True)
 
 
 def write(
@@ -69,13 +71,13 @@ def write(
     options: BoardOptions,
     public_url: str,
 ) -> bytes:
-    """The page. It depends on nothing but its arguments."""
+    """The page as UTF-8."""
     rows = image_pages.all_rows(shown)
     context = {
         "kind": kind,
         "word": WORDS[kind],
         "title": title,
-        "intro": options.intro or (shown[0].project.description if len(shown) == 1 else None),
+        "intro": image_pages.intro(options.intro, shown),
         "count": len(rows),
         "parts": list(parts(shown, options, public_url)),
         "colophon": image_pages.colophon(rows),
@@ -85,7 +87,7 @@ def write(
 
 def parts(shown: Sequence[Shown], options: BoardOptions, public_url: str) -> Iterator[Part]:
     """The sections; numbers run through the whole page."""
-    numbers = {row.id: n for n, row in enumerate(image_pages.all_rows(shown), 1)}
+    numbers = image_pages.numbers(image_pages.all_rows(shown))
     for part in shown:
         cards = [_card(row, numbers, public_url) for row in part.rows]
         yield Part(part.project.name, part.project.description, image_pages.note(part, options), cards)
@@ -93,7 +95,7 @@ def parts(shown: Sequence[Shown], options: BoardOptions, public_url: str) -> Ite
 
 def _card(row: Progression, numbers: Mapping[str, int], public_url: str) -> Card:
     prompt, more = image_pages.cut(row.prompt, PROMPT_SHOWN)
-    origin = numbers.get(row.parent_progression_id) if row.parent_progression_id else None
+    step, origin = image_pages.step(row, numbers)
     return Card(
         id=row.id,
         number=numbers[row.id],
@@ -101,7 +103,7 @@ def _card(row: Progression, numbers: Mapping[str, int], public_url: str) -> Card
         ratio=image_pages.ratio(row),
         prompt=prompt,
         more=more,
-        step=(STEPS if origin else STEPS_ALONE).get(row.edge, ""),
+        step=step,
         origin=origin,
         credit=f"{image_pages.maker(row)} · {image_pages.day(row.created_at)}",
     )

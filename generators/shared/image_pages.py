@@ -1,11 +1,11 @@
-"""What the kinds that show images have in common: which images, in which order, and the words about them."""
+"""What the kinds that show images share: which images, in which order, and the words about them."""
 
 import asyncio
 import itertools
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -16,13 +16,17 @@ from tools import images
 from tools.db import list_progressions
 from tools.env import Env
 from tools.errors import Invalid
+from tools.format import dollars
 from tools.media import pixels
 from tools.publishing import renders
 from tools.publishing.templates import load_template
 from tools.reports import project_rows
-from tools.rows import Judgment, Progression, Project
+from tools.rows import ArtifactRow, Judgment, Progression, Project
 
 T = TypeVar("T")
+Options = TypeVar("Options", bound="Selection")
+Contra = TypeVar("Contra", bound="Selection", contravariant=True)
+Intro = Annotated[str, Meta(max_length=2000)] | None
 MOST = 500
 AT_ONCE = 4
 """Originals in memory at a time."""
@@ -91,7 +95,8 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """How the images of one maker fared; `rate` is passed of judged in per cent, None when none was judged."""
+    """The verdicts on the images of one provider and model; `rate` is the percentage of those judged that passed, None
+    when none was judged."""
 
     maker: str
     images: int
@@ -103,13 +108,17 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def collect(env: Env, projects: Sequence[Project], selection: Selection) -> list[Shown]:
-    """What the options ask for, project by project.
+    """The images that the options select, project by project.
 
     Fails: Invalid naming the first image that belongs to none of the projects · NotFound.
     """
     if not selection.progression_ids:
         judgment = JUDGMENTS[selection.only]
-        return [_newest(project, await _images(env, project, judgment)) for project in projects]
+        shown = []
+        for project in projects:
+            newest = (await list_progressions(env, project.id, judgment=judgment, limit=MOST + 1)).items
+            shown.append(Shown(project, newest[:MOST][::-1], len(newest) > MOST))
+        return shown
     picked = await project_rows.named_images(env, selection.progression_ids)
     of = {project.id: [row for row in picked if row.project_id == project.id] for project in projects}
     for row in picked:
@@ -118,27 +127,25 @@ async def collect(env: Env, projects: Sequence[Project], selection: Selection) -
     return [Shown(project, of[project.id], False) for project in projects]
 
 
-async def _images(env: Env, project: Project, judgment: Judgment | None) -> list[Progression]:
-    return (await list_progressions(env, project.id, judgment=judgment, limit=MOST + 1)).items
-
-
-def _newest(project: Project, rows: list[Progression]) -> Shown:
-    return Shown(project, rows[:MOST][::-1], len(rows) > MOST)
-
-
 async def a_few_at_once(work: Callable[[Progression], Awaitable[T]], rows: Sequence[Progression]) -> list[T]:
-    """What the work gives for each image, in their order. Fails: with the first failure among the few."""
-    given = list[T]()
+    """The results of the work on each image, in their order.
+
+    Fails: with the first failure among those that ran together, after all of them have ended.
+    """
+    results = list[T]()
     for start in range(0, len(rows), AT_ONCE):
         for one in await asyncio.gather(*map(work, rows[start : start + AT_ONCE]), return_exceptions=True):
             if isinstance(one, BaseException):
                 raise one
-            given.append(one)
-    return given
+            results.append(one)
+    return results
 
 
 async def pictures(env: Env, rows: Sequence[Progression], side: int) -> list[bytes]:
-    """Each image as a JPEG of at most `side` pixels, a plain one where it is gone. Tells how far it is."""
+    """Each image as a JPEG with a longer side of at most `side` pixels; a blank one where the original is gone.
+
+    Effect: reports its progress to the render that is running.
+    """
     done = itertools.count(1)
 
     async def derive(row: Progression) -> bytes:
@@ -154,8 +161,29 @@ def all_rows(shown: Sequence[Shown]) -> list[Progression]:
     return [row for part in shown for row in part.rows]
 
 
+def numbers(rows: Sequence[Progression]) -> dict[str, int]:
+    """The number of each image by its id; numbers run through the whole page."""
+    return {row.id: number for number, row in enumerate(rows, 1)}
+
+
+def step(row: Progression, numbers: Mapping[str, int]) -> tuple[str, int | None]:
+    """How the image was made from another, in words, and the number of that one when it is on the page."""
+    origin = numbers.get(row.parent_progression_id) if row.parent_progression_id else None
+    return (STEPS if origin else STEPS_ALONE).get(row.edge, ""), origin
+
+
+def intro(given: str | None, shown: Sequence[Shown]) -> str | None:
+    """The text under the title: the one that was given, else the description of the only project."""
+    return given or (shown[0].project.description if len(shown) == 1 else None)
+
+
+def notes(shown: Sequence[Shown], selection: Selection) -> list[tuple[str, str]]:
+    """Of each project that is not shown in full its name and the note about it."""
+    return [(part.project.name, text) for part in shown if (text := note(part, selection))]
+
+
 def note(part: Shown, selection: Selection) -> str | None:
-    """What is not to be seen of a project, as a sentence."""
+    """A sentence about the images of a project that are not shown; None when all are."""
     if part.held_back:
         return f"The newest {MOST} images of this project are shown."
     if part.rows:
@@ -176,12 +204,42 @@ def facts(rows: Sequence[Progression]) -> list[Fact]:
     return [fact for fact in counted if fact.count or fact is counted[0]]
 
 
+class Writer(Protocol[Contra]):
+    """Makes a page from its template, title, images, options and the public URL of this installation."""
+
+    def __call__(
+        self, template: bytes, title: str, shown: Sequence[Shown], options: Contra, public_url: str, /
+    ) -> bytes: ...
+
+
+async def selected_page(
+    env: Env,
+    name: str,
+    artifact: ArtifactRow,
+    projects: Sequence[Project],
+    options: Options,
+    write: Writer[Options],
+    *,
+    live: bool = False,
+) -> Output:
+    """A page of the template `name` with the images that the options select, made by `write` in a thread.
+
+    Fails: as `collect` and `web_page`.
+    """
+    shown = await collect(env, projects, options)
+
+    def render(template: bytes) -> bytes:
+        return write(template, artifact.title, shown, options, env.settings.public_url)
+
+    return await web_page(env, name, all_rows(shown), render, live=live)
+
+
 async def web_page(
     env: Env, name: str, rows: Sequence[Progression], write: Callable[[bytes], bytes], *, live: bool = False
 ) -> Output:
-    """A page of the template `name` that shows these images; `write` makes it of the template's bytes in a thread.
+    """A page of the template `name` that shows these images; `write` makes it from the template's bytes in a thread.
 
-    A `live` page may speak with the server it came from.
+    A `live` page may send requests to the server it came from.
     Fails: NotFound when this release's template is not in BUCKET.
     """
     key, template = await load_template(env, name)
@@ -199,6 +257,7 @@ def cover(rows: Sequence[Progression]) -> Progression | None:
 
 
 def picture(row: Progression, public_url: str) -> page.Picture:
+    """The image for `<img>`, with its prompt as alternative text."""
     return page.picture(row.generated_image_url, row.width, row.height, alt(row), public_url)
 
 
@@ -228,53 +287,53 @@ def cut(text: str, at: int) -> tuple[str, str]:
 
 
 def maker(row: Progression) -> str:
+    """The provider, and the model when it is known."""
     return f"{row.ai_provider} · {row.ai_model}" if row.ai_model else row.ai_provider
 
 
 def scores(rows: Sequence[Progression]) -> list[Score]:
-    """One for each maker, in the order of their names."""
-    return [_score(name, [row for row in rows if maker(row) == name]) for name in sorted({maker(row) for row in rows})]
-
-
-def _score(name: str, rows: Sequence[Progression]) -> Score:
-    passed, failed = (sum(row.judgment == judgment for row in rows) for judgment in ("pass", "fail"))
-    return Score(
-        maker=name,
-        images=len(rows),
-        passed=passed,
-        failed=failed,
-        unjudged=len(rows) - passed - failed,
-        rate=round(100 * passed / (passed + failed)) if passed + failed else None,
-        cost=dollars(sum(row.cost_usd for row in rows)),
-    )
+    """One for each provider and model, in the order of their names."""
+    found = []
+    for name in sorted({maker(row) for row in rows}):
+        own = [row for row in rows if maker(row) == name]
+        passed, failed = (sum(row.judgment == judgment for row in own) for judgment in ("pass", "fail"))
+        score = Score(
+            maker=name,
+            images=len(own),
+            passed=passed,
+            failed=failed,
+            unjudged=len(own) - passed - failed,
+            rate=round(100 * passed / (passed + failed)) if passed + failed else None,
+            cost=dollars(sum(row.cost_usd for row in own)),
+        )
+        found.append(score)
+    return found
 
 
 def colophon(rows: Sequence[Progression], shared: Sequence[str] = ()) -> str:
-    """One sentence with everyone who made the images, then what was noted on all of them; empty without images."""
+    """A sentence that names the providers and models of the images, then the notes that all of them have; empty without
+    images."""
     makers = sorted({f"{row.ai_provider} ({row.ai_model})" if row.ai_model else row.ai_provider for row in rows})
     made = f"Images made with {', '.join(makers)}." if makers else ""
     return f"{made} Noted on each that has notes: {' '.join(shared)}" if shared else made
 
 
 def shared_notes(rows: Sequence[Progression]) -> list[str]:
-    """What stands on every image that has notes, so that a page may say it once; nothing of a single one."""
+    """The notes that every image with notes has, so that a page may show them once; none for a single image."""
     noted = [row.ai_notes for row in rows if row.ai_notes]
     return [note for note in noted[0] if all(note in notes for notes in noted)] if len(noted) > 1 else []
 
 
 def without_notes(shown: Sequence[Shown], notes: Sequence[str]) -> list[Shown]:
-    """The same images, of whose notes these are left out."""
-    return [msgspec.structs.replace(part, rows=[_without(row, notes) for row in part.rows]) for part in shown]
-
-
-def _without(row: Progression, notes: Sequence[str]) -> Progression:
-    return msgspec.structs.replace(row, ai_notes=[note for note in row.ai_notes if note not in notes])
-
-
-def dollars(micros: int) -> str:
-    """Micro-USD as `$0.04`, with as many further places as it needs."""
-    whole, places = f"{micros / 1e6:.6f}".split(".")
-    return f"${whole}.{places.rstrip('0'):0<2}"
+    """The same images, without these notes."""
+    replace = msgspec.structs.replace
+    return [
+        replace(
+            part,
+            rows=[replace(row, ai_notes=[note for note in row.ai_notes if note not in notes]) for row in part.rows],
+        )
+        for part in shown
+    ]
 
 
 def period(rows: Sequence[Progression]) -> str:
@@ -294,4 +353,5 @@ def day(at: int) -> str:
 
 
 def moment(at: int) -> datetime:
+    """UTC milliseconds as a time in UTC."""
     return datetime.fromtimestamp(at / 1000, UTC)

@@ -89,7 +89,7 @@ async def test_the_report_has_cover_contents_images_judgement_and_costs(tmp_path
     for words in ("A lighthouse at dusk", "openai · m-1", "$0.0421", "The lamp is lit.", "Pass", "deep teal"):
         assert words in text(reader, 3)
     assert "three lemons only two are there" in text(reader, 4)
-    assert "openai · m-vision judging 2 $3.0000" in text(reader, 6) and "Total: $3.0000" in text(reader, 6)
+    assert "openai · m-vision judging 2 $3.00" in text(reader, 6) and "Total: $3.00" in text(reader, 6)
     assert "1 of the calls are priced by an estimate" in text(reader, 6)
     assert "2 different characters of the texts are not in this document's fonts" in text(reader, 6)
 
