@@ -11,14 +11,6 @@ PROJECT = Project("p", "Aurora", None, None, 1, 1)
 
 
 @pytest.mark.parametrize(
-    ("micros", "words"), [(0, "$0.00"), (40_000, "$0.04"), (42_100, "$0.0421"), (1_500_000, "$1.50"), (1, "$0.000001")]
-)
-def test_money_shows_all_its_places_and_two_at_least(micros: int, words: str) -> None:
-    """Micro-USD are never rounded away."""
-    assert image_pages.dollars(micros) == words
-
-
-@pytest.mark.parametrize(
     ("only", "words"), [("all", "no images yet"), ("passed", "has passed yet"), ("failed", "has failed")]
 )
 def test_an_empty_choice_is_told_in_its_own_words(only: str, words: str) -> None:
