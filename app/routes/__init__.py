@@ -7,6 +7,7 @@ from app.routes import (
     artifacts,
     boards,
     chat,
+    docs,
     images,
     jobs,
     progressions,
@@ -33,5 +34,6 @@ handlers: list[ControllerRouterHandler] = [
     *public.handlers,
     *boards.handlers,
     *images.handlers,
+    *docs.handlers,
     *admin.handlers,
 ]

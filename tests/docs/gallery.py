@@ -1,8 +1,10 @@
 """The pictures in `templates/gallery/`: `python -m tests.docs.gallery [ID …]` makes all of them anew, or those named.
 
-A server of its own paints a project with `sketch` and a guest, `tests/support/guests/print_shop.py`, judges it with the
-built-in judge and makes every kind of artifact; each is photographed as its readers see it, and nothing is retouched.
-Paintings are the same each time, days and measured times are not. It needs Chromium, pypdfium2 and a few minutes.
+A server of its own paints a project with `sketch` and a guest provider, `tests/support/guests/print_shop.py`, judges it
+with the built-in judge and makes every kind of artifact; each is photographed as its readers see it, and nothing is
+retouched. Three of the photographs, side by side, open README. Paintings are the same each time, dates and measured
+times are not. It needs Chromium, pypdfium2 and a few minutes; `python -m tests.docs.gallery strip` composes the strip
+from the pictures that are there.
 """
 
 import asyncio
@@ -29,6 +31,9 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "templates" / "gallery"
 WINDOW, PICTURE = (1200, 750), (720, 450)
 """What is photographed and what is kept of it, in pixels."""
+STRIP = "strip"
+STRIP_IDS, STRIP_HEIGHT, STRIP_GAP = ("moodboard", "exhibition", "review-board"), 300, 12
+"""The picture that opens README: these kinds in a row, with the height of each and the gap between two in pixels."""
 MOST_BYTES, MOST_ALTOGETHER = 60_000, 900_000
 
 TITLE = "Nordic light"
@@ -119,14 +124,16 @@ Photograph = Callable[[Tab, Made], Awaitable[Image.Image]]
 
 
 async def make_pictures(ids: Sequence[str]) -> None:
-    guests = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "guests")])
+    """Effect: the files of these kinds in `templates/gallery/` are written anew."""
+    guests = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support" / "guests")])
     with tempfile.TemporaryDirectory() as home:
         async with running(Path(home), PYTHONPATH=guests) as server, server.client(**server.headers) as client:
             project = await _paint_project(client)
             for id in ids:
                 made = await _make(client, project, id)
                 async with open_tab() as tab:
-                    _keep(id, await PHOTOGRAPHS.get(id, photograph_page)(tab, made))
+                    picture = await PHOTOGRAPHS.get(id, photograph_page)(tab, made)
+                _write(id, picture.convert("RGB").resize(PICTURE, Image.Resampling.LANCZOS, reducing_gap=3))
                 print(id, flush=True)
 
 
@@ -315,17 +322,35 @@ PHOTOGRAPHS: Mapping[str, Photograph] = {
 }
 
 
-def _keep(id: str, picture: Image.Image) -> None:
-    """Write it as WebP, as good as the cap allows."""
-    small = picture.convert("RGB").resize(PICTURE, Image.Resampling.LANCZOS, reducing_gap=3)
+def compose_strip() -> None:
+    """Effect: `templates/gallery/strip.webp` is written anew from the pictures of `STRIP_IDS`."""
+    width = PICTURE[0] * STRIP_HEIGHT // PICTURE[1]
+    strip = Image.new("RGB", strip_size(), "white")
+    for place, id in enumerate(STRIP_IDS):
+        with Image.open(FOLDER / f"{id}.webp") as picture:
+            small = picture.convert("RGB").resize((width, STRIP_HEIGHT), Image.Resampling.LANCZOS)
+            strip.paste(small, (place * (width + STRIP_GAP), 0))
+    _write(STRIP, strip)
+
+
+def strip_size() -> tuple[int, int]:
+    """Width and height of the strip in pixels."""
+    number, width = len(STRIP_IDS), PICTURE[0] * STRIP_HEIGHT // PICTURE[1]
+    return number * width + (number - 1) * STRIP_GAP, STRIP_HEIGHT
+
+
+def _write(name: str, picture: Image.Image) -> None:
+    """Write it as WebP, as good as `MOST_BYTES` allows."""
     for quality in range(88, 30, -4):
         file = io.BytesIO()
-        small.save(file, "WEBP", quality=quality, method=6)
+        picture.save(file, "WEBP", quality=quality, method=6)
         if len(file.getvalue()) <= MOST_BYTES:
             break
     FOLDER.mkdir(exist_ok=True)
-    (FOLDER / f"{id}.webp").write_bytes(file.getvalue())
+    (FOLDER / f"{name}.webp").write_bytes(file.getvalue())
 
 
 if __name__ == "__main__":
-    asyncio.run(make_pictures(sys.argv[1:] or list(registry.known())))
+    if sys.argv[1:] != [STRIP]:
+        asyncio.run(make_pictures(sys.argv[1:] or list(registry.known())))
+    compose_strip()

@@ -1,20 +1,20 @@
-"""README's table of what each vendor can do, from the catalogue: `python -m tests.docs.model_table` writes it."""
+"""The table of what each vendor can do, from the catalogue; `python -m tests.docs.model_table` writes it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_args
 
-from tools.models.catalog import AnySize, ImageModel, catalog
+from tools.models.catalog import ImageModel, catalog
 from tools.rows import Kind
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "templates" / "docs" / "vendors.md"
 KINDS: tuple[Kind, ...] = get_args(Kind)
 HEAD = ("model", *KINDS, "mask", "references", "seed", "negative prompt", "sizes", "until")
 
 
 def vendors() -> str:
-    """The whole table, from its head to the newline after its last row."""
+    """The whole table as Markdown, from its head to the newline after its last row."""
     rows = [_line(HEAD), _line(["---"] * len(HEAD))]
     provider = ""
     for model in catalog().image:
@@ -24,7 +24,7 @@ def vendors() -> str:
     return "".join(rows)
 
 
-def _line(cells: list[str] | tuple[str, ...]) -> str:
+def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
@@ -40,22 +40,19 @@ def _cells(model: ImageModel) -> Iterator[str]:
 
 
 def _sizes(model: ImageModel) -> str:
-    """The default one and how many others; or which others besides."""
+    """The default size, then how many others there are or the range of them."""
     first, *others = model.sizes
-    if model.any_size:
-        return f"{first}, {_any(model.any_size)}"
+    if size := model.any_size:
+        steps = f" in steps of {size.multiple}" if size.multiple > 1 else ""
+        return f"{first}, any of {size.shortest} to {size.longest} a side{steps}"
     return f"{first}, {len(others)} others" if len(others) > 3 else ", ".join(model.sizes)
 
 
-def _any(size: AnySize) -> str:
-    steps = f" in steps of {size.multiple}" if size.multiple > 1 else ""
-    return f"any of {size.shortest} to {size.longest} a side{steps}"
-
-
 def main() -> None:
-    text = README.read_text(encoding="utf-8")
+    """Effect: the table in `templates/docs/vendors.md` is replaced by today's."""
+    text = PAGE.read_text(encoding="utf-8")
     old = re.compile(rf"{re.escape(_line(HEAD))}(\|.*\n)*")
-    README.write_text(old.sub(lambda _: vendors(), text), encoding="utf-8")
+    PAGE.write_text(old.sub(lambda _: vendors(), text), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""README.md and AGENTS.md tell the truth: what they name exists, and what exists they name."""
+"""README.md, AGENTS.md and the pages of documentation are true: what they name exists, and what exists they name."""
 
 import asyncio
 import importlib
@@ -16,24 +16,35 @@ from litestar.routes import HTTPRoute, WebSocketRoute
 from PIL import Image
 
 from app.__main__ import make_parser
+from app.routes.docs import PAGES, anchor_of
 from app.settings import NAMES, read_settings
 from generators import registry
-from tests.docs.gallery import FOLDER, MOST_ALTOGETHER, MOST_BYTES, PICTURE
+from tests.docs.gallery import FOLDER, MOST_ALTOGETHER, MOST_BYTES, PICTURE, STRIP, strip_size
 from tests.docs.model_table import vendors
+from tests.support.deadlines import LONG
 from tests.support.environment import settings
 from tools.models import catalog
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 AGENTS = (ROOT / "AGENTS.md").read_text(encoding="utf-8")
+DOCS = {name: (ROOT / "templates" / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in PAGES}
+GUIDES = {
+    "README.md": README,
+    "AGENTS.md": AGENTS,
+    ".github/CONTRIBUTING.md": (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8"),
+    ".github/CHANGELOG.md": (ROOT / ".github" / "CHANGELOG.md").read_text(encoding="utf-8"),
+    **{f"templates/docs/{name}.md": text for name, text in DOCS.items()},
+}
+each_guide = pytest.mark.parametrize("name", GUIDES)
 PATH = re.compile(
-    r"`((?:\.ci|app|graphs|tools|adapters|generators|migrations|seed|templates|tests)(?:/[\w.-]+)*/?"
+    r"`((?:\.ci|\.github|app|graphs|tools|adapters|generators|migrations|seed|templates|tests)(?:/[\w.-]+)*/?"
     r"|[\w.-]+\.(?:md|toml|py|sql|html|yml|service))`"
 )
 
 
 def section(text: str, heading: str) -> str:
-    """What stands under a second-level heading."""
+    """What is under a second-level heading."""
     found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
     assert found, f"there is no heading {heading!r}"
     return found[1]
@@ -43,12 +54,50 @@ def blocks(text: str, language: str = "bash") -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("text", [README, AGENTS], ids=["README", "AGENTS"])
-def test_every_path_that_is_named_exists(text: str) -> None:
-    """A guide that names what is not there is worse than none. What README has its reader write is made up."""
-    named = set(PATH.findall(text)) - {"test_contact_sheet.py"}
+@each_guide
+def test_every_path_that_is_named_exists(name: str) -> None:
+    """A guide that names what is not there is worse than none. What the plugins' page has its reader write is not."""
+    named = set(PATH.findall(GUIDES[name])) - {"test_contact_sheet.py"}
     homes = [ROOT, *(ROOT / room for room in ("app", "tools", "graphs", "adapters", "generators", "tests"))]
-    assert named and [path for path in sorted(named) if not any((home / path).exists() for home in homes)] == []
+    assert [path for path in sorted(named) if not any((home / path).exists() for home in homes)] == []
+
+
+@each_guide
+def test_every_link_leads_somewhere(name: str) -> None:
+    """A link leads to a file of the repository, and its anchor to a heading there; none leads to another host."""
+    for address, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", without_code(GUIDES[name])):
+        target = (ROOT / name).parent / address if address else ROOT / name
+        assert target.is_file(), address
+        if anchor:
+            headings = re.findall(r"^##+ (.+)$", without_code(target.read_text(encoding="utf-8")), re.MULTILINE)
+            assert anchor in map(anchor_of, headings), f"{address}#{anchor}"
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$|`[^`\n]+`", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_every_page_is_reached() -> None:
+    """README and the first page link to each page of `templates/docs/`, and there is no page that the menu lacks."""
+    assert sorted(path.stem for path in (ROOT / "templates" / "docs").glob("*.md")) == sorted(PAGES)
+    for name in set(PAGES) - {"index"}:
+        assert f"](templates/docs/{name}.md" in README and f"]({name}.md" in DOCS["index"], name
+
+
+def test_the_first_two_screens_are_enough_to_begin() -> None:
+    """A picture, what it is, how to run it, five things to do next and how to test it, within sixty lines."""
+    opening = README.splitlines()[:60]
+    assert re.fullmatch(r"!\[.+\]\(templates/gallery/strip\.webp\)", opening[2])
+    assert opening.index("## Run it") < opening.index("## Test it")
+    assert [line[:2] for line in opening if re.match(r"\d\. \*\*", line)] == ["1.", "2.", "3.", "4.", "5."]
+
+
+def test_the_commands_to_do_next_are_understood() -> None:
+    """Every `picasso` command that README shows in its text can be parsed by the command line."""
+    shown = re.findall(r"`\.venv/bin/picasso ([^`]+)`", README)
+    assert len(shown) >= 2
+    for command in shown:
+        make_parser().parse_args(shlex.split(command))
 
 
 @pytest.mark.parametrize("heading", ["Run it", "Test it"])
@@ -87,17 +136,18 @@ def test_the_defaults_in_the_readme_are_the_real_ones(tmp_path: Path) -> None:
 
 
 def test_the_table_of_vendors_is_the_catalogues() -> None:
-    """What README says that a vendor can do is what the catalogue says; see `tests/docs/model_table.py`."""
-    assert vendors() in section(README, "What each vendor can do")
+    """What the page says that a vendor can do is what the catalogue says; see `tests/docs/model_table.py`."""
+    assert vendors() in section(DOCS["vendors"], "What each vendor can do")
 
 
 def test_the_example_of_prices_can_be_used(tmp_path: Path) -> None:
-    """README's PRICES file is one, as it stands, and its table has every unit."""
-    (example,) = blocks(section(README, "Prices"), "toml")
+    """The page's PRICES file can be used as it stands, and its table has every unit."""
+    prices = section(DOCS["money"], "Prices")
+    (example,) = blocks(prices, "toml")
     (tmp_path / "prices.toml").write_text(example, encoding="utf-8")
     found = catalog.overrides(tmp_path / "prices.toml")
     assert [(model.provider, len(model.price)) for model in found.model] == [("openai", 1), ("workers", 1)]
-    units = re.findall(r"`([a-z_]+)`", re.sub(r"\| is \|.*", "", section(README, "Prices").partition("| unit |")[2]))
+    units = re.findall(r"`([a-z_]+)`", prices.partition("| unit |")[2])
     assert sorted(units) == sorted(get_args(catalog.Unit))
 
 
@@ -113,18 +163,19 @@ def test_every_kind_of_artifact_has_its_picture() -> None:
 
 def test_the_gallery_is_small_and_holds_nothing_else() -> None:
     """No stray file; each picture opens, has the size they all have, and weighs little."""
-    assert sorted(path.name for path in FOLDER.iterdir()) == [f"{id}.webp" for id in registry.known()]
+    assert sorted(path.stem for path in FOLDER.iterdir()) == sorted([*registry.known(), STRIP])
     for path in FOLDER.iterdir():
         with Image.open(path) as picture:
             picture.load()
-            assert (picture.format, picture.size) == ("WEBP", PICTURE)
+            size = strip_size() if path.stem == STRIP else PICTURE
+            assert (path.suffix, picture.format, picture.size) == (".webp", "WEBP", size)
         assert path.stat().st_size <= MOST_BYTES
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= MOST_ALTOGETHER
 
 
 async def test_the_generator_of_ones_own_works(tmp_path: Path) -> None:
-    """README's package, written down as it stands and installed as pip would, makes its artifact by its own test."""
-    text = section(README, "A generator of your own")
+    """The page's package, written down as it stands and installed as pip would, makes its artifact by its own test."""
+    text = section(DOCS["plugins"], "A generator of your own")
     files = dict(re.findall(r"^`([\w/.]+)`[^\n]*\n\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -200,13 +251,20 @@ async def test_the_examples_run_from_top_to_bottom(tmp_path: Path) -> None:
     from tests.support.servers.picasso import running
 
     script = "".join(blocks(section(README, "The API by example")))
-    strict = 'curl() { command curl --fail-with-body --silent --show-error --max-time 30 "$@"; }\n'
+    strict = f'curl() {{ command curl --fail-with-body --silent --show-error --max-time {LONG:.0f} "$@"; }}\n'
+    said = tmp_path / "said.txt"
     async with running(tmp_path / ".picasso") as server:
-        bash = await asyncio.create_subprocess_exec(
-            "bash", "-euxo", "pipefail", "-c", strict + script.replace("http://127.0.0.1:8000", server.url),
-            cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, err = await asyncio.wait_for(bash.communicate(), 90)
-    assert bash.returncode == 0, f"{err.decode()[-600:]}\n{out.decode()[-600:]}"
+        with said.open("w") as file:
+            bash = await asyncio.create_subprocess_exec(
+                "bash", "-euxo", "pipefail", "-c", strict + script.replace("http://127.0.0.1:8000", server.url),
+                cwd=tmp_path, stdout=file, stderr=file,
+            )  # fmt: skip
+            try:
+                async with asyncio.timeout(4 * LONG):
+                    status = await bash.wait()
+            except TimeoutError:
+                bash.kill()
+                status = await bash.wait()
+    assert status == 0, said.read_text()[-1200:]
     assert (tmp_path / "boat.webp").read_bytes()[8:12] == b"WEBP"
-    assert "data: {" in out.decode()
+    assert "data: {" in said.read_text()
