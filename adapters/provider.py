@@ -7,7 +7,7 @@ only the ledger may decide to call again.
 """
 
 from collections.abc import Awaitable, Mapping
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -84,12 +84,17 @@ class OnProgress(Protocol):
     ) -> Awaitable[None]: ...
 
 
+@runtime_checkable
 class ProviderAdapter(Protocol[Request]):
+    """`env.AI.keys` has the values of what `needs` and `optional` name; they are secrets and never reach a log."""
+
     id: str
     free: bool
     """True when a call costs nothing, so that a lost one may simply be made again."""
     needs: tuple[str, ...]
-    """Environment names that must be set before it can be used; none for a built-in."""
+    """Environment names that must be set before it can be used."""
+    optional: tuple[str, ...]
+    """Environment names that it uses where they are set. One that ends in `_BASE_URL` is an address."""
 
     def supports(self, kind: ImageOpKind, model: str | None = None) -> bool: ...
 

@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -16,6 +16,8 @@ T = TypeVar("T")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 PAIR = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\]|[0-9a-f:]+):[0-9]{1,5}")
 """A host, or an IPv6 address with or without brackets, and a port."""
+ADDRESS = "_BASE_URL"
+"""How the name of a vendor's variable ends that holds an address and no secret."""
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -70,17 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"Settings(home={str(self.home)!r})"
 
 
-VENDOR_NAMES = (
-    "OPENAI_API_KEY",
-    "OPENAI_BASE_URL",
-    "GEMINI_API_KEY",
-    "GOOGLE_GEMINI_BASE_URL",
-    "CLOUDFLARE_ACCOUNT_ID",
-    "CLOUDFLARE_API_TOKEN",
-    "CLOUDFLARE_BASE_URL",
-)
 S3_NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-SECRET_NAMES = ("API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "CLOUDFLARE_API_TOKEN", *S3_NAMES)
 NAMES = (
     "PICASSO_HOME",
     "DB",
@@ -93,7 +85,6 @@ NAMES = (
     "HOST",
     "PORT",
     "PUBLIC_URL",
-    *VENDOR_NAMES,
     *S3_NAMES,
     "MAX_BODY",
     "MAX_IMAGE",
@@ -114,6 +105,17 @@ NAMES = (
 )
 
 
+def vendor_names() -> tuple[str, ...]:
+    """The variables that some provider of images or of chat models needs or can use, those of other packages too."""
+    # Looking for providers imports their modules: not every importer of this one should pay for that.
+    from adapters.discovery import providers
+    from app.bindings.ai.vendors import CHAT_NEEDS
+
+    needed = [name for names in CHAT_NEEDS.values() for name in names]
+    named = [name for adapter in providers().values() for name in (*adapter.needs, *adapter.optional)]
+    return tuple(dict.fromkeys([*needed, *named]))
+
+
 def process_environment(stage: str | None = None, **given: str | None) -> dict[str, str]:
     """The environment of this process. Values given here (command line) override it in every stage."""
     chosen = {name: value for name, value in given.items() if value is not None}
@@ -128,10 +130,12 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     Fails: SettingError naming the first variable that cannot be used.
     """
     stage = _one_of("production", "preview")("PICASSO_ENV", environ.get("PICASSO_ENV") or "production")
-    values = {name: value for name in NAMES if (value := environ.get(name, "").strip())}
+    vendors = vendor_names()
+    names = (*NAMES, *vendors)
+    values = {name: value for name in names if (value := environ.get(name, "").strip())}
     home = Path(values.get("PICASSO_HOME", ".picasso"))
     if stage == "preview":
-        values |= {name: value for name in NAMES if (value := environ.get(f"PREVIEW_{name}", "").strip())}
+        values |= {name: value for name in names if (value := environ.get(f"PREVIEW_{name}", "").strip())}
         home = Path(values.get("PICASSO_HOME", ".picasso")) / "preview"
     home = home.expanduser().absolute()
 
@@ -156,7 +160,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         host=host,
         port=port,
         public_url=get("PUBLIC_URL", f"http://{_bracketed(host)}:{port}", _site).rstrip("/"),
-        vendor={name: _vendor(name, values[name]) for name in VENDOR_NAMES if name in values},
+        vendor={name: _vendor(name, values[name]) for name in vendors if name in values},
         s3_keys={name: _word(name, values[name]) for name in S3_NAMES if name in values},
         max_body=get("MAX_BODY", str(1 << 20), _whole(1024, 1 << 30)),
         max_image=get("MAX_IMAGE", str(25 << 20), _whole(1024, 1 << 30)),
@@ -176,7 +180,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         otlp_endpoint=get("OTEL_EXPORTER_OTLP_ENDPOINT", "", _site).rstrip("/")
         if "OTEL_EXPORTER_OTLP_ENDPOINT" in values
         else None,
-        secrets=frozenset(_secrets(environ)),
+        secrets=frozenset(_secrets(environ, vendors)),
     )
 
 
@@ -187,9 +191,11 @@ def check_key(key: str, name: str) -> str:
     return key
 
 
-def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
+def _secrets(environ: Mapping[str, str], vendors: Sequence[str]) -> Iterator[str]:
+    """The values that must never be shown, of both stages. Of the vendors' variables all but addresses are."""
+    names = ("API_KEY", *S3_NAMES, *(name for name in vendors if not name.endswith(ADDRESS)))
     for stage in ("", "PREVIEW_"):
-        yield from (value for name in SECRET_NAMES if (value := environ.get(stage + name, "").strip()))
+        yield from (value for name in names if (value := environ.get(stage + name, "").strip()))
         headers = environ.get(f"{stage}OTEL_EXPORTER_OTLP_HEADERS", "").split(",")
         yield from (value for header in headers if (value := unquote(header.partition("=")[2]).strip()))
         for name in ("DB", "REDIS_URL"):
@@ -280,13 +286,16 @@ def _word(name: str, value: str) -> str:
 
 
 def _vendor(name: str, value: str) -> str:
-    return _site(name, value) if name.endswith("_BASE_URL") else _word(name, value)
+    return _site(name, value) if name.endswith(ADDRESS) else _word(name, value)
 
 
 def _model(name: str, value: str) -> str:
+    from app.bindings.ai.vendors import CHAT_NEEDS
+
     named = f"workers:{value}" if value.startswith("@cf/") else value
-    if named != "builtin" and named.partition(":")[0] not in ("openai", "gemini", "workers"):
-        raise SettingError(f"{name} must be builtin, openai:…, gemini:… or workers:…, not {value!r}")
+    if named != "builtin" and named.partition(":")[0] not in CHAT_NEEDS:
+        *first, last = (f"{vendor}:…" for vendor in CHAT_NEEDS)
+        raise SettingError(f"{name} must be builtin, {', '.join(first)} or {last}, not {value!r}")
     return named
 
 

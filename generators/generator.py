@@ -1,11 +1,12 @@
-"""The contract between the house and a kind of artifact, on one page.
+"""The contract with a kind of artifact, on one page.
 
-A generator is a module in this folder (or one named by the entry-point group `picasso.generators`) with one
-object `generator` that is a `Generator`. It reads and renders; storing, versions and links are the house's.
+A generator is one object `generator` that is a `Generator`, in a module of this folder, however deep, or in another
+package that names it by an entry point of the group `picasso.generators`. It reads and renders; storing, versions and
+links are `tools/publishing/artifacts.py`'s.
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -19,6 +20,7 @@ OutputKind = Literal["html", "pdf", "json", "video", "3d", "csv"]
 Options = TypeVar("Options", bound=msgspec.Struct)
 
 
+@runtime_checkable
 class Generator(Protocol[Options]):
     id: str
     """Lower case with hyphens; the camelCase spelling is an alias."""

@@ -1,22 +1,23 @@
-"""Every generator there is: the modules of this folder, and those that other packages offer."""
+"""The generators that exist, by id, and what their options must look like."""
 
 import functools
-import importlib
-import pkgutil
+import logging
 import re
-from collections.abc import Iterator, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Mapping
 from importlib.util import find_spec
-from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import msgspec
 
 import generators
 from generators.generator import Generator
 from tools.errors import Invalid, NotFound
+from tools.plugins import discover
+
+log = logging.getLogger("picasso.generators")
 
 GROUP = "picasso.generators"
+"""Entry points of this group name the `generator` of another package."""
 
 
 @runtime_checkable
@@ -27,14 +28,25 @@ class Demanding(Protocol):
 
 
 def is_installed(generator: Generator[Any]) -> bool:
-    """Whether all that it needs is there."""
+    """Whether all modules that it needs are there."""
     return not isinstance(generator, Demanding) or all(map(find_spec, generator.modules))
+
+
+def is_generator(plugin: object) -> TypeGuard[Generator[Any]]:
+    """Whether it has all that the contract asks for."""
+    return isinstance(plugin, Generator) and not isinstance(plugin, type) and isinstance(plugin.id, str)
 
 
 @functools.cache
 def known() -> Mapping[str, Generator[Any]]:
-    """Generators by id, in the order of their ids. One from another package cannot take the id of a built-in."""
-    return MappingProxyType(dict(sorted([*_offered(), *_built_in()], key=lambda pair: pair[0])))
+    """Generators by id, in the order of their ids; looked for once in a process.
+
+    Effect: one warning for each generator of another package that is left out.
+    """
+    plugins = discover(generators, "generator", GROUP, is_generator)
+    for reason in plugins.unusable:
+        log.warning("%s", reason)
+    return plugins.found
 
 
 def find(id: str) -> Generator[Any]:
@@ -42,7 +54,8 @@ def find(id: str) -> Generator[Any]:
 
     Fails: NotFound naming those that exist.
     """
-    if (generator := known().get(_hyphenated(id))) is None:
+    hyphenated = re.sub(r"(?<=[a-z0-9])[A-Z]", lambda match: f"-{match[0]}", id).lower()
+    if (generator := known().get(hyphenated)) is None:
         raise NotFound(
             f"there is no generator {id}; known are {', '.join(known())}",
             code="unknown_generator",
@@ -73,20 +86,3 @@ def options_schema(generator: Generator[Any]) -> dict[str, Any]:
     for part in schema["$defs"].values():
         part["description"] = " ".join(part.get("description", "").split())
     return schema
-
-
-def _built_in() -> Iterator[tuple[str, Generator[Any]]]:
-    for module in pkgutil.walk_packages(generators.__path__, "generators."):
-        loaded = vars(importlib.import_module(module.name))
-        if "generator" in loaded:
-            yield loaded["generator"].id, loaded["generator"]
-
-
-def _offered() -> Iterator[tuple[str, Generator[Any]]]:
-    for entry in entry_points(group=GROUP):
-        generator: Generator[Any] = entry.load()
-        yield generator.id, generator
-
-
-def _hyphenated(id: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])[A-Z]", lambda match: f"-{match[0]}", id).lower()

@@ -65,6 +65,7 @@ class Gemini:
     id = "gemini"
     free = False
     needs: tuple[str, ...] = ("GEMINI_API_KEY",)
+    optional: tuple[str, ...] = ("GOOGLE_GEMINI_BASE_URL",)
 
     def supports(self, kind: ImageOpKind, model: str | None = None) -> bool:
         return any(kind in known.kinds and model in (None, known.id) for known in image_models("gemini"))

@@ -44,6 +44,7 @@ class OpenAI:
     id = "openai"
     free = False
     needs: tuple[str, ...] = ("OPENAI_API_KEY",)
+    optional: tuple[str, ...] = ("OPENAI_BASE_URL",)
 
     def supports(self, kind: ImageOpKind, model: str | None = None) -> bool:
         return any(kind in known.kinds and model in (None, known.id) for known in offered())

@@ -38,6 +38,7 @@ class Sketch:
     id = "sketch"
     free = True
     needs: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
     def supports(self, kind: ImageOpKind, model: str | None = None) -> bool:
         return kind in KINDS and model in (None, MODEL)

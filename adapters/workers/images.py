@@ -38,6 +38,7 @@ class Workers:
     id = "workers"
     free = False
     needs: tuple[str, ...] = ("CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_API_TOKEN")
+    optional: tuple[str, ...] = ("CLOUDFLARE_BASE_URL",)
 
     def supports(self, kind: ImageOpKind, model: str | None = None) -> bool:
         return any(kind in known.kinds and model in (None, known.id) for known in models())

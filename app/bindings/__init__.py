@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import importlib
+import logging
 from collections.abc import AsyncIterator
 
 from app.settings import SettingError, Settings
 from tools.env import Env
 from tools.models.catalog import overrides
 from tools.publishing.templates import publish_templates
+
+log = logging.getLogger("picasso.bindings")
 
 HEAVY = ("app.bindings.checkpointer", "app.bindings.store", "app.bindings.workflow", "app.bindings.ai.registry")
 """They import LangChain, LangGraph and docket: seconds, in which the loop must go on answering."""
@@ -69,8 +72,14 @@ def _check_prices(settings: Settings) -> None:
 
 
 def _check_providers(settings: Settings) -> None:
-    """Fails: SettingError when a setting speaks of a provider that there is not: it would be heeded nowhere."""
-    from adapters.router import providers
+    """Effect: one warning for each provider of another package that is left out.
+
+    Fails: SettingError when a setting names a provider that does not exist: it would have no effect anywhere.
+    """
+    from adapters.discovery import adapters_found, providers
+
+    for reason in adapters_found().unusable:
+        log.warning("%s", reason)
 
     priced = {model.provider for model in overrides(settings.prices).model} if settings.prices else set()
     for name, spoken in (("PROVIDER_WIDTH", settings.provider_width.keys() - {"*"}), ("PRICES", priced)):

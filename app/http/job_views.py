@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from adapters import router
-from adapters.router import Plan
+from adapters import discovery, planning
+from adapters.planning import Plan
 from tools.env import Env
 from tools.format import to_usd
 from tools.ledger import attempts, calls, jobs, money
@@ -235,7 +235,7 @@ async def quote_job(env: Env, project_id: str, wanted: JobRequest, planned: Plan
     left = None if standing.budget is None else standing.budget - standing.spent - standing.held
     items = []
     for place, quote in zip(planned.places, planned.quotes, strict=True):
-        op = router.build_op(wanted, place.model, place.seed, wanted.prompt)
+        op = planning.build_op(wanted, place.model, place.seed, wanted.prompt)
         items.append(
             ItemQuote(
                 provider=place.provider,
@@ -245,7 +245,7 @@ async def quote_job(env: Env, project_id: str, wanted: JobRequest, planned: Plan
                 high=to_usd(quote.high),
                 basis=quote.basis,
                 price_version=quote.version,
-                adjustments=router.providers()[place.provider].adjustments(op),
+                adjustments=discovery.providers()[place.provider].adjustments(op),
             )
         )
     return Quoted(

@@ -5,20 +5,16 @@ from typing import Literal
 
 import msgspec
 
-from adapters import router
+from adapters import discovery
 from adapters.provider import Capability
+from app.bindings.ai.vendors import CHAT_NEEDS
 from tools.env import Circuit, Env
 from tools.errors import Unavailable
 from tools.models import catalog
 from tools.models.prices import price_of, version
 from tools.rows import Kind
 
-NEEDS = {
-    "builtin": (),
-    "openai": ("OPENAI_API_KEY",),
-    "gemini": ("GEMINI_API_KEY",),
-    "workers": ("CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_API_TOKEN"),
-}
+NEEDS = {"builtin": (), **CHAT_NEEDS}
 """The providers of chat and vision models, and the variables that each needs."""
 Use = Literal["reasoning", "vision"]
 
@@ -104,7 +100,7 @@ async def provider_views(env: Env) -> list[ProviderView]:
     except Unavailable:
         circuits = None
     views = []
-    for info in router.describe(env):
+    for info in discovery.describe(env):
         capabilities = [
             PricedCapability(**msgspec.structs.asdict(each), price=price_in_force(env, info.id, each.model))
             for each in info.capabilities

@@ -19,7 +19,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from pydantic import BaseModel, Field
 
-from adapters import router
+from adapters import planning
 from app.bindings import open_env
 from app.settings import read_settings
 from graphs.chat import session
@@ -81,7 +81,7 @@ def image_job() -> CompiledStateGraph[Any, Any, Any, Any]:
             variants=state.variants,
             size=state.size,
         )
-        planned = router.plan(env, request)
+        planned = planning.plan(env, request)
         submission = Submission(
             project_id=project.id, request=request, places=planned.places, metadata=planned.metadata
         )

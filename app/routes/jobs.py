@@ -9,8 +9,8 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, JSONBody
 
-from adapters import router
-from adapters.router import Plan
+from adapters import planning
+from adapters.planning import Plan
 from app.http.job_views import Accepted, JobView, QueuedItem, Quoted, job_view, quote_job
 from app.http.schemas import LINE, PROSE, Body, Cursor, Limit
 from app.http.security import limit_jobs
@@ -261,7 +261,7 @@ def plan(env: Env, wanted: JobRequest) -> Plan:
 
     Fails: Invalid (422) from the router, or when there are more than MAX_ITEMS.
     """
-    found = router.plan(env, wanted)
+    found = planning.plan(env, wanted)
     if len(found.places) > MAX_ITEMS:
         raise Invalid(
             f"providers, variants: a job has at most {MAX_ITEMS} items",

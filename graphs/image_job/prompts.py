@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from adapters.router import GUIDANCE_CHARS
+from adapters.planning import GUIDANCE_CHARS
 from graphs.image_job.run_config import current_lease
 from tools import db
 from tools.env import Env

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from adapters import router
+from adapters import discovery, planning, router
 from adapters.provider import ImageOp, InputImage, OnProgress, ProviderResult
 from tools import images, r2
 from tools.env import Env
@@ -200,7 +200,7 @@ async def _recover(env: Env, run: Lease, job: Job, item: Item, attempt: Attempt)
 async def _call(env: Env, run: Lease, job: Job, item: Item, call: Call) -> None:
     """One call to a vendor, from `intent` to its settled row."""
     op = await _op(env, job, item, call.painter)
-    if job.request.strict and (changes := router.providers()[call.painter.provider].adjustments(op)):
+    if job.request.strict and (changes := discovery.providers()[call.painter.provider].adjustments(op)):
         said = f"strict was asked, but the request would be changed: {', '.join(changes)}"
         await items.fail(env, run, item.id, "failed", "adjustments_needed", said)
         return
@@ -237,8 +237,8 @@ async def _call(env: Env, run: Lease, job: Job, item: Item, call: Call) -> None:
 
 
 async def _intend(env: Env, run: Lease, item: Item, call: Call, op: ImageOp) -> Attempt:
-    painter, adapter = call.painter, router.providers()[call.painter.provider]
-    quoted = router.quote(env, adapter, op)
+    painter, adapter = call.painter, discovery.providers()[call.painter.provider]
+    quoted = planning.quote(env, adapter, op)
     planned = Planned(
         painter=painter,
         free=adapter.free,
@@ -357,7 +357,7 @@ async def _op(env: Env, job: Job, item: Item, painter: ProviderModel) -> ImageOp
     references = [await _input(env, stored) for stored in inputs.references]
     # A seed that was drawn for one painter is nothing that another could be said to drop.
     drawn = job.request.seed is None and painter != ProviderModel(item.provider, item.model)
-    return router.build_op(
+    return planning.build_op(
         job.request,
         painter.model,
         None if drawn else item.seed,

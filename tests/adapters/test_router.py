@@ -2,16 +2,13 @@
 
 import asyncio
 import logging
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from adapters import router
+from adapters import discovery, planning, router
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
 from tests.support.environment import bare_env, settings
 from tests.support.image_calls import call_provider
@@ -39,6 +36,7 @@ class Painter:
         self, id: str = "easel", needs: tuple[str, ...] = (), answer: Any = None, request: Any = "request"
     ) -> None:
         self.id, self.needs, self.answer, self.request = id, needs, answer, request
+        self.optional: tuple[str, ...] = ()
         self.prepared = self.calls = 0
 
     def supports(self, kind: ImageOpKind, model: str | None = None) -> bool:
@@ -80,23 +78,8 @@ def request(*providers: str | dict[str, str], **fields: Any) -> JobRequest:
 
 def test_the_built_in_painter_is_found_and_modules_without_an_adapter_are_not() -> None:
     """Discovery takes the modules that hold an `adapter` and passes over the others."""
-    assert router.providers()["sketch"].id == "sketch"
-    assert not {"router", "provider", "studio"} & router.providers().keys()
-
-
-def test_a_guest_comes_in_by_its_entry_point(tmp_path: Path) -> None:
-    """A package that names its module under `picasso.adapters` is a provider like any other."""
-    (tmp_path / "guest.py").write_text("class Guest:\n    id = 'guest'\n\nadapter = Guest()\n")
-    info = tmp_path / "guest-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: guest\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[picasso.adapters]\nguest = guest\n")
-    asked = "from adapters.router import discover; print(*sorted(discover()))"
-    path = os.pathsep.join((str(tmp_path), str(Path.cwd())))
-    out = subprocess.run(
-        [sys.executable, "-c", asked], env={"PYTHONPATH": path}, capture_output=True, text=True, check=True
-    )
-    assert {"guest", "sketch"} <= set(out.stdout.split())
+    assert discovery.providers()["sketch"].id == "sketch"
+    assert not {"router", "provider", "studio"} & discovery.providers().keys()
 
 
 async def test_items_are_numbered_over_the_provider_and_seeded_one_after_another(tmp_path: Path) -> None:
@@ -104,7 +87,7 @@ async def test_items_are_numbered_over_the_provider_and_seeded_one_after_another
     known = {"easel": Painter(), "knife": Painter("knife")}
     asked = request("easel", "knife", {"provider": "easel", "model": "chalk-1"}, variants=2, seed=40)
     async with bare_env(tmp_path, AI=Keys()) as env:
-        shares = router.spread(env, asked, known)
+        shares = planning.plan_items(env, asked, known)
     assert [(s.provider, s.model, s.variant_index, s.seed) for s in shares] == [
         ("easel", "oil-1", 0, 40),
         ("easel", "oil-1", 1, 41),
@@ -118,9 +101,9 @@ async def test_items_are_numbered_over_the_provider_and_seeded_one_after_another
 async def test_without_a_seed_one_is_drawn_for_the_job(tmp_path: Path) -> None:
     """Two jobs without a seed get two, each counting up from its own."""
     async with bare_env(tmp_path, AI=Keys()) as env:
-        first, second = (router.spread(env, request("sketch", variants=3)) for _ in range(2))
+        first, second = (planning.plan_items(env, request("sketch", variants=3)) for _ in range(2))
     start, other = first[0].seed, second[0].seed
-    assert start is not None and start != other and 0 <= start < router.SEEDS
+    assert start is not None and start != other and 0 <= start < planning.SEEDS
     assert [s.seed for s in first] == [start, start + 1, start + 2]
 
 
@@ -154,11 +137,11 @@ async def test_a_request_that_cannot_be_served_says_what_can(
     tmp_path: Path, asked: JobRequest, code: str, named: str
 ) -> None:
     """Each refusal is a 422 with a code, and names what is allowed or what to set."""
-    sketch = router.providers()["sketch"]
+    sketch = discovery.providers()["sketch"]
     known = {"easel": Painter(), "pencil": Painter("pencil", needs=("PENCIL_KEY",)), "sketch": sketch}
     async with bare_env(tmp_path, AI=Keys(OTHER_KEY="x")) as env:
         with pytest.raises(Invalid) as refused:
-            router.spread(env, asked, known)
+            planning.plan_items(env, asked, known)
     assert (refused.value.status, refused.value.code) == (422, code)
     assert named in refused.value.message
 
@@ -166,24 +149,24 @@ async def test_a_request_that_cannot_be_served_says_what_can(
 async def test_strict_lets_an_exact_request_pass(tmp_path: Path) -> None:
     """`strict` refuses adjustments, not jobs."""
     async with bare_env(tmp_path, AI=Keys()) as env:
-        assert len(router.spread(env, request("sketch", strict=True, size="512x512", variants=2))) == 2
+        assert len(planning.plan_items(env, request("sketch", strict=True, size="512x512", variants=2))) == 2
 
 
 async def test_providers_are_described_with_what_is_missing(tmp_path: Path) -> None:
     """`GET /api/providers` learns what exists, whether it is configured, and what each can do."""
     async with bare_env(tmp_path, AI=Keys()) as env:
-        told = msgspec.to_builtins(router.describe(env))
+        told = msgspec.to_builtins(discovery.describe(env))
     sketch = next(info for info in told if info["id"] == "sketch")
     assert (sketch["configured"], sketch["missing"], sketch["free"]) == (True, [], True)
     assert sketch["capabilities"][0]["kind"] == "generate" and sketch["capabilities"][0]["negativePrompt"] is True
     async with bare_env(tmp_path / "b", AI=Keys(A="1")) as env:
-        assert router.missing(Painter(needs=("A", "B")), env) == ["B"]
+        assert discovery.missing(Painter(needs=("A", "B")), env) == ["B"]
 
 
 def test_an_op_is_what_the_request_says_with_the_refined_prompt() -> None:
     """Building an op is pure: request and item in, op out."""
     asked = request("sketch", size="64x64", negative_prompt="red", quality="low")
-    op = router.build_op(asked, "sketch-1", 5, "a cat, refined")
+    op = planning.build_op(asked, "sketch-1", 5, "a cat, refined")
     assert op == ImageOp(
         kind="generate",
         prompt="a cat, refined",

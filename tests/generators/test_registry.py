@@ -1,29 +1,11 @@
 """Generators are found, named and given their options by one door for built-ins and guests alike."""
 
-import sys
-from pathlib import Path
-
 import msgspec
 import pytest
 
 from generators import registry
 from generators.pages import lookbook
 from tools.errors import Invalid, NotFound
-
-GUEST = """
-import msgspec
-from generators.generator import File, Output
-
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pages: int = 8
-
-class Zine:
-    id, name, output, options = "tiny-zine", "Tiny zine", "json", Options
-    async def generate(self, env, artifact, projects, options):
-        return Output(index=File("index.json", b"{}", "application/json"))
-
-generator = Zine()
-"""
 
 
 def test_a_module_with_a_generator_is_found_and_other_modules_are_not() -> None:
@@ -44,25 +26,6 @@ def test_an_unknown_id_is_answered_with_those_that_exist() -> None:
         registry.find("tinyZine")
     assert caught.value.detail == {"known": list(registry.known())}
     assert "lookbook" in caught.value.message
-
-
-def test_another_package_offers_a_generator_by_entry_point(tmp_path: Path) -> None:
-    """An installed package with an entry point in `picasso.generators` adds its generator, alias and all."""
-    (tmp_path / "tiny_zine.py").write_text(GUEST)
-    facts = tmp_path / "tiny_zine-1.dist-info"
-    facts.mkdir()
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-zine\nVersion: 1\n")
-    (facts / "entry_points.txt").write_text("[picasso.generators]\nzine = tiny_zine:generator\n")
-    sys.path.insert(0, str(tmp_path))
-    registry.known.cache_clear()
-    try:
-        guest = registry.find("tinyZine")
-        assert guest.name == "Tiny zine"
-        assert registry.decode_options(guest, {"pages": 4}).pages == 4
-        assert list(registry.known()) == sorted(registry.known())
-    finally:
-        sys.path.remove(str(tmp_path))
-        registry.known.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from langchain_core.runnables import RunnableLambda
 
-from adapters.router import GUIDANCE_CHARS
+from adapters.planning import GUIDANCE_CHARS
 from graphs.image_job.prompts import fitting, guide, is_only_guidance, merge_suggestion, refine
 from graphs.image_job.run_config import config_for
 from tests.support.chat_vendors import MODELS, VENDORS, rows, working_with

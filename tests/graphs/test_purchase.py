@@ -1,11 +1,14 @@
 """Decisions about paid calls, told as tables of ledger rows."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from adapters import router
+from adapters import discovery
 from graphs.image_job.purchase import (
     CIRCUIT_OPEN,
     MAX_CALLS,
@@ -24,6 +27,7 @@ from graphs.image_job.purchase import (
 from tests.support.api_calls import GUEST_PACKAGES as GUESTS
 from tests.support.internet import Wire
 from tests.support.samples.job_states import TOY, working
+from tools.env import Env
 from tools.errors import Failure, PicassoError, VendorFailed
 from tools.ledger import attempts, jobs, leases, progress
 from tools.rows import Attempt, AttemptState, ProviderModel
@@ -216,13 +220,19 @@ def test_only_an_answer_with_success_is_billed(status: int | None, billed: bool)
         assert (settled.outcome, settled.billed) == ("failed", billed)
 
 
+def reaching_toy(env: Env, wire: Wire) -> Env:
+    """The same with what the toy vendor needs."""
+    keys = {"TOY_URL": f"{wire.url}/toy", "TOY_KEY": "k"}
+    return dataclasses.replace(env, AI=cast(Any, SimpleNamespace(keys=keys)))
+
+
 @pytest.fixture
 def guests(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The guest packages of `tests/support/guests`, as if they were installed here."""
     monkeypatch.syspath_prepend(str(GUESTS))
-    router.providers.cache_clear()
+    discovery.adapters_found.cache_clear()
     yield
-    router.providers.cache_clear()
+    discovery.adapters_found.cache_clear()
 
 
 @pytest.mark.usefixtures("guests")
@@ -236,11 +246,11 @@ def guests(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ],
 )
 async def test_what_goes_wrong_in_preparing_costs_nothing_and_is_not_the_vendors_fault(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prompt: str, code: str
+    tmp_path: Path, prompt: str, code: str
 ) -> None:
     """The item fails with a reason; the vendor is not called, its place not taken and its circuit not told."""
     async with Wire() as wire, working(tmp_path, prompt=prompt) as work:
-        monkeypatch.setenv("TOY_URL", f"{wire.url}/toy")
+        work.env = reaching_toy(work.env, wire)
         assert await buy(work.env, work.lease, work.job, work.items[0].id) is None
         item, [row] = await work.item(0), await attempts.of_item(work.env, work.items[0].id)
     assert item.error is not None
@@ -251,11 +261,11 @@ async def test_what_goes_wrong_in_preparing_costs_nothing_and_is_not_the_vendors
 
 @pytest.mark.usefixtures("guests")
 async def test_an_intent_that_a_crash_left_is_prepared_and_sent_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """A worker that died after the intent, prepared or not, had bought nothing: the next one buys, once."""
     async with Wire() as wire, working(tmp_path) as work:
-        monkeypatch.setenv("TOY_URL", f"{wire.url}/toy")
+        work.env = reaching_toy(work.env, wire)
         left = await attempts.intend(work.env, work.lease, work.items[0], 1, TOY)
         bought = await buy(work.env, work.lease, work.job, work.items[0].id)
     assert bought is not None and (bought.id, bought.state, bought.billed) == (left.id, "succeeded", 1)

@@ -15,13 +15,14 @@ from tests.support.servers.picasso import Server
 
 GUEST_PACKAGES = Path(__file__).parent / "guests"
 """Packages of other people, with the entry points that installing them would leave."""
+TOY_KEY = "the-toy-vendors-own-key"
 GUESTS = os.pathsep.join([str(Path.cwd()), str(GUEST_PACKAGES)])
 
 
 def environ(wire: Wire | None = None, /, **more: str) -> dict[str, str]:
     """Settings for journeys: short leases, quick sketches, no rate limit; with a `wire`, also the toy vendor."""
     # A lease must outlive any pause of a busy machine, or a job is taken from a process that lives.
-    toy = {"TOY_URL": f"{wire.url}/toy", "PYTHONPATH": GUESTS} if wire else {}
+    toy = {"TOY_URL": f"{wire.url}/toy", "TOY_KEY": TOY_KEY, "PYTHONPATH": GUESTS} if wire else {}
     return {"JOB_LEASE_SECONDS": "4", "SKETCH_SECONDS": "0.2", "JOBS_PER_MINUTE": "1000000", **toy, **more}
 
 

@@ -1,4 +1,4 @@
-"""AI: chat and vision models by name, the vendors' keys, and the HTTP client for their APIs."""
+"""AI: chat and vision models by name, the values of the vendors' variables, and the HTTP client for their APIs."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from adapters.gemini.images import BASE_URL as GEMINI_URL
+from adapters.openai.images import BASE_URL as OPENAI_URL
+from adapters.workers.images import BASE_URL as CLOUDFLARE_URL
 from app.bindings.ai.response_limits import ASKED, Bounding, answer_bytes
+from app.bindings.ai.vendors import CHAT_NEEDS
 from app.settings import SettingError, Settings
 from tools.errors import Invalid
 from tools.models.catalog import catalog
@@ -22,21 +26,12 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10.0
 LIMITS = httpx.Limits(max_connections=200, max_keepalive_connections=0)
 """No connection is used twice: one that had died of age would make the call that it was to carry uncertain."""
-NEEDS: Mapping[str, tuple[str, ...]] = {
-    "openai": ("OPENAI_API_KEY",),
-    "gemini": ("GEMINI_API_KEY",),
-    "workers": ("CLOUDFLARE_ACCOUNT_ID", "CLOUDFLARE_API_TOKEN"),
-}
-"""What must be set before a vendor's models can be used."""
 BLIND = frozenset(f"{model.provider}:{model.id}" for model in catalog().chat if not model.vision)
 """Chat models that are known to read nothing but text."""
-OPENAI_URL = "https://api.openai.com/v1"
-GEMINI_URL = "https://generativelanguage.googleapis.com"
-CLOUDFLARE_URL = "https://api.cloudflare.com/client/v4"
 
 
 class Models:
-    """What `tools.env.AI` asks for. `stack` closes at the end what a model has opened."""
+    """The binding `tools.env.AI`. What a model opens is closed with `stack`."""
 
     def __init__(self, settings: Settings, http: httpx.AsyncClient, stack: contextlib.AsyncExitStack) -> None:
         self.keys = MappingProxyType(dict(settings.vendor))
@@ -64,7 +59,7 @@ class Models:
         # OpenAI wants its Responses API for some models; of other servers only chat completions can be expected.
         responses = False if base else None
         made = self._like_openai(model, key, base or OPENAI_URL, responses, max_completion_tokens=OUTPUT_TOKENS)
-        if base is None and thinks_less(made):
+        if base is None and takes_low_effort(made):
             made.reasoning_effort = "low"
         return made
 
@@ -116,7 +111,7 @@ class Models:
             retries=1,  # of tries, not of repetitions
             max_tokens=OUTPUT_TOKENS,
         )
-        if thinks_less(made):
+        if takes_low_effort(made):
             made.reasoning_effort = "low"
         self._stack.push_async_callback(made.aclose)
         return made
@@ -160,15 +155,15 @@ async def _connect_soon(request: httpx.Request) -> None:
     request.extensions["timeout"]["connect"] = CONNECT_SECONDS
 
 
-def thinks_less(model: "BaseChatModel") -> bool:
-    """Whether it can be told to think little: a judge has seconds, and thoughts count as output."""
+def takes_low_effort(model: "BaseChatModel") -> bool:
+    """Whether its reasoning effort can be set to low: a judge has seconds, and thoughts count as output."""
     return "low" in ((model.profile or {}).get("reasoning_effort_levels") or ())
 
 
 def unusable(name: str, keys: Mapping[str, str]) -> str | None:
     """Why no vendor has a chat model of this name; None when one does."""
     vendor, _, model = name.partition(":")
-    if vendor not in NEEDS or not model:
-        return f"a model is written as {', '.join(f'{known}:…' for known in NEEDS)}"
-    missing = [needed for needed in NEEDS[vendor] if needed not in keys]
+    if vendor not in CHAT_NEEDS or not model:
+        return f"a model is written as {', '.join(f'{known}:…' for known in CHAT_NEEDS)}"
+    missing = [needed for needed in CHAT_NEEDS[vendor] if needed not in keys]
     return f"set {' and '.join(missing)}" if missing else None

@@ -25,6 +25,7 @@ class Linocut:
     id = "linocut"
     free = True
     needs: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
     def supports(self, kind: ImageOpKind, model: str | None = None) -> bool:
         return kind == "generate" and (model is None or model in INKS)

@@ -19,6 +19,7 @@ class Still:
     id = "still"
     free = False
     needs: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
     def supports(self, kind: ImageOpKind, model: str | None = None) -> bool:
         return kind == "generate"

@@ -1,6 +1,5 @@
 """A paid vendor for tests, installed as a guest package: it speaks to the server of `tests/support/internet.py`."""
 
-import os
 import signal
 from typing import Any
 
@@ -18,7 +17,8 @@ KINDS: tuple[ImageOpKind, ...] = ("generate", "edit", "variation")
 class Toy:
     id = "toy"
     free = False
-    needs: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ("TOY_KEY", "TOY_URL")
+    optional: tuple[str, ...] = ()
 
     def supports(self, kind: ImageOpKind, model: str | None = None) -> bool:
         return kind in KINDS and model in (None, "toy-1")
@@ -40,13 +40,14 @@ class Toy:
             case "be late":
                 raise TimeoutError
             case "break":
-                raise ZeroDivisionError("a fault of the adapter")
+                raise ZeroDivisionError(f"a fault of the adapter, which tells its key {env.AI.keys['TOY_KEY']}")
             case "be unfit":
                 raise Invalid("toy-1 cannot paint this", code="unfit")
         return {"prompt": op.prompt, "seed": op.seed}
 
     async def send(self, request: dict[str, Any], env: Env, on_progress: OnProgress) -> ProviderResult:
-        async with httpx.AsyncClient(base_url=os.environ["TOY_URL"], trust_env=False, timeout=60) as client:
+        url, headers = env.AI.keys["TOY_URL"], {"authorization": f"Bearer {env.AI.keys['TOY_KEY']}"}
+        async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=60) as client:
             await on_progress(0.3)
             try:
                 answer = await client.post("/images", json=request)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.router import providers
+from adapters.discovery import providers
 from app.bindings import open_env
 from app.settings import SettingError
 from tests.support.environment import settings
