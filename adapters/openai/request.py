@@ -55,10 +55,21 @@ def offered() -> list[ImageModel]:
 
 
 def plan(op: ImageOp) -> Plan:
-    """Fails: Invalid for a model that is not in the catalog and for a size that is none."""
-    model = _model(op.model)
+    """The call for this op; its images may be missing, as they are before a job's start image has been taken in.
+
+    Fails: Invalid for a model that is not in the catalog and for a size that is none.
+    """
+    model = next((model for model in image_models(PROVIDER) if op.model in (None, model.id)), None)
+    if model is None:
+        raise Invalid(f"OpenAI has no image model {op.model!r}", code="unsupported_model")
     size = _size(op, model)
-    inner = _inner(op, size)
+    start = (op.start_image.width, op.start_image.height) if op.start_image else None
+    inner: Size | None = None
+    if op.kind == "outpaint" and start and size:
+        # The start image's size on the canvas, such that something is left to be painted.
+        inner = _within(start, size)
+        if op.size is None or _area(inner) > (1 - LEAST_ROOM) * _area(size):
+            inner = _within(start, (size[0] * 2 // 3, size[1] * 2 // 3))
     quality = op.quality if op.quality in model.qualities else model.qualities[0]
     return Plan(
         model=model,
@@ -68,19 +79,12 @@ def plan(op: ImageOp) -> Plan:
         quality=quality,
         prompt=op.prompt[: model.prompt_chars],
         references=op.references[: model.references],
-        adjustments=[*_size_notes(op, size, inner), *_left_out(op, model, quality)],
+        adjustments=[*_size_notes(op, size, inner), *_unused_notes(op, model, quality)],
     )
 
 
-def _model(name: str | None) -> ImageModel:
-    models = image_models(PROVIDER)
-    for model in models:
-        if name in (None, model.id):
-            return model
-    raise Invalid(f"OpenAI has no image model {name!r}", code="unsupported_model")
-
-
 def _size(op: ImageOp, model: ImageModel) -> Size | None:
+    """The size to ask for; None while the start image that decides it is not known."""
     if op.size is not None:
         return nearest(model, read_size(op.size))
     if op.kind == "generate":
@@ -94,17 +98,6 @@ def _size(op: ImageOp, model: ImageModel) -> Size | None:
     return nearest(model, (round(width * factor), round(height * factor)))
 
 
-def _inner(op: ImageOp, canvas: Size | None) -> Size | None:
-    """The size of the start image on the canvas of an outpainting, so that something is left to be painted."""
-    if op.kind != "outpaint" or op.start_image is None or canvas is None:
-        return None
-    start = (op.start_image.width, op.start_image.height)
-    shown = _within(start, canvas)
-    if op.size is None or _area(shown) > (1 - LEAST_ROOM) * _area(canvas):
-        return _within(start, (canvas[0] * 2 // 3, canvas[1] * 2 // 3))
-    return shown
-
-
 def _within(size: Size, room: Size) -> Size:
     factor = min(1.0, room[0] / size[0], room[1] / size[1])
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
@@ -112,24 +105,25 @@ def _within(size: Size, room: Size) -> Size:
 
 def nearest(model: ImageModel, asked: Size) -> Size:
     """The size the model makes that is nearest to the one asked for, in shape and then in pixels."""
-    sizes = _listed(model) if model.any_size is None else [*_about(model.any_size, asked)]
-    return min(sizes, key=lambda size: _distance(size, asked))
+
+    def distance(size: Size) -> float:
+        shape = math.log(size[0] / size[1]) - math.log(asked[0] / asked[1])
+        return 2 * abs(shape) + abs(math.log(_area(size) / _area(asked)))
+
+    sizes = _listed(model) if model.any_size is None else _allowed_about(model.any_size, asked)
+    return min(sizes, key=distance)
 
 
 def _listed(model: ImageModel) -> list[Size]:
     return [read_size(size) for size in model.sizes]
 
 
-def _distance(a: Size, b: Size) -> float:
-    shape = math.log(a[0] / a[1]) - math.log(b[0] / b[1])
-    return 2 * abs(shape) + abs(math.log(_area(a) / _area(b)))
-
-
-def _about(free: AnySize, asked: Size) -> Iterator[Size]:
+def _allowed_about(free: AnySize, asked: Size) -> Iterator[Size]:
     """The sizes that are allowed around the one asked for."""
     widest = free.widest_ratio or math.inf
+    fewest, most = free.fewest_pixels or 0, free.most_pixels or math.inf
     ratio = min(max(asked[0] / asked[1], 1 / widest), widest)
-    area = min(max(_area(asked), free.fewest_pixels or 0), free.most_pixels or math.inf)
+    area = min(max(_area(asked), fewest), most)
     width, height = math.sqrt(area * ratio), math.sqrt(area / ratio)
     factor = min(1.0, free.longest / max(width, height))
     sides = [
@@ -138,17 +132,10 @@ def _about(free: AnySize, asked: Size) -> Iterator[Size]:
     ]
     for across, down in itertools.product(*sides):
         size = (across * free.multiple, down * free.multiple)
-        if _allowed(free, size):
+        shortest, longest = min(size), max(size)
+        fits = free.shortest <= shortest and longest <= min(free.longest, widest * shortest)
+        if fits and fewest <= _area(size) <= most:
             yield size
-
-
-def _allowed(free: AnySize, size: Size) -> bool:
-    return (
-        free.shortest <= min(size)
-        and max(size) <= free.longest
-        and (free.fewest_pixels or 0) <= _area(size) <= (free.most_pixels or math.inf)
-        and max(size) <= (free.widest_ratio or math.inf) * min(size)
-    )
 
 
 def _area(size: Size) -> int:
@@ -173,7 +160,7 @@ def _size_notes(op: ImageOp, size: Size | None, inner: Size | None) -> Iterator[
         yield "the mask was scaled to the size of the start image"
 
 
-def _left_out(op: ImageOp, model: ImageModel, quality: str) -> Iterator[str]:
+def _unused_notes(op: ImageOp, model: ImageModel, quality: str) -> Iterator[str]:
     if op.kind == "variation":
         yield "the variation is made by editing the start image: OpenAI no longer makes variations"
     if op.seed is not None:
@@ -193,39 +180,36 @@ def _left_out(op: ImageOp, model: ImageModel, quality: str) -> Iterator[str]:
 
 
 def meter(op: ImageOp) -> tuple[Units, Units]:
-    """Both empty when the tokens of the model's pictures are not published."""
-    wanted = plan(op)
-    output, pictures = _output_tokens(wanted), _picture_count(op, wanted)
-    if output is None or (pictures and wanted.facts.image_tokens is None):
+    """What the call is billed for at least and at most; both empty when the tokens of the model's pictures are not
+    published.
+    """
+    planned = plan(op)
+    if op.kind == "generate":
+        pictures = len(planned.references)
+    else:
+        # The start image, the references that there are or may yet come, and a mask, which may count as a picture.
+        references = len(planned.references) if op.start_image else planned.model.references
+        pictures = 1 + references + (op.kind in ("inpaint", "outpaint"))
+    if planned.size is None:
+        output = _any_output(planned.model, planned.quality)
+    else:
+        exact = output_tokens(planned.model, planned.quality, text(planned.size))
+        output = None if exact is None else (exact, exact)
+    if output is None or (pictures and planned.facts.image_tokens is None):
         return {}, {}
     most: dict[Unit, float] = {
         # A token is at least one byte.
-        "text_input": len(wanted.prompt.encode()) + TEXT_TOKENS * (1 + pictures),
-        "image_input": pictures * (wanted.facts.image_tokens or 0),
+        "text_input": len(planned.prompt.encode()) + TEXT_TOKENS * (1 + pictures),
+        "image_input": pictures * (planned.facts.image_tokens or 0),
         "image_output": output[1] + PARTIALS * PARTIAL_TOKENS,
-        "text_output": wanted.facts.text_output,
+        "text_output": planned.facts.text_output,
     }
     return {"image_output": output[0]}, {unit: count for unit, count in most.items() if count}
 
 
-def _picture_count(op: ImageOp, wanted: Plan) -> int:
-    """How many pictures the call is billed for at most; a mask may count as one."""
-    if op.kind == "generate":
-        return len(wanted.references)
-    references = len(wanted.references) if op.start_image else wanted.model.references
-    return 1 + references + (op.kind in ("inpaint", "outpaint"))
-
-
-def _output_tokens(wanted: Plan) -> tuple[int, int] | None:
-    """The fewest and the most tokens of the picture, before previews; None where they are not published."""
-    if wanted.size is None:
-        return _any_output(wanted.model, wanted.quality)
-    exact = output_tokens(wanted.model, wanted.quality, text(wanted.size))
-    return None if exact is None else (exact, exact)
-
-
 def _any_output(model: ImageModel, quality: str) -> tuple[int, int] | None:
-    """The same for a picture that will take its shape from a start image that is not known yet.
+    """The fewest and the most tokens of a picture that will take its shape from a start image that is not known yet,
+    before previews; None where they are not published.
 
     Tokens never grow faster than pixels, and a longer shape of as many pixels never has more of them.
     """

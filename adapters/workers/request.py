@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from adapters.provider import ImageOp, ImageOpKind, InputImage
+from adapters.provider import ImageOp, InputImage
 from tools.errors import Invalid
 from tools.media.sizes import read_size, same_shape
 from tools.models.catalog import AnySize, ImageModel, Unit, Units, image_models
@@ -58,20 +58,38 @@ def plan(op: ImageOp) -> Plan:
 
     Fails: Invalid for a model or kind that is not there, and for a prompt that is too long.
     """
-    model = _model(op.kind, op.model)
-    _check_prompt(op, model)
+    model = next((model for model in models() if op.kind in model.kinds and op.model in (None, model.id)), None)
+    if model is None:
+        named = f" called {op.model}" if op.model else ""
+        raise Invalid(f"workers has no model for {op.kind}{named}", code="unsupported_model")
+    if model.prompt_chars is not None and len(op.prompt) > model.prompt_chars:
+        raise Invalid(
+            f"the prompt has {len(op.prompt)} characters, but {model.id} takes {model.prompt_chars} at most",
+            code="prompt_too_long",
+            detail={"model": model.id, "allowed": model.prompt_chars},
+        )
     known, size, inner = facts(model), *_sizes(op, model)
     start = op.start_image if op.kind != "generate" else None
     inputs = (start, *op.references) if start else op.references
+    fields: dict[str, Any] = {
+        "prompt": op.prompt,
+        "width": size[0] if model.any_size else None,
+        "height": size[1] if model.any_size else None,
+        "seed": op.seed if model.seed else None,
+        "negative_prompt": op.negative_prompt if model.negative_prompt else None,
+        "strength": known.strength,
+    }
+    if known.steps_field:
+        fields[known.steps_field] = known.steps
     return Plan(
         model=model,
         facts=known,
         size=size,
         inner=inner,
-        fields=_fields(op, model, known, size),
+        fields={name: value for name, value in fields.items() if value is not None},
         images=inputs[: known.inputs],
         mask=op.mask if op.kind == "inpaint" else None,
-        notes=[*_size_notes(op, size, inner), *_left_out(op, model), *_input_notes(inputs, known)],
+        notes=[*_size_notes(op, size, inner), *_unused_notes(op, model, inputs)],
     )
 
 
@@ -93,7 +111,7 @@ def units(drawn: Plan, inputs: list[Size]) -> Units:
 
 def least_and_most(op: ImageOp, drawn: Plan) -> tuple[Units, Units]:
     """`units` before the call. Pictures that are not known yet may be none, or as many and as large as the model takes;
-    a result whose shape they decide has at most the pixels of the default size (`_as_large`).
+    a result whose shape they decide has at most the pixels of the default size.
     """
     longest, limits = drawn.facts.longest, drawn.model.any_size
     if op.start_image or op.references or not longest:
@@ -111,62 +129,25 @@ def shrunk(image: InputImage, longest: int) -> Size:
     return max(1, round(image.width * factor)), max(1, round(image.height * factor))
 
 
-def _model(kind: ImageOpKind, wanted: str | None) -> ImageModel:
-    for model in models():
-        if kind in model.kinds and wanted in (None, model.id):
-            return model
-    raise Invalid(
-        f"workers has no model for {kind}" + (f" called {wanted}" if wanted else ""), code="unsupported_model"
+def _unused_notes(op: ImageOp, model: ImageModel, inputs: tuple[InputImage, ...]) -> list[str]:
+    """What of the op, and of its pictures, this model has no place for."""
+    known = facts(model)
+    takes = {0: "no pictures", 1: "one picture"}.get(known.inputs, f"{known.inputs} pictures")
+    unused = len(inputs) - known.inputs
+    too_large = known.longest and any(max(_size_of(image)) > known.longest for image in inputs[: known.inputs])
+    notes = (
+        (op.seed is not None and not model.seed, f"the seed is not used: {model.id} takes none"),
+        (
+            op.negative_prompt and not model.negative_prompt,
+            f"{model.id} has no negative prompt: what to avoid can only stand in the prompt",
+        ),
+        (op.quality, "quality is not used"),
+        (op.mask and op.kind != "inpaint", f"the mask is not used by {op.kind}"),
+        (op.start_image and op.kind == "generate", "the start image is not used by generate"),
+        (unused > 0, f"{unused} of the reference images not used: the model takes {takes}"),
+        (too_large, f"pictures are sent with at most {known.longest} pixels a side, all that the model takes"),
     )
-
-
-def _check_prompt(op: ImageOp, model: ImageModel) -> None:
-    if model.prompt_chars is not None and len(op.prompt) > model.prompt_chars:
-        raise Invalid(
-            f"the prompt has {len(op.prompt)} characters, but {model.id} takes {model.prompt_chars} at most",
-            code="prompt_too_long",
-            detail={"model": model.id, "allowed": model.prompt_chars},
-        )
-
-
-def _fields(op: ImageOp, model: ImageModel, known: Facts, size: Size) -> dict[str, str | int | float]:
-    written: dict[str, Any] = {
-        "prompt": op.prompt,
-        "width": size[0] if model.any_size else None,
-        "height": size[1] if model.any_size else None,
-        "seed": op.seed if model.seed else None,
-        "negative_prompt": op.negative_prompt if model.negative_prompt else None,
-        "strength": known.strength,
-    }
-    if known.steps_field:
-        written[known.steps_field] = known.steps
-    return {name: value for name, value in written.items() if value is not None}
-
-
-def _left_out(op: ImageOp, model: ImageModel) -> list[str]:
-    """What of the op this model has no place for, in sentences."""
-    left_out = []
-    if op.seed is not None and not model.seed:
-        left_out.append(f"the seed is not used: {model.id} takes none")
-    if op.negative_prompt and not model.negative_prompt:
-        left_out.append(f"{model.id} has no negative prompt: what to avoid can only stand in the prompt")
-    if op.quality:
-        left_out.append("quality is not used")
-    if op.mask and op.kind != "inpaint":
-        left_out.append(f"the mask is not used by {op.kind}")
-    if op.start_image and op.kind == "generate":
-        left_out.append("the start image is not used by generate")
-    return left_out
-
-
-def _input_notes(inputs: tuple[InputImage, ...], known: Facts) -> list[str]:
-    notes = []
-    if len(inputs) > known.inputs:
-        takes = {0: "no pictures", 1: "one picture"}.get(known.inputs, f"{known.inputs} pictures")
-        notes.append(f"{len(inputs) - known.inputs} of the reference images not used: the model takes {takes}")
-    if known.longest and any(max(_size_of(image)) > known.longest for image in inputs[: known.inputs]):
-        notes.append(f"pictures are sent with at most {known.longest} pixels a side, all that the model takes")
-    return notes
+    return [sentence for applies, sentence in notes if applies]
 
 
 def _size_notes(op: ImageOp, size: Size, inner: Size | None) -> list[str]:
@@ -192,32 +173,24 @@ def _sizes(op: ImageOp, model: ImageModel) -> tuple[Size, Size | None]:
         return default, None
     if start is None:
         return _fitted(asked or default, limits), None
-    match op.kind:
-        case "outpaint":
-            return _outpainted(start, asked, limits)
-        case "inpaint":
-            return _fitted(asked if asked and same_shape(asked, start) else start, limits), None
-        case _:
-            return _fitted(asked or _as_large(start, default, limits.multiple), limits), None
-
-
-def _outpainted(start: Size, asked: Size | None, limits: AnySize) -> tuple[Size, Size]:
-    """The canvas is what was asked, where it is no smaller than the start image, or half as large again."""
-    width, height = asked or (0, 0)
-    grown = (max(width, start[0]), max(height, start[1]))
-    if grown == start:
-        grown = (start[0] * 3 // 2, start[1] * 3 // 2)
-    factor, size = min(1.0, limits.longest / max(grown)), _fitted(grown, limits)
-    width, height = (min(max(1, round(side * factor)), most) for side, most in zip(start, size, strict=True))
-    return size, (width, height)
-
-
-def _as_large(shape: Size, default: Size, multiple: int) -> Size:
-    """A size of this shape with no more pixels than the default one, and hardly fewer."""
-    factor = math.sqrt(math.prod(default) / math.prod(shape))
-    # A hair more, so that a side which comes out whole is not cut down for a rounding error.
-    width, height = (max(1, int(side * factor + 1e-6) // multiple) * multiple for side in shape)
-    return width, height
+    if op.kind == "outpaint":
+        # The canvas is what was asked, where it is no smaller than the start image, or half as large again.
+        width, height = asked or (0, 0)
+        grown = (max(width, start[0]), max(height, start[1]))
+        if grown == start:
+            grown = (start[0] * 3 // 2, start[1] * 3 // 2)
+        factor, size = min(1.0, limits.longest / max(grown)), _fitted(grown, limits)
+        width, height = (min(max(1, round(side * factor)), most) for side, most in zip(start, size, strict=True))
+        return size, (width, height)
+    if op.kind == "inpaint":
+        return _fitted(asked if asked and same_shape(asked, start) else start, limits), None
+    if asked is None:
+        # The start image's shape, with no more pixels than the default size has and hardly fewer. A hair is added, so
+        # that a side which comes out whole is not cut down for a rounding error.
+        factor = math.sqrt(math.prod(default) / math.prod(start))
+        width, height = (max(1, int(side * factor + 1e-6) // limits.multiple) * limits.multiple for side in start)
+        asked = (width, height)
+    return _fitted(asked, limits), None
 
 
 def _fitted(size: Size, limits: AnySize) -> Size:

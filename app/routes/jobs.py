@@ -259,7 +259,7 @@ def retry_request(job: Job, item: Item, data: RetryItem, progression: Progressio
 def plan(env: Env, wanted: JobRequest) -> Plan:
     """One item per provider and variant, with what each may cost.
 
-    Fails: Invalid (422) from the router, or when there are more than MAX_ITEMS.
+    Fails: Invalid (422) from `planning.plan`, or when there are more than MAX_ITEMS.
     """
     found = planning.plan(env, wanted)
     if len(found.places) > MAX_ITEMS:

@@ -1,10 +1,11 @@
 """Prompts: what is added to a person's own words, never what is taken from them.
 
 A refined prompt opens with the user's words verbatim, so that no constraint can be lost; a model only writes the
-guidance after them, and is not heard when it would bring in a constraint of its own.
+guidance after them, which is left out when it would add a constraint of its own.
 """
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Sequence
@@ -90,32 +91,26 @@ def fitting(tips: Sequence[Tip]) -> list[Tip]:
 
 async def _refined(env: Env, job: Job, provider: str, tips: Sequence[Tip]) -> str:
     """Refined by the model, if one is set and answers in time with something of use; else by rule."""
-    negative = job.request.negative_prompt
+    negative, guidance = job.request.negative_prompt, ""
     if env.DEFAULT_MODEL_REASONING != BUILTIN:
-        try:
-            said = await _ask_model(env, job, provider, tips)
-        except VendorError:
-            # The ledger has the call and the log its line; the job goes on without.
-            said = ""
-        guidance = " ".join(said.split())
-        if guidance and is_only_guidance(job.prompt, negative, tips, guidance):
-            return refine(job.prompt, [Tip("", guidance)], job.kind, negative)
+        task = {"request": job.prompt, "kind": job.kind, "exclude": negative or "", "tips": [tip.tip for tip in tips]}
+        words = json.dumps(task, ensure_ascii=False)
+        key = CallKey(
+            purpose="refine",
+            subject=f"{job.id}:{provider}",
+            project_id=job.project_id,
+            job_id=job.id,
+            fence=current_lease().fence,
+        )
+        # When it fails, the ledger has the call and the log its line; the job goes on without.
+        with contextlib.suppress(VendorError):
+            answer = await chat_and_vision.chat(
+                env, env.DEFAULT_MODEL_REASONING, [("system", REFINE), ("user", words)], key, seconds=REFINE_SECONDS
+            )
+            guidance = " ".join(answer.split())
+    if guidance and is_only_guidance(job.prompt, negative, tips, guidance):
+        return refine(job.prompt, [Tip("", guidance)], job.kind, negative)
     return refine(job.prompt, tips, job.kind, negative)
-
-
-async def _ask_model(env: Env, job: Job, provider: str, tips: Sequence[Tip]) -> str:
-    asked = {"request": job.prompt, "kind": job.kind, "exclude": job.request.negative_prompt or ""}
-    told = json.dumps({**asked, "tips": [tip.tip for tip in tips]}, ensure_ascii=False)
-    errand = CallKey(
-        purpose="refine",
-        subject=f"{job.id}:{provider}",
-        project_id=job.project_id,
-        job_id=job.id,
-        fence=current_lease().fence,
-    )
-    return await chat_and_vision.chat(
-        env, env.DEFAULT_MODEL_REASONING, [("system", REFINE), ("user", told)], errand, seconds=REFINE_SECONDS
-    )
 
 
 def is_only_guidance(prompt: str, negative: str | None, tips: Sequence[Tip], guidance: str) -> bool:

@@ -64,7 +64,7 @@ class Bought:
 class Call:
     """Make call `number`; `attempt` is its row when a crash left the intent behind.
 
-    `tries` are the calls that this painter was asked for already, `because` why it is asked instead of another.
+    `tries` counts the calls that this painter was asked for already; `because` is why it is asked instead of another.
     """
 
     number: int
@@ -99,7 +99,7 @@ def next_move(attempts: Sequence[Attempt], painters: Sequence[ProviderModel]) ->
     """What to do for an item whose ledger rows, oldest first, are these and that these may paint, in turn."""
     if not attempts:
         return Call(1, painters[0])
-    last = attempts[-1]
+    last, tries = attempts[-1], _tries(attempts)
     match last.state:
         case "succeeded":
             return Bought(last)
@@ -114,19 +114,22 @@ def next_move(attempts: Sequence[Attempt], painters: Sequence[ProviderModel]) ->
         case "abandoned" if sum(attempt.state == "abandoned" for attempt in attempts) > MAX_CRASHES:
             return GiveUp("failed", "crash_loop", "the worker died each time this image was being made")
         case "failed":
-            return _after_failure(attempts, painters)
+            asked_wait = (last.retry_at or 0) - (last.settled_at or 0)
+            # Waiting makes no sense while the circuit is open, or when the provider wants to be left alone for long.
+            hopeless = last.provider_code == CIRCUIT_OPEN or asked_wait > LONGEST_WAIT_SECONDS * 1000
+            if last.failure in AGAIN and tries < MAX_CALLS and not hopeless:
+                return Call(last.number + 1, _painter(last), tries=tries, not_before=last.retry_at or 0)
+            after = [painter for painter in painters[1:] if painter not in map(_painter, attempts)]
+            if last.failure in ELSEWHERE and after:
+                return Call(last.number + 1, after[0], because=last.failure)
+            code, message = f"provider_{last.failure}", REASONS[last.failure or "outage"]
+            if last.provider_code == "image_rejected":
+                code, message = "image_rejected", REASONS["invalid"]
+            elif last.failure == "invalid" and (last.provider_status or 0) >= 300:
+                message = NO_ACCESS if last.provider_status in (401, 403) else NOT_TAKEN
+            return GiveUp("failed", code, message, last.provider_status)
         case _:
-            return Call(last.number + 1, _painter(last), tries=_tries(attempts))
-
-
-def _after_failure(attempts: Sequence[Attempt], painters: Sequence[ProviderModel]) -> Move:
-    last, tries = attempts[-1], _tries(attempts)
-    if last.failure in AGAIN and tries < MAX_CALLS and not _is_hopeless(last):
-        return Call(last.number + 1, _painter(last), tries=tries, not_before=last.retry_at or 0)
-    after = [painter for painter in painters[1:] if painter not in map(_painter, attempts)]
-    if last.failure in ELSEWHERE and after:
-        return Call(last.number + 1, after[0], because=last.failure)
-    return GiveUp("failed", *_reason(last), last.provider_status)
+            return Call(last.number + 1, _painter(last), tries=tries)
 
 
 def _painter(attempt: Attempt) -> ProviderModel:
@@ -136,21 +139,6 @@ def _painter(attempt: Attempt) -> ProviderModel:
 def _tries(attempts: Sequence[Attempt]) -> int:
     """How often the last painter was asked; a call that a crash undid does not count."""
     return sum(_painter(a) == _painter(attempts[-1]) and a.state != "abandoned" for a in attempts)
-
-
-def _is_hopeless(failed: Attempt) -> bool:
-    """Whether waiting for this painter makes no sense: its lane is closed, or it wants to be left alone for long."""
-    wait = (failed.retry_at or 0) - (failed.settled_at or 0)
-    return failed.provider_code == CIRCUIT_OPEN or wait > LONGEST_WAIT_SECONDS * 1000
-
-
-def _reason(attempt: Attempt) -> tuple[str, str]:
-    if attempt.provider_code == "image_rejected":
-        return "image_rejected", REASONS["invalid"]
-    if attempt.failure == "invalid" and (attempt.provider_status or 0) >= 300:
-        said = NO_ACCESS if attempt.provider_status in (401, 403) else NOT_TAKEN
-        return "provider_invalid", said
-    return f"provider_{attempt.failure}", REASONS[attempt.failure or "outage"]
 
 
 def wait_before(tries: int, asked: float | None) -> float:
@@ -168,43 +156,49 @@ async def buy(env: Env, run: Lease, job: Job, item_id: str) -> Attempt | None:
             case Bought(attempt):
                 return attempt
             case Recover(attempt):
-                await _recover(env, run, job, item, attempt)
+                # The bytes are adopted when they reached BUCKET; else a free call counts as never made, and of a paid
+                # one nobody knows.
+                key = r2.original_key(job.project_id, job.id, _name(item))
+                try:
+                    data = await env.BUCKET.get(key)
+                except NotFound:
+                    lost = (
+                        Settlement(outcome="abandoned")
+                        if attempt.free
+                        else Settlement(outcome="uncertain", billed=True)
+                    )
+                    await ledger.settle(env, run, attempt, lost)
+                else:
+                    await _take_in(env, run, attempt, key, data)
             case GiveUp(status, code, message, provider_status):
                 await items.fail(env, run, item_id, status, code, message, provider_status)
             case Call() as call:
-                await _wait(call)
+                # A call whose intent is written already had its pause.
+                if call.tries and call.attempt is None:
+                    asked = (call.not_before - now_ms()) / 1000 if call.not_before else None
+                    await asyncio.sleep(max(0.0, wait_before(call.tries, asked)))
                 with log_context(provider=call.painter.provider, model=call.painter.model):
                     await _call(env, run, job, item, call)
     return None
 
 
-async def _wait(call: Call) -> None:
-    """The pause before a painter is asked again; a call whose intent is written already had it."""
-    if call.tries and call.attempt is None:
-        asked = (call.not_before - now_ms()) / 1000 if call.not_before else None
-        await asyncio.sleep(max(0.0, wait_before(call.tries, asked)))
-
-
-async def _recover(env: Env, run: Lease, job: Job, item: Item, attempt: Attempt) -> None:
-    """Adopt the bytes when they reached BUCKET; else a free call counts as never made, a paid one as uncertain."""
-    key = r2.original_key(job.project_id, job.id, _name(item))
-    try:
-        data = await env.BUCKET.get(key)
-    except NotFound:
-        lost = Settlement(outcome="abandoned") if attempt.free else Settlement(outcome="uncertain", billed=True)
-        await ledger.settle(env, run, attempt, lost)
-    else:
-        await _take_in(env, run, attempt, key, data)
-
-
 async def _call(env: Env, run: Lease, job: Job, item: Item, call: Call) -> None:
     """One call to a vendor, from `intent` to its settled row."""
-    op = await _op(env, job, item, call.painter)
-    if job.request.strict and (changes := discovery.providers()[call.painter.provider].adjustments(op)):
-        said = f"strict was asked, but the request would be changed: {', '.join(changes)}"
-        await items.fail(env, run, item.id, "failed", "adjustments_needed", said)
+    painter, adapter = call.painter, discovery.providers()[call.painter.provider]
+    op = await _op(env, job, item, painter)
+    if job.request.strict and (changes := adapter.adjustments(op)):
+        message = f"strict was asked, but the request would be changed: {', '.join(changes)}"
+        await items.fail(env, run, item.id, "failed", "adjustments_needed", message)
         return
-    attempt = call.attempt or await _intend(env, run, item, call, op)
+    quoted = planning.quote(env, adapter, op)
+    planned = Planned(
+        painter=painter,
+        free=adapter.free,
+        quote_micros=quoted.high,
+        price_version=quoted.version,
+        instead=Instead(painter.provider, painter.model, call.because) if call.because else None,
+    )
+    attempt = call.attempt or await ledger.intend(env, run, item, call.number, planned)
     try:
         request = await router.prepare(attempt.provider, op, env)
     except PicassoError as error:
@@ -236,48 +230,21 @@ async def _call(env: Env, run: Lease, job: Job, item: Item, call: Call) -> None:
     await retry_for(lambda: _take_in(env, run, attempt, key, result.data))
 
 
-async def _intend(env: Env, run: Lease, item: Item, call: Call, op: ImageOp) -> Attempt:
-    painter, adapter = call.painter, discovery.providers()[call.painter.provider]
-    quoted = planning.quote(env, adapter, op)
-    planned = Planned(
-        painter=painter,
-        free=adapter.free,
-        quote_micros=quoted.high,
-        price_version=quoted.version,
-        instead=Instead(painter.provider, painter.model, call.because) if call.because else None,
-    )
-    return await ledger.intend(env, run, item, call.number, planned)
-
-
 async def _keep(
     env: Env, run: Lease, job: Job, item: Item, attempt: Attempt, result: ProviderResult
 ) -> tuple[Attempt, str]:
-    """Store the bytes and, beside them, what the answer says of itself: neither waits for, or fails, the other."""
-    arrival = _arrival(env, item, attempt, result)
-    stored, told = await asyncio.gather(
-        retry_for(lambda: r2.put_original(env, job.project_id, job.id, _name(item), result.data, result.mime)),
-        retry_for(lambda: ledger.arrive(env, run, attempt, arrival)),
-        return_exceptions=True,
-    )
-    for outcome in (stored, told):
-        if isinstance(outcome, BaseException):
-            raise outcome
-    assert isinstance(stored, str) and isinstance(told, Attempt)
-    return told, stored
-
-
-def _arrival(env: Env, item: Item, attempt: Attempt, result: ProviderResult) -> Arrival:
-    basis: prices.Basis = "free" if attempt.free else "estimate" if attempt.price_version else "ceiling"
-    quoted = Quote(0, attempt.quote_micros, attempt.price_version, basis)
-    paid = (
-        prices.charge(env, attempt.provider, attempt.model, result.units, quoted)
-        if not attempt.free
-        else prices.Charge(0, "free", None)
-    )
+    """Store the bytes and, beside them, what came with them: neither waits for, or fails, the other."""
+    if attempt.free:
+        paid = prices.Charge(0, "free", None)
+    else:
+        quoted = Quote(
+            0, attempt.quote_micros, attempt.price_version, "estimate" if attempt.price_version else "ceiling"
+        )
+        paid = prices.charge(env, attempt.provider, attempt.model, result.units, quoted)
     adjustments = list(result.adjustments)
     if attempt.provider != item.provider or attempt.model != item.model:
         adjustments.insert(0, f"painted by {attempt.provider} ({attempt.model}) instead of {item.provider}")
-    return Arrival(
+    arrival = Arrival(
         request_id=result.request_id,
         usage=result.usage,
         result={"adjustments": adjustments, "meta": result.provider_meta},
@@ -285,6 +252,16 @@ def _arrival(env: Env, item: Item, attempt: Attempt, result: ProviderResult) -> 
         cost_basis=paid.basis,
         price_version=paid.version,
     )
+    stored, arrived = await asyncio.gather(
+        retry_for(lambda: r2.put_original(env, job.project_id, job.id, _name(item), result.data, result.mime)),
+        retry_for(lambda: ledger.arrive(env, run, attempt, arrival)),
+        return_exceptions=True,
+    )
+    for outcome in (stored, arrived):
+        if isinstance(outcome, BaseException):
+            raise outcome
+    assert isinstance(stored, str) and isinstance(arrived, Attempt)
+    return arrived, stored
 
 
 def _health(error: VendorError) -> tuple[Literal["answered", "outage", "rate"], float | None]:
