@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
+from tests.support.deadlines import LONG
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("app", "graphs", "tools", "adapters", "generators")
@@ -220,7 +221,7 @@ def test_modules_import_with_nothing_set_and_nobody_there() -> None:
     """No setting is needed, no socket opened and no program started by an import."""
     modules = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in SOURCES]
     command = [sys.executable, "-W", "error", "-c", IMPORT_ALL, str(ROOT), *modules]
-    ended = subprocess.run(command, env={}, cwd="/", capture_output=True, text=True, timeout=110)
+    ended = subprocess.run(command, env={}, cwd="/", capture_output=True, text=True, timeout=LONG)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
@@ -228,7 +229,7 @@ def test_the_command_line_is_light() -> None:
     """Children that work on images import the main file: it must not load the application."""
     code = "import sys, runpy; runpy.run_path(sys.argv[1], run_name='__mp_main__'); print(*sys.modules)"
     main = str(ROOT / "app" / "__main__.py")
-    ended = subprocess.run([sys.executable, "-I", "-c", code, main], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-I", "-c", code, main], capture_output=True, text=True, timeout=LONG)
     assert ended.returncode == 0, ended.stderr
     heavy = {"app", "asyncio", "msgspec", "httpx", "rich", "litestar", "langgraph", "PIL", "redis"}
     assert not heavy & {name.partition(".")[0] for name in ended.stdout.split()}

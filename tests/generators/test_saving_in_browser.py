@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.browser import BINARY, Tab, open_tab
+from tests.support.deadlines import LONG
 from tests.support.samples.counted_project import add_studio
 from tests.support.samples.page_site import add_project, free_listener, pages_env, serving, small_app
 from tests.support.samples.project_with_originals import made
@@ -45,7 +46,7 @@ async def saved(tab: Tab, folder: Path) -> tuple[str, bytes]:
     """What the page's link saves: its name and bytes, once they are whole."""
     click = "document.querySelector('a[download]').click()"
     await tab.call("Runtime.evaluate", expression=click, userGesture=True)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LONG):
         while not (found := [path for path in folder.iterdir() if path.suffix not in ("", ".crdownload")]):
             await asyncio.sleep(0.02)
     name, data = found[0].name, found[0].read_bytes()
@@ -55,7 +56,7 @@ async def saved(tab: Tab, folder: Path) -> tuple[str, bytes]:
 
 async def until(tab: Tab, expression: str) -> None:
     """Come back when it holds of the film; asked from outside, for nothing of a page in its sandbox runs."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LONG):
         while not await tab.evaluate(f"{FILM}; {expression}"):
             await asyncio.sleep(0.02)
 

@@ -10,6 +10,7 @@ from graphs.image_job import judge
 from graphs.image_job.run_config import config_for
 from tests.support import history_checks
 from tests.support.chat_vendors import MODELS, VENDORS, rows, working_with
+from tests.support.deadlines import HANG
 from tests.support.internet import Answer, Fault, Wire
 from tests.support.samples.job_states import Work, working
 from tests.support.vendors.chat import FAIL
@@ -92,7 +93,7 @@ FAULTS: tuple[Fault, ...] = ("hang", "drop", "truncate", "wrong_mime", "garbage"
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_whatever_the_judge_does_the_item_is_complete(tmp_path: Path, family: str, fault: Fault) -> None:
     """Each fault, as often as it is asked, ends in `error` without a verdict, every call settled."""
-    environ = {"DEFAULT_MODEL_VISION": MODELS[family], "VENDOR_SECONDS": "0.4"}
+    environ = {"DEFAULT_MODEL_VISION": MODELS[family], **(HANG if fault == "hang" else {})}
     async with Wire() as wire, working_with(tmp_path, wire, **environ) as work:
         retry_after = "30" if fault == "rate" else "0"
         wire.scripts[VENDORS[family]].extend(Answer(fault, retry_after=retry_after) for _ in range(4))

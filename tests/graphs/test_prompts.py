@@ -13,6 +13,7 @@ from adapters.planning import GUIDANCE_CHARS
 from graphs.image_job.prompts import fitting, guide, is_only_guidance, merge_suggestion, refine
 from graphs.image_job.run_config import config_for
 from tests.support.chat_vendors import MODELS, VENDORS, rows, working_with
+from tests.support.deadlines import HANG
 from tests.support.internet import Answer, Fault, Wire
 from tests.support.samples.job_states import Work
 from tools.models.prompt_words import read_wording
@@ -123,7 +124,7 @@ FAULTS: tuple[Fault, ...] = ("hang", "drop", "wrong_mime", "empty", "refuse", "r
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_without_an_answer_the_rule_refines(tmp_path: Path, family: str, fault: Fault) -> None:
     """Whatever happens to the model, the prompt is the one that the tips make, and no call is left open."""
-    environ = {"DEFAULT_MODEL_REASONING": MODELS[family], "VENDOR_SECONDS": "0.4"}
+    environ = {"DEFAULT_MODEL_REASONING": MODELS[family], **(HANG if fault == "hang" else {})}
     async with Wire() as wire, working_with(tmp_path, wire, PROMPT, **environ) as work:
         await set_tips(work)
         retry_after = "30" if fault == "rate" else "0"

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tests.support import history_checks
-from tests.support.api_calls import HANG, body, calling, ended, environ, events, new_project, submit
-from tests.support.deadlines import LONG
+from tests.support.api_calls import body, calling, ended, environ, events, new_project, submit
+from tests.support.deadlines import HANG, LONG
 from tests.support.internet import Answer, Fault, Wire
 from tests.support.servers.picasso import Server, running
 

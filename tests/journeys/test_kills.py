@@ -17,6 +17,7 @@ import pytest
 
 from tests.support import history_checks
 from tests.support.api_calls import calling, ended, environ, new_project, submit
+from tests.support.deadlines import LONG
 from tests.support.internet import Wire
 from tests.support.servers.picasso import Server, running
 
@@ -61,7 +62,7 @@ async def test_a_server_may_be_killed_at_any_moment(tmp_path: Path, wire: Wire, 
         await ended(client, job)
         for status in [job["status"] for job in history_checks.read(tmp_path / "picasso.db").jobs]:
             assert status in ("complete", "running", "queued", "failed")
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(LONG):
             while any(job["ended_at"] is None for job in history_checks.read(tmp_path / "picasso.db").jobs):
                 await asyncio.sleep(0.2)
     left = checked(tmp_path, wire)

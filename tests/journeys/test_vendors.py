@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support import history_checks
-from tests.support.api_calls import HANG, calling, ended, environ, events, new_project, submit
+from tests.support.api_calls import calling, ended, environ, events, new_project, submit
 from tests.support.internet import Answer, Fault, Wire
 from tests.support.servers.picasso import Server, running
 
@@ -124,7 +124,11 @@ async def test_each_fault_of_each_vendor(client: httpx.AsyncClient, server: Serv
 
 async def test_vendors_that_never_answer_are_left(tmp_path: Path) -> None:
     """Three vendors that hang: at VENDOR_SECONDS each item ends `uncertain`, counts as billed and is not made again."""
-    async with Wire() as wire, running(tmp_path, **three(wire, **HANG)) as server, calling(server) as client:
+    async with (
+        Wire() as wire,
+        running(tmp_path, **three(wire, VENDOR_SECONDS="10")) as server,
+        calling(server) as client,
+    ):
         for vendor in VENDORS:
             wire.scripts[vendor].append(Answer("hang"))
         project = await new_project(client)

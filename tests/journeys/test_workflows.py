@@ -16,8 +16,8 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.support.api_calls import HANG, calling, environ
-from tests.support.deadlines import LONG
+from tests.support.api_calls import calling, environ
+from tests.support.deadlines import HANG, LONG
 from tests.support.internet import Answer, Fault, Received, Wire
 from tests.support.servers.picasso import Server, running, start, stop
 

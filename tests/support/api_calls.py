@@ -35,11 +35,6 @@ async def calling(server: Server) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-HANG = {"VENDOR_SECONDS": "10"}
-"""For tests in which a vendor never answers and the deadline is what ends the call. Ten seconds, for what comes before
-the call takes part of them; everything else runs with the long default."""
-
-
 async def new_project(client: httpx.AsyncClient, name: str = "journey") -> str:
     answer = await client.post("/api/projects", json={"name": name})
     assert answer.status_code == 201, answer.text

@@ -14,6 +14,8 @@ from typing import Any
 
 import websockets
 
+from tests.support.deadlines import LONG
+
 BINARY = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
     "--headless",
@@ -48,19 +50,19 @@ class Tab:
         number = next(self._ids)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         await self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
-        return await asyncio.wait_for(answer, 20)
+        return await asyncio.wait_for(answer, LONG)
 
     async def open(self, url: str) -> None:
         """Go there and wait for the load event."""
         self._loaded.clear()
         await self.call("Page.navigate", url=url)
-        await asyncio.wait_for(self._loaded.wait(), 20)
+        await asyncio.wait_for(self._loaded.wait(), LONG)
 
     async def submit(self, prepare: str) -> None:
         """Run the expression, send the page's form by its button, and wait for the page that answers."""
         self._loaded.clear()
         await self.evaluate(f"{prepare}; document.querySelector('form button').click()")
-        await asyncio.wait_for(self._loaded.wait(), 20)
+        await asyncio.wait_for(self._loaded.wait(), LONG)
 
     async def resize(self, width: int, height: int) -> None:
         """Make it a telephone of that many CSS pixels."""
@@ -150,7 +152,7 @@ async def open_tab() -> AsyncIterator[Tab]:
 
 async def _address(process: asyncio.subprocess.Process) -> str:
     assert process.stderr is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONG):
         async for line in process.stderr:
             if b"DevTools listening on " in line:
                 return line.decode().rpartition(" ")[2].strip()

@@ -6,3 +6,7 @@ asserts how long something took: that is what `tests/bench/` is for.
 
 LONG = 120.0
 """Seconds for one awaited event."""
+
+HANG = {"VENDOR_SECONDS": "5"}
+"""Settings for a vendor that never answers, where the deadline is what ends the call. What comes before the call takes
+part of these seconds; all other tests have the long default."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
+from tests.support.deadlines import LONG
+
 
 class Vendor:
     """Listens on `port`; each connection is a call, and lasts for as long as `lasts` says or until `end_all`."""
@@ -25,7 +27,7 @@ class Vendor:
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self._server.close()
         self.end_all()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LONG):
             while self.in_flight:
                 await asyncio.sleep(0.01)
 
@@ -64,7 +66,7 @@ class Caller:
 
     def ends(self) -> list[str]:
         """Wait for the end; what its calls ended in."""
-        return self.process.communicate(timeout=60)[0].split()
+        return self.process.communicate(timeout=LONG)[0].split()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.deadlines import LONG
 from tests.support.servers.fault_proxy import FaultProxy, Faults
 
 ANSWER = bytes(range(256)) * 256
@@ -27,7 +28,7 @@ async def echo() -> AsyncIterator[int]:
     server.close()
 
 
-async def ask(port: int, seconds: float = 5.0) -> bytes | str:
+async def ask(port: int, seconds: float = LONG) -> bytes | str:
     """What comes back for one line: bytes up to the whole answer, or the name of what went wrong."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:

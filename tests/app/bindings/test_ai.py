@@ -14,6 +14,7 @@ import pytest
 from app.bindings.ai.registry import Models, open_ai
 from app.settings import SettingError
 from tests.support.chat_vendors import MODELS, VENDORS, nobody, talkative
+from tests.support.deadlines import LONG
 from tests.support.environment import settings
 from tests.support.internet import Answer, Fault, Wire
 from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorError, VendorFailed
@@ -101,7 +102,7 @@ ENDS: dict[Fault, tuple[type[VendorError], str]] = {
 @each_family
 async def test_every_fault_is_one_request_and_one_of_our_errors(tmp_path: Path, family: str) -> None:
     """No SDK tries again by itself, and none of its errors gets through; upstream text stays out."""
-    async with played(tmp_path, VENDOR_SECONDS="0.5") as (wire, models):
+    async with played(tmp_path, VENDOR_SECONDS="5") as (wire, models):
         for fault, (kind, failure) in ENDS.items():
             wire.scripts[VENDORS[family]].append(Answer(fault, retry_after="7"))
             before = len(wire.calls)
@@ -219,14 +220,14 @@ async def test_no_variable_of_a_library_redirects_a_call(tmp_path: Path) -> None
         sys.executable, "-W", "error", "-c", REDIRECTED, str(tmp_path),
         env={**os.environ, **redirects, "NO_PROXY": ""}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    out, err = await asyncio.wait_for(child.communicate(), 60)
+    out, err = await asyncio.wait_for(child.communicate(), LONG)
     assert out.decode().split() == ["3", "Bearer", "k-openai", "Bearer", "k-workers", "k-gemini"], err.decode()[-800:]
 
 
 def test_a_start_with_the_built_in_models_loads_no_vendor() -> None:
     """Seconds of imports are spared to whoever does not chat."""
     code = "import sys, app.bindings.ai.registry, tools.models.chat_and_vision; print(*sys.modules)"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LONG)
     loaded = {name.partition(".")[0] for name in ended.stdout.split()}
     assert "httpx" in loaded
     assert not loaded & {"openai", "google", "langchain_openai", "langchain_google_genai", "langchain_core"}

@@ -15,6 +15,7 @@ from app.bindings.bucket import open_bucket
 from app.bindings.bucket.directory import Directory
 from app.bindings.files import WRITING
 from app.settings import SettingError
+from tests.support.deadlines import LONG
 from tests.support.environment import settings
 from tests.support.servers.s3 import open_s3
 from tools.env import Bucket
@@ -176,7 +177,7 @@ async def test_a_killed_writer_leaves_whole_objects_and_nothing_else(tmp_path: P
     process = await anyio.open_process([sys.executable, "-c", WRITER, str(root)], stderr=None)
     assert process.stdout is not None
     acknowledged = b""
-    with anyio.fail_after(30):
+    with anyio.fail_after(LONG):
         while acknowledged.count(b"\n") < 20:
             acknowledged += await process.stdout.receive()
     process.send_signal(signal.SIGKILL)

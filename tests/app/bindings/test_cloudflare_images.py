@@ -17,6 +17,7 @@ from app.bindings.images import open_images
 from app.bindings.images.cloudflare import CloudflareImages
 from app.routes import images as routes
 from app.settings import SettingError
+from tests.support.deadlines import LONG
 from tests.support.environment import bare_env, settings
 from tests.support.files.images import encoded, textured
 from tests.support.internet import Answer, Fault, Wire
@@ -195,7 +196,7 @@ async def test_a_hanging_cloudflare_is_given_up(wire: Wire) -> None:
             images = CloudflareImages(http, HASH, seconds=0.5)
             for faults in (Faults(hold=True), Faults(rate=20, slice=1)):
                 proxy.be(faults)
-                async with asyncio.timeout(2):
+                async with asyncio.timeout(LONG):
                     with pytest.raises(Unavailable):
                         await put(images)
 

@@ -17,6 +17,7 @@ import pytest
 from app.bindings.bucket import open_bucket
 from app.bindings.bucket.s3 import DEADLINES, PART, S3, Deadlines, _connect, read_address
 from app.settings import SettingError
+from tests.support.deadlines import LONG
 from tests.support.environment import settings
 from tests.support.servers.fault_proxy import FaultProxy, Faults
 from tests.support.servers.s3 import KEYS, Counter, S3Server, new_bucket, open_s3, refusal
@@ -174,7 +175,7 @@ async def test_a_server_that_hangs_is_given_up(far: S3, proxy: FaultProxy) -> No
     """Behind a dead network each call ends within its deadline, and the next works when the network does."""
     await put(far)
     proxy.be(Faults(hold=True))
-    async with asyncio.timeout(2.5):
+    async with asyncio.timeout(LONG):
         ends = await asyncio.gather(*(call(far) for call in CALLS.values()), return_exceptions=True)
     assert [end.code for end in ends if isinstance(end, Unavailable)] == ["bucket_unavailable"] * len(CALLS)
     proxy.reset_all()
@@ -187,7 +188,7 @@ async def test_hundreds_of_hanging_calls_all_end(far: S3, proxy: FaultProxy) -> 
     """More calls than threads: those in line end in time too, and nothing is left behind."""
     await put(far)
     proxy.be(Faults(hold=True))
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(LONG):
         ends = await asyncio.gather(*(far.get(KEY) for _ in range(200)), return_exceptions=True)
     assert {type(end) for end in ends} == {Unavailable}
     proxy.reset_all()
@@ -415,7 +416,7 @@ async def test_a_repeated_write_counts_as_new(watched: S3, rclone: S3Server, nam
     """Bytes put again are as young as just written, so that no sweep takes them for forgotten."""
     await once(watched)
     os.utime(rclone.folder / name / KEY, (1, 1))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LONG):
         while (found := await watched.head(KEY)) is None or found.modified != 1000:
             await asyncio.sleep(0.01)
     await once(watched)

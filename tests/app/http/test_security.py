@@ -25,6 +25,7 @@ from app.http.security import check_access, client_address, is_key, limit_jobs, 
 from app.main import Application, create_app
 from app.settings import SettingError, Settings, read_settings
 from tests.support.asgi_client import call, living
+from tests.support.deadlines import LONG
 from tests.support.environment import settings
 from tests.support.servers.forked import ROOT
 from tests.support.servers.picasso import running
@@ -408,7 +409,12 @@ async def test_weak_settings_do_not_start(tmp_path: Path) -> None:
     """The process ends with exit code 78 and one line; the debug switch of the framework changes nothing."""
     environ = {"PICASSO_HOME": str(tmp_path), "API_KEY": "short", "PYTHONPATH": str(ROOT)}
     done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-m", "app", "serve"], env=environ, capture_output=True, text=True, timeout=30
+        subprocess.run,
+        [sys.executable, "-m", "app", "serve"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=LONG,
     )
     assert done.returncode == 78 and len(done.stderr.splitlines()) == 1 and "API_KEY" in done.stderr
     async with running(tmp_path / "debug", LITESTAR_DEBUG="1") as server, server.client() as client:

@@ -14,6 +14,7 @@ import pytest
 
 from generators import registry
 from generators.data import seed_replay_script
+from tests.support.deadlines import LONG
 from tests.support.internet import picture
 from tests.support.samples.counted_project import (
     OPENAI,
@@ -132,7 +133,7 @@ class Recorded:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        out, err = await asyncio.wait_for(process.communicate(), 60)
+        out, err = await asyncio.wait_for(process.communicate(), LONG)
         return process.returncode, out.decode(), err.decode()
 
     async def versions(self, project: str) -> list[dict[str, Any]]:
@@ -173,7 +174,7 @@ async def ended(client: httpx.AsyncClient, project: str, **job: Any) -> list[dic
     body = {"providers": ["sketch"], "sessionId": "s", **job}
     accepted = await client.post(f"/api/projects/{project}/jobs", json=body)
     assert accepted.status_code == 202, accepted.text
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(LONG):
         while (found := (await client.get(f"/api/jobs/{accepted.json()['jobId']}")).json())["status"] != "complete":
             await asyncio.sleep(0.05)
     items: list[dict[str, Any]] = found["items"]

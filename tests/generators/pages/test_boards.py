@@ -15,6 +15,7 @@ from generators.shared import board_page, page
 from generators.shared.board_page import BoardOptions, Kind
 from generators.shared.image_pages import Shown
 from tests.support.browser import BINARY, Tab, open_tab
+from tests.support.deadlines import LONG
 from tests.support.files.hostile_strings import PAYLOADS
 from tests.support.samples.board_site import Board, boards_app, boards_env, publish_board
 from tests.support.samples.page_site import HERE, Outline, client_of, free_listener, row, serving, template, until
@@ -264,7 +265,7 @@ async def test_the_page_fits_a_telephone_and_a_desk(tmp_path: Path, redis_url: s
                 " const box = i.getBoundingClientRect(); return box.left >= 0 && box.right <= document.body.clientWidth"
                 " && box.width > 200; }))"
             )
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(LONG):
                 assert await tab.evaluate(loaded) == [True] * 3
             small = "[...document.querySelectorAll('.press')].filter(e => e.getBoundingClientRect().height < 44).length"
             assert await tab.evaluate(small) == 0

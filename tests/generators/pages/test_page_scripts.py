@@ -10,6 +10,7 @@ import pytest
 
 from generators import registry
 from tests.support.browser import BINARY, Tab, open_tab
+from tests.support.deadlines import LONG
 from tests.support.samples import finished_project
 from tests.support.samples.page_site import free_listener, pages_env, serving, small_app
 from tools import db
@@ -44,7 +45,7 @@ async def opened(home: Path, id: str, *, scripts: bool = True, **wishes: Any) ->
 
 async def until(tab: Tab, expression: str) -> None:
     """Come back when it holds on the page."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LONG):
         while not await tab.evaluate(f"Boolean({expression})"):
             await asyncio.sleep(0.02)
 

@@ -26,6 +26,7 @@ from app.http.security import check_access
 from app.ops.traces import Traces
 from app.routes import artifacts, public, shares, templates
 from app.settings import Settings
+from tests.support.deadlines import LONG
 from tests.support.environment import bare_env, settings
 from tools.db import insert_progression
 from tools.env import Env, Message
@@ -168,7 +169,7 @@ async def site(home: Path, **more: Any) -> AsyncIterator[tuple[Env, httpx.AsyncC
         yield env, client
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = LONG) -> None:
     """Come back when the condition holds; TimeoutError when it never does."""
     async with asyncio.timeout(seconds):
         while not await condition():

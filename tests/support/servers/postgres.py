@@ -16,6 +16,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.support.deadlines import LONG
+
 LODGER = "local all lodger scram-sha-256\n"
 """The role `lodger` needs its password; everybody else is trusted."""
 
@@ -76,7 +78,7 @@ class Server:
 
     def _ready(self) -> bool:
         assert self.process is not None
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + LONG
         while self.process.poll() is None and time.monotonic() < deadline:
             try:
                 self._run("pg_isready", "-q", "-h", self.folder)

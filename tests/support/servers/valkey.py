@@ -17,6 +17,7 @@ import pytest
 from redis.asyncio import Redis
 
 from app.bindings.redis.connection import find_server, open_client
+from tests.support.deadlines import LONG
 
 
 class Valkey:
@@ -42,7 +43,7 @@ class Valkey:
             ],
             preexec_fn=end_with_parent,
         )
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + LONG
         while ask(self.socket, "PING") != "+PONG":
             assert time.monotonic() < deadline, (self.directory / "valkey.log").read_text()
             time.sleep(0.01)
@@ -79,7 +80,7 @@ def ask(path: str | Path, command: str, *, whole: bool = False) -> str:
     return ""
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = LONG) -> None:
     """Return as soon as the condition holds; the test fails when it does not in time."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from tests.support.deadlines import LONG
 from tests.support.files.images import encoded, textured
 from tests.support.processes import sandbox_work
 from tools import images
@@ -115,7 +116,7 @@ async def test_no_more_children_work_than_there_are_places(tmp_path: Path) -> No
     async with anyio.create_task_group() as group:
         for _ in range(4 * PLACES):
             group.start_soon(one)
-        with anyio.fail_after(30):
+        with anyio.fail_after(LONG):
             while len(list((tmp_path / "count").iterdir())) < PLACES:
                 await anyio.sleep(0.01)
         (tmp_path / "gate").touch()

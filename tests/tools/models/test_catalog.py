@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from adapters.discovery import providers
 from app.bindings import open_env
 from app.settings import SettingError
+from tests.support.deadlines import LONG
 from tests.support.environment import settings
 from tests.support.servers.picasso import start
 from tools.media.sizes import read_size
@@ -151,7 +152,7 @@ async def test_the_process_ends_with_that_line(tmp_path: Path) -> None:
     """`picasso serve` with such a file ends with exit code 78 and names PRICES."""
     (tmp_path / "prices.toml").write_text(MODEL)
     process = await start(tmp_path, PRICES=str(tmp_path / "prices.toml"))
-    assert await asyncio.wait_for(process.wait(), 30) == 78
+    assert await asyncio.wait_for(process.wait(), LONG) == 78
     assert "refused to start: PRICES cannot be used" in (tmp_path / "serve.log").read_text()
 
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from graphs import render
+from tests.support.deadlines import LONG
 from tests.support.environment import bare_env, settings
 from tests.support.samples.job_states import Nobody
 from tests.support.samples.page_site import Silent, add_project
@@ -251,7 +252,7 @@ async def test_a_page_taken_away_while_it_waits_stays_away(tmp_path: Path) -> No
         await render.run(env, await claimed(env), Press(), None)
         late = await artifacts.get(env, first.id)
         assert (late.version, late.unpublished_at) == (2, gone.unpublished_at)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(LONG):
             while now_ms() == gone.unpublished_at:
                 await asyncio.sleep(0)
         await submitted(env, late)

@@ -121,7 +121,7 @@ async def test_the_embedded_server_serves_and_ends(tmp_path: Path, caplog: pytes
         assert await redis.client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         path = Path(redis.url.removeprefix("unix://"))
         assert path.stat().st_mode & 0o077 == path.parent.stat().st_mode & 0o077 == 0
-    await until(lambda: not path.exists(), 5)
+    await until(lambda: not path.exists())
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
