@@ -3,22 +3,23 @@
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import pytest
 
+ROOMS = ("tests", "app", "graphs", "tools", "adapters", "generators")
 STARTERS = (
     "tests.support.browser",
     *(f"tests.support.servers.{name}" for name in ("picasso", "postgres", "s3", "valkey")),
 )
 """Whatever comes from these modules starts a process."""
-SPAWNING = {"create_subprocess_exec", "create_subprocess_shell", "subprocess", "multiprocessing"}
-"""Names whose use in a function says that it starts one itself."""
+SPAWNING = {"create_subprocess_exec", "create_subprocess_shell", "subprocess", "multiprocessing", "in_child"}
+"""Names whose use in a function says that it starts a process."""
 
 
 def starts_processes(item: pytest.Item) -> bool:
-    """Whether the test, a fixture of it or a function of `tests` that they use starts a process."""
+    """Whether the test, a fixture of it or a function of ours that they use starts a process."""
     if not isinstance(item, pytest.Function):
         return False
     if "postgresql" in getattr(getattr(item, "callspec", None), "params", {}).values():
@@ -29,13 +30,14 @@ def starts_processes(item: pytest.Item) -> bool:
 
 @functools.cache
 def _starts(function: Callable[..., Any]) -> bool:
-    """Walk over the functions and classes of `tests` that are reachable by name."""
-    waiting, seen = [inspect.unwrap(function)], set[object]()
+    """Walk over the functions and classes of ours that are reachable by name."""
+    waiting: list[Any] = [inspect.unwrap(function)]
+    seen = set[int]()
     while waiting:
         found = waiting.pop()
-        if found in seen:
+        if id(found) in seen:
             continue
-        seen.add(found)
+        seen.add(id(found))
         if found.__module__ in STARTERS:
             return True
         for each in vars(found).values() if inspect.isclass(found) else (found,):
@@ -45,13 +47,19 @@ def _starts(function: Callable[..., Any]) -> bool:
             names = set(_names(each.__code__))
             if names & SPAWNING:
                 return True
-            used = (each.__globals__.get(name) for name in names)
-            waiting += [
-                inspect.unwrap(value)
-                for value in used
-                if isinstance(value, FunctionType | type) and value.__module__.startswith("tests.")
-            ]
+            waiting += _ours(each.__globals__, names)
     return False
+
+
+def _ours(scope: dict[str, Any], names: set[str]) -> Iterator[Any]:
+    """The functions and classes of ours that these names mean in the scope, directly or as a module's attribute; of an
+    object, its class."""
+    for value in (scope[name] for name in names if name in scope):
+        inside = [vars(value).get(name) for name in names] if isinstance(value, ModuleType) else [value]
+        for each in inside:
+            each = each if isinstance(each, FunctionType | type) else type(each)
+            if each.__module__.partition(".")[0] in ROOMS:
+                yield inspect.unwrap(each)
 
 
 def _names(code: CodeType) -> Iterator[str]:
