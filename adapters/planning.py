@@ -173,7 +173,7 @@ def check_strict(known: Providers, ops: Sequence[tuple[str, ImageOp]]) -> None:
 def expected_op(request: JobRequest, painter: ProviderModel) -> ImageOp:
     """The op as far as money is concerned, before anything is fetched: as many images and, at most, as many words."""
     words = f"{request.prompt}\n\n{request.negative_prompt or ''}"
-    room = catalog.prompt_room(painter.provider, painter.model)
+    room = catalog.prompt_limit(painter.provider, painter.model)
     guided = words.ljust(len(words) + GUIDANCE_CHARS, "x")[:room] if room is None or len(words) <= room else words
     return build_op(
         request,

@@ -8,7 +8,7 @@ import msgspec
 
 from tools.env import Env, Statements
 from tools.errors import Conflict, Gone, Invalid, NotFound, TooLarge
-from tools.events import TYPES, Event, Foreign, StoredEvent, data_text
+from tools.events import TYPES, Event, PostedEvent, StoredEvent, data_text
 from tools.rows import Count, now_ms
 from tools.step import step
 
@@ -68,7 +68,7 @@ class Session(msgspec.Struct, frozen=True):
     pruned: int
 
 
-async def append(tx: Statements, session_id: str, events: Sequence[Event | Foreign]) -> int:
+async def append(tx: Statements, session_id: str, events: Sequence[Event | PostedEvent]) -> int:
     """Give the events the next numbers of their session and store them; the last number is returned.
 
     Call it last in a transaction: the session's row stays locked until the commit, and that is what keeps
@@ -113,7 +113,7 @@ async def post(env: Env, session_id: str, kind: str, data: dict[str, Any]) -> in
     """
     if kind not in TYPES:
         raise Invalid("unknown event type", code="unknown_type", status=400, detail={"allowed": sorted(TYPES)})
-    event = Foreign(kind, data)
+    event = PostedEvent(kind, data)
     if len(data_text(event).encode()) > POSTED_BYTES:
         raise TooLarge("the data of an event may have 64 KiB", detail={"maxBytes": POSTED_BYTES})
     async with env.DB.transaction() as tx:

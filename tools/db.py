@@ -31,7 +31,7 @@ from tools.rows import (
 )
 from tools.step import step
 
-LINEAGE = 1_000
+MAX_RELATIVES = 1_000
 """Ancestors, and likewise descendants, that one answer tells of at most."""
 
 INSERT_PROJECT = """
@@ -141,7 +141,7 @@ class LineageEdge(msgspec.Struct, frozen=True, kw_only=True):
 class Lineage(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """Ancestors from the parent to the root, descendants by generation, and the edges between all of them.
 
-    `truncated` when there are more than `LINEAGE` of either.
+    `truncated` when there are more than `MAX_RELATIVES` of either.
     """
 
     progression_id: str
@@ -160,7 +160,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     height: int
 
 
-class Advice(msgspec.Struct, frozen=True, omit_defaults=True):
+class TipValue(msgspec.Struct, frozen=True, omit_defaults=True):
     """The value of a knowledge row; no `kinds` means all."""
 
     tip: str
@@ -169,7 +169,7 @@ class Advice(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Knowledge(msgspec.Struct, frozen=True):
     key: str
-    value: Advice
+    value: TipValue
 
 
 class _Pair(msgspec.Struct, frozen=True):
@@ -249,8 +249,8 @@ async def list_progressions(
     Fails: NotFound when there is no such project.
     """
     after = decode(cursor)
-    wanted = search.Wanted(project_id=project_id, query=query, tags=tags or [], provider=provider, judgment=judgment)
-    if wanted == search.Wanted(project_id=project_id):
+    wanted = search.Filter(project_id=project_id, query=query, tags=tags or [], provider=provider, judgment=judgment)
+    if wanted == search.Filter(project_id=project_id):
         rows = await env.DB.all(
             LIST_PROGRESSIONS, Progression, project_id=project_id, at=after.at, id=after.id, limit=limit + 1
         )
@@ -283,7 +283,7 @@ async def insert_progression(tx: Statements, row: Progression) -> bool:
     """Store a progression with its tags and search rows; False, and nothing changed, when its id is there already."""
     if await tx.run(INSERT_PROGRESSION, **params(row)) == 0:
         return False
-    await search.file(tx, row)
+    await search.index(tx, row)
     await touch(tx, row.project_id)
     return True
 
@@ -315,7 +315,7 @@ async def update_judgment(
     )
     if row is None:
         raise NotFound("there is no such progression")
-    await search.file(tx, row)
+    await search.index(tx, row)
     await touch(tx, row.project_id)
     return row
 
@@ -324,9 +324,14 @@ async def update_judgment(
 async def lineage(env: Env, progression_id: str) -> Lineage:
     """Where the progression came from and what was made of it."""
     middle = await _progression(env, progression_id)
-    ancestors = await env.DB.all(ANCESTORS, Progression, id=progression_id, limit=LINEAGE + 1)
-    descendants = await env.DB.all(DESCENDANTS, Progression, id=progression_id, limit=LINEAGE + 1)
-    return _lineage(middle, ancestors[:LINEAGE], descendants[:LINEAGE], max(len(ancestors), len(descendants)) > LINEAGE)
+    ancestors = await env.DB.all(ANCESTORS, Progression, id=progression_id, limit=MAX_RELATIVES + 1)
+    descendants = await env.DB.all(DESCENDANTS, Progression, id=progression_id, limit=MAX_RELATIVES + 1)
+    return _lineage(
+        middle,
+        ancestors[:MAX_RELATIVES],
+        descendants[:MAX_RELATIVES],
+        max(len(ancestors), len(descendants)) > MAX_RELATIVES,
+    )
 
 
 def _lineage(middle: Progression, above: list[Progression], below: list[Progression], truncated: bool) -> Lineage:
@@ -463,7 +468,7 @@ async def count_tips(db: Statements) -> int:
 
 
 @step("db.put_knowledge")
-async def put_knowledge(env: Env, key: str, advice: Advice) -> Knowledge:
+async def put_knowledge(env: Env, key: str, advice: TipValue) -> Knowledge:
     """Set a tip.
 
     Fails: Invalid (`bad_key`) when the key is not `{provider}.{slug}`.

@@ -26,7 +26,7 @@ class Running(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=Tr
     type = "running"
 
 
-class Instead(msgspec.Struct, frozen=True):
+class Fallback(msgspec.Struct, frozen=True):
     """Who paints from now on, and why (`outage`, `rate` or `quota`) the one before does not."""
 
     provider: str
@@ -41,7 +41,7 @@ class Progress(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=T
     progress: float
     stage: Stage
     preview_url: str | None = None
-    fallback: Instead | None = None
+    fallback: Fallback | None = None
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -172,7 +172,7 @@ TYPES: dict[str, type[Event]] = {
 }
 
 
-class Foreign(msgspec.Struct, frozen=True):
+class PostedEvent(msgspec.Struct, frozen=True):
     """An event from the inbox: `data` as it was sent. It speaks for no job or item, whatever its data says."""
 
     type: str
@@ -222,9 +222,9 @@ class Frame(NamedTuple):
     wire: bytes
 
 
-def data_text(event: Event | Foreign) -> str:
+def data_text(event: Event | PostedEvent) -> str:
     """What the `data` column keeps of an event."""
-    return msgspec.json.encode(event.data if isinstance(event, Foreign) else event).decode()
+    return msgspec.json.encode(event.data if isinstance(event, PostedEvent) else event).decode()
 
 
 def envelope(event: StoredEvent) -> Envelope:
@@ -233,15 +233,15 @@ def envelope(event: StoredEvent) -> Envelope:
 
 def frame(event: StoredEvent) -> Frame:
     text = msgspec.json.encode(envelope(event))
-    return Frame(event.seq, text, wire(text))
+    return Frame(event.seq, text, websocket_frame(text))
 
 
 def caught_up(session_id: str, up_to: int) -> Frame:
     text = msgspec.json.encode(CaughtUp(session_id, {"upTo": up_to}))
-    return Frame(None, text, wire(text))
+    return Frame(None, text, websocket_frame(text))
 
 
-def wire(text: bytes) -> bytes:
+def websocket_frame(text: bytes) -> bytes:
     """UTF-8 text as one unmasked WebSocket text frame."""
     size = len(text)
     if size < 126:

@@ -72,7 +72,7 @@ ISATAP = (b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe")
 """The middle of an IPv6 address that carries an IPv4 address, whatever its prefix."""
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-Wire = Callable[[], httpx.AsyncBaseTransport]
+TransportFactory = Callable[[], httpx.AsyncBaseTransport]
 
 
 class Refusal(Exception):
@@ -88,12 +88,12 @@ async def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(answer[4][0]) for answer in found))
 
 
-def wire() -> httpx.AsyncHTTPTransport:
+def make_transport() -> httpx.AsyncHTTPTransport:
     """A transport without proxies, cookies or kept connections. It is handed addresses, never names."""
     return httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False)
 
 
-class Way(msgspec.Struct, frozen=True):
+class FetchPolicy(msgspec.Struct, frozen=True):
     """How the guard reaches the network. `allow` are `host:port` pairs that need be neither public nor on `ports`."""
 
     allow: frozenset[str] = frozenset()
@@ -101,7 +101,7 @@ class Way(msgspec.Struct, frozen=True):
     seconds: float = TOTAL_SECONDS
     dns_seconds: float = DNS_SECONDS
     resolve: Resolve = resolve
-    wire: Wire = wire
+    make_transport: TransportFactory = make_transport
 
 
 @step("fetch.fetch")
@@ -110,19 +110,19 @@ async def fetch(env: Env, url: str, *, max_bytes: int) -> bytes:
 
     Fails: Invalid (`fetch_rejected`), one message for every cause, told `TOTAL_SECONDS` after the start.
     """
-    return await guarded(Way(env.settings.fetch_allow), url, max_bytes=max_bytes)
+    return await fetch_with_policy(FetchPolicy(env.settings.fetch_allow), url, max_bytes=max_bytes)
 
 
-async def guarded(way: Way, url: str, *, max_bytes: int) -> bytes:
+async def fetch_with_policy(policy: FetchPolicy, url: str, *, max_bytes: int) -> bytes:
     """`fetch` by the given way."""
     started = time.monotonic()
     try:
-        async with asyncio.timeout(way.seconds):
-            return await _follow(way, url, max_bytes)
+        async with asyncio.timeout(policy.seconds):
+            return await _follow(policy, url, max_bytes)
     except (Refusal, httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError) as error:
         cause = f"{type(error).__name__}: {error}"
     log.warning("fetch refused", extra={"fields": {**log_fields(), "step": "fetch.fetch", "cause": cause[:500]}})
-    await asyncio.sleep(started + way.seconds - time.monotonic())
+    await asyncio.sleep(started + policy.seconds - time.monotonic())
     raise Invalid(
         f"the address could not be fetched: it must be a public http or https address that answers within"
         f" {TOTAL_SECONDS:.0f} seconds with at most {max_bytes:,} bytes",
@@ -130,33 +130,33 @@ async def guarded(way: Way, url: str, *, max_bytes: int) -> bytes:
     )
 
 
-async def _follow(way: Way, text: str, max_bytes: int) -> bytes:
-    url = vetted(way, text)
+async def _follow(policy: FetchPolicy, text: str, max_bytes: int) -> bytes:
+    url = check_url(policy, text)
     for _ in range(HOPS + 1):
-        async with _answer(way, url) as response:
+        async with _answer(policy, url) as response:
             if response.status_code not in REDIRECTS:
                 return await _body(response, max_bytes)
-            url = next_hop(way, url, response.headers.get("location", ""))
+            url = next_hop(policy, url, response.headers.get("location", ""))
     raise Refusal(f"more than {HOPS} redirects")
 
 
-def vetted(way: Way, text: str) -> httpx.URL:
+def check_url(policy: FetchPolicy, text: str) -> httpx.URL:
     """The URL, when its letters, scheme, host and port may be used at all."""
     if len(text) > MAX_URL or UNSAFE.search(text):
         raise Refusal("too long, or characters that no URL has")
     url = httpx.URL(text)
     if url.scheme not in ("http", "https") or url.userinfo or not HOST.fullmatch(_host(url)):
         raise Refusal("not a plain http or https address")
-    if _port(url) not in way.ports and not _allowed(way, url):
+    if _port(url) not in policy.ports and not _allowed(policy, url):
         raise Refusal(f"port {_port(url)}")
     return url
 
 
-def next_hop(way: Way, url: httpx.URL, location: str) -> httpx.URL:
+def next_hop(policy: FetchPolicy, url: httpx.URL, location: str) -> httpx.URL:
     """Where a redirect leads, vetted like the first address; never from https to http."""
     if not location or UNSAFE.search(location):
         raise Refusal("a redirect to nowhere")
-    following = vetted(way, str(url.join(location)))
+    following = check_url(policy, str(url.join(location)))
     if url.scheme == "https" and following.scheme == "http":
         raise Refusal("a redirect from https to http")
     return following
@@ -178,21 +178,21 @@ def is_public(address: str) -> bool:
     )
 
 
-async def _addresses(way: Way, url: httpx.URL) -> Sequence[str]:
+async def _addresses(policy: FetchPolicy, url: httpx.URL) -> Sequence[str]:
     try:
-        async with asyncio.timeout(way.dns_seconds):
-            found = await way.resolve(_host(url), _port(url))
+        async with asyncio.timeout(policy.dns_seconds):
+            found = await policy.resolve(_host(url), _port(url))
     except TimeoutError:
         raise Refusal("the name was not resolved in time") from None
-    if not found or not (_allowed(way, url) or all(map(is_public, found))):
+    if not found or not (_allowed(policy, url) or all(map(is_public, found))):
         raise Refusal(f"{_host(url)} is at {', '.join(found[:8])}")
     return found[:DIALS]
 
 
 @asynccontextmanager
-async def _answer(way: Way, url: httpx.URL) -> AsyncIterator[httpx.Response]:
-    addresses = await _addresses(way, url)
-    async with way.wire() as transport:
+async def _answer(policy: FetchPolicy, url: httpx.URL) -> AsyncIterator[httpx.Response]:
+    addresses = await _addresses(policy, url)
+    async with policy.make_transport() as transport:
         response = await _dial(transport, url, addresses)
         try:
             yield response
@@ -242,8 +242,8 @@ def _port(url: httpx.URL) -> int:
     return url.port or (443 if url.scheme == "https" else 80)
 
 
-def _allowed(way: Way, url: httpx.URL) -> bool:
-    return f"{_host(url)}:{_port(url)}" in way.allow or f"[{_host(url)}]:{_port(url)}" in way.allow
+def _allowed(policy: FetchPolicy, url: httpx.URL) -> bool:
+    return f"{_host(url)}:{_port(url)}" in policy.allow or f"[{_host(url)}]:{_port(url)}" in policy.allow
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from tools.env import Env
 from tools.errors import Invalid, NotFound, TooLarge, Unavailable
 from tools.media import pixels
 from tools.media.pixels import Facts
-from tools.media.sandbox import WORK_SECONDS, in_child
+from tools.media.sandbox import WORK_SECONDS, run_in_child
 from tools.media.variants import Variant
 from tools.step import step
 
@@ -66,7 +66,7 @@ async def derive(env: Env, key: str, side: int) -> bytes | None:
 
 async def _work(function: Callable[[bytes], T], data: bytes, *, seconds: float = WORK_SECONDS) -> T:
     try:
-        return await in_child(function, data, seconds=seconds)
+        return await run_in_child(function, data, seconds=seconds)
     except Unavailable as error:
         if error.code != "image_child":
             raise

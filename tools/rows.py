@@ -96,7 +96,7 @@ class StoredImage(msgspec.Struct, frozen=True):
     size: int
 
 
-class Inputs(msgspec.Struct, frozen=True):
+class InputImages(msgspec.Struct, frozen=True):
     """The images a job works from, once ingested."""
 
     start: StoredImage | None = None
@@ -153,7 +153,7 @@ class Job(msgspec.Struct, frozen=True):
     kind: Kind
     request: JobRequest
     metadata: JobMetadata
-    inputs: Inputs | None
+    inputs: InputImages | None
     parent_progression_id: str | None
     retry_of: str | None
     body_sha256: str
@@ -327,7 +327,7 @@ class Count(msgspec.Struct, frozen=True):
     n: int
 
 
-class Identified(msgspec.Struct, frozen=True):
+class IdRow(msgspec.Struct, frozen=True):
     """A row of which only the id was asked for."""
 
     id: str

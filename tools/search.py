@@ -86,7 +86,7 @@ UNFILE_TAGS = "DELETE FROM progression_tags WHERE progression_id = :progression_
 FILE_TAG = "INSERT INTO progression_tags (progression_id, tag) VALUES (:progression_id, :tag)"
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """What a list of progressions is narrowed to; all of it must hold. Tags are compared exactly."""
 
     project_id: str
@@ -100,7 +100,7 @@ class _Filed(msgspec.Struct, frozen=True):
     number: int
 
 
-async def find(env: Env, wanted: Wanted, cursor: Cursor, limit: int) -> list[Progression]:
+async def find(env: Env, wanted: Filter, cursor: Cursor, limit: int) -> list[Progression]:
     """The newest progressions before the cursor that are wanted, at most `limit`."""
     params: dict[str, Value] = {
         "project_id": wanted.project_id,
@@ -119,10 +119,10 @@ async def find(env: Env, wanted: Wanted, cursor: Cursor, limit: int) -> list[Pro
 async def _walk(tx: Statements, params: dict[str, Value], at: int, limit: int) -> list[Progression]:
     """FTS5 walks its index from the newest number and stops when the page is full, however common or rare, near or far
     the words are. Numbers follow time; within a millisecond a page follows ids, so the last one is read whole."""
-    rows = await tx.all(WALK_SQLITE, Progression, **params, first=0, last=numbers(at)[1], limit=limit)
+    rows = await tx.all(WALK_SQLITE, Progression, **params, first=0, last=number_range(at)[1], limit=limit)
     if len(rows) == limit:
         oldest = rows[-1].created_at
-        first, last = numbers(oldest)
+        first, last = number_range(oldest)
         same = await tx.all(WALK_SQLITE, Progression, **params, first=first, last=last, limit=AT_ONCE)
         rows = [row for row in rows if row.created_at > oldest] + same
     return sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)[:limit]
@@ -139,19 +139,19 @@ async def _narrow(tx: Statements, params: dict[str, Value], words: str, limit: i
     return rows
 
 
-async def file(tx: Statements, row: Progression) -> None:
+async def index(tx: Statements, row: Progression) -> None:
     """Make the progression found under what it says now, and no longer under what it said before."""
     await tx.run(UNFILE_TAGS, progression_id=row.id)
-    await tx.many(FILE_TAG, [{"progression_id": row.id, "tag": tag} for tag in filed_tags(row.ai_tags)])
-    text = text_of(row)
-    words = " ".join(sorted(words_of(row, text)))
+    await tx.many(FILE_TAG, [{"progression_id": row.id, "tag": tag} for tag in searchable_tags(row.ai_tags)])
+    text = searchable_text(row)
+    words = " ".join(sorted(index_words(row, text)))
     place: dict[str, Value] = {
         "progression_id": row.id,
         "project_id": row.project_id,
         "created_at": row.created_at,
         "text": text,
     }
-    first, last = numbers(row.created_at)
+    first, last = number_range(row.created_at)
     if tx.dialect == "postgresql":
         await tx.run(FILE_POSTGRESQL, **place, words=words)
     elif filed := await tx.one(FILE_SQLITE, _Filed, **place, first=first, last=last):
@@ -159,7 +159,7 @@ async def file(tx: Statements, row: Progression) -> None:
         await tx.run(FILE_WORDS_SQLITE, number=filed.number, words=words)
 
 
-def numbers(created_at: int) -> tuple[int, int]:
+def number_range(created_at: int) -> tuple[int, int]:
     """The first and the last number of a millisecond: SQLite's index is kept in the order of pages."""
     first = min(created_at, LATEST) * AT_ONCE
     return first, first + AT_ONCE - 1
@@ -171,21 +171,21 @@ def fold(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", folded)
 
 
-def text_of(row: Progression) -> str:
+def searchable_text(row: Progression) -> str:
     return END.join(map(fold, (row.prompt, *row.ai_notes, *row.ai_tags)))[:LENGTH]
 
 
-def words_of(row: Progression, text: str) -> set[str]:
+def index_words(row: Progression, text: str) -> set[str]:
     """Words of three letters, at the end fewer, for the text; marked by an ASCII letter for the rest."""
     grams = {_letters(text[i : i + 3]) for i in range(len(text))}
-    marked = {_marked("t", tag) for tag in filed_tags(row.ai_tags)} | {
+    marked = {_marked("t", tag) for tag in searchable_tags(row.ai_tags)} | {
         _marked("p", row.project_id),
         _marked("a", row.ai_provider),
     }
     return grams | marked | ({_marked("j", row.judgment)} if row.judgment else set())
 
 
-def _asked(wanted: Wanted, conjunction: str, beginning: str) -> str:
+def _asked(wanted: Filter, conjunction: str, beginning: str) -> str:
     words = {_marked("p", wanted.project_id)} | {_marked("t", tag) for tag in wanted.tags}
     words |= {_marked("a", wanted.provider)} if wanted.provider else set()
     words |= {_marked("j", wanted.judgment)} if wanted.judgment else set()
@@ -197,7 +197,7 @@ def _asked(wanted: Wanted, conjunction: str, beginning: str) -> str:
     return conjunction.join(sorted(words))
 
 
-def filed_tags(tags: list[str]) -> set[str]:
+def searchable_tags(tags: list[str]) -> set[str]:
     return {tag for tag in tags if 0 < len(tag) <= TAG and "\x00" not in tag}
 
 

@@ -18,7 +18,7 @@ from adapters.provider import Capability, ImageOp, ImageOpKind, InputImage, OnPr
 from tools.env import Env
 from tools.errors import Unavailable
 from tools.media.framing import extend, shrink
-from tools.media.sandbox import in_child
+from tools.media.sandbox import run_in_child
 from tools.models.catalog import ImageModel, Units, image_models
 
 if TYPE_CHECKING:
@@ -138,14 +138,14 @@ class Gemini:
         shown = [Shown(image.data, image.mime) for image in _inputs(op)]
         if op.kind == "outpaint" and op.start_image and (size := wanted(op)):
             place = canvas(shape, (op.start_image.width, op.start_image.height), size)
-            grown = await in_child(extend, op.start_image.data, *place, seconds=CHILD_SECONDS)
+            grown = await run_in_child(extend, op.start_image.data, *place, seconds=CHILD_SECONDS)
             shown[0] = Shown(grown.canvas, "image/png")
         most = min(IMAGE_BYTES, REQUEST_BYTES // max(1, len(shown)))
         longest, adjustments = math.isqrt(most // PIXEL_BYTES), self.adjustments(op)
         if heavy := [number for number, picture in enumerate(shown) if len(picture.data) > most]:
             adjustments.append(f"{len(heavy)} of the pictures sent were reduced to {longest} pixels, for their weight")
         for number in heavy:
-            light = await in_child(shrink, shown[number].data, longest, seconds=CHILD_SECONDS)
+            light = await run_in_child(shrink, shown[number].data, longest, seconds=CHILD_SECONDS)
             shown[number] = Shown(light, "image/png")
         # The first time it loads the SDK, which takes a second.
         contents, config = await asyncio.to_thread(_arguments, model, shape, _words(op), shown)

@@ -14,8 +14,8 @@ from adapters.openai.answer import Known, read_stream, result_of, translated
 from adapters.openai.request import LONGEST_SIDE, PARTIALS, Plan, meter, offered, plan, text
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
 from tools.env import Env
-from tools.media.framing import extend, masked, plain
-from tools.media.sandbox import in_child
+from tools.media.framing import extend, image_and_mask, shrink_if_needed
+from tools.media.sandbox import run_in_child
 from tools.models.catalog import Units
 
 BASE_URL = "https://api.openai.com/v1"
@@ -83,17 +83,20 @@ class OpenAI:
         start, mask = op.start_image, None
         images = []
         if start and op.kind == "inpaint" and op.mask:
-            framed = await in_child(masked, start.data, op.mask.data, LONGEST_SIDE, seconds=CHILD_SECONDS)
+            framed = await run_in_child(image_and_mask, start.data, op.mask.data, LONGEST_SIDE, seconds=CHILD_SECONDS)
             images, mask = [_file("start", framed.canvas)], _file("mask", framed.mask)
         elif start and planned.inner and planned.size:
-            framed = await in_child(extend, start.data, *planned.size, planned.inner, seconds=CHILD_SECONDS)
+            framed = await run_in_child(extend, start.data, *planned.size, planned.inner, seconds=CHILD_SECONDS)
             images, mask = [_file("start", framed.canvas)], _file("mask", framed.mask)
         elif start and op.kind != "generate":
             images = [
-                _file("start", await in_child(plain, start.data, LONGEST_SIDE, MOST_BYTES, seconds=CHILD_SECONDS))
+                _file(
+                    "start",
+                    await run_in_child(shrink_if_needed, start.data, LONGEST_SIDE, MOST_BYTES, seconds=CHILD_SECONDS),
+                )
             ]
         for number, image in enumerate(planned.references):
-            data = await in_child(plain, image.data, LONGEST_SIDE, MOST_BYTES, seconds=CHILD_SECONDS)
+            data = await run_in_child(shrink_if_needed, image.data, LONGEST_SIDE, MOST_BYTES, seconds=CHILD_SECONDS)
             images.append(_file(f"reference-{number}", data))
         # Half a second that only a process which calls OpenAI pays, off the event loop.
         await asyncio.to_thread(importlib.import_module, "openai")

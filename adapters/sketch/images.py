@@ -10,7 +10,7 @@ from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, Prov
 from adapters.sketch.order import Work, paint
 from tools.env import Env
 from tools.errors import Invalid, VendorFailed
-from tools.media.sandbox import in_child
+from tools.media.sandbox import run_in_child
 from tools.media.sizes import read_size
 from tools.models.catalog import Units
 from tools.models.prompt_words import not_understood, read_wording
@@ -92,7 +92,7 @@ class Sketch:
         await _sleep_until(began + first * seconds)
         await on_progress(first)
         try:
-            painted = await in_child(paint, work, seconds=CHILD_SECONDS)
+            painted = await run_in_child(paint, work, seconds=CHILD_SECONDS)
         except Invalid as error:
             raise VendorFailed(error.message, failure="invalid", provider_code=error.code) from error
         for number, fraction in enumerate(later):

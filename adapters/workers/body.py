@@ -8,7 +8,7 @@ from PIL import Image, ImageChops
 from PIL.Image import Resampling
 
 from tools.media.framing import alpha_mask, extend, shrink
-from tools.media.pixels import clean
+from tools.media.pixels import decode_srgb
 
 GREY = (127, 127, 127)
 """Under what is to be painted: the model starts from its masked image, where this is the zero."""
@@ -33,7 +33,7 @@ def paint_over(
     """
     if inner is not None:
         start, mask = extend(start, *size, inner)
-    pictures = {"image": _png(_flat(clean(start, None)).resize(size, Resampling.LANCZOS))}
+    pictures = {"image": _png(_flat(decode_srgb(start, None)).resize(size, Resampling.LANCZOS))}
     if mask is not None:
         opaque = Image.open(io.BytesIO(alpha_mask(mask, *size))).getchannel("A")
         pictures["mask"] = _png(ImageChops.invert(opaque))

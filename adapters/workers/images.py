@@ -14,7 +14,7 @@ from adapters.workers.answer import Answer, image_of, request_id
 from adapters.workers.body import paint_over, shrink_all
 from adapters.workers.request import Plan, least_and_most, models, plan, shrunk, units
 from tools.env import Env
-from tools.media.sandbox import in_child
+from tools.media.sandbox import run_in_child
 from tools.models.catalog import Units
 
 VENDOR = "Workers AI"
@@ -75,14 +75,14 @@ class Workers:
         check_images(op)
         pictures = [image.data for image in planned.images]
         if planned.facts.request == "multipart":
-            small = await in_child(shrink_all, pictures, planned.facts.longest) if pictures else []
+            small = await run_in_child(shrink_all, pictures, planned.facts.longest) if pictures else []
             texts = [(name, (None, str(value))) for name, value in planned.fields.items()]
             files = [(f"input_image_{number}", (f"{number}.png", data)) for number, data in enumerate(small)]
             return Request(planned, {"files": [*texts, *files]})
         if not pictures:
             return Request(planned, {"json": planned.fields})
         mask = planned.mask.data if planned.mask else None
-        content = await in_child(paint_over, planned.fields, pictures[0], mask, planned.size, planned.inner)
+        content = await run_in_child(paint_over, planned.fields, pictures[0], mask, planned.size, planned.inner)
         return Request(planned, {"content": content, "headers": {"content-type": "application/json"}})
 
     async def send(self, request: Request, env: Env, on_progress: OnProgress) -> ProviderResult:

@@ -121,7 +121,7 @@ async def list_knowledge(env: NamedDependency[Env], limit: Limit = LIMIT, cursor
 @put("/api/knowledge/{key:str}", tags=["knowledge"])
 async def put_knowledge(key: TipKey, data: JSONBody[NewTip], env: NamedDependency[Env]) -> db.Knowledge:
     """Set a tip; its key is `{provider}.{slug}`."""
-    return await db.put_knowledge(env, key, db.Advice(data.tip, data.kinds))
+    return await db.put_knowledge(env, key, db.TipValue(data.tip, data.kinds))
 
 
 @get("/api/preferences/{owner_id:str}", tags=["preferences"])

@@ -18,7 +18,7 @@ from generators.shared.tables import Cell
 from tools.env import Env, StoredObject
 from tools.r2 import ARTIFACT_KEY, JOB_KEY, UPLOAD_KEY
 from tools.reports import bucket_inventory
-from tools.reports.bucket_inventory import Claim, Digest
+from tools.reports.bucket_inventory import Digest, NamedObject
 from tools.rows import ArtifactRow, Project
 
 JSON_NAME = "archive.json"
@@ -116,19 +116,19 @@ class R2ArchiveManifest:
 generator = R2ArchiveManifest()
 
 
-async def _of_project(env: Env, project: Project) -> tuple[list[Claim], list[StoredObject]]:
+async def _of_project(env: Env, project: Project) -> tuple[list[NamedObject], list[StoredObject]]:
     """The rows' word first, then the listing: bytes are put before their row, so nothing new looks missing."""
-    claims = await bucket_inventory.claims(env, project.id)
+    claims = await bucket_inventory.named_by_rows(env, project.id)
     prefixes = [f"project/{project.id}/"]
     for published in await bucket_inventory.published(env, project.id):
         if published.generator_id != generator.id:
-            claims += await bucket_inventory.content_claims(env, published)
+            claims += await bucket_inventory.named_by_artifact(env, published)
             prefixes.append(f"artifacts/{published.id}/")
     stored = [found for prefix in prefixes for found in await bucket_inventory.listed(env, prefix)]
     return claims, stored
 
 
-def wanted(claims: Sequence[Claim], stored: Sequence[StoredObject], *, verify: bool) -> list[str]:
+def wanted(claims: Sequence[NamedObject], stored: Sequence[StoredObject], *, verify: bool) -> list[str]:
     """The keys of the objects whose bytes must be read for their hash."""
     told = {claim.key for claim in claims if claim.sha256 is not None}
     return [found.key for found in stored if verify or found.key not in told]
@@ -156,10 +156,10 @@ async def read(env: Env, keys: Iterable[str]) -> dict[str, Digest]:
 
 
 def listed(
-    project: str, claims: Sequence[Claim], stored: Sequence[StoredObject], hashes: Mapping[str, Digest]
+    project: str, claims: Sequence[NamedObject], stored: Sequence[StoredObject], hashes: Mapping[str, Digest]
 ) -> list[Object]:
     """Everything that is there or should be, in the order of the keys."""
-    by_key: defaultdict[str, list[Claim]] = defaultdict(list)
+    by_key: defaultdict[str, list[NamedObject]] = defaultdict(list)
     for claim in claims:
         by_key[claim.key].append(claim)
     there = {found.key: found for found in stored}
@@ -169,7 +169,7 @@ def listed(
 
 
 def _object(
-    project: str, key: str, claims: Sequence[Claim], stored: StoredObject | None, read: Digest | None
+    project: str, key: str, claims: Sequence[NamedObject], stored: StoredObject | None, read: Digest | None
 ) -> Object:
     hashes = {claim.sha256 for claim in claims if claim.sha256}
     sizes = {claim.size for claim in claims if claim.size is not None}
@@ -190,7 +190,7 @@ def _object(
 
 
 def _status(
-    claims: Sequence[Claim], stored: StoredObject | None, hashes: set[str], sizes: set[int], read: Digest | None
+    claims: Sequence[NamedObject], stored: StoredObject | None, hashes: set[str], sizes: set[int], read: Digest | None
 ) -> Status:
     if stored is None:
         return "missing"
@@ -213,7 +213,7 @@ def _kind(key: str) -> ObjectKind:
     return "artifact" if ARTIFACT_KEY.fullmatch(key) else "other"
 
 
-def _versions(claims: Sequence[Claim]) -> list[str]:
+def _versions(claims: Sequence[NamedObject]) -> list[str]:
     rows = [claim.row.partition("/")[::2] for claim in claims]
     return [id for table, id in rows if table == bucket_inventory.VERSIONS]
 

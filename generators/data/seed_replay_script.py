@@ -14,8 +14,8 @@ import msgspec
 from generators.generator import File, Output
 from tools.env import Env
 from tools.reports import project_rows
-from tools.reports.project_rows import Place, Version
-from tools.rows import ArtifactRow, Inputs, ItemStatus, Job, Judgment, Kind, Project, ProviderModel, StoredImage
+from tools.reports.project_rows import ItemResult, Version
+from tools.rows import ArtifactRow, InputImages, ItemStatus, Job, Judgment, Kind, Project, ProviderModel, StoredImage
 
 SCRIPT_NAME = "replay.py"
 
@@ -108,7 +108,10 @@ class SeedReplayScript:
                 for job in await project_rows.jobs(env, project.id)
                 if options.only == "all" or job.status == "complete"
             ]
-            places, versions = await project_rows.places(env, project.id), await project_rows.versions(env, project.id)
+            places, versions = (
+                await project_rows.item_results(env, project.id),
+                await project_rows.versions(env, project.id),
+            )
             recorded.append(
                 RecordedProject(
                     name=project.name,
@@ -130,11 +133,11 @@ generator = SeedReplayScript()
 
 
 def record(
-    jobs: Sequence[Job], places: Sequence[Place], versions: Sequence[Version], first: int = 1
+    jobs: Sequence[Job], places: Sequence[ItemResult], versions: Sequence[Version], first: int = 1
 ) -> list[RecordedJob]:
     """The jobs, oldest first, numbered from `first`."""
     numbers = {job.id: number for number, job in enumerate(jobs, first)}
-    of_job: defaultdict[str, list[Place]] = defaultdict(list)
+    of_job: defaultdict[str, list[ItemResult]] = defaultdict(list)
     for place in places:
         of_job[place.job_id].append(place)
     made = {
@@ -176,8 +179,8 @@ class Sources(msgspec.Struct, frozen=True):
         return Bytes(stored.sha256) if stored else None
 
 
-def _recorded(job: Job, number: int, places: Sequence[Place], sources: Sources) -> RecordedJob:
-    request, inputs = job.request, job.inputs or Inputs()
+def _recorded(job: Job, number: int, places: Sequence[ItemResult], sources: Sources) -> RecordedJob:
+    request, inputs = job.request, job.inputs or InputImages()
     stored = [*inputs.references, *[None] * len(request.reference_image_urls)]
     references = [sources.image(url, image) for url, image in zip(request.reference_image_urls, stored, strict=False)]
     start, mask = (
@@ -208,7 +211,7 @@ def _recorded(job: Job, number: int, places: Sequence[Place], sources: Sources) 
     )
 
 
-def _painters(entries: Sequence[dict[str, str]], variants: int, places: Sequence[Place]) -> list[ProviderModel]:
+def _painters(entries: Sequence[dict[str, str]], variants: int, places: Sequence[ItemResult]) -> list[ProviderModel]:
     """Who was asked, entry by entry, under the model that was chosen when the entry named none."""
     return [
         ProviderModel(entry["provider"], entry.get("model") or places[place * variants].model)
@@ -216,12 +219,12 @@ def _painters(entries: Sequence[dict[str, str]], variants: int, places: Sequence
     ]
 
 
-def _drawn(places: Sequence[Place]) -> int | None:
+def _drawn(places: Sequence[ItemResult]) -> int | None:
     """The seed that the job's items count from, if one was drawn."""
     return next((place.seed - place.variant_index for place in places if place.seed is not None), None)
 
 
-def _came(place: Place) -> Came:
+def _came(place: ItemResult) -> Came:
     painter = ProviderModel(place.painter, place.painter_model or "") if place.painter else None
     return Came(
         provider=place.provider,

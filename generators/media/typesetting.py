@@ -17,7 +17,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from tools.errors import Invalid
-from tools.media.sandbox import in_child
+from tools.media.sandbox import run_in_child
 
 T = TypeVar("T")
 EXTRA = "media"
@@ -40,7 +40,7 @@ async def in_press(function: Callable[..., T], *args: object) -> T:
     Fails: Invalid (`render_too_large`) when it needs more time or memory than is given · Unavailable.
     """
     try:
-        return await in_child(function, *args, seconds=WORK_SECONDS)
+        return await run_in_child(function, *args, seconds=WORK_SECONDS)
     except Invalid as error:
         if error.code != "image_rejected":
             raise

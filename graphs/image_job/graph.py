@@ -29,7 +29,7 @@ from tools.ledger import attempts, items, jobs, progress
 from tools.ledger.leases import Lease
 from tools.rows import (
     Attempt,
-    Inputs,
+    InputImages,
     Item,
     Job,
     Progression,
@@ -83,17 +83,17 @@ async def prepare(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
     return {"open": [item.id for item in open_items], "passes": 0}
 
 
-async def _ingest(env: Env, lease: Lease, job: Job, open_items: list[Item]) -> Inputs:
+async def _ingest(env: Env, lease: Lease, job: Job, open_items: list[Item]) -> InputImages:
     request = job.request
     if not (request.start_image_url or request.mask_image_url or request.reference_image_urls):
-        return Inputs()
+        return InputImages()
     await progress.start(env, lease, open_items, "ingest")
 
     async def take(name: str, url: str | None) -> StoredImage | None:
         return await ingest.ingest(env, job.project_id, job.id, name, url) if url else None
 
     references = [await take(f"reference-{n}", url) for n, url in enumerate(request.reference_image_urls)]
-    return Inputs(
+    return InputImages(
         start=await take("start", request.start_image_url),
         mask=await take("mask", request.mask_image_url),
         references=[image for image in references if image],

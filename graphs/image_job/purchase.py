@@ -16,14 +16,14 @@ from adapters.provider import ImageOp, InputImage, OnProgress, ProviderResult
 from tools import images, r2
 from tools.env import Env
 from tools.errors import Invalid, NotFound, PicassoError, Refused, TooLarge, Unavailable, Uncertain, VendorError
-from tools.events import Instead
+from tools.events import Fallback
 from tools.ledger import attempts as ledger
 from tools.ledger import items, progress
 from tools.ledger.attempts import Arrival, Planned, Settlement
 from tools.ledger.leases import Lease
 from tools.models import catalog, prices
 from tools.models.prices import Quote
-from tools.rows import Attempt, Inputs, Item, ItemStatus, Job, ProviderModel, StoredImage, derived_id, now_ms
+from tools.rows import Attempt, InputImages, Item, ItemStatus, Job, ProviderModel, StoredImage, derived_id, now_ms
 from tools.step import log_context, retry_for
 
 MAX_CALLS = 4
@@ -196,7 +196,7 @@ async def _call(env: Env, run: Lease, job: Job, item: Item, call: Call) -> None:
         free=adapter.free,
         quote_micros=quoted.high,
         price_version=quoted.version,
-        instead=Instead(painter.provider, painter.model, call.because) if call.because else None,
+        instead=Fallback(painter.provider, painter.model, call.because) if call.because else None,
     )
     attempt = call.attempt or await ledger.intend(env, run, item, call.number, planned)
     try:
@@ -330,7 +330,7 @@ def teller(env: Env, run: Lease, item: Item, attempt: Attempt) -> OnProgress:
 
 
 async def _op(env: Env, job: Job, item: Item, painter: ProviderModel) -> ImageOp:
-    inputs = job.inputs or Inputs()
+    inputs = job.inputs or InputImages()
     references = [await _input(env, stored) for stored in inputs.references]
     # A seed that was drawn for one painter is nothing that another could be said to drop.
     drawn = job.request.seed is None and painter != ProviderModel(item.provider, item.model)
@@ -348,7 +348,7 @@ async def _op(env: Env, job: Job, item: Item, painter: ProviderModel) -> ImageOp
 def prompt_for(job: Job, painter: ProviderModel) -> str:
     """The refined prompt; the person's own words alone where the model has no room for the guidance after them."""
     refined = job.metadata.refined_prompt.get(painter.provider, job.prompt)
-    room = catalog.prompt_room(painter.provider, painter.model)
+    room = catalog.prompt_limit(painter.provider, painter.model)
     return refined if room is None or len(refined) <= room else job.prompt
 
 

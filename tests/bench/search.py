@@ -68,18 +68,19 @@ async def fill(env: Env, project_id: str, count: int) -> None:
         await env.DB.run("DROP INDEX progression_search_words")
     for start in range(0, count, 5_000):
         rows = [progression(i, project_id, count) for i in range(start, min(start + 5_000, count))]
-        texts = [search.text_of(row) for row in rows]
+        texts = [search.searchable_text(row) for row in rows]
         filed: list[dict[str, Value]] = [
             {"progression_id": row.id, "project_id": project_id, "created_at": row.created_at, "text": text,
-             "words": " ".join(sorted(search.words_of(row, text))), "number": search.numbers(row.created_at)[0] + i % 3,
-             "first": search.numbers(row.created_at)[0], "last": search.numbers(row.created_at)[1]}
+             "words": " ".join(sorted(search.index_words(row, text))),
+             "number": search.number_range(row.created_at)[0] + i % 3,
+             "first": search.number_range(row.created_at)[0], "last": search.number_range(row.created_at)[1]}
             for i, (row, text) in enumerate(zip(rows, texts, strict=True), start)
         ]  # fmt: skip
         async with env.DB.transaction() as tx:
             await tx.many(db.INSERT_PROGRESSION, [params(row) for row in rows])
             await tx.many(
                 search.FILE_TAG,
-                [{"progression_id": r.id, "tag": t} for r in rows for t in search.filed_tags(r.ai_tags)],
+                [{"progression_id": r.id, "tag": t} for r in rows for t in search.searchable_tags(r.ai_tags)],
             )
             if tx.dialect == "postgresql":
                 await tx.many(search.FILE_POSTGRESQL, filed)

@@ -12,7 +12,7 @@ from tests.support.environment import bare_env
 from tools import actor_emit
 from tools.env import Env, Statements
 from tools.errors import Conflict, Gone, Invalid, NotFound, TooLarge
-from tools.events import Complete, Event, Foreign, Progress, Queued, data_text
+from tools.events import Complete, Event, PostedEvent, Progress, Queued, data_text
 from tools.rows import now_ms
 
 DAY = 86_400_000
@@ -121,7 +121,7 @@ async def test_sessions_that_differ_in_case_are_two(env: Env) -> None:
 
 async def test_a_page_is_bounded_in_bytes(env: Env) -> None:
     """However large its events are, one page holds about half a megabyte, at least one event and no gap."""
-    big = Foreign("agent", {"text": "x" * 60_000})
+    big = PostedEvent("agent", {"text": "x" * 60_000})
     for _ in range(3):
         async with env.DB.transaction() as tx:
             await actor_emit.append(tx, "s", [big] * 8)

@@ -303,16 +303,16 @@ async def test_what_is_older_than_the_window_is_found(env: Env) -> None:
         )
         for i in range(search.WINDOW + 40)
     ]
-    texts = [search.text_of(row) for row in rows]
+    texts = [search.searchable_text(row) for row in rows]
     filed = [
         {
             **params(row),
             "progression_id": row.id,
             "text": text,
-            "number": search.numbers(row.created_at)[0],
-            "first": search.numbers(row.created_at)[0],
-            "last": search.numbers(row.created_at)[1],
-            "words": " ".join(search.words_of(row, text)),
+            "number": search.number_range(row.created_at)[0],
+            "first": search.number_range(row.created_at)[0],
+            "last": search.number_range(row.created_at)[1],
+            "words": " ".join(search.index_words(row, text)),
         }
         for row, text in zip(rows, texts, strict=True)
     ]
@@ -362,8 +362,8 @@ async def test_what_was_filed_before_the_order_is_found(tmp_path: Path) -> None:
         await apply(lite, before)
         await lite.run("INSERT INTO projects (id, name, created_at, updated_at) VALUES ('p', 'p', 1, 1)")
         for number, row in enumerate(rows, 1):
-            text = search.text_of(row)
-            words = " ".join(search.words_of(row, text))
+            text = search.searchable_text(row)
+            words = " ".join(search.index_words(row, text))
             await lite.run(db.INSERT_PROGRESSION, **params(row))
             await lite.run(FILE_BEFORE, number=number, id=row.id, at=row.created_at, text=text)
             await lite.run(search.FILE_WORDS_SQLITE, number=number, words=words)
@@ -442,19 +442,19 @@ async def test_lineage_tells_where_from_and_what_of_it(env: Env) -> None:
 
 
 async def test_lineage_is_bounded(env: Env) -> None:
-    """Of a very long chain the nearest `LINEAGE` each way are told, and that there are more."""
+    """Of a very long chain the nearest `MAX_RELATIVES` each way are told, and that there are more."""
     project = await db.create_project(env, "p")
-    count = 2 * db.LINEAGE + 20
+    count = 2 * db.MAX_RELATIVES + 20
     parents = [None, *(f"{i:05}" for i in range(count))]
     chain = [
         progression(project.id, id=f"{i:05}", parent_progression_id=parents[i], created_at=1 + i) for i in range(count)
     ]
     await env.DB.many(db.INSERT_PROGRESSION, [params(row) for row in chain])
-    middle = db.LINEAGE + 10
+    middle = db.MAX_RELATIVES + 10
     told = await db.lineage(env, f"{middle:05}")
     assert [row.id for row in told.ancestors] == [f"{i:05}" for i in range(middle - 1, 9, -1)]
-    assert [row.id for row in told.descendants] == [f"{i:05}" for i in range(middle + 1, middle + 1 + db.LINEAGE)]
-    assert len(told.edges) == 2 * db.LINEAGE
+    assert [row.id for row in told.descendants] == [f"{i:05}" for i in range(middle + 1, middle + 1 + db.MAX_RELATIVES)]
+    assert len(told.edges) == 2 * db.MAX_RELATIVES
     assert told.truncated
 
 
@@ -532,11 +532,11 @@ async def test_an_upload_is_remembered_once(env: Env) -> None:
 async def test_tips_are_those_of_the_provider_and_the_kind(env: Env) -> None:
     """A tip without kinds holds for all; another provider's, also one with a like name, is never given."""
     advices = {
-        "zeta.b": db.Advice("always"),
-        "zeta.a": db.Advice("edits", ["edit", "inpaint"]),
-        "zeta.c": db.Advice("upscales", ["upscale"]),
-        "zeta2.a": db.Advice("other"),
-        "z_ta.a": db.Advice("other"),
+        "zeta.b": db.TipValue("always"),
+        "zeta.a": db.TipValue("edits", ["edit", "inpaint"]),
+        "zeta.c": db.TipValue("upscales", ["upscale"]),
+        "zeta2.a": db.TipValue("other"),
+        "z_ta.a": db.TipValue("other"),
     }
     for key, advice in advices.items():
         await db.put_knowledge(env, key, advice)
@@ -546,16 +546,16 @@ async def test_tips_are_those_of_the_provider_and_the_kind(env: Env) -> None:
     ]
     assert [tip.key for tip in await db.get_tips(env, "z_ta", "edit")] == ["z_ta.a"]
     assert await db.get_tips(env, "zet", "edit") == []
-    await db.put_knowledge(env, "zeta.b", db.Advice("changed"))
+    await db.put_knowledge(env, "zeta.b", db.TipValue("changed"))
     assert [tip.tip for tip in await db.get_tips(env, "zeta", "generate")] == ["changed"]
     with pytest.raises(Invalid):
-        await db.put_knowledge(env, "Zeta", db.Advice("x"))
+        await db.put_knowledge(env, "Zeta", db.TipValue("x"))
 
 
 async def test_knowledge_is_listed_page_by_page(env: Env) -> None:
     """Every key once."""
     for i in range(5):
-        await db.put_knowledge(env, f"zeta.{i}", db.Advice(str(i)))
+        await db.put_knowledge(env, f"zeta.{i}", db.TipValue(str(i)))
     keys: list[str] = []
     cursor = None
     while cursor is not None or not keys:
@@ -594,5 +594,5 @@ async def test_a_configuration_is_saved_and_read(env: Env) -> None:
 def test_words_are_letters_that_both_indexes_take(text: str, tag: str) -> None:
     """No word has a character that FTS5's or tsvector's parser would split at."""
     row = progression("p", prompt=text, ai_tags=[tag])
-    words = search.words_of(row, search.text_of(row))
+    words = search.index_words(row, search.searchable_text(row))
     assert all(word.isalpha() for word in words)

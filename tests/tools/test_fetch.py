@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from tests.support.files.hostile_addresses import NAMES, URLS
 from tools import fetch as module
 from tools.errors import Invalid
-from tools.fetch import HEADERS, Refusal, Way, guarded, is_public, next_hop, vetted
+from tools.fetch import HEADERS, FetchPolicy, Refusal, check_url, fetch_with_policy, is_public, next_hop
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 SECONDS = 0.6
@@ -73,8 +73,8 @@ def answering(head: str, body: bytes = b"") -> Serve:
     return serve
 
 
-def way(*ports: int, seconds: float = SECONDS) -> Way:
-    return Way(frozenset(f"127.0.0.1:{port}" for port in ports), seconds=seconds, resolve=known)
+def policy_for(*ports: int, seconds: float = SECONDS) -> FetchPolicy:
+    return FetchPolicy(frozenset(f"127.0.0.1:{port}" for port in ports), seconds=seconds, resolve=known)
 
 
 async def known(host: str, port: int) -> Sequence[str]:
@@ -88,9 +88,9 @@ async def known(host: str, port: int) -> Sequence[str]:
     return [str(answer[4][0]) for answer in found]
 
 
-async def refused(the_way: Way, url: str, *, max_bytes: int = CAP) -> Invalid:
+async def refused(policy: FetchPolicy, url: str, *, max_bytes: int = CAP) -> Invalid:
     with pytest.raises(Invalid) as caught:
-        await guarded(the_way, url, max_bytes=max_bytes)
+        await fetch_with_policy(policy, url, max_bytes=max_bytes)
     assert caught.value.code == "fetch_rejected"
     return caught.value
 
@@ -101,7 +101,10 @@ async def test_a_public_address_is_fetched() -> None:
     async with server(answering("HTTP/1.1 200 OK\ncontent-length: 3", b"abc")) as plain, server(chunked) as chunks:
         for port in (plain, chunks):
             assert (
-                await guarded(way(port, seconds=PATIENT), f"http://127.0.0.1:{port}/a.png?b=c#d", max_bytes=3) == b"abc"
+                await fetch_with_policy(
+                    policy_for(port, seconds=PATIENT), f"http://127.0.0.1:{port}/a.png?b=c#d", max_bytes=3
+                )
+                == b"abc"
             )
 
 
@@ -171,9 +174,9 @@ async def test_what_was_vetted_is_what_is_dialled(rounds: int) -> None:
     for _ in range(500 * rounds):
         asked.clear()
         wire = Recorder(moved("http://again.example/"))
-        the_way = Way(resolve=changing, wire=lambda: wire, seconds=0.0001)  # noqa: B023
+        policy = FetchPolicy(resolve=changing, make_transport=lambda: wire, seconds=0.0001)  # noqa: B023
         with pytest.raises((Invalid, Refusal)):
-            await module._follow(the_way, "http://rebind.example/", CAP)
+            await module._follow(policy, "http://rebind.example/", CAP)
         assert asked == ["rebind.example", "again.example"]
         assert wire.dialled == ["93.184.215.14"]
 
@@ -196,7 +199,7 @@ async def test_one_private_answer_refuses_the_lot(answer: list[str]) -> None:
         return answer
 
     wire = Recorder()
-    await refused(Way(resolve=mixed, wire=lambda: wire, seconds=0.05), "http://mixed.example/")
+    await refused(FetchPolicy(resolve=mixed, make_transport=lambda: wire, seconds=0.05), "http://mixed.example/")
     assert wire.dialled == []
 
 
@@ -212,7 +215,7 @@ async def test_two_hundred_answers_are_not_two_hundred_dials() -> None:
         return [f"93.184.215.{at}" for at in range(200)]
 
     wire = Dead()
-    await refused(Way(resolve=many, wire=lambda: wire, seconds=0.5), "http://many.example/")
+    await refused(FetchPolicy(resolve=many, make_transport=lambda: wire, seconds=0.5), "http://many.example/")
     assert len(wire.dialled) == module.DIALS
 
 
@@ -226,10 +229,13 @@ async def test_a_slow_resolver_is_given_up(caplog: pytest.LogCaptureFixture) -> 
     wire = Recorder()
     started = asyncio.get_running_loop().time()
     with caplog.at_level(logging.WARNING, "picasso.fetch"):
-        await refused(Way(resolve=never, wire=lambda: wire, seconds=0.5, dns_seconds=0.05), "http://slow.example/")
+        await refused(
+            FetchPolicy(resolve=never, make_transport=lambda: wire, seconds=0.5, dns_seconds=0.05),
+            "http://slow.example/",
+        )
     assert 0.49 < asyncio.get_running_loop().time() - started < 1.5
     assert wire.dialled == [] and "not resolved in time" in caplog.records[-1].__dict__["fields"]["cause"]
-    assert Way().dns_seconds <= 3
+    assert FetchPolicy().dns_seconds <= 3
 
 
 LOCATIONS = (
@@ -271,7 +277,7 @@ async def test_redirects_are_vetted_hop_by_hop(status: int) -> None:
     async with server(trap) as trap_port, server(redirect) as port:
         locations = {f"/{at}": form.format(trap=trap_port, port=port) for at, form in enumerate(LOCATIONS)}
         assert len(locations) == 25
-        await asyncio.gather(*(refused(way(port), f"http://127.0.0.1:{port}/{at}") for at in range(25)))
+        await asyncio.gather(*(refused(policy_for(port), f"http://127.0.0.1:{port}/{at}") for at in range(25)))
     assert hits == []
 
 
@@ -287,21 +293,26 @@ async def test_redirects_end_after_three_hops() -> None:
         await writer.drain()
 
     async with server(chain) as port:
-        assert await guarded(way(port, seconds=PATIENT), f"http://127.0.0.1:{port}/3", max_bytes=9) == b""
+        assert (
+            await fetch_with_policy(policy_for(port, seconds=PATIENT), f"http://127.0.0.1:{port}/3", max_bytes=9) == b""
+        )
         assert asked == [b"/3", b"/2", b"/1", b"/0"]
         asked.clear()
-        await refused(way(port, seconds=1.5), f"http://127.0.0.1:{port}/30")
+        await refused(policy_for(port, seconds=1.5), f"http://127.0.0.1:{port}/30")
         assert asked == [b"/30", b"/29", b"/28", b"/27"]
 
 
 def test_https_never_becomes_http() -> None:
     """A redirect may only keep or better the protection."""
-    url = vetted(way(), "https://a.example/b")
-    assert str(next_hop(way(), url, "c")) == "https://a.example/c"
+    url = check_url(policy_for(), "https://a.example/b")
+    assert str(next_hop(policy_for(), url, "c")) == "https://a.example/c"
     for location in ("http://a.example/", "http://a.example:443/", "HTTP://a.example/"):
         with pytest.raises(Refusal):
-            next_hop(way(), url, location)
-    assert str(next_hop(way(), vetted(way(), "http://a.example/"), "https://b.example/")) == "https://b.example/"
+            next_hop(policy_for(), url, location)
+    assert (
+        str(next_hop(policy_for(), check_url(policy_for(), "http://a.example/"), "https://b.example/"))
+        == "https://b.example/"
+    )
 
 
 async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *parts: bytes) -> None:
@@ -365,7 +376,7 @@ async def test_a_bad_server_costs_a_bounded_time(name: str) -> None:
     loop = asyncio.get_running_loop()
     async with server(BAD_SERVERS[name]) as port:
         started = loop.time()
-        await refused(way(port, seconds=0.25), f"http://127.0.0.1:{port}/")
+        await refused(policy_for(port, seconds=0.25), f"http://127.0.0.1:{port}/")
         assert 0.24 < loop.time() - started < 1.5
 
 
@@ -375,7 +386,7 @@ async def test_a_bad_server_costs_a_bounded_memory(name: str) -> None:
     async with server(BAD_SERVERS[name]) as port:
         tracemalloc.start()
         try:
-            await refused(way(port, seconds=0.25), f"http://127.0.0.1:{port}/")
+            await refused(policy_for(port, seconds=0.25), f"http://127.0.0.1:{port}/")
             assert tracemalloc.get_traced_memory()[1] < 3 * CAP
         finally:
             tracemalloc.stop()
@@ -394,7 +405,7 @@ async def test_all_failures_look_alike(caplog: pytest.LogCaptureFixture) -> None
         async with server(answering("SSH-2.0-OpenSSH_9.2")) as opened:
             urls = [f"http://127.0.0.1:{port}/" for port in (filtered, closed, opened)]
             urls += ["http://10.0.0.1/", "http://no-such.example/", "http://169.254.169.254/", "ftp://a.example/"]
-            spreads = [await spread(way(filtered, closed, opened), urls) for _ in range(3)]
+            spreads = [await spread(policy_for(filtered, closed, opened), urls) for _ in range(3)]
         for one in waiting:
             one.close()
     # The best of three, for this machine has other work too.
@@ -403,12 +414,12 @@ async def test_all_failures_look_alike(caplog: pytest.LogCaptureFixture) -> None
     assert len(caplog.records) == 3 * len(urls) and "10.0.0.1 is at 10.0.0.1" in causes
 
 
-async def spread(the_way: Way, urls: list[str]) -> float:
+async def spread(policy: FetchPolicy, urls: list[str]) -> float:
     """Seconds between the first and the last of the refusals, which say the same."""
 
     async def told(url: str) -> tuple[str, float]:
         started = asyncio.get_running_loop().time()
-        error = await refused(the_way, url)
+        error = await refused(policy, url)
         assert error.detail is None and "127.0.0.1" not in error.message and "10.0.0.1" not in error.message
         return error.message, asyncio.get_running_loop().time() - started
 
@@ -428,7 +439,9 @@ async def test_nothing_of_ours_is_sent_along() -> None:
         await writer.drain()
 
     async with server(listen) as port:
-        await guarded(way(port, seconds=PATIENT), f"http://127.0.0.1:{port}/first?token=secret", max_bytes=9)
+        await fetch_with_policy(
+            policy_for(port, seconds=PATIENT), f"http://127.0.0.1:{port}/first?token=secret", max_bytes=9
+        )
     fixed = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
     for path, request in zip(("/first?token=secret", "/next"), heard, strict=True):
         assert request.decode() == f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n{fixed}\r\n"
@@ -469,13 +482,16 @@ async def test_the_certificate_is_checked_against_the_name(tmp_path: Path, caplo
 
     async with server(answering("HTTP/1.1 200 OK\ncontent-length: 2", b"ok"), tls=ours) as port:
         allow = frozenset({f"images.example:{port}", f"other.example:{port}"})
-        trusting = Way(
-            allow, seconds=PATIENT, resolve=local, wire=lambda: httpx.AsyncHTTPTransport(verify=theirs, trust_env=False)
+        trusting = FetchPolicy(
+            allow,
+            seconds=PATIENT,
+            resolve=local,
+            make_transport=lambda: httpx.AsyncHTTPTransport(verify=theirs, trust_env=False),
         )
-        assert await guarded(trusting, f"https://images.example:{port}/", max_bytes=2) == b"ok"
+        assert await fetch_with_policy(trusting, f"https://images.example:{port}/", max_bytes=2) == b"ok"
         await asyncio.gather(
             refused(msgspec.structs.replace(trusting, seconds=1.5), f"https://other.example:{port}/"),
-            refused(Way(allow, seconds=1.5, resolve=local), f"https://images.example:{port}/"),
+            refused(FetchPolicy(allow, seconds=1.5, resolve=local), f"https://images.example:{port}/"),
         )
     causes = [str(record.__dict__["fields"]["cause"]) for record in caplog.records]
     assert len(causes) == 2 and all("CERTIFICATE_VERIFY_FAILED" in cause for cause in causes)
@@ -542,7 +558,7 @@ async def test_the_host_that_is_vetted_is_the_host_that_is_told(url: str, host: 
         assert asked == host
         return ["93.184.215.14"]
 
-    assert await guarded(Way(resolve=public, wire=lambda: wire), url, max_bytes=2) == b"ok"
+    assert await fetch_with_policy(FetchPolicy(resolve=public, make_transport=lambda: wire), url, max_bytes=2) == b"ok"
     assert wire.dialled == ["93.184.215.14"] and wire.requests[0].headers["host"] == host
 
 
@@ -563,15 +579,15 @@ async def test_parsers_agree(urls: list[str]) -> None:
     async def resolving(host: str, port: int) -> Sequence[str]:
         return ["93.184.215.14"] if host == "public.example" else await known(host, port)
 
-    the_way = Way(resolve=resolving, wire=lambda: wire, seconds=0.02)
-    await asyncio.gather(*(_attempt(the_way, url) for url in urls))
+    policy = FetchPolicy(resolve=resolving, make_transport=lambda: wire, seconds=0.02)
+    await asyncio.gather(*(_attempt(policy, url) for url in urls))
     assert all(map(is_public, wire.dialled))
     assert all(request.headers["host"] for request in wire.requests)
 
 
-async def _attempt(the_way: Way, url: str) -> None:
+async def _attempt(policy: FetchPolicy, url: str) -> None:
     try:
-        await guarded(the_way, url, max_bytes=CAP)
+        await fetch_with_policy(policy, url, max_bytes=CAP)
     except Invalid as error:
         assert error.code == "fetch_rejected"
 

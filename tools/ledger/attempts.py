@@ -10,12 +10,12 @@ import msgspec
 
 from tools.env import Env, Statements
 from tools.errors import Unavailable, VendorError
-from tools.events import Instead
+from tools.events import Fallback
 from tools.ledger import jobs, progress
 from tools.ledger.changes import change
 from tools.ledger.leases import Lease
 from tools.ledger.money import CHARGE, CHARGE_BASIS
-from tools.rows import Attempt, Identified, Item, ProviderModel, derived_id, dump, now_ms
+from tools.rows import Attempt, IdRow, Item, ProviderModel, derived_id, dump, now_ms
 from tools.step import step
 
 OF_ITEM = "SELECT * FROM provider_attempts WHERE item_id = :item_id ORDER BY number"
@@ -75,7 +75,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     free: bool
     quote_micros: int = 0
     price_version: str | None = None
-    instead: Instead | None = None
+    instead: Fallback | None = None
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,4 +233,4 @@ async def close(tx: Statements, item_id: str) -> int:
 async def close_lost(env: Env) -> int:
     """Settle what a worker that died left open for jobs that have ended, and count it."""
     async with env.DB.transaction() as tx:
-        return sum([await close(tx, item.id) for item in await tx.all(LOST, Identified, now=now_ms())])
+        return sum([await close(tx, item.id) for item in await tx.all(LOST, IdRow, now=now_ms())])

@@ -13,7 +13,7 @@ from tools.env import Env
 from tools.errors import Failure, LeaseLost, Refused, Unavailable, Uncertain, VendorError, VendorFailed
 from tools.ledger.money import CHARGE, CHARGE_BASIS
 from tools.models.prices import Basis, Quote
-from tools.rows import Identified, derived_id, dump, now_ms
+from tools.rows import IdRow, derived_id, dump, now_ms
 from tools.step import step
 
 Purpose = Literal["refine", "judge", "workflow", "chat"]
@@ -243,5 +243,5 @@ async def lose(env: Env, call: ModelCall) -> None:
 async def lose_old(env: Env) -> int:
     """Give up the calls in flight that no errand will come back for; how many there were."""
     now = now_ms()
-    old = await env.DB.all(OLD, Identified, before=now - LOST_MS)
+    old = await env.DB.all(OLD, IdRow, before=now - LOST_MS)
     return sum([await env.DB.run(LOSE, id=call.id, now=now) for call in old])

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from tools.events import Complete, Fail, Instead, Judge, Progress, Retry, Running
+from tools.events import Complete, Fail, Fallback, Judge, Progress, Retry, Running
 from tools.rows import Item, ItemError, Progression, Stage, Verdict
 
 
@@ -11,7 +11,7 @@ def running(item: Item) -> Running:
     return Running(**_named(item))
 
 
-def progress(item: Item, stage: Stage, fallback: Instead | None = None) -> Progress:
+def progress(item: Item, stage: Stage, fallback: Fallback | None = None) -> Progress:
     """How far the item is. While it is generated each event carries the latest preview, for clients that join late."""
     preview_url = item.preview_url if stage == "generate" else None
     return Progress(**_named(item), progress=item.progress, stage=stage, preview_url=preview_url, fallback=fallback)

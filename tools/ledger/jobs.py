@@ -9,8 +9,8 @@ from tools.ledger.changes import change
 from tools.ledger.leases import Lease, WorkTable
 from tools.pages import Cursor, Page, decode, page
 from tools.rows import (
-    Identified,
-    Inputs,
+    IdRow,
+    InputImages,
     Item,
     ItemError,
     Job,
@@ -83,7 +83,7 @@ async def items(env: Env, job_id: str) -> list[Item]:
 
 async def of_project(env: Env, project_id: str, cursor: str | None, limit: int) -> Page[Job]:
     """The project's jobs, newest first; NotFound for an unknown project."""
-    if not await env.DB.one(PROJECT_EXISTS, Identified, id=project_id):
+    if not await env.DB.one(PROJECT_EXISTS, IdRow, id=project_id):
         raise NotFound("there is no such project")
     after = decode(cursor)
     rows = await env.DB.all(JOBS, Job, project_id=project_id, at=after.at, id=after.id, limit=limit + 1)
@@ -91,7 +91,7 @@ async def of_project(env: Env, project_id: str, cursor: str | None, limit: int) 
 
 
 @step("ledger.plan")
-async def plan(env: Env, lease: Lease, metadata: JobMetadata, inputs: Inputs) -> None:
+async def plan(env: Env, lease: Lease, metadata: JobMetadata, inputs: InputImages) -> None:
     """Keep what `prepare` decided, so that a resumed job need not decide again."""
     async with change(env, LEASES, lease) as job:
         await job.tx.run(PLAN, id=lease.id, metadata=dump(metadata), inputs=dump(inputs))

@@ -14,7 +14,7 @@ import msgspec
 
 from tools.env import Env, Statements
 from tools.errors import LeaseLost, PicassoError
-from tools.rows import Identified, now_ms
+from tools.rows import IdRow, now_ms
 from tools.step import step
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -121,7 +121,7 @@ async def keep(env: Env, table: LeasedTable[Any], lease: msgspec.Struct) -> Asyn
 
 async def unclaimed(env: Env, table: WorkTable[Any]) -> list[str]:
     """The ids of the rows that have not ended and that no worker has, oldest first."""
-    return [row.id for row in await env.DB.all(table.unclaimed, Identified, now=now_ms())]
+    return [row.id for row in await env.DB.all(table.unclaimed, IdRow, now=now_ms())]
 
 
 async def release_all(env: Env, table: WorkTable[Any]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tools.env import Env
-from tools.events import Instead
+from tools.events import Fallback
 from tools.ledger import item_events, jobs
 from tools.ledger.changes import Change, change
 from tools.ledger.leases import Lease
@@ -69,7 +69,7 @@ async def enter(
     stage: Stage,
     fraction: float = 0.0,
     preview_url: str | None = None,
-    fallback: Instead | None = None,
+    fallback: Fallback | None = None,
 ) -> None:
     """Within a change: a running item is in this stage, a `fraction` of it done."""
     begin, end = BEGINS[stage], min([at for at in BEGINS.values() if at > BEGINS[stage]], default=1.0)

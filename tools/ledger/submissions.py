@@ -9,7 +9,7 @@ from tools.env import Env, Statements
 from tools.errors import Conflict, NotFound
 from tools.events import Event, Queued
 from tools.ledger import jobs, money
-from tools.rows import Identified, Inputs, Job, JobMetadata, JobRequest, derived_id, dump, new_id, now_ms
+from tools.rows import IdRow, InputImages, Job, JobMetadata, JobRequest, derived_id, dump, new_id, now_ms
 from tools.step import correlation_id, step
 
 JOB_OF_KEY = "SELECT * FROM jobs WHERE idempotency_scope = :scope AND idempotency_key = :key"
@@ -45,7 +45,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     request: JobRequest
     places: list[ItemPlan]
     metadata: JobMetadata = JobMetadata()
-    inputs: Inputs | None = None
+    inputs: InputImages | None = None
     parent_progression_id: str | None = None
     retry_of: str | None = None
     scope: str | None = None
@@ -87,7 +87,7 @@ async def submit(env: Env, submission: Submission) -> tuple[Job, bool]:
 
 async def _insert_job(tx: Statements, submission: Submission, body_sha256: str) -> tuple[str, bool]:
     """The id of the new job, or of the one that has its key."""
-    if not await tx.one(jobs.PROJECT_EXISTS, Identified, id=submission.project_id):
+    if not await tx.one(jobs.PROJECT_EXISTS, IdRow, id=submission.project_id):
         raise NotFound("there is no such project")
     request, job_id = submission.request, new_id()
     inserted = await tx.run(

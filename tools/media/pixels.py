@@ -92,7 +92,7 @@ def inspect(data: bytes) -> Facts:
 def delivery(data: bytes) -> bytes:
     """The image as it may be shown to anyone: WebP, upright, sRGB, alpha kept, no metadata, at most
     `DELIVERY_SIDES` long and `DELIVERY_BYTES` large."""
-    image = clean(data, DELIVERY_SIDES[0])
+    image = decode_srgb(data, DELIVERY_SIDES[0])
     for side in DELIVERY_SIDES:
         image.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=2.0)
         encoded = _encoded(image, "webp", DELIVERY_QUALITY)
@@ -103,7 +103,7 @@ def delivery(data: bytes) -> bytes:
 
 def variant(data: bytes, wanted: Variant, encoding: Format) -> bytes:
     """The image scaled and cut as wanted, without metadata. JPEG has no alpha: it is laid on white."""
-    image = clean(data, None)
+    image = decode_srgb(data, None)
     plan = layout(image.size, wanted)
     image = image.resize(plan.size, Resampling.LANCZOS, plan.box, reducing_gap=2.0)
     if plan.canvas is not None:
@@ -116,14 +116,14 @@ def variant(data: bytes, wanted: Variant, encoding: Format) -> bytes:
 
 def phash(data: bytes) -> str:
     """The 64-bit perceptual hash as 16 hex digits."""
-    flat = on_white(clean(data, None)).convert("L")
+    flat = on_white(decode_srgb(data, None)).convert("L")
     # Loads numpy and scipy: 40 MiB that only the child shall carry, and not while it decodes.
     import imagehash
 
     return str(imagehash.phash(flat))
 
 
-def opened(data: bytes) -> Image.Image:
+def open_image(data: bytes) -> Image.Image:
     # Pillow raises at twice this, and for a WebP before it allocates the canvas. This is the child: the
     # setting is nobody else's.
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
@@ -146,7 +146,7 @@ def opened(data: bytes) -> Image.Image:
 
 def _read(data: bytes, side: int | None) -> Picture:
     """The decoded picture; of a JPEG a smaller rendering of at least 2 × `side` where that is enough."""
-    image = opened(data)
+    image = open_image(data)
     if side is not None:
         image.draft(None, (2 * side, 2 * side))
     with _reading("is damaged or cut off"):
@@ -167,7 +167,7 @@ def _rejected(what: str) -> Invalid:
     return Invalid(f"the image {what}", code="image_rejected")
 
 
-def clean(data: bytes, side: int | None) -> Image.Image:
+def decode_srgb(data: bytes, side: int | None) -> Image.Image:
     """RGB or RGBA in sRGB, upright, nothing beside the pixels; no longer than `side` when it is given."""
     pixels, _, orientation, profile = _read(data, side)
     if side is not None:

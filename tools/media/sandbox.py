@@ -37,7 +37,7 @@ TRIES = 3
 _places: RunVar[anyio.CapacityLimiter] = RunVar("picasso_image_places")
 
 
-async def in_child(function: Callable[..., T], *args: object, seconds: float = WORK_SECONDS) -> T:
+async def run_in_child(function: Callable[..., T], *args: object, seconds: float = WORK_SECONDS) -> T:
     """Run a module-level function in a child process and return what it returns.
 
     A child that is killed from outside costs one try of three, each on a fresh child.

@@ -9,7 +9,7 @@ from PIL import Image
 from tools.env import Env
 from tools.media import pixels
 from tools.media.colours import COLOURS, Rgb, hex_of, oklch
-from tools.media.sandbox import in_child
+from tools.media.sandbox import run_in_child
 from tools.step import step
 
 SIDE = 72
@@ -41,12 +41,12 @@ async def measure(env: Env, original_key: str) -> list[Swatch]:
 
     Fails: NotFound when it is gone · Invalid (`image_rejected`) · Unavailable.
     """
-    return await in_child(dominant, await env.BUCKET.get(original_key))
+    return await run_in_child(dominant, await env.BUCKET.get(original_key))
 
 
 def dominant(data: bytes) -> list[Swatch]:
     """The same of bytes; runs in the image child."""
-    image = pixels.on_white(pixels.clean(data, SIDE))
+    image = pixels.on_white(pixels.decode_srgb(data, SIDE))
     reduced = image.quantize(CLUSTERS, Image.Quantize.MEDIANCUT, kmeans=2, dither=Image.Dither.NONE)
     table, area = reduced.getpalette() or [], image.width * image.height
     counts = [(int(count), int(index)) for count, index in reduced.getcolors() or []]  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ _WHOLE = frozenset(
 """Bound to one of these, a colour is expected on a large part of the image."""
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
+class JudgeInput(msgspec.Struct, frozen=True, kw_only=True):
     """An image and what was asked for; `start` and `mask` are what it was made from."""
 
     prompt: str
@@ -42,7 +42,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     mask: bytes | None = None
 
 
-class Looks(msgspec.Struct, frozen=True):
+class Measurements(msgspec.Struct, frozen=True):
     """What was measured. `families` maps a colour family to its share of the image; the rest is 0..1 or near it."""
 
     width: int
@@ -70,7 +70,7 @@ class Finding(msgspec.Struct, frozen=True):
     wish: str
 
 
-def judge(question: Question) -> Verdict:
+def judge(question: JudgeInput) -> Verdict:
     """The verdict: "pass" when every criterion is met."""
     image = _opened(question.image)
     looks = measure(image)
@@ -91,7 +91,7 @@ def judge(question: Question) -> Verdict:
     )
 
 
-def measure(image: Image.Image) -> Looks:
+def measure(image: Image.Image) -> Measurements:
     """Light, colour, detail and balance of an image."""
     small = image.resize((SIDE, SIDE), Image.Resampling.BOX)
     colours = Counter(_rounded(pixel) for pixel in _pixels(small))
@@ -109,7 +109,7 @@ def measure(image: Image.Image) -> Looks:
     mean = lightness / total
     edges, span = _edges(image)
     strength_of = ImageStat.Stat(edges)
-    return Looks(
+    return Measurements(
         width=image.width,
         height=image.height,
         families={family: count / total for family, count in families.most_common()},
@@ -124,7 +124,7 @@ def measure(image: Image.Image) -> Looks:
     )
 
 
-def _basic(looks: Looks, question: Question) -> Iterator[Finding]:
+def _basic(looks: Measurements, question: JudgeInput) -> Iterator[Finding]:
     blank = looks.contrast < 0.012 and looks.detail < 0.004
     yield Finding(
         "The image is not blank",
@@ -147,7 +147,7 @@ def _basic(looks: Looks, question: Question) -> Iterator[Finding]:
         )
 
 
-def _colours(looks: Looks, wording: Wording) -> Iterator[Finding]:
+def _colours(looks: Measurements, wording: Wording) -> Iterator[Finding]:
     colourless = {"monochrome", "sepia"} & {*wording.tone}
     things = {word: thing for thing, word in wording.bound.items()}
     for word in wording.colours:
@@ -171,22 +171,22 @@ def _colours(looks: Looks, wording: Wording) -> Iterator[Finding]:
         )
 
 
-_Rule = tuple[Callable[[Looks], bool], Callable[[Looks], str]]
+_Rule = tuple[Callable[[Measurements], bool], Callable[[Measurements], str]]
 
 
-def _light(looks: Looks) -> str:
+def _light(looks: Measurements) -> str:
     return f"mean lightness is {looks.lightness:.2f}"
 
 
-def _colourfulness(looks: Looks) -> str:
+def _colourfulness(looks: Measurements) -> str:
     return f"mean chroma is {looks.chroma:.3f}, {_percent(looks.vivid)} is strongly coloured"
 
 
-def _spread(looks: Looks) -> str:
+def _spread(looks: Measurements) -> str:
     return f"lightness varies by {looks.contrast:.2f}"
 
 
-def _temperature(looks: Looks) -> str:
+def _temperature(looks: Measurements) -> str:
     return f"warmth is {looks.warmth:+.3f}"
 
 
@@ -209,7 +209,7 @@ _RULES: dict[str, _Rule] = {
 }
 
 
-def _tones(looks: Looks, wording: Wording) -> Iterator[Finding]:
+def _tones(looks: Measurements, wording: Wording) -> Iterator[Finding]:
     asked = (*wording.tone, *wording.mood, *wording.time, *wording.layout)
     for word in dict.fromkeys(w for w in asked if w in _RULES):
         holds, evidence = _RULES[word]
@@ -217,7 +217,7 @@ def _tones(looks: Looks, wording: Wording) -> Iterator[Finding]:
         yield Finding(f"It looks {named}", holds(looks), evidence(looks), f"Make it clearly {named}.")
 
 
-def _likeness(image: Image.Image, question: Question) -> Iterator[Finding]:
+def _likeness(image: Image.Image, question: JudgeInput) -> Iterator[Finding]:
     if question.start is None or question.kind == "generate":
         return
     start = _opened(question.start)
@@ -308,7 +308,7 @@ def _unjudged(wording: Wording) -> list[str]:
     return [f"Not judged, because it cannot be measured: {', '.join(dict.fromkeys(unjudged))}."] if unjudged else []
 
 
-def _tags(looks: Looks) -> list[str]:
+def _tags(looks: Measurements) -> list[str]:
     tags = [str(family) for family, share in looks.families.items() if share >= 0.06][:5]
     tags += ["warm"] if looks.warmth > 0.02 else ["cool"] if looks.warmth < -0.02 else []
     tags += ["dark"] if looks.lightness < 0.42 else ["bright"] if looks.lightness > 0.72 else []
@@ -344,11 +344,11 @@ def _edges(image: Image.Image) -> tuple[Image.Image, float]:
     return edges, max(lightest - darkest, 8)
 
 
-def _share(looks: Looks, families: frozenset[Family]) -> float:
+def _share(looks: Measurements, families: frozenset[Family]) -> float:
     return sum(share for family, share in looks.families.items() if family in families)
 
 
-def _most(looks: Looks) -> str:
+def _most(looks: Measurements) -> str:
     top = list(looks.families.items())[:2]
     return " and ".join(f"{family} ({_percent(share)})" for family, share in top)
 

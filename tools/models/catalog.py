@@ -158,7 +158,7 @@ def output_tokens(model: ImageModel, quality: str | None, size: str) -> int | No
     return -(-patches * across * (2_000_000 + width * height) // 4_000_000)
 
 
-def prompt_room(provider: str, model: str) -> int | None:
+def prompt_limit(provider: str, model: str) -> int | None:
     """How many characters a prompt may have there; None when nobody says."""
     return next((known.prompt_chars for known in image_models(provider) if known.id == model), None)
 

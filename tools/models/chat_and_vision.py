@@ -20,10 +20,10 @@ from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorError
 from tools.ledger import calls
 from tools.ledger.calls import Call, CallKey, Lost, ModelCall, Purpose, Settlement, Stop, Taken, next_move
 from tools.media.pixels import variant
-from tools.media.sandbox import in_child
+from tools.media.sandbox import run_in_child
 from tools.media.variants import Variant
 from tools.models import prices, verdicts
-from tools.models.builtin_judge import Question, judge
+from tools.models.builtin_judge import JudgeInput, judge
 from tools.models.catalog import Units
 from tools.models.prices import FREE, Quote
 from tools.rows import Kind, Verdict
@@ -196,7 +196,7 @@ def _quote(env: Env, model: str, text_bytes: int, images: int) -> Quote:
 
 @step("ai.measure")
 async def _measured(env: Env, sight: JudgeRequest) -> Verdict:
-    question = Question(
+    question = JudgeInput(
         prompt=sight.prompt,
         kind=sight.kind,
         image=await env.BUCKET.get(sight.image_key),
@@ -205,7 +205,7 @@ async def _measured(env: Env, sight: JudgeRequest) -> Verdict:
         start=await env.BUCKET.get(sight.start_key) if sight.start_key else None,
         mask=await env.BUCKET.get(sight.mask_key) if sight.mask_key else None,
     )
-    return await in_child(judge, question)
+    return await run_in_child(judge, question)
 
 
 @step("ai.show")
@@ -219,7 +219,7 @@ async def _shown(env: Env, sight: JudgeRequest) -> Message:
 
 
 async def _image(env: Env, key: str) -> Message:
-    data = await in_child(variant, await env.BUCKET.get(key), SHOWN, "jpeg")
+    data = await run_in_child(variant, await env.BUCKET.get(key), SHOWN, "jpeg")
     return {"type": "image", "base64": base64.b64encode(data).decode(), "mime_type": "image/jpeg"}
 
 

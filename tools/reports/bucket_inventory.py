@@ -10,7 +10,7 @@ import msgspec
 from tools.env import Env, StoredObject
 from tools.errors import NotFound
 from tools.publishing.artifacts import Manifest, version_folder
-from tools.rows import ArtifactRow, Inputs, StoredImage, Upload
+from tools.rows import ArtifactRow, InputImages, StoredImage, Upload
 from tools.step import step
 
 BLOCK = 1 << 20
@@ -37,7 +37,7 @@ WHERE l.project_id = :project_id AND a.content_r2_key IS NOT NULL ORDER BY a.cre
 """
 
 
-class Claim(msgspec.Struct, frozen=True):
+class NamedObject(msgspec.Struct, frozen=True):
     """A row (`table/id`) that names an object, with what it says of the bytes; None where it says nothing."""
 
     key: str
@@ -61,7 +61,7 @@ class _Bought(msgspec.Struct, frozen=True):
 
 class _Ingested(msgspec.Struct, frozen=True):
     id: str
-    inputs: Inputs
+    inputs: InputImages
 
 
 class _Shown(msgspec.Struct, frozen=True):
@@ -79,7 +79,7 @@ class _Facts(msgspec.Struct, frozen=True):
 
 
 @step("archive.claims")
-async def claims(env: Env, project_id: str) -> list[Claim]:
+async def named_by_rows(env: Env, project_id: str) -> list[NamedObject]:
     """What the rows of the project's jobs, image versions and uploads name."""
     bought = await env.DB.all(BOUGHT, _Bought, project_id=project_id)
     ingested = await env.DB.all(INGESTED, _Ingested, project_id=project_id)
@@ -89,27 +89,27 @@ async def claims(env: Env, project_id: str) -> list[Claim]:
         *map(_of_item, bought),
         *(_of_input(job.id, image) for job in ingested for image in _inputs(job.inputs)),
         *(claim for row in shown for claim in _of_version(row)),
-        *(Claim(row.r2_key, f"uploads/{row.sha256}", row.sha256, row.size, row.mime) for row in uploaded),
+        *(NamedObject(row.r2_key, f"uploads/{row.sha256}", row.sha256, row.size, row.mime) for row in uploaded),
     ]
 
 
-def _of_item(row: _Bought) -> Claim:
+def _of_item(row: _Bought) -> NamedObject:
     facts = msgspec.convert(row.result or {}, _Facts)
-    return Claim(row.r2_key, f"job_items/{row.id}", row.sha256, facts.size, facts.mime)
+    return NamedObject(row.r2_key, f"job_items/{row.id}", row.sha256, facts.size, facts.mime)
 
 
-def _inputs(inputs: Inputs) -> Iterator[StoredImage]:
+def _inputs(inputs: InputImages) -> Iterator[StoredImage]:
     yield from filter(None, (inputs.start, inputs.mask, *inputs.references))
 
 
-def _of_input(job_id: str, image: StoredImage) -> Claim:
-    return Claim(image.r2_key, f"jobs/{job_id}", image.sha256, image.size, image.mime)
+def _of_input(job_id: str, image: StoredImage) -> NamedObject:
+    return NamedObject(image.r2_key, f"jobs/{job_id}", image.sha256, image.size, image.mime)
 
 
-def _of_version(row: _Shown) -> Iterator[Claim]:
-    yield Claim(row.r2_key, f"{VERSIONS}/{row.id}", row.sha256)
+def _of_version(row: _Shown) -> Iterator[NamedObject]:
+    yield NamedObject(row.r2_key, f"{VERSIONS}/{row.id}", row.sha256)
     if row.start_image_r2_key:
-        yield Claim(row.start_image_r2_key, f"{VERSIONS}/{row.id}")
+        yield NamedObject(row.start_image_r2_key, f"{VERSIONS}/{row.id}")
 
 
 @step("archive.published")
@@ -119,22 +119,22 @@ async def published(env: Env, project_id: str) -> list[ArtifactRow]:
 
 
 @step("archive.content_claims")
-async def content_claims(env: Env, artifact: ArtifactRow) -> list[Claim]:
+async def named_by_artifact(env: Env, artifact: ArtifactRow) -> list[NamedObject]:
     """What an artifact's row and the manifests of its versions name.
 
     The manifest of an earlier version that is not there, or cannot be read, names nothing.
     """
     row, current = f"artifacts/{artifact.id}", f"{version_folder(artifact.id, artifact.version)}/manifest.json"
     found = [
-        Claim(str(artifact.content_r2_key), row, artifact.content_sha256, None, artifact.content_type),
-        Claim(current, row, None, None, "application/json"),
+        NamedObject(str(artifact.content_r2_key), row, artifact.content_sha256, None, artifact.content_type),
+        NamedObject(current, row, None, None, "application/json"),
     ]
     for version in range(1, artifact.version + 1):
         folder = version_folder(artifact.id, version)
         if manifest := await _manifest(env, f"{folder}/manifest.json"):
-            found.append(Claim(f"{folder}/manifest.json", row, None, None, "application/json"))
+            found.append(NamedObject(f"{folder}/manifest.json", row, None, None, "application/json"))
             found += [
-                Claim(f"{folder}/{file.name}", row, file.sha256, file.size, file.content_type)
+                NamedObject(f"{folder}/{file.name}", row, file.sha256, file.size, file.content_type)
                 for file in manifest.files
             ]
     return found

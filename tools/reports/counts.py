@@ -36,7 +36,7 @@ class Longest(msgspec.Struct, frozen=True):
     n: int
 
 
-class Census(msgspec.Struct, frozen=True):
+class Counts(msgspec.Struct, frozen=True):
     """Rows by table and status, all of one moment, and the longest time in milliseconds since an open job last said
     anything."""
 
@@ -45,7 +45,7 @@ class Census(msgspec.Struct, frozen=True):
 
 
 @step("census.count")
-async def count(env: Env) -> Census:
+async def count(env: Env) -> Counts:
     """Count what there is.
 
     Fails: Unavailable when DB does not answer.
@@ -53,4 +53,4 @@ async def count(env: Env) -> Census:
     # One statement, so one snapshot: the books must balance whenever somebody looks.
     rows = await env.DB.all(ROWS, Group)
     longest = await env.DB.one(SILENCE, Longest, now=now_ms())
-    return Census(rows, max(0, longest.n) if longest else 0)
+    return Counts(rows, max(0, longest.n) if longest else 0)

@@ -85,7 +85,7 @@ class Plan(msgspec.Struct, frozen=True):
     metadata: JobMetadata
 
 
-class Place(msgspec.Struct, frozen=True):
+class ItemResult(msgspec.Struct, frozen=True):
     """An item of a job and what it came to; `painter` made the image, if there is one."""
 
     job_id: str
@@ -156,9 +156,9 @@ async def named_images(env: Env, ids: Iterable[str]) -> list[Progression]:
 
 
 @step("reports.places")
-async def places(env: Env, project_id: str) -> list[Place]:
+async def item_results(env: Env, project_id: str) -> list[ItemResult]:
     """The items of the project's jobs, job by job in the order of `jobs`, each in request order."""
-    return await env.DB.all(PLACES, Place, project_id=project_id)
+    return await env.DB.all(PLACES, ItemResult, project_id=project_id)
 
 
 @step("reports.versions")

@@ -15,7 +15,7 @@ from app.bindings.files import ABSENT, Files
 from app.bindings.images import check_image_id
 from tools.errors import NotFound, Unavailable
 from tools.media import pixels
-from tools.media.sandbox import PLACES, in_child
+from tools.media.sandbox import PLACES, run_in_child
 from tools.media.variants import Format, Variant
 
 MASTER = "master"
@@ -108,7 +108,7 @@ class LocalImages:
         try:
             async with self._children:
                 data = await self._files.read(master)
-                return await in_child(pixels.variant, data, variant, encoding, seconds=VARIANT_SECONDS)
+                return await run_in_child(pixels.variant, data, variant, encoding, seconds=VARIANT_SECONDS)
         finally:
             self._waiting -= 1
 

@@ -21,7 +21,7 @@ from tests.support.servers.valkey import Valkey
 from tools import actor_emit
 from tools.env import Actor, Database, Env, Subscription
 from tools.errors import Gone, Unavailable
-from tools.events import Foreign, Frame, Progress
+from tools.events import Frame, PostedEvent, Progress
 from tools.rows import now_ms
 
 STEP = Progress(progress=0.5, stage="generate")
@@ -143,7 +143,7 @@ async def test_any_order_of_emitting_and_subscribing_is_complete(one: Process, r
 async def test_one_that_lags_reads_the_table_and_misses_nothing(one: Process) -> None:
     """A subscriber that takes nothing while megabytes go by is not waited for, costs no memory, and is complete when
     it reads again."""
-    big = Foreign("agent", {"text": "x" * 30_000})
+    big = PostedEvent("agent", {"text": "x" * 30_000})
     async with one.do.subscribe("s", None) as quick, one.do.subscribe("s", None) as slow:
         for start in range(0, 100, 10):
             async with one.db.transaction() as tx:

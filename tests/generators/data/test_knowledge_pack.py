@@ -12,7 +12,7 @@ from generators.data import knowledge_pack
 from tests.support.samples.counted_project import FOCUS, LITERAL, add_studio, step_back
 from tests.support.samples.page_site import add_project, pages_env
 from tools import db
-from tools.db import Advice
+from tools.db import TipValue
 from tools.env import Env
 from tools.publishing import artifacts
 
@@ -35,9 +35,9 @@ def tips_of(output: artifacts.Output) -> dict[tuple[str, bool], Any]:
 async def know(env: Env) -> None:
     """Three tips, and none of those that a new database has."""
     await env.DB.run("DELETE FROM knowledge_base")
-    await db.put_knowledge(env, FOCUS.key, Advice(FOCUS.tip, ["generate", "edit"]))
-    await db.put_knowledge(env, LITERAL.key, Advice("Show it as it is said."))
-    await db.put_knowledge(env, "workers.quality", Advice("Clean edges."))
+    await db.put_knowledge(env, FOCUS.key, TipValue(FOCUS.tip, ["generate", "edit"]))
+    await db.put_knowledge(env, LITERAL.key, TipValue("Show it as it is said."))
+    await db.put_knowledge(env, "workers.quality", TipValue("Clean edges."))
 
 
 async def test_a_tip_is_measured_by_the_images_it_was_applied_to(database_url: str, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ async def test_more_tips_than_a_page_of_them_and_no_images(tmp_path: Path) -> No
         await add_project(env, "p")
         await env.DB.run("DELETE FROM knowledge_base")
         for n in range(230):
-            await db.put_knowledge(env, f"sketch.tip-{n:03d}", Advice("Do."))
+            await db.put_knowledge(env, f"sketch.tip-{n:03d}", TipValue("Do."))
         tips = tips_of(await make(env))
         assert len(tips) == 230
         assert {tip["measured"]["images"] for tip in tips.values()} == {0}

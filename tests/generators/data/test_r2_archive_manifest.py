@@ -21,7 +21,7 @@ from tools.env import Env, StoredObject
 from tools.errors import Unavailable
 from tools.publishing import artifacts
 from tools.reports import bucket_inventory
-from tools.reports.bucket_inventory import Claim
+from tools.reports.bucket_inventory import NamedObject
 from tools.rows import StoredImage
 
 UPLOAD = b"what was uploaded"
@@ -180,6 +180,6 @@ async def test_a_bucket_that_is_away_is_said_plainly(tmp_path: Path) -> None:
 
 def test_rows_that_contradict_each_other_are_damage() -> None:
     """Two rows, two hashes for one key: one of them is wrong, whichever it is."""
-    claims = [Claim("k", "job_items/1", "a" * 64), Claim("k", "image_progressions/2", "b" * 64)]
+    claims = [NamedObject("k", "job_items/1", "a" * 64), NamedObject("k", "image_progressions/2", "b" * 64)]
     (found,) = r2_archive_manifest.listed("p", claims, [StoredObject("k", 1, 1)], {})
     assert found.status == "damaged"

@@ -8,7 +8,7 @@ import httpx
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
 from tools.env import Env
 from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorFailed
-from tools.media.sandbox import in_child
+from tools.media.sandbox import run_in_child
 from tools.models.catalog import Units
 
 KINDS: tuple[ImageOpKind, ...] = ("generate", "edit", "variation")
@@ -36,7 +36,7 @@ class Toy:
         """The body; some prompts make preparing it go wrong."""
         match op.prompt:
             case "kill the image child":
-                await in_child(signal.raise_signal, signal.SIGKILL)
+                await run_in_child(signal.raise_signal, signal.SIGKILL)
             case "be late":
                 raise TimeoutError
             case "break":

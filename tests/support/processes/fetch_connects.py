@@ -8,7 +8,7 @@ import sys
 
 from tests.support.files.hostile_addresses import NAMES, URLS
 from tools.errors import Invalid
-from tools.fetch import PORTS, Way, guarded
+from tools.fetch import PORTS, FetchPolicy, fetch_with_policy
 
 connects: list[str] = []
 
@@ -25,9 +25,9 @@ async def known(host: str, port: int) -> list[str]:
     return [str(answer[4][0]) for answer in found]
 
 
-async def attempt(way: Way, url: str) -> str | None:
+async def attempt(way: FetchPolicy, url: str) -> str | None:
     try:
-        return (await guarded(way, url, max_bytes=100)).decode()
+        return (await fetch_with_policy(way, url, max_bytes=100)).decode()
     except Invalid:
         return None
 
@@ -44,11 +44,11 @@ async def main() -> None:
     async with await asyncio.start_server(trap, ["127.0.0.1", "::1"], 0) as listening:
         port = next(one.getsockname()[1] for one in listening.sockets if one.family == socket.AF_INET)
         ports = PORTS | {one.getsockname()[1] for one in listening.sockets}
-        guard = Way(ports=ports, seconds=2.0, resolve=known)
+        guard = FetchPolicy(ports=ports, seconds=2.0, resolve=known)
         urls = [url.format(port=one.getsockname()[1]) for one in listening.sockets for url in URLS]
         fetched = [body for body in await asyncio.gather(*(attempt(guard, url) for url in urls)) if body]
         seen, hits = list(connects), len(trapped)
-        opened = Way(frozenset({f"127.0.0.1:{port}"}), seconds=30.0, resolve=known)
+        opened = FetchPolicy(frozenset({f"127.0.0.1:{port}"}), seconds=30.0, resolve=known)
         fetched += [str(await attempt(opened, f"http://127.0.0.1:{port}/"))]
         assert len(connects) > len(seen), "the hook sees nothing"
     print(json.dumps({"tried": len(URLS), "connects": seen, "trapped": hits, "fetched": fetched}))

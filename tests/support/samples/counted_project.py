@@ -18,7 +18,7 @@ from typing import Any
 from tests.support.samples.page_site import add_project, row
 from tools.db import insert_progression
 from tools.env import Env
-from tools.rows import Inputs, JobMetadata, JobRequest, ProviderModel, StoredImage, Tip, dump
+from tools.rows import InputImages, JobMetadata, JobRequest, ProviderModel, StoredImage, Tip, dump
 
 DAY = 1_790_000_000_000
 FLUX = "@cf/flux"
@@ -184,7 +184,7 @@ async def _lamp(env: Env) -> None:
     stored = StoredImage(key("lamp", "start"), sha256(start), "image/png", 64, 64, len(start))
     asked = request("light the lamp", GEMINI, start_image_url=f"progression:{parent}", kind="edit")
     metadata = JobMetadata(applied_tips={"gemini": [], "sketch": [FOCUS]}, fallback=[ProviderModel(*SKETCH)])
-    await add_job(env, "lamp", 2, asked, metadata=metadata, inputs=Inputs(start=stored), parent=parent)
+    await add_job(env, "lamp", 2, asked, metadata=metadata, inputs=InputImages(start=stored), parent=parent)
     item = await add_item(env, "lamp", 0, *GEMINI)
     await add_call(env, item, 1, "failed", 500, model="g-1", failure="outage")
     await add_call(env, item, 2, "failed", None, model="g-1", failure="outage", code="circuit_open")

@@ -15,7 +15,7 @@ from tools.env import Env, Statements
 from tools.rows import (
     Attempt,
     Criterion,
-    Inputs,
+    InputImages,
     Item,
     Job,
     JobMetadata,
@@ -122,7 +122,7 @@ def _job(project_id: str, n: int, words: Words, prompt: str) -> Job:
             applied_tips={tip.key.partition(".")[0]: [tip] for tip in tips},
             refined_prompt={provider: words(f"{prompt}. Light first.") for provider, _ in MAKERS},
         ),
-        inputs=Inputs(),
+        inputs=InputImages(),
         parent_progression_id=None,
         retry_of=None,
         body_sha256="0" * 64,

@@ -29,7 +29,7 @@ from tests.support.files.images import (
 from tests.support.processes import sandbox_work
 from tools.errors import Invalid
 from tools.media import pixels
-from tools.media.sandbox import MEMORY_BYTES, PLACES, in_child
+from tools.media.sandbox import MEMORY_BYTES, PLACES, run_in_child
 from tools.media.variants import FITS, Format, parse
 
 
@@ -47,7 +47,7 @@ async def one_loop() -> AsyncIterator[None]:
 async def verdict(data: bytes) -> str:
     """The media type, or the message of the refusal."""
     try:
-        return (await in_child(pixels.inspect, data)).mime
+        return (await run_in_child(pixels.inspect, data)).mime
     except Invalid as error:
         assert error.code == "image_rejected"
         return error.message
@@ -58,12 +58,12 @@ async def test_a_good_file_is_known_and_delivered(name: str) -> None:
     """Every listed file has its verdict, and what is accepted can be delivered, hashed and varied."""
     make, mime = GOOD[name]
     data = make()
-    facts = await in_child(pixels.inspect, data)
+    facts = await run_in_child(pixels.inspect, data)
     assert facts.mime == mime and facts.size == len(data)
-    shown = Image.open(io.BytesIO(await in_child(pixels.delivery, data)))
+    shown = Image.open(io.BytesIO(await run_in_child(pixels.delivery, data)))
     assert (shown.format, shown.size) == ("WEBP", (min(facts.width, 4096), shown.height))
-    assert re.fullmatch("[0-9a-f]{16}", await in_child(pixels.phash, data))
-    assert await in_child(pixels.variant, data, parse("w=16,h=16,fit=cover"), "jpeg")
+    assert re.fullmatch("[0-9a-f]{16}", await run_in_child(pixels.phash, data))
+    assert await run_in_child(pixels.variant, data, parse("w=16,h=16,fit=cover"), "jpeg")
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -83,8 +83,8 @@ async def test_only_listed_formats_are_opened(name: str) -> None:
 async def test_a_pixel_flood_is_refused_before_it_is_decoded(name: str) -> None:
     """A flood costs no more time than a small picture, and no memory."""
     data, small = {**GOOD, **BAD}[name][0](), encoded(textured(640, 480), "PNG")
-    usual = min([(await in_child(sandbox_work.cost, small))[0] for _ in range(5)])
-    seconds, grown = min([await in_child(sandbox_work.cost, data) for _ in range(3)])
+    usual = min([(await run_in_child(sandbox_work.cost, small))[0] for _ in range(5)])
+    seconds, grown = min([await run_in_child(sandbox_work.cost, data) for _ in range(3)])
     assert seconds <= max(usual, 0.02)
     assert grown <= 10 << 20
 
@@ -93,8 +93,8 @@ async def test_a_pixel_flood_is_refused_before_it_is_decoded(name: str) -> None:
 async def test_a_long_animation_is_refused_without_decoding_it(kind: str, frames: int) -> None:
     """An animation is refused by rule, in the time of a small picture."""
     data, small = animated(kind, frames), encoded(textured(640, 480), "PNG")
-    usual = min([(await in_child(sandbox_work.cost, small))[0] for _ in range(5)])
-    assert min([(await in_child(sandbox_work.cost, data))[0] for _ in range(3)]) <= max(usual, 0.1)
+    usual = min([(await run_in_child(sandbox_work.cost, small))[0] for _ in range(5)])
+    assert min([(await run_in_child(sandbox_work.cost, data))[0] for _ in range(3)]) <= max(usual, 0.1)
 
 
 async def test_hostile_bytes_do_not_end_this_process(rounds: int) -> None:
@@ -106,7 +106,7 @@ async def test_hostile_bytes_do_not_end_this_process(rounds: int) -> None:
         said = await verdict(data)
         assert said.startswith(("image/", "the image ")), (at, said)
         if said.startswith("image/"):
-            await in_child(pixels.delivery, data)
+            await run_in_child(pixels.delivery, data)
     assert os.getpid() == pid
 
 
@@ -135,8 +135,8 @@ async def test_what_is_derived_holds_nothing_but_the_picture(name: str) -> None:
     """Scripts, archives and second files inside an image do not travel into what is shown."""
     data = GOOD[name][0]()
     encodings: tuple[Format, ...] = ("avif", "webp", "jpeg")
-    derived = [await in_child(pixels.delivery, data)]
-    derived += [await in_child(pixels.variant, data, parse("public"), encoding) for encoding in encodings]
+    derived = [await run_in_child(pixels.delivery, data)]
+    derived += [await run_in_child(pixels.variant, data, parse("public"), encoding) for encoding in encodings]
     for output in derived:
         assert not re.search(rb"<script|alert\(|PK\x03\x04|<html", output)
     assert derived[0][-8:] != data[-8:]
@@ -159,8 +159,8 @@ TELLING = {
 @pytest.mark.parametrize("make", TELLING.values(), ids=TELLING)
 async def test_metadata_does_not_travel(make: Callable[[], bytes]) -> None:
     """Place, maker, comments and profiles are in no delivery image and no variant."""
-    outputs = [await in_child(pixels.delivery, make())]
-    outputs += [await in_child(pixels.variant, make(), parse("thumb"), encoding) for encoding in ("webp", "jpeg")]
+    outputs = [await run_in_child(pixels.delivery, make())]
+    outputs += [await run_in_child(pixels.variant, make(), parse("thumb"), encoding) for encoding in ("webp", "jpeg")]
     for output in outputs:
         image = Image.open(io.BytesIO(output))
         assert not dict(image.getexif()) and not image.getexif().get_ifd(0x8825)
@@ -177,9 +177,9 @@ async def test_the_orientation_is_applied(turn: int, kind: str) -> None:
     # The transposes of Pillow that undo the orientation, so that applying it gives `wide` again.
     held = wide if inverse is None else wide.transpose(Image.Transpose(inverse))
     data = encoded(held, kind, exif=exif(orientation=turn), **({} if kind == "PNG" else {"quality": 95}))
-    facts = await in_child(pixels.inspect, data)
+    facts = await run_in_child(pixels.inspect, data)
     assert (facts.width, facts.height) == (160, 96)
-    shown = Image.open(io.BytesIO(await in_child(pixels.delivery, data)))
+    shown = Image.open(io.BytesIO(await run_in_child(pixels.delivery, data)))
     assert shown.size == (160, 96)
     for at, colour in enumerate(PATCHES):
         assert math.dist(pixel(shown, 40 + at % 2 * 80, 24 + at // 2 * 48), colour) < 12
@@ -200,7 +200,7 @@ async def test_colours_are_the_same_after_their_profile_is_gone(kind: str, mode:
     exactly: dict[str, dict[str, Any]] = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}
     options = exactly.get(kind, {})
     data = encoded(quarters(mode=mode), kind, icc_profile=matrix_profile(WIDE, 2.2), **options)
-    shown = Image.open(io.BytesIO(await in_child(pixels.delivery, data)))
+    shown = Image.open(io.BytesIO(await run_in_child(pixels.delivery, data)))
     for at, colour in enumerate(PATCHES):
         seen = pixel(shown, 32 + at % 2 * 64, 32 + at // 2 * 64)[:3]
         assert math.dist(lab(seen, SRGB, None), lab(colour, WIDE, 2.2)) <= 2
@@ -208,7 +208,7 @@ async def test_colours_are_the_same_after_their_profile_is_gone(kind: str, mode:
 
 async def test_an_image_without_a_profile_keeps_its_colours() -> None:
     """What says nothing about its colours is sRGB."""
-    shown = Image.open(io.BytesIO(await in_child(pixels.delivery, encoded(quarters(), "PNG"))))
+    shown = Image.open(io.BytesIO(await run_in_child(pixels.delivery, encoded(quarters(), "PNG"))))
     for at, colour in enumerate(PATCHES):
         seen = pixel(shown, 32 + at % 2 * 64, 32 + at // 2 * 64)
         assert math.dist(lab(seen, SRGB, None), lab(colour, SRGB, None)) <= 2
@@ -217,7 +217,7 @@ async def test_an_image_without_a_profile_keeps_its_colours() -> None:
 async def test_sixteen_bits_are_scaled_not_clipped() -> None:
     """A 16-bit grey of two fifths is shown as two fifths."""
     grey = Image.new("I;16", (64, 64), 65535 * 2 // 5)
-    shown = Image.open(io.BytesIO(await in_child(pixels.delivery, encoded(grey, "PNG"))))
+    shown = Image.open(io.BytesIO(await run_in_child(pixels.delivery, encoded(grey, "PNG"))))
     assert all(abs(level - 102) <= 2 for level in pixel(shown, 32, 32))
 
 
@@ -229,19 +229,19 @@ async def test_transparency_is_kept_where_the_format_has_it() -> None:
     drawn.putpalette([255, 0, 0, 0, 0, 255])
     drawn.paste(1, (32, 0, 64, 64))
     for data in (encoded(clear, "PNG"), encoded(drawn, "PNG", transparency=0)):
-        shown = Image.open(io.BytesIO(await in_child(pixels.delivery, data)))
+        shown = Image.open(io.BytesIO(await run_in_child(pixels.delivery, data)))
         assert shown.mode == "RGBA"
         assert pixel(shown, 8, 8)[3] == 0 and pixel(shown, 56, 8)[3] == 255
-        flat = Image.open(io.BytesIO(await in_child(pixels.variant, data, parse("public"), "jpeg")))
+        flat = Image.open(io.BytesIO(await run_in_child(pixels.variant, data, parse("public"), "jpeg")))
         assert min(pixel(flat, 8, 8)) > 250 and pixel(flat, 56, 8)[2] > 240
 
 
 async def test_a_delivery_image_stays_within_its_bounds() -> None:
     """However large and noisy, a delivery image is at most 4096 pixels long and 10 MB."""
     noise = Image.frombytes("RGBA", (2400, 2400), random.Random(1).randbytes(4 * 2400 * 2400))
-    data = await in_child(pixels.delivery, encoded(noise, "PNG", compress_level=1), seconds=90)
+    data = await run_in_child(pixels.delivery, encoded(noise, "PNG", compress_level=1), seconds=90)
     assert len(data) <= pixels.DELIVERY_BYTES
-    long = await in_child(pixels.delivery, encoded(Image.new("RGB", (9000, 30)), "PNG"))
+    long = await run_in_child(pixels.delivery, encoded(Image.new("RGB", (9000, 30)), "PNG"))
     assert Image.open(io.BytesIO(long)).size == (4096, 14)
 
 
@@ -249,10 +249,10 @@ async def test_the_hash_is_the_librarys_and_tells_pictures_apart() -> None:
     """16 hex digits, equal to imagehash's; a recompressed picture is near, another one far."""
     picture = Image.effect_mandelbrot((320, 240), (-2, -1.5, 1, 1.5), 60)
     other = picture.rotate(90, expand=True)
-    found = await in_child(pixels.phash, encoded(picture, "PNG"))
+    found = await run_in_child(pixels.phash, encoded(picture, "PNG"))
     assert found == str(imagehash.phash(picture))
-    near = await in_child(pixels.phash, encoded(picture, "JPEG", quality=40))
-    far = await in_child(pixels.phash, encoded(other, "PNG"))
+    near = await run_in_child(pixels.phash, encoded(picture, "JPEG", quality=40))
+    far = await run_in_child(pixels.phash, encoded(other, "PNG"))
     assert distance(found, near) <= 4 < 12 < distance(found, far)
 
 
@@ -265,7 +265,7 @@ def distance(one: str, two: str) -> int:
 async def test_a_variant_has_the_size_and_format_asked_for(fit: str, encoding: Format) -> None:
     """Every fit in every format, on an image with alpha."""
     master = encoded(textured(120, 60, "RGBA"), "WEBP")
-    image = Image.open(io.BytesIO(await in_child(pixels.variant, master, parse(f"w=40,h=40,fit={fit}"), encoding)))
+    image = Image.open(io.BytesIO(await run_in_child(pixels.variant, master, parse(f"w=40,h=40,fit={fit}"), encoding)))
     assert image.format == encoding.upper()
     assert image.size == {"scale-down": (40, 20), "contain": (40, 20)}.get(fit, (40, 40))
     if fit == "pad":
@@ -278,7 +278,7 @@ async def test_many_of_the_largest_images_fit_in_line(rounds: int) -> None:
     seen: list[tuple[int, int]] = []
 
     async def one() -> None:
-        seen.append(await in_child(sandbox_work.peak, largest))
+        seen.append(await run_in_child(sandbox_work.peak, largest))
 
     async with anyio.create_task_group() as group:
         for _ in range(6 * rounds):
@@ -292,8 +292,8 @@ async def test_many_of_the_largest_images_fit_in_line(rounds: int) -> None:
 async def test_the_largest_webp_fits_into_the_childs_memory() -> None:
     """40 megapixels of WebP with alpha, the costliest of the allowed, are inspected and delivered."""
     largest = encoded(Image.new("RGBA", (6320, 6320), (9, 99, 199, 128)), "WEBP", method=0, quality=10)
-    assert (await in_child(pixels.inspect, largest)).width == 6320
-    assert Image.open(io.BytesIO(await in_child(pixels.delivery, largest, seconds=60))).size == (4096, 4096)
+    assert (await run_in_child(pixels.inspect, largest)).width == 6320
+    assert Image.open(io.BytesIO(await run_in_child(pixels.delivery, largest, seconds=60))).size == (4096, 4096)
 
 
 def test_the_corpus_is_large_enough() -> None:

@@ -13,7 +13,7 @@ from tests.support.processes import sandbox_work
 from tools import images
 from tools.errors import Invalid, Unavailable
 from tools.media import pixels
-from tools.media.sandbox import PLACES, in_child
+from tools.media.sandbox import PLACES, run_in_child
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +31,15 @@ async def one_loop() -> AsyncIterator[None]:
 async def test_a_child_killed_from_outside_is_repeated(tmp_path: Path, number: signal.Signals) -> None:
     """A child that dies of the machine costs a try, not the image, and this process stays."""
     pid = os.getpid()
-    child = await in_child(sandbox_work.die_once, str(tmp_path / "seen"), number)
+    child = await run_in_child(sandbox_work.die_once, str(tmp_path / "seen"), number)
     assert child != pid == os.getpid()
 
 
 async def test_an_idle_child_that_is_killed_is_replaced() -> None:
     """A child killed between two images is nobody's failure."""
-    first = await in_child(os.getpid)
+    first = await run_in_child(os.getpid)
     os.kill(first, signal.SIGKILL)
-    assert await in_child(os.getpid) != first
+    assert await run_in_child(os.getpid) != first
 
 
 async def test_what_always_kills_its_child_is_rejected_after_three_tries(tmp_path: Path) -> None:
@@ -49,47 +49,47 @@ async def test_what_always_kills_its_child_is_rejected_after_three_tries(tmp_pat
     assert caught.value.code == "image_rejected"
     assert isinstance(caught.value.__cause__, Unavailable) and caught.value.__cause__.code == "image_child"
     assert (tmp_path / "tries").read_text() == "xxx"
-    assert (await in_child(pixels.inspect, encoded(textured(), "PNG"))).mime == "image/png"
+    assert (await run_in_child(pixels.inspect, encoded(textured(), "PNG"))).mime == "image/png"
 
 
 async def test_work_past_its_deadline_rejects_the_image_at_once(tmp_path: Path) -> None:
     """Bytes that take too long are rejected after one try, not three; the next decode works."""
     started = anyio.current_time()
     with pytest.raises(Invalid) as caught:
-        await in_child(sandbox_work.spin, str(tmp_path / "tries"), seconds=0.3)
+        await run_in_child(sandbox_work.spin, str(tmp_path / "tries"), seconds=0.3)
     assert caught.value.code == "image_rejected"
     assert (tmp_path / "tries").read_text() == "x"
     assert anyio.current_time() - started < 5
-    assert await in_child(os.getpid) != os.getpid()
+    assert await run_in_child(os.getpid) != os.getpid()
 
 
 async def test_work_past_its_memory_rejects_the_image() -> None:
     """Bytes that need more memory than one image gets are rejected, and the child lives on."""
-    before = await in_child(os.getpid)
+    before = await run_in_child(os.getpid)
     with pytest.raises(Invalid) as caught:
-        await in_child(sandbox_work.grow)
+        await run_in_child(sandbox_work.grow)
     assert caught.value.code == "image_rejected"
-    assert await in_child(os.getpid) == before
+    assert await run_in_child(os.getpid) == before
 
 
 async def test_limits_are_set_in_the_child_alone() -> None:
     """The limits bind the child and leave this process as it was."""
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
-    assert 0 < (await in_child(resource.getrlimit, resource.RLIMIT_AS))[0] < 4 << 30
-    assert 0 < (await in_child(resource.getrlimit, resource.RLIMIT_CPU))[0] < 10_000
+    assert 0 < (await run_in_child(resource.getrlimit, resource.RLIMIT_AS))[0] < 4 << 30
+    assert 0 < (await run_in_child(resource.getrlimit, resource.RLIMIT_CPU))[0] < 10_000
 
 
 async def test_an_interrupt_from_the_terminal_does_not_reach_the_answers() -> None:
     """Ctrl-C goes to the whole process group; the child ignores it and keeps answering in step."""
-    child = await in_child(sandbox_work.interrupt)
+    child = await run_in_child(sandbox_work.interrupt)
     os.kill(child, signal.SIGINT)
-    assert await in_child(os.getpid) == child
+    assert await run_in_child(os.getpid) == child
 
 
 async def test_errors_of_the_work_come_back_whole() -> None:
     """What the function raises in the child is raised here with its code, detail and status."""
     with pytest.raises(Invalid) as caught:
-        await in_child(sandbox_work.refuse)
+        await run_in_child(sandbox_work.refuse)
     assert (caught.value.code, caught.value.detail, caught.value.status) == ("image_rejected", {"a": 1}, 422)
 
 
@@ -97,12 +97,12 @@ async def test_a_caller_that_gives_up_ends_its_child(tmp_path: Path) -> None:
     """Cancelling kills the child that was at work, and the place is free again."""
     with anyio.move_on_after(10) as scope:
         async with anyio.create_task_group() as group:
-            group.start_soon(in_child, sandbox_work.spin, str(tmp_path / "tries"))
+            group.start_soon(run_in_child, sandbox_work.spin, str(tmp_path / "tries"))
             while not (tmp_path / "tries").exists():
                 await anyio.sleep(0.01)
             group.cancel_scope.cancel()
     assert not scope.cancelled_caught
-    assert await in_child(os.getpid) > 0
+    assert await run_in_child(os.getpid) > 0
 
 
 async def test_no_more_children_work_than_there_are_places(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ async def test_no_more_children_work_than_there_are_places(tmp_path: Path) -> No
     answers: list[int] = []
 
     async def one() -> None:
-        answers.append(await in_child(sandbox_work.stay, str(tmp_path / "gate"), str(tmp_path / "count")))
+        answers.append(await run_in_child(sandbox_work.stay, str(tmp_path / "gate"), str(tmp_path / "count")))
 
     async with anyio.create_task_group() as group:
         for _ in range(4 * PLACES):
@@ -125,4 +125,4 @@ async def test_no_more_children_work_than_there_are_places(tmp_path: Path) -> No
 
 async def test_scipy_loads_in_the_child_alone_and_with_one_thread() -> None:
     """The hash's heavy libraries stay out of this process, and their threads out of the child."""
-    assert await in_child(sandbox_work.threads_after_scipy, encoded(textured(), "PNG")) == 1
+    assert await run_in_child(sandbox_work.threads_after_scipy, encoded(textured(), "PNG")) == 1

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from tests.support.files.small_images import gradient, mask, opened, painted, plain, png
-from tools.models.builtin_judge import ABOUT, Question, judge
+from tools.models.builtin_judge import ABOUT, JudgeInput, judge
 from tools.rows import Kind, Verdict
 
 RED, BLUE, NAVY, GREY = (190, 24, 30), (40, 90, 200), (26, 42, 94), (128, 128, 128)
@@ -15,7 +15,7 @@ TEAL, PALE, BLACK, WHITE = (26, 133, 133), (240, 200, 220), (14, 14, 16), (250, 
 
 
 def asked(prompt: str, image: bytes, kind: Kind = "generate", **fields: object) -> Verdict:
-    return judge(Question(prompt=prompt, kind=kind, image=image, **fields))  # type: ignore[arg-type]
+    return judge(JudgeInput(prompt=prompt, kind=kind, image=image, **fields))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
