@@ -1,4 +1,4 @@
-"""The event log: gapless, per session, written in the transaction that changes the state it tells of."""
+"""The event log of each session: numbered without gaps, written in the transaction that changes the state."""
 
 import re
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ DELETE = "DELETE FROM events WHERE session_id = :session_id AND seq <= :up_to"
 
 
 class Session(msgspec.Struct, frozen=True):
-    """`seq` is the last number given out (0: none), `pruned` the last one no longer kept."""
+    """The state of a session's log: `seq` is the last number assigned (0: none), `pruned` the last one deleted."""
 
     id: str
     seq: int
@@ -69,10 +69,10 @@ class Session(msgspec.Struct, frozen=True):
 
 
 async def append(tx: Statements, session_id: str, events: Sequence[Event | PostedEvent]) -> int:
-    """Give the events the next numbers of their session and store them; the last number is returned.
+    """Store the events under the next numbers of their session; return the last number.
 
-    Call it last in a transaction: the session's row stays locked until the commit, and that is what keeps
-    numbers and commits in the same order. Wake the readers after the commit.
+    Call it last in a transaction: the session's row stays locked until the commit, which keeps numbers and commits
+    in the same order. Wake the readers after the commit.
     """
     session = await tx.one(NEXT_SEQ, Session, session_id=session_id, n=len(events))
     assert session is not None
@@ -97,7 +97,10 @@ async def append(tx: Statements, session_id: str, events: Sequence[Event | Poste
 
 @step("actor_emit.emit")
 async def emit(env: Env, session_id: str, event: Event) -> int:
-    """Store one event on its own, wake the readers and return its `seq`. Not for job states: the ledger tells those."""
+    """Store one event in a transaction of its own, wake the readers and return its `seq`.
+
+    Not for states of jobs and items: the ledger writes those events.
+    """
     async with env.DB.transaction() as tx:
         seq = await append(tx, session_id, [event])
     await env.PICASSO_DO.wake(session_id)
@@ -106,10 +109,10 @@ async def emit(env: Env, session_id: str, event: Event) -> int:
 
 @step("actor_emit.post")
 async def post(env: Env, session_id: str, kind: str, data: dict[str, Any]) -> int:
-    """Store an event that came from outside, wake the readers and return its `seq`.
+    """Store an event that a client sent, wake the readers and return its `seq`.
 
-    Fails: Invalid (400) for an unknown type · TooLarge · Conflict when `data` names an existing job or item,
-    whose states only the ledger may tell.
+    Fails: Invalid (400, `unknown_type`) · TooLarge above 64 KiB · Conflict (`job_exists`) when `data` names an
+    existing job or item, whose events only the ledger may write.
     """
     if kind not in TYPES:
         raise Invalid("unknown event type", code="unknown_type", status=400, detail={"allowed": sorted(TYPES)})
@@ -119,20 +122,20 @@ async def post(env: Env, session_id: str, kind: str, data: dict[str, Any]) -> in
     async with env.DB.transaction() as tx:
         named = await tx.one(NAMED, Count, job_id=_id(data, "jobId"), item_id=_id(data, "itemId"))
         if named is None or named.n:
-            raise Conflict("an event from outside may not speak for an existing job or item", code="job_exists")
+            raise Conflict("an event from outside may not name an existing job or item", code="job_exists")
         seq = await append(tx, session_id, [event])
     await env.PICASSO_DO.wake(session_id)
     return seq
 
 
 def _id(data: dict[str, Any], key: str) -> str:
-    """What the data names under the key; "" (no row has that id) for what cannot be an id."""
+    """The id in `data` under the key; "", which no row has, when there is none."""
     named = data.get(key)
     return named if isinstance(named, str) and SESSION_ID.fullmatch(named) else ""
 
 
 def check_session_id(text: str) -> str:
-    """The text, which is a session's id as it stands: nothing is folded, trimmed or decoded.
+    """Return the text unchanged if it is a valid session id; upper and lower case differ.
 
     Fails: Invalid (400, `bad_session_id`).
     """
@@ -142,12 +145,15 @@ def check_session_id(text: str) -> str:
 
 
 async def session(tx: Statements, session_id: str) -> Session:
-    """How far the session's log goes; a session nobody wrote to is at 0."""
+    """The state of the session's log; `seq` is 0 when it has no event yet."""
     return await tx.one(SESSION, Session, session_id=session_id) or Session(session_id, 0, 0)
 
 
 def check_cursor(known: Session, since: int) -> None:
-    """Fails: Gone (`cursor_expired`) when events after `since` have been pruned or `since` lies in the future."""
+    """Check that the log can be read after `since`.
+
+    Fails: Gone (`cursor_expired`) when events after `since` have been pruned or `since` lies in the future.
+    """
     if not known.pruned <= since <= known.seq:
         raise Gone(
             "this cursor is no longer, or not yet, valid",
@@ -157,7 +163,7 @@ def check_cursor(known: Session, since: int) -> None:
 
 
 async def read(tx: Statements, session_id: str, since: int, limit: int = PAGE_ROWS) -> list[StoredEvent]:
-    """Events `since + 1 …` without a gap: at most `limit`, and about half a megabyte of them. None left: empty.
+    """Events `since + 1 …` without a gap, at most `limit` and about half a megabyte; empty at the end of the log.
 
     Fails: Gone (`cursor_expired`) when events after `since` have been pruned or `since` lies in the future.
     """
@@ -170,12 +176,12 @@ async def read(tx: Statements, session_id: str, since: int, limit: int = PAGE_RO
 
 
 def is_full(page: Sequence[StoredEvent]) -> bool:
-    """Whether a page of `PAGE_ROWS` was cut, so that more may follow it."""
+    """Whether a page of `read` with `PAGE_ROWS` reached its limit, so that more events may follow."""
     return len(page) == PAGE_ROWS or sum(len(event.data) for event in page) >= PAGE_CHARACTERS
 
 
 async def read_job(tx: Statements, job_id: str, since: int, limit: int) -> list[StoredEvent]:
-    """The job's own events after `since`, at most `limit`; their numbers are the session's.
+    """The events of one job after `since`, at most `limit`; their numbers are those of the session.
 
     Fails: NotFound · Gone (`cursor_expired`) when events of the job after `since` have been pruned or `since` lies
     in the future.
@@ -184,7 +190,7 @@ async def read_job(tx: Statements, job_id: str, since: int, limit: int) -> list[
     if known is None:
         raise NotFound("there is no such job")
     events = await tx.all(READ_JOB, StoredEvent, job_id=job_id, since=since, limit=limit)
-    # A job's log opens with `queued`: where that is still kept, an older `since` has missed nothing.
+    # The first event of a job is `queued`: if it is still there, nothing before it was missed.
     if since > known.seq or not events or events[0].type != "queued":
         check_cursor(known, since)
     return events
@@ -192,21 +198,16 @@ async def read_job(tx: Statements, job_id: str, since: int, limit: int) -> list[
 
 @step("actor_emit.prune")
 async def prune(env: Env, before_ms: int) -> int:
-    """Forget events older than `before_ms` (UTC ms) of sessions without an open job, oldest first; how many went.
+    """Delete events older than `before_ms` (UTC ms) of sessions without an open job, oldest first; return how many.
 
-    Only whole prefixes go, so what is kept has no gap. One call handles up to 100 sessions, each in short
+    A log only loses its beginning, so the rest has no gap. One call handles up to 100 sessions, each in short
     transactions; call it again while it returns more than 0.
     """
-    outlived = await env.DB.all(OUTLIVED, Session, before=before_ms, limit=PRUNED_SESSIONS)
-    return sum([await _forget(env, each) for each in outlived])
-
-
-async def _forget(env: Env, outlived: Session) -> int:
-    """Forget the session's events up to its `seq`."""
-    gone = 0
-    for start in range(outlived.pruned, outlived.seq, PRUNED_ROWS):
-        up_to = min(start + PRUNED_ROWS, outlived.seq)
-        async with env.DB.transaction() as tx:
-            await tx.run(FORGET, session_id=outlived.id, up_to=up_to)
-            gone += await tx.run(DELETE, session_id=outlived.id, up_to=up_to)
-    return gone
+    deleted = 0
+    for expired in await env.DB.all(OUTLIVED, Session, before=before_ms, limit=PRUNED_SESSIONS):
+        for start in range(expired.pruned, expired.seq, PRUNED_ROWS):
+            up_to = min(start + PRUNED_ROWS, expired.seq)
+            async with env.DB.transaction() as tx:
+                await tx.run(FORGET, session_id=expired.id, up_to=up_to)
+                deleted += await tx.run(DELETE, session_id=expired.id, up_to=up_to)
+    return deleted

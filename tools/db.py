@@ -1,7 +1,7 @@
 """Projects, progressions and their lineage, uploads, knowledge and configurations in DB.
 
-What belongs into somebody's transaction takes `tx` first; the rest takes `env` and is one statement or its own
-transaction. `cost_usd` and `budget_micros` are integer micro-USD here.
+Functions that run inside a caller's transaction take `tx` first; the others take `env` and run one statement or a
+transaction of their own. `cost_usd` and `budget_micros` are integer micro-USD here.
 """
 
 import re
@@ -32,7 +32,7 @@ from tools.rows import (
 from tools.step import step
 
 MAX_RELATIVES = 1_000
-"""Ancestors, and likewise descendants, that one answer tells of at most."""
+"""The most ancestors, and likewise descendants, in one lineage."""
 
 INSERT_PROJECT = """
 INSERT INTO projects (id, name, description, budget_micros, created_at, updated_at)
@@ -123,7 +123,7 @@ SELECT config_key AS key, config_value AS value FROM artifact_configurations WHE
 
 
 class ProjectChanges(msgspec.Struct, frozen=True, kw_only=True):
-    """What a PATCH of a project sets; what is UNSET stays, None clears."""
+    """Changes to a project: UNSET leaves a field as it is, None clears it."""
 
     name: str | UnsetType = UNSET
     description: str | UnsetType | None = UNSET
@@ -131,7 +131,7 @@ class ProjectChanges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LineageEdge(msgspec.Struct, frozen=True, kw_only=True):
-    """`to` was made from `from`, in the way of `edge`."""
+    """`to` was made from `from` by the operation `edge`."""
 
     from_: str = msgspec.field(name="from")
     to: str
@@ -152,7 +152,7 @@ class Lineage(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A start image made public: the address of its delivery image, and the facts of its bytes in BUCKET."""
+    """The public URL of a start image, and SHA-256 and size in pixels of its bytes in BUCKET."""
 
     url: str
     sha256: str
@@ -161,23 +161,29 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TipValue(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The value of a knowledge row; no `kinds` means all."""
+    """The value of a knowledge row: a tip and the kinds of operation it is for; None means all."""
 
     tip: str
     kinds: list[Kind] | None = None
 
 
 class Knowledge(msgspec.Struct, frozen=True):
+    """A row of the knowledge base; `key` is `{provider}.{slug}`."""
+
     key: str
     value: TipValue
 
 
-class _Pair(msgspec.Struct, frozen=True):
+class _Setting(msgspec.Struct, frozen=True):
     key: str
     value: str
 
 
 async def create_project(env: Env, name: str, description: str | None = None) -> Project:
+    """Store a new project without a budget and return it.
+
+    Effect: one row; it has its id before the step, so that a retry writes the same row.
+    """
     now = now_ms()
     project = Project(new_id(), name, description, None, now, now)
     await _insert_project(env, project)
@@ -191,6 +197,10 @@ async def _insert_project(env: Env, project: Project) -> None:
 
 @step("db.get_project")
 async def get_project(env: Env, project_id: str) -> Project:
+    """The project.
+
+    Fails: NotFound.
+    """
     return await _project(env, project_id)
 
 
@@ -202,7 +212,10 @@ async def _project(env: Env, project_id: str) -> Project:
 
 @step("db.list_projects")
 async def list_projects(env: Env, cursor: str | None, limit: int) -> Page[Project]:
-    """Projects, the newest change first."""
+    """Projects, the most recently changed first.
+
+    Fails: Invalid (400, `bad_cursor`).
+    """
     after = decode(cursor)
     rows = await env.DB.all(LIST_PROJECTS, Project, at=after.at, id=after.id, limit=limit + 1)
     return page(rows, limit, lambda row: Cursor(row.updated_at, row.id))
@@ -210,6 +223,10 @@ async def list_projects(env: Env, cursor: str | None, limit: int) -> Page[Projec
 
 @step("db.patch_project")
 async def patch_project(env: Env, project_id: str, changes: ProjectChanges) -> Project:
+    """Apply the changes and return the project as it is now.
+
+    Fails: NotFound.
+    """
     name, description, budget = changes.name, changes.description, changes.budget_micros
     patched = await env.DB.one(
         PATCH_PROJECT,
@@ -229,7 +246,7 @@ async def patch_project(env: Env, project_id: str, changes: ProjectChanges) -> P
 
 
 async def touch(tx: Statements, project_id: str) -> None:
-    """Say that something of the project changed now; a clock that stepped back changes nothing."""
+    """Set the project's `updated_at` to now; it never goes back, even if the clock does."""
     await tx.run(TOUCH_PROJECT, id=project_id, now=now_ms())
 
 
@@ -244,9 +261,9 @@ async def list_progressions(
     cursor: str | None = None,
     limit: int = 50,
 ) -> Page[Progression]:
-    """Progressions of a project, the newest first; `query` is a substring of prompt, notes or tags in any case.
+    """Progressions of a project, newest first; `query` is a substring of prompt, notes or tags, case-insensitive.
 
-    Fails: NotFound when there is no such project.
+    Fails: NotFound when there is no such project · Invalid (400, `bad_cursor`).
     """
     after = decode(cursor)
     wanted = search.Filter(project_id=project_id, query=query, tags=tags or [], provider=provider, judgment=judgment)
@@ -263,6 +280,10 @@ async def list_progressions(
 
 @step("db.get_progression")
 async def get_progression(env: Env, progression_id: str) -> Progression:
+    """The progression.
+
+    Fails: NotFound.
+    """
     return await _progression(env, progression_id)
 
 
@@ -274,13 +295,13 @@ async def _progression(env: Env, progression_id: str) -> Progression:
 
 @step("db.has_progression")
 async def has_progression(env: Env, project_id: str, progression_id: str) -> bool:
-    """Whether the project has this progression."""
+    """Whether the progression exists and belongs to the project."""
     found = await env.DB.one(PROJECT_PROGRESSION, Progression, id=progression_id, project_id=project_id)
     return found is not None
 
 
 async def insert_progression(tx: Statements, row: Progression) -> bool:
-    """Store a progression with its tags and search rows; False, and nothing changed, when its id is there already."""
+    """Store a progression and index it for search; False, with nothing changed, when its id exists already."""
     if await tx.run(INSERT_PROGRESSION, **params(row)) == 0:
         return False
     await search.index(tx, row)
@@ -298,7 +319,7 @@ async def update_judgment(
     criteria: list[Criterion],
     retry_suggestion: str | None,
 ) -> Progression:
-    """Write what the judge said and make the progression found under it.
+    """Store a verdict with the progression, index it for search, and return the row.
 
     Fails: NotFound · Violation when a judgment comes with another status than `ok`, or `ok` without one.
     """
@@ -322,19 +343,14 @@ async def update_judgment(
 
 @step("db.lineage")
 async def lineage(env: Env, progression_id: str) -> Lineage:
-    """Where the progression came from and what was made of it."""
+    """Ancestors and descendants of the progression, at most `MAX_RELATIVES` of either.
+
+    Fails: NotFound.
+    """
     middle = await _progression(env, progression_id)
     ancestors = await env.DB.all(ANCESTORS, Progression, id=progression_id, limit=MAX_RELATIVES + 1)
     descendants = await env.DB.all(DESCENDANTS, Progression, id=progression_id, limit=MAX_RELATIVES + 1)
-    return _lineage(
-        middle,
-        ancestors[:MAX_RELATIVES],
-        descendants[:MAX_RELATIVES],
-        max(len(ancestors), len(descendants)) > MAX_RELATIVES,
-    )
-
-
-def _lineage(middle: Progression, above: list[Progression], below: list[Progression], truncated: bool) -> Lineage:
+    above, below = ancestors[:MAX_RELATIVES], descendants[:MAX_RELATIVES]
     nodes = [*reversed(above), middle, *below]
     ids = {node.id for node in nodes}
     return Lineage(
@@ -346,47 +362,26 @@ def _lineage(middle: Progression, above: list[Progression], below: list[Progress
             for node in nodes
             if node.parent_progression_id is not None and node.parent_progression_id in ids
         ],
-        truncated=truncated,
+        truncated=max(len(ancestors), len(descendants)) > MAX_RELATIVES,
     )
 
 
 async def rollback(
     env: Env, progression_id: str, base: Literal["original", "start"], delivery: Delivery | None = None
 ) -> Progression:
-    """A new progression whose original is the step's own, or the image that the step was made from.
+    """Store a new progression that goes back to an earlier one and return it.
 
-    `delivery` is needed for `start`: the caller made the start image (`start_key`) public.
+    Its original is the one of the earlier progression, or for `start` the image which that was made from. Then the
+    caller has already published this image (`start_key`) and passes its `delivery`.
     Fails: NotFound · Invalid (`no_start_image`).
     """
-    ancestor = await get_progression(env, progression_id)
-    row = _from_original(ancestor) if base == "original" else _from_start(ancestor, delivery)
-    await _insert_alone(env, row)
-    return row
-
-
-def start_key(row: Progression) -> str:
-    """Where in BUCKET the image is that the progression was made from.
-
-    Fails: Invalid (422, `no_start_image`).
-    """
-    if row.start_image_r2_key is None:
-        raise Invalid("this progression was not made from a start image", code="no_start_image")
-    return row.start_image_r2_key
-
-
-@step("db.rollback")
-async def _insert_alone(env: Env, row: Progression) -> None:
-    async with env.DB.transaction() as tx:
-        await insert_progression(tx, row)
-
-
-def _from_original(row: Progression) -> Progression:
-    return msgspec.structs.replace(
-        row,
+    earlier = await get_progression(env, progression_id)
+    row = msgspec.structs.replace(
+        earlier,
         id=new_id(),
-        parent_progression_id=row.id,
+        parent_progression_id=earlier.id,
         edge="rollback",
-        created_at=max(now_ms(), row.created_at),
+        created_at=max(now_ms(), earlier.created_at),
         job_id=None,
         item_id=None,
         variant_index=0,
@@ -398,31 +393,48 @@ def _from_original(row: Progression) -> Progression:
         adjustments=[],
         cost_usd=0,
     )
+    if base == "start":
+        key = start_key(earlier)
+        if delivery is None:
+            raise ValueError("a rollback to the start image needs its delivery image")
+        row = msgspec.structs.replace(
+            row,
+            original_image_r2_key=key,
+            generated_image_url=delivery.url,
+            sha256=delivery.sha256,
+            width=delivery.width,
+            height=delivery.height,
+            start_image_url=None,
+            start_image_r2_key=None,
+            ai_tags=[],
+            refined_prompt=None,
+            phash=None,
+            seed=None,
+        )
+    await _insert_rollback(env, row)
+    return row
 
 
-def _from_start(row: Progression, delivery: Delivery | None) -> Progression:
-    key = start_key(row)
-    if delivery is None:
-        raise ValueError("a rollback to the start image needs its delivery image")
-    return msgspec.structs.replace(
-        _from_original(row),
-        original_image_r2_key=key,
-        generated_image_url=delivery.url,
-        sha256=delivery.sha256,
-        width=delivery.width,
-        height=delivery.height,
-        start_image_url=None,
-        start_image_r2_key=None,
-        ai_tags=[],
-        refined_prompt=None,
-        phash=None,
-        seed=None,
-    )
+def start_key(row: Progression) -> str:
+    """The key in BUCKET of the image that the progression was made from.
+
+    Fails: Invalid (422, `no_start_image`).
+    """
+    if row.start_image_r2_key is None:
+        raise Invalid("this progression was not made from a start image", code="no_start_image")
+    return row.start_image_r2_key
+
+
+@step("db.rollback")
+async def _insert_rollback(env: Env, row: Progression) -> None:
+    # A step of its own, so that a retry inserts a row with the same id.
+    async with env.DB.transaction() as tx:
+        await insert_progression(tx, row)
 
 
 @step("db.insert_upload")
 async def insert_upload(env: Env, project_id: str, image: StoredImage) -> Upload:
-    """Remember an uploaded image; the same bytes again are the same upload.
+    """Store the row of an uploaded image and return it; for the same bytes it is the row that exists already.
 
     Fails: NotFound when there is no such project.
     """
@@ -438,6 +450,10 @@ async def insert_upload(env: Env, project_id: str, image: StoredImage) -> Upload
 
 @step("db.get_upload")
 async def get_upload(env: Env, project_id: str, sha256: str) -> Upload:
+    """The project's uploaded image with this SHA-256 (hex).
+
+    Fails: NotFound.
+    """
     return await _upload(env, project_id, sha256)
 
 
@@ -449,50 +465,57 @@ async def _upload(env: Env, project_id: str, sha256: str) -> Upload:
 
 @step("db.get_tips")
 async def get_tips(env: Env, provider: str, kind: Kind) -> list[Tip]:
-    """The tips for a provider that hold for this kind of operation, in order of their keys."""
+    """The tips for a provider and this kind of operation, ordered by key."""
     rows = await env.DB.all(TIPS, Knowledge, prefix=f"{provider}.")
-    meant = [row for row in rows if row.value.kinds is None or kind in row.value.kinds]
-    return [Tip(row.key, row.value.tip) for row in sorted(meant, key=lambda row: row.key)]
+    relevant = [row for row in rows if row.value.kinds is None or kind in row.value.kinds]
+    return [Tip(row.key, row.value.tip) for row in sorted(relevant, key=lambda row: row.key)]
 
 
 @step("db.list_knowledge")
 async def list_knowledge(env: Env, cursor: str | None, limit: int) -> Page[Knowledge]:
+    """The knowledge base, ordered by key.
+
+    Fails: Invalid (400, `bad_cursor`).
+    """
     rows = await env.DB.all(LIST_KNOWLEDGE, Knowledge, after=decode(cursor).id, limit=limit + 1)
     return page(rows, limit, lambda row: Cursor(0, row.key))
 
 
 async def count_tips(db: Statements) -> int:
-    """How many tips the knowledge base has, for a command that has a database but no `Env`."""
+    """How many tips the knowledge base has; takes a database, for a command without an `Env`."""
     counted = await db.one(COUNT_TIPS, Count)
     return counted.n if counted is not None else 0
 
 
 @step("db.put_knowledge")
-async def put_knowledge(env: Env, key: str, advice: TipValue) -> Knowledge:
-    """Set a tip.
+async def put_knowledge(env: Env, key: str, value: TipValue) -> Knowledge:
+    """Store a tip under its key, in place of an earlier one, and return it.
 
     Fails: Invalid (`bad_key`) when the key is not `{provider}.{slug}`.
     """
     if not re.fullmatch(r"[a-z0-9_-]{1,64}\.[a-z0-9._-]{1,128}", key):
         raise Invalid("a key is {provider}.{slug} in lower case", code="bad_key")
-    await env.DB.run(PUT_KNOWLEDGE, key=key, value=dump(advice))
-    return Knowledge(key, advice)
+    await env.DB.run(PUT_KNOWLEDGE, key=key, value=dump(value))
+    return Knowledge(key, value)
 
 
 @step("db.get_projects_for_artifact")
 async def get_projects_for_artifact(env: Env, artifact_id: str) -> list[Project]:
-    """The projects of an artifact, the oldest first."""
+    """The projects of an artifact, oldest first."""
     return await env.DB.all(PROJECTS_FOR_ARTIFACT, Project, artifact_id=artifact_id)
 
 
 async def get_images_for_project(env: Env, project_id: str, limit: int = 200) -> list[Progression]:
-    """The newest progressions of a project, the newest first."""
+    """The newest progressions of a project, newest first.
+
+    Fails: NotFound when there is no such project.
+    """
     return (await list_progressions(env, project_id, limit=limit)).items
 
 
 @step("db.save_config")
 async def save_config(env: Env, artifact_id: str, key: str, value: str) -> None:
-    """Fill one placeholder of an artifact.
+    """Set the value of one placeholder of an artifact.
 
     Fails: NotFound when there is no such artifact.
     """
@@ -506,10 +529,10 @@ async def save_config(env: Env, artifact_id: str, key: str, value: str) -> None:
 
 @step("db.get_config")
 async def get_config(env: Env, artifact_id: str) -> dict[str, str]:
-    """What the placeholders of an artifact are filled with so far."""
+    """The values of an artifact's placeholders that are set so far, by key."""
     return await config(env.DB, artifact_id)
 
 
 async def config(tx: Statements, artifact_id: str) -> dict[str, str]:
-    """The same within somebody's transaction."""
-    return {row.key: row.value for row in await tx.all(GET_CONFIG, _Pair, artifact_id=artifact_id)}
+    """`get_config` within the caller's transaction."""
+    return {row.key: row.value for row in await tx.all(GET_CONFIG, _Setting, artifact_id=artifact_id)}

@@ -1,4 +1,4 @@
-"""`Env`: the only thing handed around. Twelve bindings of the deployment contract, and the settings.
+"""`Env`, the only object passed around: the twelve bindings of the deployment contract, and the settings.
 
 Each binding is a Protocol here and has its implementations side by side in `app/bindings/`.
 Every method that crosses a socket or a disk is async, has a deadline of its own, and raises
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 import msgspec
 
 if TYPE_CHECKING:
-    # Half a second and 20 MB that a process without a chat need not pay.
+    # Importing these takes half a second and 20 MB, which a process without a chat need not spend.
     import httpx
     from langchain_core.language_models import BaseChatModel
 
@@ -25,38 +25,47 @@ Value = str | int | float | bytes | None
 
 
 class Statements(Protocol):
-    """SQL with `:named` parameters against one dialect; rows come back as the Struct asked for."""
+    """SQL statements with `:named` parameters; rows are returned as the given Struct."""
 
     @property
-    def dialect(self) -> Literal["sqlite", "postgresql"]: ...
+    def dialect(self) -> Literal["sqlite", "postgresql"]:
+        """Which SQL the database understands."""
+        ...
 
     async def one(self, sql: str, row: type[Row], **params: Value) -> Row | None:
         """The first row, or None."""
         ...
 
-    async def all(self, sql: str, row: type[Row], **params: Value) -> list[Row]: ...
+    async def all(self, sql: str, row: type[Row], **params: Value) -> list[Row]:
+        """All rows."""
+        ...
 
     async def run(self, sql: str, **params: Value) -> int:
         """Execute and return the number of rows affected."""
         ...
 
     async def many(self, sql: str, rows: Sequence[Mapping[str, Value]]) -> None:
-        """Execute once per mapping."""
+        """Execute the statement once per mapping."""
         ...
 
 
 class Database(Statements, Protocol):
-    """Single statements commit at once; `transaction()` makes several one."""
+    """A single statement commits at once; `transaction()` combines several."""
 
     def transaction(self) -> AbstractAsyncContextManager[Statements]:
         """A write transaction (`BEGIN IMMEDIATE` / `BEGIN`): committed at the end, rolled back on error."""
         ...
 
-    async def ping(self) -> None: ...
+    async def ping(self) -> None:
+        """Check that the other side answers.
+
+        Fails: Unavailable.
+        """
+        ...
 
 
 class StoredObject(msgspec.Struct, frozen=True):
-    """What BUCKET knows of an object. `modified` is UTC milliseconds."""
+    """An object in BUCKET without its bytes. `size` in bytes, `modified` in UTC milliseconds."""
 
     key: str
     size: int
@@ -71,7 +80,7 @@ class Bucket(Protocol):
         ...
 
     async def put_once(self, key: str, data: bytes, *, content_type: str) -> None:
-        """Write if the key is free or holds the same bytes; other bytes there raise Conflict and stay."""
+        """Write if there is no object or one of the same bytes; other bytes stay and raise Conflict."""
         ...
 
     async def get(self, key: str) -> bytes:
@@ -82,67 +91,83 @@ class Bucket(Protocol):
         """The bytes in chunks of at most 64 KiB; NotFound before the first chunk."""
         ...
 
-    async def head(self, key: str) -> StoredObject | None: ...
+    async def head(self, key: str) -> StoredObject | None:
+        """Size and time of the object, or None when there is none."""
+        ...
 
     async def delete(self, key: str) -> None:
-        """Remove; repeating it is fine."""
+        """Remove the object; it need not exist."""
         ...
 
     def list(self, prefix: str) -> AsyncIterator[StoredObject]:
-        """Objects in key order."""
+        """The objects whose keys begin with the prefix, in key order."""
         ...
 
-    async def ping(self) -> None: ...
+    async def ping(self) -> None:
+        """Check that the other side answers.
+
+        Fails: Unavailable.
+        """
+        ...
 
 
 class Images(Protocol):
-    """Public delivery images under ids that we choose; writing the same id again is success."""
+    """Public delivery images under ids that we choose; writing the same id again succeeds."""
 
     async def put(self, image_id: str, data: bytes, *, mime: str) -> str:
         """Store and return the absolute public URL."""
         ...
 
-    async def delete(self, image_id: str) -> None: ...
+    async def delete(self, image_id: str) -> None:
+        """Remove the image; it need not exist."""
+        ...
 
-    async def ping(self) -> None: ...
+    async def ping(self) -> None:
+        """Check that the other side answers.
+
+        Fails: Unavailable.
+        """
+        ...
 
 
 class AI(Protocol):
-    """Chat and vision models by name, and what the vendors' adapters need: keys, addresses, one HTTP client."""
+    """Chat and vision models by name, and what the adapters of vendors need: keys, URLs and one HTTP client."""
 
     @property
     def keys(self) -> Mapping[str, str]:
-        """The vendors' settings that are present, by environment name (`OPENAI_API_KEY`, `OPENAI_BASE_URL`, …)."""
+        """The vendors' settings that are set, by the name of the variable (`OPENAI_API_KEY`, `OPENAI_BASE_URL`, …)."""
         ...
 
     @property
     def http(self) -> "httpx.AsyncClient":
-        """For vendors' APIs only, never for foreign URLs (those go through `tools/fetch.py`)."""
+        """The client for vendors' APIs; never for URLs from users, which go through `tools/fetch.py`."""
         ...
 
     def chat_model(self, name: str) -> "BaseChatModel":
-        """The model `provider:model` behind LangChain's interface; Invalid says what it lacks.
+        """The model named `provider:model`, with LangChain's interface.
 
-        Its call is one HTTP request and fails as a VendorError. Of an answer, `response_metadata` tells the vendor's
-        `request_id`, and `refused`, why it would not answer, or None.
+        A call is one HTTP request and fails with a VendorError. The `response_metadata` of an answer has the vendor's
+        `request_id`, and in `refused` why the model would not answer, or None.
+        Fails: Invalid naming the setting or package that is missing.
         """
         ...
 
 
 class Subscription(Protocol):
-    """Events of one session for one client, in `seq` order without a gap, in batches as they come to be known."""
+    """The events of one session for one client, in `seq` order without a gap, in batches as they arrive."""
 
     def __aiter__(self) -> AsyncIterator[Sequence[Frame]]:
         """Batches of at least one frame; the same Frame objects go to every client of the session in this process.
 
         With `since`, a control frame (`caught-up`) follows the last event that existed when the client subscribed.
-        Fails: Gone when retention overtook a client that lags · Unavailable when it lags and the database is away.
+        Fails: Gone when the client is so slow that its next events were pruned · Unavailable when it must read from the
+        database, which does not answer.
         """
         ...
 
 
 class Actor(Protocol):
-    """PICASSO_DO: wakes the readers of a session, in this process and in others. The `events` table is the truth."""
+    """PICASSO_DO: wakes the readers of a session in all processes. The events themselves are in the table `events`."""
 
     async def wake(self, session_id: str) -> None:
         """Tell every process that the session has new events, without waiting for Redis.
@@ -152,16 +177,22 @@ class Actor(Protocol):
         ...
 
     def subscribe(self, session_id: str, since: int | None) -> AbstractAsyncContextManager[Subscription]:
-        """Replay from `since` + 1 (None: live only), then live. Gone when `since` is pruned or in the future."""
+        """Replay from `since` + 1 (None: live only), then live events.
+
+        Fails: Gone when `since` has been pruned or is in the future.
+        """
         ...
 
     async def clients(self, session_id: str) -> int:
-        """How many clients hang on the session, over all processes. Unavailable when Redis is away."""
+        """How many clients are connected to the session, over all processes.
+
+        Fails: Unavailable when Redis does not answer.
+        """
         ...
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A queue message; `ts` in UTC milliseconds, `id` made by the sender so that redelivery is harmless."""
+    """A queue message; `ts` in UTC milliseconds, `id` made by the sender, so that a repeated delivery is recognised."""
 
     id: str
     type: Literal["artifact-view", "log", "workflow-complete"]
@@ -170,7 +201,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A message that was given up: its raw body, why, and how often it was tried."""
+    """A message that could not be handled: its raw body, the reason, and how often it was tried."""
 
     id: str
     body: str
@@ -179,80 +210,96 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class Queue(Protocol):
-    """PICASSO_QUEUE: at-least-once messages in batches, with dead letters."""
+    """PICASSO_QUEUE: at-least-once delivery in batches, with dead letters."""
 
-    async def send(self, message: Message) -> None: ...
+    async def send(self, message: Message) -> None:
+        """Add the message to the queue."""
+        ...
 
     async def consume(self, handle: Callable[[Sequence[Message]], Awaitable[None]]) -> None:
         """Run until cancelled: batches of at most 10 or 30 s; one that raises is retried, split, then dead-lettered."""
         ...
 
-    async def depth(self) -> int: ...
-
-    async def dead_depth(self) -> int:
-        """How many dead letters there are; none is ever dropped."""
+    async def depth(self) -> int:
+        """How many messages wait or are being handled."""
         ...
 
-    async def dead(self, limit: int) -> list[DeadLetter]: ...
+    async def dead_depth(self) -> int:
+        """How many dead letters there are; none is dropped."""
+        ...
+
+    async def dead(self, limit: int) -> list[DeadLetter]:
+        """Dead letters, at most `limit`."""
+        ...
 
 
 class Slot(Protocol):
-    """A place at a vendor. What is not reported (a call that was cancelled) counts neither for nor against the lane."""
+    """Permission for one call to a vendor. A call that is not reported (cancelled) does not change the circuit."""
 
     def report(self, outcome: Literal["answered", "outage", "rate"], retry_after: float | None = None) -> None:
-        """How the call ended: the vendor `answered` (also with a no), or was out, or said "not now" for a while."""
+        """Report the end of the call: the vendor `answered` (refusals too), had an `outage`, or limited the `rate`.
+
+        `retry_after` is how many seconds the vendor asked to wait.
+        """
         ...
 
 
 class Circuit(msgspec.Struct, frozen=True, rename="camel"):
-    """How calls of one model and kind fare. `retry_at` in UTC milliseconds: when the next probe may go."""
+    """The circuit breaker of one model and kind. `retry_at` in UTC milliseconds: when the next probe may be sent."""
 
     name: str
     state: Literal["open", "half-open", "closed"]
-    """As of a circuit breaker: `closed` is healthy, `open` lets no call through, `half-open` one probe."""
+    """`closed` is healthy, `open` lets no call through, `half-open` lets one probe through."""
     failures: int
     retry_at: int | None = None
 
 
 class Workflow(Protocol):
-    """PICASSO_WORKFLOW: durable running of jobs and workflows over worker processes. Their rows are the truth."""
+    """PICASSO_WORKFLOW: runs jobs and workflows on worker processes. Their state is in DB."""
 
     async def enqueue(self, job_id: str) -> None:
-        """Ask some worker to run the job or workflow; asking again while it is known is harmless."""
+        """Ask a worker to run the job or workflow; asking again while it is enqueued has no effect."""
         ...
 
     async def work(self, run: Callable[[str], Awaitable[None]]) -> None:
-        """Be a worker: call `run(job_id)` for what is enqueued, until cancelled; then wait for what is running."""
+        """Call `run(job_id)` for each enqueued id until cancelled; then wait for the calls that are running."""
         ...
 
     def acquire(self, provider: str, lane: str) -> AbstractAsyncContextManager[Slot]:
-        """Hold one of the provider's PROVIDER_WIDTH places, over all processes, while a vendor works.
+        """Reserve one of the provider's PROVIDER_WIDTH concurrent calls, over all processes, during the context.
 
-        Waits in line for it, and for as long as the provider asked everyone to wait. A `lane` (model and kind) whose
-        last calls all failed is closed, but for one probe at a time.
-        Fails: Unavailable (`circuit_open`, with `retry_after`) while the lane is closed.
+        Waits for its turn, and for as long as the provider asked to wait. When the last calls of a `lane` (model and
+        kind) all failed, its circuit opens and lets through one probe at a time.
+        Fails: Unavailable (`circuit_open`, with `retry_after`) while the circuit is open.
         """
         ...
 
     async def circuits(self) -> dict[str, list[Circuit]]:
-        """The lanes that are known of each provider, by its id; Unavailable when Redis is away."""
+        """The known circuits of each provider, by its id.
+
+        Fails: Unavailable when Redis does not answer.
+        """
         ...
 
     async def take(self, bucket: str, *, capacity: int, per_minute: int) -> float:
-        """One token from a bucket shared by all processes: 0.0 when granted, else seconds until the next one."""
+        """Take a token from a bucket shared by all processes: 0.0 when granted, else the seconds until the next one."""
         ...
 
 
 class Memories(Protocol):
-    """AGENTIC_MEMORIES: a LangGraph checkpointer, seen from rooms that must not know LangGraph."""
+    """AGENTIC_MEMORIES: the part of a LangGraph checkpointer for packages that must not import LangGraph."""
 
-    async def adelete_thread(self, thread_id: str) -> None: ...
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Delete all checkpoints of the thread."""
+        ...
 
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None: ...
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete all checkpoints of the threads but the latest of each."""
+        ...
 
 
 class Preferences(Protocol):
-    """USER_PREFERENCES: a LangGraph store (`BaseStore`), seen from rooms that must not know LangGraph.
+    """USER_PREFERENCES: the part of a LangGraph store (`BaseStore`) for packages that must not import LangGraph.
 
     One item per owner: namespace `("preferences", owner_id)`, key `"value"`.
     """
@@ -261,21 +308,28 @@ class Preferences(Protocol):
         """An item with `.value` (a dict), or None."""
         ...
 
-    async def aput(self, namespace: tuple[str, ...], key: str, value: dict[str, Any]) -> None: ...
+    async def aput(self, namespace: tuple[str, ...], key: str, value: dict[str, Any]) -> None:
+        """Store the item, in place of an earlier one."""
+        ...
 
 
 class Assets(Protocol):
-    """ASSETS: the packaged `templates/` folder, read-only."""
+    """ASSETS: the packaged folder `templates/`, read-only."""
 
     def read(self, name: str) -> bytes:
-        """The file's bytes; NotFound when there is none. Small files, read from disk once and kept."""
+        """The bytes of a file, read from disk once and kept in memory.
+
+        Fails: NotFound.
+        """
         ...
 
-    def names(self) -> Iterable[str]: ...
+    def names(self) -> Iterable[str]:
+        """The names of all files, relative to the folder."""
+        ...
 
 
 class Settings(Protocol):
-    """The part of the settings that rooms below `app` read; `app/settings.py` has them all."""
+    """The settings that packages below `app` read; `app/settings.py` has all of them."""
 
     @property
     def public_url(self) -> str: ...
@@ -299,6 +353,8 @@ class Settings(Protocol):
 
 @dataclass(frozen=True)
 class Env:
+    """The bindings under the names of the deployment contract, the default models, and the settings."""
+
     DB: Database
     BUCKET: Bucket
     IMAGES: Images

@@ -1,11 +1,11 @@
-"""What can go wrong, said once.
+"""All errors of this application and the HTTP status of each.
 
 PicassoError
 ├── NotFound            404  the thing named does not exist
 ├── Gone                410  it existed; a cursor or page that has been taken away
 ├── Invalid             400 malformed / 422 well-formed but impossible; names what is allowed
 ├── Locked              401  a page that its owner gave a password
-├── Forbidden           403  a key was not the question; this caller may not
+├── Forbidden           403  this caller may not do it, whatever its key
 ├── OverBudget          402  the project's budget does not allow it
 ├── Conflict            409  the state of the thing forbids it
 ├── TooLarge            413  over a named cap
@@ -24,9 +24,9 @@ Failure = Literal["outage", "rate", "quota", "refused", "invalid", "empty"]
 
 
 class PicassoError(Exception):
-    """Base of every error that this application means to tell a caller.
+    """Base of every error that may be reported to a caller.
 
-    `code` is a snake_case word that clients may switch on, `message` a sentence for a person without
+    `code` is a snake_case word for clients to compare, `message` a sentence for a person without
     paths, SQL, addresses or upstream text, `detail` JSON-plain facts or None.
     """
 
@@ -40,10 +40,14 @@ class PicassoError(Exception):
 
 
 class NotFound(PicassoError):
+    """What was named does not exist (404)."""
+
     code = "not_found"
 
 
 class Gone(PicassoError):
+    """It existed and was removed: a pruned cursor, an unpublished page (410)."""
+
     code = "gone"
 
 
@@ -60,26 +64,38 @@ class Invalid(PicassoError):
 
 
 class Locked(PicassoError):
+    """The page is protected by a password (401)."""
+
     code = "password_needed"
 
 
 class Forbidden(PicassoError):
+    """The caller may not do this (403)."""
+
     code = "forbidden"
 
 
 class OverBudget(PicassoError):
+    """The project's budget does not cover it (402)."""
+
     code = "budget_exceeded"
 
 
 class Conflict(PicassoError):
+    """The present state does not allow it (409)."""
+
     code = "conflict"
 
 
 class TooLarge(PicassoError):
+    """Above a named limit (413)."""
+
     code = "too_large"
 
 
 class RateLimited(PicassoError):
+    """Too many requests; try again after `retry_after` seconds (429)."""
+
     code = "rate_limited"
 
     def __init__(self, message: str, *, retry_after: float) -> None:
@@ -88,10 +104,10 @@ class RateLimited(PicassoError):
 
 
 class VendorError(PicassoError):
-    """Common part of what a vendor's call can end in.
+    """Base of the ways in which a call to a vendor can fail.
 
     `failure` is the cause as the vendor signalled it; `provider_code`, `provider_status` and `request_id`
-    are the vendor's own words for the log and the ledger.
+    are the vendor's own values, for the log and the ledger.
     """
 
     failure: Failure = "outage"
@@ -114,6 +130,8 @@ class VendorError(PicassoError):
 
 
 class Refused(VendorError):
+    """The vendor rejected the request, as its safety filters do; never retried."""
+
     code = "refused"
     failure: Failure = "refused"
 
@@ -126,7 +144,7 @@ class VendorFailed(VendorError):
 
 
 class Unavailable(VendorError):
-    """Did not answer or answered "not now", and nothing was done: safe to try again after `retry_after` seconds."""
+    """No answer, or the answer "not now", and nothing was done: safe to retry after `retry_after` seconds."""
 
     code = "unavailable"
     failure: Failure = "outage"
@@ -137,11 +155,13 @@ class Unavailable(VendorError):
 
 
 class Uncertain(VendorError):
+    """The request was sent and its outcome is unknown; it may have been billed, so it is never retried by itself."""
+
     code = "uncertain"
 
 
 class Violation(PicassoError):
-    """A key, a CHECK or a trigger said no; nothing of the transaction is kept. The same on both databases."""
+    """A key, CHECK or trigger failed and the transaction was rolled back. The same on both databases."""
 
     code = "constraint_violated"
 
@@ -151,4 +171,6 @@ class Violation(PicassoError):
 
 
 class LeaseLost(PicassoError):
+    """This worker no longer owns the job; its writes are rejected."""
+
     code = "lease_lost"

@@ -1,4 +1,4 @@
-"""What a session is told. One Struct per event type; the envelope is `{sessionId, type, ts, seq, data}`.
+"""The events of a session. One Struct per event type; the envelope is `{sessionId, type, ts, seq, data}`.
 
 To add an event: write a Struct with its `type`, add it to `Event`, add the word to the CHECK in a migration.
 """
@@ -19,15 +19,19 @@ class _Data(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_
 
 
 class Queued(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """An item was accepted."""
+
     type = "queued"
 
 
 class Running(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Work on an item began; there is one per item, also after a crash."""
+
     type = "running"
 
 
 class Fallback(msgspec.Struct, frozen=True):
-    """Who paints from now on, and why (`outage`, `rate` or `quota`) the one before does not."""
+    """The model that takes over, and why (`outage`, `rate` or `quota`) the one before was given up."""
 
     provider: str
     model: str
@@ -35,7 +39,7 @@ class Fallback(msgspec.Struct, frozen=True):
 
 
 class Progress(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """`progress` runs from 0 to 1 and never falls; a step's first one says that it begins."""
+    """`progress` runs from 0 to 1 and never falls; the first event of a `stage` marks its beginning."""
 
     type = "progress"
     progress: float
@@ -45,7 +49,7 @@ class Progress(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=T
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """A request ready to be sent: the guided retry of a failed judgement."""
+    """An HTTP request to this API, ready to be sent: the guided retry after a failed judgment."""
 
     method: str
     path: str
@@ -53,6 +57,8 @@ class Retry(msgspec.Struct, frozen=True):
 
 
 class Judge(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The verdict on an item's image, or why there is none (`judge_status`)."""
+
     type = "judge"
     judgment: Judgment | None
     judge_status: Literal["ok", "error", "skipped"]
@@ -87,7 +93,7 @@ class Complete(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=T
 
 
 class Agent(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """Chat: a token, a tool call or a whole message."""
+    """A part of a chat reply: a token, a tool call or the whole message."""
 
     type = "agent"
     artifact_id: str
@@ -106,7 +112,7 @@ class Tally(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Comment(msgspec.Struct, frozen=True, rename="camel"):
-    """What a guest said of an image; `x` and `y` are parts of its width and height, None where nothing is pinned."""
+    """A guest's comment on an image; `x` and `y` are fractions of its width and height, None without a pin."""
 
     comment_id: str
     progression_id: str
@@ -118,9 +124,9 @@ class Comment(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Approval(msgspec.Struct, frozen=True, rename="camel"):
-    """A guest's verdict on an image version; None once it was withdrawn. `approvalId` is the guest's for that image.
+    """A guest's decision on an image version; None once withdrawn. `approvalId` is unique per guest and image.
 
-    `stale`: there is a newer version of the image, or the artifact's newer version shows others.
+    `stale`: there is a newer version of the image, or a newer version of the artifact shows other images.
     """
 
     approval_id: str
@@ -133,7 +139,7 @@ class Approval(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class BoardNews(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """What happened on a board, with what it is now; `revision` grows with each change of that board."""
+    """A change of a board, with its new value; `revision` grows with each change of that board."""
 
     kind: Literal["vote", "comment", "approval", "hidden", "opened", "closed"]
     revision: int
@@ -145,7 +151,7 @@ class BoardNews(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True,
 
 
 class ArtifactError(msgspec.Struct, frozen=True, rename="camel"):
-    """Why a page or file was not made, safe to show."""
+    """Why a page or file was not made, in a form safe to show."""
 
     code: str
     message: str
@@ -153,8 +159,8 @@ class ArtifactError(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Artifact(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """A page or file of an artifact is being made (`stage`), has been published or was given up (`error`), or its board
-    has news."""
+    """Progress on a page or file of an artifact (`stage`), its publication or its failure (`error`), or a change of
+    its board."""
 
     type = "artifact"
     artifact_id: str
@@ -173,7 +179,7 @@ TYPES: dict[str, type[Event]] = {
 
 
 class PostedEvent(msgspec.Struct, frozen=True):
-    """An event from the inbox: `data` as it was sent. It speaks for no job or item, whatever its data says."""
+    """An event that a client posted, with `data` as it was sent. It belongs to no job or item, whatever `data` says."""
 
     type: str
     data: dict[str, Any]
@@ -194,7 +200,7 @@ class StoredEvent(msgspec.Struct, frozen=True):
 
 
 class Envelope(msgspec.Struct, frozen=True, rename="camel"):
-    """What a client of the stream reads, and what the polling routes list."""
+    """An event as clients read it from the stream and the polling routes."""
 
     session_id: str
     type: str
@@ -204,14 +210,14 @@ class Envelope(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class CaughtUp(msgspec.Struct, frozen=True, rename="camel", tag="caught-up", tag_field="type"):
-    """The control frame between replay and live: everything up to `data.upTo` has been sent."""
+    """The control frame between replayed and live events: everything up to `data.upTo` has been sent."""
 
     session_id: str
     data: dict[str, int]
 
 
 class Frame(NamedTuple):
-    """An event as it leaves; made once and shared by every client of the session in this process.
+    """An encoded event; made once and shared by every client of the session in this process.
 
     `seq` is None for a control frame. `text` is the envelope as JSON without line breaks (an SSE `data:` line),
     `wire` the same as an unmasked WebSocket text frame (RFC 6455 §5.2).
@@ -223,20 +229,23 @@ class Frame(NamedTuple):
 
 
 def data_text(event: Event | PostedEvent) -> str:
-    """What the `data` column keeps of an event."""
+    """The event as JSON text for the `data` column."""
     return msgspec.json.encode(event.data if isinstance(event, PostedEvent) else event).decode()
 
 
 def envelope(event: StoredEvent) -> Envelope:
+    """The stored event as clients read it."""
     return Envelope(event.session_id, event.type, event.ts, event.seq, msgspec.Raw(event.data.encode()))
 
 
 def frame(event: StoredEvent) -> Frame:
+    """The stored event, encoded for SSE and WebSocket."""
     text = msgspec.json.encode(envelope(event))
     return Frame(event.seq, text, websocket_frame(text))
 
 
 def caught_up(session_id: str, up_to: int) -> Frame:
+    """The control frame which says that all events up to `up_to` have been sent."""
     text = msgspec.json.encode(CaughtUp(session_id, {"upTo": up_to}))
     return Frame(None, text, websocket_frame(text))
 

@@ -1,9 +1,9 @@
-"""The one way out to addresses that others choose.
+"""GET requests to URLs that users choose, guarded against requests to our own network (SSRF).
 
-Each hop's host is resolved once; if any answer is not public the whole hop is refused; what is dialled is the
-vetted address itself, while the TLS name and the Host header stay those of the URL. Nothing of ours goes along.
-Outwards every failure is the same sentence after the same time, so that nobody learns what lies behind us;
-the cause stands in the log.
+The host of each hop is resolved once. If any of its addresses is not public, the whole hop is refused. The connection
+goes to the checked address itself, while the TLS server name and the Host header stay those of the URL. No credentials
+or cookies are sent. A caller sees the same message after the same time for every failure, so that nobody can probe
+our network; the cause is in the log.
 """
 
 import asyncio
@@ -14,8 +14,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio.to_thread
 import httpx
@@ -28,13 +27,13 @@ from tools.step import log_fields, step
 log = logging.getLogger("picasso.fetch")
 
 TOTAL_SECONDS = 10.0
-"""For the whole fetch with all its hops, and the time after which every failure is told."""
+"""For the whole fetch with all its hops, and the time after which every failure is reported."""
 DNS_SECONDS = 3.0
 CALL_SECONDS = 5.0
 """For connecting, and for each wait for bytes."""
 HOPS = 3
 DIALS = 4
-"""Addresses of one host that are tried in turn."""
+"""How many addresses of one host are tried in turn."""
 MAX_URL = 2048
 PORTS = frozenset({80, 443})
 HEADERS = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "picasso", "connection": "close"}
@@ -42,8 +41,8 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
-# From the registries of special-purpose addresses (RFC 6890 and its updates) and the metadata services outside
-# them. Our own, because `ipaddress.is_global` changes its mind between patch releases.
+# From the registries of special-purpose addresses (RFC 6890 and its updates), and cloud metadata services outside of
+# them. A list of our own, because the result of `ipaddress.is_global` changes between Python's patch releases.
 NOT_PUBLIC = tuple(
     ipaddress.IPv4Network(network)
     for network in (
@@ -69,19 +68,19 @@ NOT_PUBLIC_6 = tuple(
     ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
 )
 ISATAP = (b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe")
-"""The middle of an IPv6 address that carries an IPv4 address, whatever its prefix."""
+"""Bytes 8 to 11 of an IPv6 address with an IPv4 address embedded in it, under any prefix."""
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 TransportFactory = Callable[[], httpx.AsyncBaseTransport]
 
 
 class Refusal(Exception):
-    """Why the guard stopped; for the log only."""
+    """Why a URL was not fetched; for the log only."""
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """All addresses of the host, each once."""
-    # On a thread that may be left behind: a resolver that hangs holds it for longer than we wait.
+    """All addresses of the host, without duplicates."""
+    # On a thread that may be abandoned: a resolver that hangs keeps it for longer than we wait.
     found = await anyio.to_thread.run_sync(
         functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM), abandon_on_cancel=True
     )
@@ -89,12 +88,15 @@ async def resolve(host: str, port: int) -> list[str]:
 
 
 def make_transport() -> httpx.AsyncHTTPTransport:
-    """A transport without proxies, cookies or kept connections. It is handed addresses, never names."""
-    return httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False)
+    """A transport without proxies, cookies or kept connections. It is given addresses, never names."""
+    return httpx.AsyncHTTPTransport(verify=_tls_context(), trust_env=False)
 
 
 class FetchPolicy(msgspec.Struct, frozen=True):
-    """How the guard reaches the network. `allow` are `host:port` pairs that need be neither public nor on `ports`."""
+    """What may be fetched and how the network is reached.
+
+    `allow` has `host:port` pairs that need be neither public nor on one of `ports`; times are in seconds.
+    """
 
     allow: frozenset[str] = frozenset()
     ports: frozenset[int] = PORTS
@@ -106,15 +108,15 @@ class FetchPolicy(msgspec.Struct, frozen=True):
 
 @step("fetch.fetch")
 async def fetch(env: Env, url: str, *, max_bytes: int) -> bytes:
-    """The body that a public http or https address answers a GET with, at most `max_bytes`.
+    """GET a public http or https URL and return its body of at most `max_bytes`.
 
-    Fails: Invalid (`fetch_rejected`), one message for every cause, told `TOTAL_SECONDS` after the start.
+    Fails: Invalid (`fetch_rejected`), with one message for every cause, `TOTAL_SECONDS` after the start.
     """
     return await fetch_with_policy(FetchPolicy(env.settings.fetch_allow), url, max_bytes=max_bytes)
 
 
 async def fetch_with_policy(policy: FetchPolicy, url: str, *, max_bytes: int) -> bytes:
-    """`fetch` by the given way."""
+    """`fetch` by the given policy."""
     started = time.monotonic()
     try:
         async with asyncio.timeout(policy.seconds):
@@ -131,17 +133,25 @@ async def fetch_with_policy(policy: FetchPolicy, url: str, *, max_bytes: int) ->
 
 
 async def _follow(policy: FetchPolicy, text: str, max_bytes: int) -> bytes:
+    """Request the URL and up to `HOPS` redirects; return the body of the last answer."""
     url = check_url(policy, text)
     for _ in range(HOPS + 1):
-        async with _answer(policy, url) as response:
-            if response.status_code not in REDIRECTS:
-                return await _body(response, max_bytes)
-            url = next_hop(policy, url, response.headers.get("location", ""))
+        async with policy.make_transport() as transport:
+            response = await _request(transport, url, await _resolve_checked(policy, url))
+            try:
+                if response.status_code not in REDIRECTS:
+                    return await _read_body(response, max_bytes)
+                url = next_hop(policy, url, response.headers.get("location", ""))
+            finally:
+                await response.aclose()
     raise Refusal(f"more than {HOPS} redirects")
 
 
 def check_url(policy: FetchPolicy, text: str) -> httpx.URL:
-    """The URL, when its letters, scheme, host and port may be used at all."""
+    """Parse a URL whose characters, scheme, host and port are allowed.
+
+    Fails: Refusal · httpx.InvalidURL.
+    """
     if len(text) > MAX_URL or UNSAFE.search(text):
         raise Refusal("too long, or characters that no URL has")
     url = httpx.URL(text)
@@ -153,7 +163,10 @@ def check_url(policy: FetchPolicy, text: str) -> httpx.URL:
 
 
 def next_hop(policy: FetchPolicy, url: httpx.URL, location: str) -> httpx.URL:
-    """Where a redirect leads, vetted like the first address; never from https to http."""
+    """The URL a redirect leads to, checked like the first one; never from https to http.
+
+    Fails: Refusal · httpx.InvalidURL.
+    """
     if not location or UNSAFE.search(location):
         raise Refusal("a redirect to nowhere")
     following = check_url(policy, str(url.join(location)))
@@ -163,7 +176,7 @@ def next_hop(policy: FetchPolicy, url: httpx.URL, location: str) -> httpx.URL:
 
 
 def is_public(address: str) -> bool:
-    """Whether packets to the address can only leave for the open Internet."""
+    """Whether the IP address is a public one on the Internet; False for text that is no address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -178,7 +191,8 @@ def is_public(address: str) -> bool:
     )
 
 
-async def _addresses(policy: FetchPolicy, url: httpx.URL) -> Sequence[str]:
+async def _resolve_checked(policy: FetchPolicy, url: httpx.URL) -> Sequence[str]:
+    """The addresses of the URL's host to connect to; one that is not public refuses them all."""
     try:
         async with asyncio.timeout(policy.dns_seconds):
             found = await policy.resolve(_host(url), _port(url))
@@ -189,37 +203,24 @@ async def _addresses(policy: FetchPolicy, url: httpx.URL) -> Sequence[str]:
     return found[:DIALS]
 
 
-@asynccontextmanager
-async def _answer(policy: FetchPolicy, url: httpx.URL) -> AsyncIterator[httpx.Response]:
-    addresses = await _addresses(policy, url)
-    async with policy.make_transport() as transport:
-        response = await _dial(transport, url, addresses)
-        try:
-            yield response
-        finally:
-            await response.aclose()
-
-
-async def _dial(transport: httpx.AsyncBaseTransport, url: httpx.URL, addresses: Sequence[str]) -> httpx.Response:
+async def _request(transport: httpx.AsyncBaseTransport, url: httpx.URL, addresses: Sequence[str]) -> httpx.Response:
+    """Send the GET to the first of the addresses that accepts a connection."""
+    timeout = dict.fromkeys(("connect", "read", "write", "pool"), CALL_SECONDS)
     for address in addresses:
+        request = httpx.Request(
+            "GET",
+            url.copy_with(host=address, fragment=None),
+            headers={"host": url.netloc.decode("ascii"), **HEADERS},
+            extensions={"sni_hostname": _host(url), "timeout": timeout},
+        )
         try:
-            return await transport.handle_async_request(_request(url, address))
+            return await transport.handle_async_request(request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             failed = error
     raise failed
 
 
-def _request(url: httpx.URL, address: str) -> httpx.Request:
-    timeout = dict.fromkeys(("connect", "read", "write", "pool"), CALL_SECONDS)
-    return httpx.Request(
-        "GET",
-        url.copy_with(host=address, fragment=None),
-        headers={"host": url.netloc.decode("ascii"), **HEADERS},
-        extensions={"sni_hostname": _host(url), "timeout": timeout},
-    )
-
-
-async def _body(response: httpx.Response, max_bytes: int) -> bytes:
+async def _read_body(response: httpx.Response, max_bytes: int) -> bytes:
     if response.status_code != httpx.codes.OK:
         raise Refusal(f"status {response.status_code}")
     if response.headers.get("content-encoding", "identity").lower() != "identity":
@@ -229,7 +230,7 @@ async def _body(response: httpx.Response, max_bytes: int) -> bytes:
         body += chunk
         if len(body) > max_bytes:
             raise Refusal(f"more than {max_bytes} bytes")
-        # A server that sends one byte a chunk must not hold the loop for a whole buffer of them.
+        # A server that sends one byte a chunk must not keep the event loop busy for a whole buffer of chunks.
         await asyncio.sleep(0)
     return bytes(body)
 
@@ -247,5 +248,5 @@ def _allowed(policy: FetchPolicy, url: httpx.URL) -> bool:
 
 
 @functools.cache
-def _tls() -> ssl.SSLContext:
+def _tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)

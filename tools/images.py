@@ -1,4 +1,4 @@
-"""Images as facts, hashes and delivery images. The pixels themselves are only touched in a child process."""
+"""Facts, hashes and delivery images of images. Pixels are decoded in a child process only."""
 
 import functools
 from collections.abc import Callable
@@ -18,9 +18,9 @@ DELIVERY_SECONDS = 60.0
 
 @step("images.inspect")
 async def inspect(env: Env, data: bytes, *, most: int | None = None) -> Facts:
-    """Decode the image and tell its SHA-256, media type, upright width and height, and size.
+    """Decode the image and return its SHA-256, media type, upright width and height in pixels, and size in bytes.
 
-    `most` is its largest size in bytes, MAX_IMAGE unless told.
+    `most` is the largest size in bytes; MAX_IMAGE when None.
     Fails: TooLarge (`image_too_large`) · Invalid (`image_rejected`) naming what is wrong with it.
     """
     cap = most or env.settings.max_image
@@ -40,9 +40,9 @@ async def phash(env: Env, data: bytes) -> str:
 
 @step("images.upload_delivery")
 async def upload_delivery(env: Env, image_id: str, data: bytes) -> str:
-    """Derive the delivery image and return its absolute URL.
+    """Make the delivery image (WebP), publish it and return its absolute URL.
 
-    Effect: IMAGES put under `image_id`; repeating it is success and stores nothing new.
+    Effect: IMAGES put under `image_id`; repeating it succeeds and stores nothing new.
     Fails: Invalid (`image_rejected`) · Unavailable when IMAGES does not answer.
     """
     delivery = await _work(pixels.delivery, data, seconds=DELIVERY_SECONDS)
@@ -51,8 +51,9 @@ async def upload_delivery(env: Env, image_id: str, data: bytes) -> str:
 
 @step("images.derive")
 async def derive(env: Env, key: str, side: int) -> bytes | None:
-    """The original under the key as a JPEG of at most `side` pixels, drawn anew and without anything but its pixels;
-    None when it is gone or cannot be read any more.
+    """The original under the key as a JPEG without metadata, at most `side` pixels wide and high.
+
+    None when the original is gone or can no longer be read.
 
     Fails: Unavailable.
     """
@@ -65,10 +66,14 @@ async def derive(env: Env, key: str, side: int) -> bytes | None:
 
 
 async def _work(function: Callable[[bytes], T], data: bytes, *, seconds: float = WORK_SECONDS) -> T:
+    """Run the function on the bytes in the child process.
+
+    Fails: Invalid (`image_rejected`) · Unavailable (`image_busy`).
+    """
     try:
         return await run_in_child(function, data, seconds=seconds)
     except Unavailable as error:
         if error.code != "image_child":
             raise
-        # Three children died of it: that is the image's verdict, and no retry would change it.
-        raise Invalid("the image could not be worked on", code="image_rejected") from error
+        # Three child processes died of this image: a retry would not change that.
+        raise Invalid("the image could not be processed", code="image_rejected") from error

@@ -1,4 +1,4 @@
-"""The way in for images that people hand us: uploads, and what a job starts from."""
+"""Images from users: uploads, and the start, mask and reference images of jobs."""
 
 import re
 
@@ -8,7 +8,7 @@ from tools import images, r2
 from tools.env import Env
 from tools.errors import Invalid, NotFound, TooLarge
 from tools.fetch import fetch
-from tools.rows import StoredImage, Upload, now_ms
+from tools.rows import IdRow, StoredImage, Upload, now_ms
 from tools.step import step
 
 REJECTED = "start_image_rejected"
@@ -32,55 +32,52 @@ WHERE id = :id AND project_id = :project_id
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Bytes in BUCKET and what they must hash to."""
+    """An object in BUCKET and the SHA-256 that its bytes must have."""
 
     r2_key: str
     sha256: str
 
 
-class ProjectId(msgspec.Struct, frozen=True):
-    id: str
-
-
 async def store_upload(env: Env, project_id: str, data: bytes) -> Upload:
-    """Keep an image for the project and return its row; the same bytes again are the same row.
+    """Store an image for the project and return its row; uploading the same bytes again returns the same row.
 
     Effect: BUCKET put_once at `upload_key`, then the row.
     Fails: NotFound for an unknown project · TooLarge · Invalid (`image_rejected`).
     """
-    if await env.DB.one(HAS_PROJECT, ProjectId, id=project_id) is None:
+    if await env.DB.one(HAS_PROJECT, IdRow, id=project_id) is None:
         raise NotFound("no such project")
     facts = await images.inspect(env, data)
     key = r2.upload_key(project_id, facts.sha256)
     upload = Upload(
         project_id, facts.sha256, key, facts.mime, facts.width, facts.height, facts.size, created_at=now_ms()
     )
-    return await _keep(env, upload, data)
+    return await _store(env, upload, data)
 
 
 @step("ingest.keep_upload")
-async def _keep(env: Env, upload: Upload, data: bytes) -> Upload:
+async def _store(env: Env, upload: Upload, data: bytes) -> Upload:
+    # A step of its own, so that a retry does not decode the image again.
     await r2.put_exactly(env, upload.r2_key, data, upload.mime)
     await env.DB.run(INSERT_UPLOAD, **msgspec.structs.asdict(upload))
     if await env.BUCKET.head(upload.r2_key) is None:
-        # A sweep took the object, orphaned an hour ago, between the put and the row. Now the row protects it.
+        # `r2.sweep` deleted an old object without a row between the put and the row. Now the row protects it.
         await r2.put_exactly(env, upload.r2_key, data, upload.mime)
     return upload
 
 
 async def ingest(env: Env, project_id: str, job_id: str, name: str, url: str) -> StoredImage:
-    """The image at `url` (https:, http:, upload:SHA256, progression:ID) as an original of the job under `name`.
+    """Store the image at `url` (https:, http:, upload:SHA256, progression:ID) as an original of the job under `name`.
 
-    What is already there under that name is taken as it is, so a repeated job works from the same bytes.
+    An original that is already there under that name is used as it is, so a repeated job works from the same bytes.
 
     Effect: BUCKET put_once at `original_key`.
-    Fails: Invalid (`start_image_rejected`) with a message that is safe to show · Unavailable when a binding is
-    away.
+    Fails: Invalid (`start_image_rejected`) with a message that is safe to show · Unavailable when a binding does not
+    answer.
     """
     key = r2.original_key(project_id, job_id, name)
     try:
         known = await env.BUCKET.head(key) is not None
-        data = await (env.BUCKET.get(key) if known else _bytes(env, project_id, url))
+        data = await (env.BUCKET.get(key) if known else _load(env, project_id, url))
         facts = await images.inspect(env, data)
     except (Invalid, NotFound, TooLarge) as error:
         raise Invalid(error.message, code=REJECTED, detail={"cause": error.code}) from error
@@ -89,23 +86,21 @@ async def ingest(env: Env, project_id: str, job_id: str, name: str, url: str) ->
     return StoredImage(key, facts.sha256, facts.mime, facts.width, facts.height, facts.size)
 
 
-async def _bytes(env: Env, project_id: str, url: str) -> bytes:
+async def _load(env: Env, project_id: str, url: str) -> bytes:
+    """The bytes that a URL or the name of one of the project's images stands for."""
     if url.lower().startswith(("https://", "http://")):
         return await fetch(env, url, max_bytes=env.settings.max_image)
-    source = await _source(env, project_id, url)
+    if found := UPLOAD.fullmatch(url):
+        source = await env.DB.one(GET_UPLOAD, Source, project_id=project_id, sha256=found[1])
+    elif found := PROGRESSION.fullmatch(url):
+        source = await env.DB.one(GET_ORIGINAL, Source, project_id=project_id, id=found[1])
+    elif url.lower().startswith("data:"):
+        raise Invalid("data: addresses are not accepted; upload the file and name it upload:…", code="data_url")
+    else:
+        raise Invalid("an image is named by https://…, http://…, upload:… or progression:…", code="unknown_address")
     if source is None:
         raise NotFound("this project has no image of that name")
     data = await env.BUCKET.get(source.r2_key)
     if not r2.is_intact(data, source.sha256):
         raise Invalid("the stored image is damaged", code="damaged")
     return data
-
-
-async def _source(env: Env, project_id: str, url: str) -> Source | None:
-    if found := UPLOAD.fullmatch(url):
-        return await env.DB.one(GET_UPLOAD, Source, project_id=project_id, sha256=found[1])
-    if found := PROGRESSION.fullmatch(url):
-        return await env.DB.one(GET_ORIGINAL, Source, project_id=project_id, id=found[1])
-    if url.lower().startswith("data:"):
-        raise Invalid("data: addresses are not taken; upload the file and name it upload:…", code="data_url")
-    raise Invalid("an image is named by https://…, http://…, upload:… or progression:…", code="unknown_address")

@@ -1,4 +1,7 @@
-"""Lists are pages: `{"items": [...], "nextCursor": string|null}`, stable under inserts because a cursor names a row."""
+"""Pages of lists: `{"items": [...], "nextCursor": string|null}`.
+
+Inserts do not shift pages, because a cursor is the sort key of a row.
+"""
 
 import base64
 import binascii
@@ -13,6 +16,8 @@ LIMIT, MAX_LIMIT = 50, 200
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True, rename="camel"):
+    """Some rows of a list, and the cursor of the next page; None on the last one."""
+
     items: list[T]
     next_cursor: str | None
 
@@ -25,15 +30,16 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
 
 
 START = Cursor(1 << 62, "")
-"""Before the newest row, for lists that run from the newest."""
+"""Before the newest row, for lists that begin with the newest."""
 
 
 def encode(cursor: Cursor) -> str:
+    """The cursor as URL-safe Base64 without padding."""
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
 
 
 def decode(text: str | None) -> Cursor:
-    """The cursor a client sent back; none means the start.
+    """The cursor that a client sent back; `START` for None.
 
     Fails: Invalid (400, `bad_cursor`).
     """
@@ -46,5 +52,8 @@ def decode(text: str | None) -> Cursor:
 
 
 def page(rows: list[Any], limit: int, key: Any) -> Page[Any]:
-    """`limit` rows of the `limit + 1` that were read; `key(row)` is the row's Cursor."""
+    """The first `limit` of up to `limit + 1` rows read, with the cursor of the next page.
+
+    `key(row)` is the row's Cursor.
+    """
     return Page(rows[:limit], encode(key(rows[limit - 1])) if len(rows) > limit else None)

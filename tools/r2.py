@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
 
 from tools.env import Env
 from tools.errors import NotFound, Unavailable
@@ -13,7 +12,7 @@ from tools.step import step
 log = logging.getLogger("picasso.r2")
 
 ORPHAN_SECONDS = 3600
-"""How old an object must be before it counts as forgotten: longer than any effect needs from its put to its row."""
+"""Age before an object without a row may be deleted: longer than any effect takes from its put to its row."""
 TEMPLATE_KEY = re.compile(r"templates/[A-Za-z0-9_-]{1,100}/[0-9a-f]{64}\.html")
 
 HAS_PROJECT = "SELECT COUNT(*) AS n FROM projects WHERE id = :id"
@@ -31,21 +30,22 @@ ARTIFACT_KEY = re.compile(r"artifacts/([^/]+)/v([0-9]{1,9})/.+")
 
 
 def original_key(project_id: str, job_id: str, item: str) -> str:
-    """Where a job's original lives. `item` is `{provider}-{variantIndex}`, or `start`, `mask`, … for its inputs."""
+    """The key of a job's original. `item` is `{provider}-{variantIndex}`, or `start`, `mask`, … for its inputs."""
     return f"project/{project_id}/jobs/{job_id}/orig/{item}"
 
 
 def upload_key(project_id: str, sha256: str) -> str:
+    """The key of a project's uploaded image with this SHA-256 (hex)."""
     return f"project/{project_id}/uploads/{sha256}"
 
 
 @step("r2.put_original")
 async def put_original(env: Env, project_id: str, job_id: str, item: str, data: bytes, mime: str) -> str:
-    """Store the bytes as they came, once, and return their key.
+    """Store the bytes unchanged, once, and return their key.
 
     Effect: BUCKET put_once at `original_key`, read back and compared.
     Fails: Conflict (`write_once`) when other bytes are there · Unavailable when BUCKET does not answer, or
-    answers with other bytes than it was given.
+    returns other bytes than were put.
     """
     key = original_key(project_id, job_id, item)
     await put_exactly(env, key, data, mime)
@@ -53,16 +53,21 @@ async def put_original(env: Env, project_id: str, job_id: str, item: str, data: 
 
 
 async def put_exactly(env: Env, key: str, data: bytes, mime: str) -> None:
-    """Store the bytes once and read them back: a transport that flips a bit tells nobody."""
+    """Store the bytes once and read them back, because a transport that flips a bit reports no error.
+
+    Effect: BUCKET put_once, and put again when it returns other bytes.
+    Fails: Conflict (`write_once`) · Unavailable (`bucket_damaged` when it returns other bytes again).
+    """
     await env.BUCKET.put_once(key, data, content_type=mime)
     if await env.BUCKET.get(key) != data:
-        # Never deleted first: these may be the only good copy of something bought.
+        # Not deleted first: this may be the only good copy of a bought image.
         await env.BUCKET.put(key, data, content_type=mime)
         if await env.BUCKET.get(key) != data:
             raise Unavailable("the bucket did not keep the bytes it was given", code="bucket_damaged")
 
 
 def is_intact(data: bytes, sha256: str) -> bool:
+    """Whether the bytes have this SHA-256 (hex)."""
     return hashlib.sha256(data).hexdigest() == sha256
 
 
@@ -78,9 +83,9 @@ async def put_html(env: Env, key: str, html: str) -> str:
 
 @step("r2.get_template")
 async def get_template(env: Env, key: str) -> str:
-    """The template's HTML. Only keys of templates lead anywhere.
+    """The HTML of a template.
 
-    Fails: NotFound.
+    Fails: NotFound when there is none, or the key is not one of a template.
     """
     if not TEMPLATE_KEY.fullmatch(key):
         raise NotFound("no such template")
@@ -89,25 +94,28 @@ async def get_template(env: Env, key: str) -> str:
 
 @step("r2.sweep")
 async def sweep(env: Env, older_than: float = ORPHAN_SECONDS) -> int:
-    """Delete the objects that no row names and that are older than `older_than` seconds; tell how many.
+    """Delete the objects that no row names and that are older than `older_than` seconds; return how many.
 
-    Kept: everything of a job that exists (bought originals too, whatever became of their item), an upload with
-    its row, what a progression names, the published and the earlier versions of an artifact, all templates, and
-    every key that does not look like ours. All of it is kept when there is a project that DB has never heard of: it
-    is then not the database of this BUCKET, or one that was begun anew, and its silence says nothing.
+    Kept: everything of a job that exists (also bought originals of failed items), uploads with a row, what a
+    progression names, the published and the earlier versions of an artifact, all templates, and every key of an
+    unknown form. Nothing is deleted when BUCKET has objects of a project that DB does not know: then DB is not the
+    database of this BUCKET, or was created anew, and a missing row proves nothing.
+
+    Effect: BUCKET delete.
     """
     before = now_ms() - round(older_than * 1000)
-    forgotten = [
+    unnamed = [
         stored.key
         for prefix in ("project/", "artifacts/")
         async for stored in env.BUCKET.list(prefix)
         if stored.modified < before and not await _is_named(env, stored.key)
     ]
-    if not await _knows_projects(env, forgotten):
-        log.warning("BUCKET holds originals of projects that DB does not know: is it the right one? Nothing is swept")
+    projects = {match[1] for key in unnamed if (match := PROJECT_KEY.fullmatch(key))}
+    if not all([await _exists(env, HAS_PROJECT, id=project) for project in projects]):
+        log.warning("BUCKET has objects of projects that DB does not know: is it the right one? Nothing is deleted")
         return 0
     swept = 0
-    for key in forgotten:
+    for key in unnamed:
         # Between the listing and now the object may have been written again and got its row.
         found = await env.BUCKET.head(key)
         if found and found.modified < before and not await _is_named(env, key):
@@ -116,23 +124,19 @@ async def sweep(env: Env, older_than: float = ORPHAN_SECONDS) -> int:
     return swept
 
 
-async def _knows_projects(env: Env, keys: Sequence[str]) -> bool:
-    projects = {found[1] for key in keys if (found := PROJECT_KEY.fullmatch(key))}
-    return all([await _counts(env, HAS_PROJECT, id=project) for project in projects])
-
-
 async def _is_named(env: Env, key: str) -> bool:
+    """Whether a row needs the object; True also for keys of an unknown form."""
     if found := JOB_KEY.fullmatch(key):
-        named = await _counts(env, HAS_JOB, project_id=found[1], id=found[2])
+        named = await _exists(env, HAS_JOB, project_id=found[1], id=found[2])
     elif found := UPLOAD_KEY.fullmatch(key):
-        named = await _counts(env, HAS_UPLOAD, project_id=found[1], id=found[2])
+        named = await _exists(env, HAS_UPLOAD, project_id=found[1], id=found[2])
     elif found := ARTIFACT_KEY.fullmatch(key):
-        named = await _counts(env, HAS_VERSION, id=found[1], version=int(found[2]))
+        named = await _exists(env, HAS_VERSION, id=found[1], version=int(found[2]))
     else:
         return True
-    return named or await _counts(env, HAS_PROGRESSION, key=key)
+    return named or await _exists(env, HAS_PROGRESSION, key=key)
 
 
-async def _counts(env: Env, sql: str, **params: str | int) -> bool:
+async def _exists(env: Env, sql: str, **params: str | int) -> bool:
     count = await env.DB.one(sql, Count, **params)
     return count is not None and count.n > 0

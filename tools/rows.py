@@ -28,7 +28,7 @@ TERMINAL: frozenset[str] = frozenset({"complete", "failed", "refused", "duplicat
 
 
 def now_ms() -> int:
-    """UTC milliseconds, the one unit of time in rows, events and answers."""
+    """The time now in UTC milliseconds, the unit of time in rows, events and responses."""
     return time.time_ns() // 1_000_000
 
 
@@ -77,6 +77,8 @@ def _is_json(hint: Any) -> bool:
 
 
 class Project(msgspec.Struct, frozen=True):
+    """A project; `budget_micros` is micro-USD, None means no limit."""
+
     id: str
     name: str
     description: str | None
@@ -86,7 +88,7 @@ class Project(msgspec.Struct, frozen=True):
 
 
 class StoredImage(msgspec.Struct, frozen=True):
-    """An image in BUCKET that was decoded and vetted. `size` in bytes, `width` and `height` in pixels."""
+    """An image in BUCKET that was decoded and found valid. `size` in bytes, `width` and `height` in pixels."""
 
     r2_key: str
     sha256: str
@@ -97,7 +99,7 @@ class StoredImage(msgspec.Struct, frozen=True):
 
 
 class InputImages(msgspec.Struct, frozen=True):
-    """The images a job works from, once ingested."""
+    """The images that a job works from, once stored in BUCKET."""
 
     start: StoredImage | None = None
     mask: StoredImage | None = None
@@ -105,19 +107,21 @@ class InputImages(msgspec.Struct, frozen=True):
 
 
 class Tip(msgspec.Struct, frozen=True):
+    """A tip of the knowledge base that was applied to a prompt."""
+
     key: str
     tip: str
 
 
 class ProviderModel(msgspec.Struct, frozen=True):
-    """Who may make an image: a provider and one of its models."""
+    """A provider and one of its models."""
 
     provider: str
     model: str
 
 
 class JobMetadata(msgspec.Struct, frozen=True, rename="camel"):
-    """What `prepare` decided, by provider; `fallback` are those who paint, in turn, when a provider is away."""
+    """What `prepare` decided, by provider; `fallback` are the models to use, in this order, when a provider is down."""
 
     applied_tips: dict[str, list[Tip]] = {}
     refined_prompt: dict[str, str] = {}
@@ -145,6 +149,8 @@ class JobRequest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True):
+    """A job. `fence` is its fencing token: it grows with each claim by a worker."""
+
     id: str
     project_id: str
     session_id: str
@@ -168,7 +174,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class ItemError(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """Why an item or a job ended without an image, safe to show. `kind` is the terminal state."""
+    """Why an item or a job ended without an image, in a form safe to show. `kind` is the terminal state."""
 
     code: str
     message: str
@@ -178,6 +184,8 @@ class ItemError(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True,
 
 
 class Item(msgspec.Struct, frozen=True):
+    """One image of a job: a provider, a model and a variant. `progress` runs from 0 to 1."""
+
     id: str
     job_id: str
     position: int
@@ -197,12 +205,12 @@ class Item(msgspec.Struct, frozen=True):
     started_at: int | None
     ended_at: int | None
     reserved_micros: int
-    """What is held of the project's budget for the item until it ends."""
+    """Micro-USD of the project's budget reserved for the item until it ends."""
     preview_url: str | None
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """A row of the ledger: one call to a vendor. It may cost `quote_micros` at most and did cost `cost_micros`."""
+    """A row of the ledger: one call to a vendor. It may cost at most `quote_micros`; it did cost `cost_micros`."""
 
     id: str
     job_id: str
@@ -233,13 +241,15 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Criterion(msgspec.Struct, frozen=True):
+    """One requirement, whether the image meets it, and what was seen or measured."""
+
     requirement: str
     met: bool
     evidence: str
 
 
 class Verdict(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """What a judge says of an image: passed only when every criterion is met."""
+    """A judge's verdict on an image; "pass" only when every criterion is met."""
 
     judgment: Judgment
     notes: list[str]
@@ -284,6 +294,8 @@ class Progression(msgspec.Struct, frozen=True):
 
 
 class Upload(msgspec.Struct, frozen=True):
+    """An uploaded image of a project; `size` in bytes, `width` and `height` in pixels."""
+
     project_id: str
     sha256: str
     r2_key: str
@@ -295,6 +307,8 @@ class Upload(msgspec.Struct, frozen=True):
 
 
 class ArtifactRow(msgspec.Struct, frozen=True):
+    """A page or file made from images; `version` 0 has not been published yet."""
+
     id: str
     owner_id: str
     title: str
@@ -314,6 +328,8 @@ class ArtifactRow(msgspec.Struct, frozen=True):
 
 
 class ArtifactView(msgspec.Struct, frozen=True):
+    """One view of a public page; what `ip_address` holds depends on the setting VIEW_IP."""
+
     id: str
     artifact_id: str
     timestamp: int
@@ -324,10 +340,12 @@ class ArtifactView(msgspec.Struct, frozen=True):
 
 
 class Count(msgspec.Struct, frozen=True):
+    """The result of a `COUNT(*) AS n`."""
+
     n: int
 
 
 class IdRow(msgspec.Struct, frozen=True):
-    """A row of which only the id was asked for."""
+    """A row of which only the id is selected."""
 
     id: str

@@ -1,8 +1,8 @@
-"""Search of progressions: a substring of prompt, notes or tags, the same answer on SQLite and PostgreSQL.
+"""Substring search over prompt, notes and tags of progressions, with equal results on SQLite and PostgreSQL.
 
-Each progression has a folded text and a list of words, one for every three characters that stand together. Words
-are made here, of letters only, so that FTS5 and tsvector index them alike; a query of one or two characters is the
-beginning of some word. Words may collide: they narrow, and the text decides.
+Each progression is indexed as a case-folded text and its trigrams (every three adjacent characters), written as words
+of letters only, so that FTS5 and tsvector index them alike. A query of one or two characters is searched as the prefix
+of a word. Different trigrams may become the same word: the index only narrows the search, and the text decides.
 """
 
 import re
@@ -15,15 +15,17 @@ from tools.pages import Cursor
 from tools.rows import Judgment, Progression, dump
 
 WINDOW = 1_000
-"""Newest progressions that PostgreSQL looks through before the index is asked: what is common is found there."""
+"""How many of the newest progressions PostgreSQL scans before it uses the index: common text is found there."""
 AT_ONCE, LATEST = 1024, 1 << 52
-"""Progressions of one millisecond that SQLite keeps in order; the last millisecond that fits a number."""
+"""Progressions of one millisecond that SQLite keeps in order; the last millisecond that fits into a row number."""
 EVERY = 1 << 40
+"""A row limit above any number of rows."""
 LENGTH = 60_000
-"""Characters of a folded text that are searched; more words than that do not fit a tsvector."""
+"""How many characters of a folded text can be found; the words of more do not fit into a tsvector."""
 TAG = 500
 """The longest tag that can be filtered by; PostgreSQL's index takes no longer key."""
 END = "\x1f"
+"""Separates prompt, notes and tags in the text; no query contains it."""
 
 SCAN_POSTGRESQL = """
 SELECT p.* FROM progression_search AS s JOIN image_progressions AS p ON p.id = s.progression_id
@@ -87,7 +89,7 @@ FILE_TAG = "INSERT INTO progression_tags (progression_id, tag) VALUES (:progress
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """What a list of progressions is narrowed to; all of it must hold. Tags are compared exactly."""
+    """Conditions on a list of progressions, combined with AND. Tags are compared exactly."""
 
     project_id: str
     query: str = ""
@@ -96,12 +98,12 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     judgment: Judgment | None = None
 
 
-class _Filed(msgspec.Struct, frozen=True):
+class _RowNumber(msgspec.Struct, frozen=True):
     number: int
 
 
 async def find(env: Env, wanted: Filter, cursor: Cursor, limit: int) -> list[Progression]:
-    """The newest progressions before the cursor that are wanted, at most `limit`."""
+    """The progressions before the cursor that match the filter, newest first, at most `limit`."""
     params: dict[str, Value] = {
         "project_id": wanted.project_id,
         "query": fold(wanted.query),
@@ -112,13 +114,15 @@ async def find(env: Env, wanted: Filter, cursor: Cursor, limit: int) -> list[Pro
         "id": cursor.id,
     }
     if env.DB.dialect == "sqlite":
-        return await _walk(env.DB, params | {"words": _asked(wanted, " AND ", "*")}, cursor.at, limit)
-    return await _narrow(env.DB, params, _asked(wanted, " & ", ":*"), limit)
+        return await _find_sqlite(env.DB, params | {"words": _query_words(wanted, " AND ", "*")}, cursor.at, limit)
+    return await _find_postgresql(env.DB, params, _query_words(wanted, " & ", ":*"), limit)
 
 
-async def _walk(tx: Statements, params: dict[str, Value], at: int, limit: int) -> list[Progression]:
-    """FTS5 walks its index from the newest number and stops when the page is full, however common or rare, near or far
-    the words are. Numbers follow time; within a millisecond a page follows ids, so the last one is read whole."""
+async def _find_sqlite(tx: Statements, params: dict[str, Value], at: int, limit: int) -> list[Progression]:
+    """FTS5 walks its index from the highest row number down and stops when the page is full.
+
+    Row numbers follow time. Pages order the rows of one millisecond by id, so its last millisecond is read whole.
+    """
     rows = await tx.all(WALK_SQLITE, Progression, **params, first=0, last=number_range(at)[1], limit=limit)
     if len(rows) == limit:
         oldest = rows[-1].created_at
@@ -128,9 +132,11 @@ async def _walk(tx: Statements, params: dict[str, Value], at: int, limit: int) -
     return sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)[:limit]
 
 
-async def _narrow(tx: Statements, params: dict[str, Value], words: str, limit: int) -> list[Progression]:
-    """What is common fills the page out of the newest `WINDOW`. For the rest GIN tells of all that have the words, and
-    few of the newest are looked at; all, when too few of those say what was asked."""
+async def _find_postgresql(tx: Statements, params: dict[str, Value], words: str, limit: int) -> list[Progression]:
+    """Scan the newest `WINDOW` rows, which fills the page when the text is common; else use the GIN index.
+
+    Of the rows with the words, the newest `2 * limit` are compared first, and all of them when too few match.
+    """
     rows = await tx.all(SCAN_POSTGRESQL, Progression, **params, window=WINDOW, limit=limit)
     for most in (2 * limit, EVERY):
         if len(rows) == limit:
@@ -140,12 +146,12 @@ async def _narrow(tx: Statements, params: dict[str, Value], words: str, limit: i
 
 
 async def index(tx: Statements, row: Progression) -> None:
-    """Make the progression found under what it says now, and no longer under what it said before."""
+    """Index the progression under its present prompt, notes, tags and judgment, in place of what was indexed before."""
     await tx.run(UNFILE_TAGS, progression_id=row.id)
     await tx.many(FILE_TAG, [{"progression_id": row.id, "tag": tag} for tag in searchable_tags(row.ai_tags)])
     text = searchable_text(row)
     words = " ".join(sorted(index_words(row, text)))
-    place: dict[str, Value] = {
+    columns: dict[str, Value] = {
         "progression_id": row.id,
         "project_id": row.project_id,
         "created_at": row.created_at,
@@ -153,56 +159,62 @@ async def index(tx: Statements, row: Progression) -> None:
     }
     first, last = number_range(row.created_at)
     if tx.dialect == "postgresql":
-        await tx.run(FILE_POSTGRESQL, **place, words=words)
-    elif filed := await tx.one(FILE_SQLITE, _Filed, **place, first=first, last=last):
-        await tx.run(UNFILE_WORDS_SQLITE, number=filed.number)
-        await tx.run(FILE_WORDS_SQLITE, number=filed.number, words=words)
+        await tx.run(FILE_POSTGRESQL, **columns, words=words)
+    elif indexed := await tx.one(FILE_SQLITE, _RowNumber, **columns, first=first, last=last):
+        await tx.run(UNFILE_WORDS_SQLITE, number=indexed.number)
+        await tx.run(FILE_WORDS_SQLITE, number=indexed.number, words=words)
 
 
 def number_range(created_at: int) -> tuple[int, int]:
-    """The first and the last number of a millisecond: SQLite's index is kept in the order of pages."""
+    """The first and the last row number of a millisecond in SQLite's index, whose order is that of the pages."""
     first = min(created_at, LATEST) * AT_ONCE
     return first, first + AT_ONCE - 1
 
 
 def fold(text: str) -> str:
-    """The form in which texts are compared: without case, composed, control characters as spaces."""
+    """The form in which texts are compared: case-folded, NFC, control characters as spaces."""
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", folded)
 
 
 def searchable_text(row: Progression) -> str:
+    """Prompt, notes and tags, folded, at most `LENGTH` characters."""
     return END.join(map(fold, (row.prompt, *row.ai_notes, *row.ai_tags)))[:LENGTH]
 
 
 def index_words(row: Progression, text: str) -> set[str]:
-    """Words of three letters, at the end fewer, for the text; marked by an ASCII letter for the rest."""
-    grams = {_letters(text[i : i + 3]) for i in range(len(text))}
-    marked = {_marked("t", tag) for tag in searchable_tags(row.ai_tags)} | {
-        _marked("p", row.project_id),
-        _marked("a", row.ai_provider),
+    """The words to index: trigrams of the text, and tags, project, provider and judgment with a prefix.
+
+    The prefix is an ASCII letter, which no trigram contains.
+    """
+    trigrams = {_letters(text[i : i + 3]) for i in range(len(text))}
+    fields = {_prefixed("t", tag) for tag in searchable_tags(row.ai_tags)} | {
+        _prefixed("p", row.project_id),
+        _prefixed("a", row.ai_provider),
     }
-    return grams | marked | ({_marked("j", row.judgment)} if row.judgment else set())
+    return trigrams | fields | ({_prefixed("j", row.judgment)} if row.judgment else set())
 
 
-def _asked(wanted: Filter, conjunction: str, beginning: str) -> str:
-    words = {_marked("p", wanted.project_id)} | {_marked("t", tag) for tag in wanted.tags}
-    words |= {_marked("a", wanted.provider)} if wanted.provider else set()
-    words |= {_marked("j", wanted.judgment)} if wanted.judgment else set()
+def _query_words(wanted: Filter, conjunction: str, prefix: str) -> str:
+    """The filter as a query for the index; `prefix` is the operator for the beginning of a word."""
+    words = {_prefixed("p", wanted.project_id)} | {_prefixed("t", tag) for tag in wanted.tags}
+    words |= {_prefixed("a", wanted.provider)} if wanted.provider else set()
+    words |= {_prefixed("j", wanted.judgment)} if wanted.judgment else set()
     query = fold(wanted.query)
     if len(query) < 3:
-        words |= {_letters(query) + beginning} if query else set()
+        words |= {_letters(query) + prefix} if query else set()
     else:
         words |= {_letters(query[i : i + 3]) for i in range(0, len(query) - 2, 1 + len(query) // 10)}
     return conjunction.join(sorted(words))
 
 
 def searchable_tags(tags: list[str]) -> set[str]:
+    """The tags that can be filtered by: not empty, at most `TAG` characters, without NUL."""
     return {tag for tag in tags if 0 < len(tag) <= TAG and "\x00" not in tag}
 
 
 class _Alphabet(dict[int, int]):
-    """Every character as a letter outside ASCII: only those are the same to FTS5's and to tsvector's parser."""
+    """Maps every character to a letter outside ASCII: FTS5 and tsvector split words at anything else differently."""
 
     def __missing__(self, code: int) -> int:
         return code if chr(code).isalpha() else 0x4E00 + code % 0x5000
@@ -215,5 +227,5 @@ def _letters(text: str) -> str:
     return text.translate(_ALPHABET)
 
 
-def _marked(mark: str, text: str) -> str:
-    return mark + _letters(text[:100])
+def _prefixed(prefix: str, text: str) -> str:
+    return prefix + _letters(text[:100])

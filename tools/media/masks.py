@@ -4,9 +4,9 @@ from PIL import Image
 
 
 def area_to_change(mask: Image.Image) -> Image.Image:
-    """An "L" image, 255 where the picture is to be changed and 0 where it must stay.
+    """An "L" image, 255 where the start image is to be changed and 0 where it must stay.
 
-    A mask with any transparency speaks by it alone (transparent: change); an opaque one by its light (white: change).
+    In a mask with any transparency only that counts (transparent: change), in an opaque one lightness (white: change).
     """
     alpha = mask.convert("RGBA").getchannel("A")
     if alpha.histogram()[255] < mask.width * mask.height:

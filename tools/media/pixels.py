@@ -1,9 +1,9 @@
-"""What is done to image bytes, and only inside the child of `tools/media/sandbox.py`.
+"""Decoding, checking and converting image bytes, only inside the child of `tools/media/sandbox.py`.
 
-Module-level functions of plain values. Whatever is wrong with the bytes is Invalid (`image_rejected`), and a
-limit that was passed is named. Rules: PNG, JPEG and WebP, by decoding; one frame (an animation is refused; of a
-JPEG that carries further pictures, as phones write them, the first counts); pixel data that is cut off is
-refused, while bytes after it are ignored here and gone from everything that is derived.
+Module-level functions of plain values. Anything wrong with the bytes raises Invalid (`image_rejected`), which names
+an exceeded limit. PNG, JPEG and WebP are accepted, recognised by decoding, with one frame: animations are refused, and
+of a JPEG with further images, as phones write them, the first is used. Truncated pixel data is refused; bytes after the
+pixel data are ignored, and are not in anything derived.
 """
 
 import contextlib
@@ -27,11 +27,11 @@ MAX_SIDE = 12_000
 MAX_PROFILE = 1 << 20
 """Bytes of an ICC profile."""
 DELIVERY_SIDES = (4096, 2896, 2048, 1448, 1024)
-"""The long side of a delivery image: the first that keeps it within `DELIVERY_BYTES`; the last one always does."""
+"""Longer sides of a delivery image, tried in turn until it is within `DELIVERY_BYTES`; the last one always is."""
 DELIVERY_BYTES = 10_000_000
 DELIVERY_QUALITY = 90
 PLUGINS = (AvifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
-"""Imported so that Pillow does not look for them among all that it knows."""
+"""Imported here so that Pillow does not load all its plugins to find them."""
 
 MIMES = {"PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp"}
 UNREADABLE = (
@@ -48,7 +48,7 @@ UNREADABLE = (
     struct.error,
     zlib.error,
 )
-"""What Pillow raises on broken bytes."""
+"""What Pillow raises for broken bytes."""
 ORIENTATION = 0x0112
 UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -64,7 +64,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What decoding showed. `size` in bytes; `width` and `height` in pixels, upright."""
+    """Facts found by decoding. `size` in bytes; `width` and `height` in pixels, upright."""
 
     sha256: str
     mime: str
@@ -73,8 +73,8 @@ class Facts(msgspec.Struct, frozen=True):
     size: int
 
 
-class Picture(NamedTuple):
-    """Pixels as `_direct` gives them, and what the file says beside them."""
+class Decoded(NamedTuple):
+    """Decoded pixels (L, LA, RGB, RGBA or CMYK), and what the file says about them."""
 
     pixels: Image.Image
     mime: str
@@ -83,15 +83,15 @@ class Picture(NamedTuple):
 
 
 def inspect(data: bytes) -> Facts:
-    """Decode every pixel and tell what the image is."""
+    """Decode every pixel and return the facts of the image."""
     picture = _read(data, None)
     size = picture.pixels.size[::-1] if picture.orientation in SIDEWAYS else picture.pixels.size
     return Facts(hashlib.sha256(data).hexdigest(), picture.mime, *size, len(data))
 
 
 def delivery(data: bytes) -> bytes:
-    """The image as it may be shown to anyone: WebP, upright, sRGB, alpha kept, no metadata, at most
-    `DELIVERY_SIDES` long and `DELIVERY_BYTES` large."""
+    """The delivery image: WebP, upright, sRGB, with alpha, without metadata, within `DELIVERY_SIDES` and
+    `DELIVERY_BYTES`."""
     image = decode_srgb(data, DELIVERY_SIDES[0])
     for side in DELIVERY_SIDES:
         image.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=2.0)
@@ -102,7 +102,7 @@ def delivery(data: bytes) -> bytes:
 
 
 def variant(data: bytes, wanted: Variant, encoding: Format) -> bytes:
-    """The image scaled and cut as wanted, without metadata. JPEG has no alpha: it is laid on white."""
+    """The image scaled and cut to the variant, without metadata. For JPEG, transparency becomes white."""
     image = decode_srgb(data, None)
     plan = layout(image.size, wanted)
     image = image.resize(plan.size, Resampling.LANCZOS, plan.box, reducing_gap=2.0)
@@ -144,15 +144,15 @@ def open_image(data: bytes) -> Image.Image:
     return image
 
 
-def _read(data: bytes, side: int | None) -> Picture:
-    """The decoded picture; of a JPEG a smaller rendering of at least 2 × `side` where that is enough."""
+def _read(data: bytes, side: int | None) -> Decoded:
+    """The decoded image; a JPEG is decoded to a smaller size of at least 2 × `side` if possible."""
     image = open_image(data)
     if side is not None:
         image.draft(None, (2 * side, 2 * side))
     with _reading("is damaged or cut off"):
         image.load()
-        # What is returned does not hold on to a WebP decoder and its two canvases, 8 bytes a pixel.
-        return Picture(_direct(image), MIMES[str(image.format)], orientation_of(image), _profile(image))
+        # A copy, so that the WebP decoder with its two canvases of 8 bytes a pixel is freed.
+        return Decoded(_direct(image), MIMES[str(image.format)], orientation_of(image), _profile(image))
 
 
 @contextlib.contextmanager
@@ -168,7 +168,7 @@ def _rejected(what: str) -> Invalid:
 
 
 def decode_srgb(data: bytes, side: int | None) -> Image.Image:
-    """RGB or RGBA in sRGB, upright, nothing beside the pixels; no longer than `side` when it is given."""
+    """Decode to RGB or RGBA in sRGB, upright, without metadata; with both sides at most `side` pixels if given."""
     pixels, _, orientation, profile = _read(data, side)
     if side is not None:
         pixels.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=2.0)
@@ -180,10 +180,11 @@ def decode_srgb(data: bytes, side: int | None) -> Image.Image:
 
 
 def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 when there is none or it cannot be read."""
     try:
         return int(image.getexif().get(ORIENTATION, 1))
     except UNREADABLE:
-        # A picture with broken EXIF is still a picture.
+        # An image with broken EXIF is still an image.
         return 1
 
 
@@ -225,7 +226,7 @@ def _converted(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """RGB; what shows through is white."""
+    """The image in RGB, on a white background."""
     if image.mode == "RGB":
         return image
     page = Image.new("RGB", image.size, "white")
@@ -234,7 +235,7 @@ def on_white(image: Image.Image) -> Image.Image:
 
 
 def blank(width: int, height: int) -> bytes:
-    """A plain JPEG of that shape, 640 pixels long, in the place of an image that is gone."""
+    """A grey JPEG of that aspect ratio, 640 pixels on its longer side, for an image that no longer exists."""
     out, scale = io.BytesIO(), 640 / max(width, height)
     Image.new("RGB", (max(1, round(width * scale)), max(1, round(height * scale))), (52, 56, 63)).save(out, "JPEG")
     return out.getvalue()
@@ -244,7 +245,7 @@ def _encoded(image: Image.Image, encoding: Format, quality: int | None) -> bytes
     out = io.BytesIO()
     match encoding:
         case "avif":
-            # One thread: the others' stacks would count against the child's address space.
+            # One thread: the stacks of more would count against the child's address space.
             image.save(out, "AVIF", quality=quality or 60, speed=6, max_threads=1)
         case "webp":
             image.save(out, "WEBP", quality=quality or 80, method=4)

@@ -1,10 +1,10 @@
-"""Sizes of images in pixels, as people write them."""
+"""Sizes of images in pixels: parsing and comparing. Imports no imaging library, for modules that only plan."""
 
 from tools.errors import Invalid
 
 
 def read_size(size: str) -> tuple[int, int]:
-    """Width and height of "WIDTHxHEIGHT".
+    """Width and height in pixels from "WIDTHxHEIGHT".
 
     Fails: Invalid (422, `bad_size`).
     """
@@ -15,5 +15,5 @@ def read_size(size: str) -> tuple[int, int]:
 
 
 def same_shape(a: tuple[int, int], b: tuple[int, int]) -> bool:
-    """Whether two sizes have the same proportions, give or take 1 %."""
+    """Whether two sizes have the same aspect ratio within 1 %."""
     return abs(a[0] * b[1] - a[1] * b[0]) <= 0.01 * a[0] * b[1]

@@ -1,8 +1,7 @@
-"""What of BUCKET belongs to a project: the objects that rows name, the objects that are there, and their hashes."""
+"""The objects of a project in BUCKET: those that rows name, those that exist, and their hashes."""
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -10,11 +9,11 @@ import msgspec
 from tools.env import Env, StoredObject
 from tools.errors import NotFound
 from tools.publishing.artifacts import Manifest, version_folder
-from tools.rows import ArtifactRow, InputImages, StoredImage, Upload
+from tools.rows import ArtifactRow, InputImages, Upload
 from tools.step import step
 
 BLOCK = 1 << 20
-"""Bytes that are hashed in one go, in a thread."""
+"""How many bytes are hashed at once, in a thread."""
 VERSIONS = "image_progressions"
 
 BOUGHT = """
@@ -38,7 +37,7 @@ WHERE l.project_id = :project_id AND a.content_r2_key IS NOT NULL ORDER BY a.cre
 
 
 class NamedObject(msgspec.Struct, frozen=True):
-    """A row (`table/id`) that names an object, with what it says of the bytes; None where it says nothing."""
+    """An object that a row (`table/id`) names, and what the row says about its bytes; None where it says nothing."""
 
     key: str
     row: str
@@ -48,6 +47,8 @@ class NamedObject(msgspec.Struct, frozen=True):
 
 
 class Digest(msgspec.Struct, frozen=True):
+    """SHA-256 (hex) and size in bytes of an object."""
+
     sha256: str
     size: int
 
@@ -72,7 +73,7 @@ class _Shown(msgspec.Struct, frozen=True):
 
 
 class _Facts(msgspec.Struct, frozen=True):
-    """Of what an attempt kept beside its bytes: there once they were found to be an image."""
+    """The part of an attempt's result that is there once its bytes were found to be an image."""
 
     mime: str | None = None
     size: int | None = None
@@ -80,49 +81,35 @@ class _Facts(msgspec.Struct, frozen=True):
 
 @step("archive.claims")
 async def named_by_rows(env: Env, project_id: str) -> list[NamedObject]:
-    """What the rows of the project's jobs, image versions and uploads name."""
-    bought = await env.DB.all(BOUGHT, _Bought, project_id=project_id)
-    ingested = await env.DB.all(INGESTED, _Ingested, project_id=project_id)
-    shown = await env.DB.all(SHOWN, _Shown, project_id=project_id)
-    uploaded = await env.DB.all(UPLOADED, Upload, project_id=project_id)
-    return [
-        *map(_of_item, bought),
-        *(_of_input(job.id, image) for job in ingested for image in _inputs(job.inputs)),
-        *(claim for row in shown for claim in _of_version(row)),
-        *(NamedObject(row.r2_key, f"uploads/{row.sha256}", row.sha256, row.size, row.mime) for row in uploaded),
-    ]
-
-
-def _of_item(row: _Bought) -> NamedObject:
-    facts = msgspec.convert(row.result or {}, _Facts)
-    return NamedObject(row.r2_key, f"job_items/{row.id}", row.sha256, facts.size, facts.mime)
-
-
-def _inputs(inputs: InputImages) -> Iterator[StoredImage]:
-    yield from filter(None, (inputs.start, inputs.mask, *inputs.references))
-
-
-def _of_input(job_id: str, image: StoredImage) -> NamedObject:
-    return NamedObject(image.r2_key, f"jobs/{job_id}", image.sha256, image.size, image.mime)
-
-
-def _of_version(row: _Shown) -> Iterator[NamedObject]:
-    yield NamedObject(row.r2_key, f"{VERSIONS}/{row.id}", row.sha256)
-    if row.start_image_r2_key:
-        yield NamedObject(row.start_image_r2_key, f"{VERSIONS}/{row.id}")
+    """The objects that the rows of the project's jobs, image versions and uploads name."""
+    named: list[NamedObject] = []
+    for item in await env.DB.all(BOUGHT, _Bought, project_id=project_id):
+        facts = msgspec.convert(item.result or {}, _Facts)
+        named.append(NamedObject(item.r2_key, f"job_items/{item.id}", item.sha256, facts.size, facts.mime))
+    for job in await env.DB.all(INGESTED, _Ingested, project_id=project_id):
+        for image in filter(None, (job.inputs.start, job.inputs.mask, *job.inputs.references)):
+            named.append(NamedObject(image.r2_key, f"jobs/{job.id}", image.sha256, image.size, image.mime))
+    for version in await env.DB.all(SHOWN, _Shown, project_id=project_id):
+        row = f"{VERSIONS}/{version.id}"
+        named.append(NamedObject(version.r2_key, row, version.sha256))
+        if version.start_image_r2_key:
+            named.append(NamedObject(version.start_image_r2_key, row))
+    for upload in await env.DB.all(UPLOADED, Upload, project_id=project_id):
+        named.append(NamedObject(upload.r2_key, f"uploads/{upload.sha256}", upload.sha256, upload.size, upload.mime))
+    return named
 
 
 @step("archive.published")
 async def published(env: Env, project_id: str) -> list[ArtifactRow]:
-    """The project's artifacts that have a version, the oldest first."""
+    """The project's artifacts that have a version, oldest first."""
     return await env.DB.all(PUBLISHED, ArtifactRow, project_id=project_id)
 
 
 @step("archive.content_claims")
 async def named_by_artifact(env: Env, artifact: ArtifactRow) -> list[NamedObject]:
-    """What an artifact's row and the manifests of its versions name.
+    """The objects that an artifact's row and the manifests of its versions name.
 
-    The manifest of an earlier version that is not there, or cannot be read, names nothing.
+    A manifest that does not exist or cannot be read names nothing.
     """
     row, current = f"artifacts/{artifact.id}", f"{version_folder(artifact.id, artifact.version)}/manifest.json"
     found = [
@@ -131,31 +118,27 @@ async def named_by_artifact(env: Env, artifact: ArtifactRow) -> list[NamedObject
     ]
     for version in range(1, artifact.version + 1):
         folder = version_folder(artifact.id, version)
-        if manifest := await _manifest(env, f"{folder}/manifest.json"):
-            found.append(NamedObject(f"{folder}/manifest.json", row, None, None, "application/json"))
-            found += [
-                NamedObject(f"{folder}/{file.name}", row, file.sha256, file.size, file.content_type)
-                for file in manifest.files
-            ]
+        try:
+            manifest = msgspec.json.decode(await env.BUCKET.get(f"{folder}/manifest.json"), type=Manifest)
+        except (NotFound, msgspec.MsgspecError):
+            continue
+        found.append(NamedObject(f"{folder}/manifest.json", row, None, None, "application/json"))
+        found += [
+            NamedObject(f"{folder}/{file.name}", row, file.sha256, file.size, file.content_type)
+            for file in manifest.files
+        ]
     return found
-
-
-async def _manifest(env: Env, key: str) -> Manifest | None:
-    try:
-        return msgspec.json.decode(await env.BUCKET.get(key), type=Manifest)
-    except (NotFound, msgspec.MsgspecError):
-        return None
 
 
 @step("archive.listed")
 async def listed(env: Env, prefix: str) -> list[StoredObject]:
-    """What BUCKET has under the prefix, in the order of the keys."""
+    """The objects in BUCKET under the prefix, in key order."""
     return [stored async for stored in env.BUCKET.list(prefix)]
 
 
 @step("archive.digest")
 async def digest(env: Env, key: str) -> Digest | None:
-    """SHA-256 and size of the bytes as they lie there, read as a stream; None when they are gone."""
+    """SHA-256 and size of the object's bytes, read as a stream; None when there is no object."""
     hashed, size, block = hashlib.sha256(), 0, bytearray()
     try:
         async for chunk in env.BUCKET.stream(key):

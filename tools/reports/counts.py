@@ -1,11 +1,11 @@
-"""How much of everything there is, for the metrics page."""
+"""Numbers of rows by state, for the metrics page."""
 
 from typing import Literal
 
 import msgspec
 
 from tools.env import Env
-from tools.rows import now_ms
+from tools.rows import Count, now_ms
 from tools.step import step
 
 ROWS = """
@@ -27,18 +27,15 @@ Table = Literal["jobs", "items", "attempts", "model_calls", "workflows"]
 
 
 class Group(msgspec.Struct, frozen=True):
+    """How many rows of a table have one state."""
+
     kind: Table
     name: str
     n: int
 
 
-class Longest(msgspec.Struct, frozen=True):
-    n: int
-
-
 class Counts(msgspec.Struct, frozen=True):
-    """Rows by table and status, all of one moment, and the longest time in milliseconds since an open job last said
-    anything."""
+    """Rows by table and state at one moment, and the longest time in milliseconds that an open job had no event."""
 
     rows: list[Group]
     silence_ms: int
@@ -46,11 +43,11 @@ class Counts(msgspec.Struct, frozen=True):
 
 @step("census.count")
 async def count(env: Env) -> Counts:
-    """Count what there is.
+    """Count the rows of jobs, items, calls and workflows by state.
 
     Fails: Unavailable when DB does not answer.
     """
-    # One statement, so one snapshot: the books must balance whenever somebody looks.
+    # One statement, hence one snapshot: the sums must agree at any moment.
     rows = await env.DB.all(ROWS, Group)
-    longest = await env.DB.one(SILENCE, Longest, now=now_ms())
+    longest = await env.DB.one(SILENCE, Count, now=now_ms())
     return Counts(rows, max(0, longest.n) if longest else 0)

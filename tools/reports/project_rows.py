@@ -1,6 +1,6 @@
-"""What reports are made of: a project's calls, images, jobs, items and versions, as narrow rows in a fixed order.
+"""Rows for reports: a project's calls, images, jobs, items and versions, with few columns and in a fixed order.
 
-Reading is all that happens here. Money is integer micro-USD, times are UTC milliseconds.
+Only reads. Money is integer micro-USD, times are UTC milliseconds.
 """
 
 from collections.abc import Iterable
@@ -48,7 +48,8 @@ WHERE project_id = :project_id ORDER BY created_at, id
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A row of the ledger with who was asked for its item, which differs where another stepped in."""
+    """A call in the ledger. `asked_provider` and `asked_model` are those of the item; a fallback made the call if they
+    differ."""
 
     provider: str
     model: str
@@ -66,7 +67,7 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Image(msgspec.Struct, frozen=True):
-    """An image version under the name of who painted it; steps back to an earlier one are none of their own."""
+    """An image version and the model that made it; rollbacks are left out, since they make no new image."""
 
     id: str
     provider: str
@@ -78,7 +79,7 @@ class Image(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a job applied to the prompts of its providers."""
+    """What a job added to the prompts of its providers."""
 
     id: str
     kind: Kind
@@ -86,7 +87,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class ItemResult(msgspec.Struct, frozen=True):
-    """An item of a job and what it came to; `painter` made the image, if there is one."""
+    """An item of a job and its result; `painter` and `painter_model` made the image, if there is one."""
 
     job_id: str
     provider: str
@@ -102,7 +103,7 @@ class ItemResult(msgspec.Struct, frozen=True):
 
 
 class Version(msgspec.Struct, frozen=True):
-    """A node of the lineage graph, as far as its bytes are concerned."""
+    """A node of the lineage graph: its parent, and the key and SHA-256 of its bytes."""
 
     id: str
     parent_progression_id: str | None
@@ -113,39 +114,40 @@ class Version(msgspec.Struct, frozen=True):
 
 @step("reports.calls")
 async def calls(env: Env, project_id: str) -> list[Call]:
-    """The project's whole ledger of images, the oldest call first."""
+    """All calls for images of the project, oldest first."""
     return await env.DB.all(CALLS, Call, project_id=project_id)
 
 
 @step("reports.images")
 async def images(env: Env, project_id: str) -> list[Image]:
-    """The project's image versions but for steps back, the oldest first."""
+    """The project's image versions without rollbacks, oldest first."""
     return await env.DB.all(IMAGES, Image, project_id=project_id)
 
 
 @step("reports.plans")
 async def plans(env: Env, project_id: str) -> list[Plan]:
+    """What each of the project's jobs added to its prompts, oldest job first."""
     return await env.DB.all(PLANS, Plan, project_id=project_id)
 
 
 @step("reports.jobs")
 async def jobs(env: Env, project_id: str) -> list[Job]:
-    """The project's jobs, the oldest first."""
+    """The project's jobs, oldest first."""
     return await env.DB.all(JOBS, Job, project_id=project_id)
 
 
 @step("reports.named_jobs")
 async def named_jobs(env: Env, ids: Iterable[str]) -> dict[str, Job]:
-    """The jobs of these ids."""
+    """The jobs with these ids, by id; ids without a job are left out."""
     sql = NAMED_JOBS_SQLITE if env.DB.dialect == "sqlite" else NAMED_JOBS_POSTGRESQL
     return {job.id: job for job in await env.DB.all(sql, Job, ids=dump(list(ids)))}
 
 
 @step("reports.named_images")
 async def named_images(env: Env, ids: Iterable[str]) -> list[Progression]:
-    """The image versions of these ids in that order, each once.
+    """The image versions with these ids, in this order, without duplicates.
 
-    Fails: NotFound when there is one that does not exist.
+    Fails: NotFound when one does not exist.
     """
     sql = NAMED_IMAGES_SQLITE if env.DB.dialect == "sqlite" else NAMED_IMAGES_POSTGRESQL
     wanted = list(dict.fromkeys(ids))
@@ -163,12 +165,12 @@ async def item_results(env: Env, project_id: str) -> list[ItemResult]:
 
 @step("reports.versions")
 async def versions(env: Env, project_id: str) -> list[Version]:
-    """All image versions of the project, the oldest first."""
+    """All image versions of the project, oldest first."""
     return await env.DB.all(VERSIONS, Version, project_id=project_id)
 
 
 async def knowledge(env: Env) -> list[Knowledge]:
-    """All tips there are, by their keys."""
+    """The whole knowledge base, ordered by key."""
     found, cursor = list[Knowledge](), None
     while True:
         page = await db.list_knowledge(env, cursor, 200)

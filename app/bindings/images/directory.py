@@ -15,7 +15,7 @@ from app.bindings.files import ABSENT, Files
 from app.bindings.images import check_image_id
 from tools.errors import NotFound, Unavailable
 from tools.media import pixels
-from tools.media.sandbox import PLACES, run_in_child
+from tools.media.sandbox import CHILDREN, run_in_child
 from tools.media.variants import Format, Variant
 
 MASTER = "master"
@@ -42,7 +42,7 @@ class LocalImages:
         self._files, self._public_url = files, public_url
         self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
         # Half the child processes stay free for jobs, whatever visitors ask for.
-        self._children = asyncio.Semaphore(max(1, PLACES // 2))
+        self._children = asyncio.Semaphore(max(1, CHILDREN // 2))
         self._waiting = 0
 
     @classmethod

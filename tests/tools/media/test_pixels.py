@@ -29,7 +29,7 @@ from tests.support.files.images import (
 from tests.support.processes import sandbox_work
 from tools.errors import Invalid
 from tools.media import pixels
-from tools.media.sandbox import MEMORY_BYTES, PLACES, run_in_child
+from tools.media.sandbox import CHILDREN, MEMORY_BYTES, run_in_child
 from tools.media.variants import FITS, Format, parse
 
 
@@ -284,7 +284,7 @@ async def test_many_of_the_largest_images_fit_in_line(rounds: int) -> None:
         for _ in range(6 * rounds):
             group.start_soon(one)
     assert len(seen) == 6 * rounds
-    assert len({pid for pid, _ in seen}) <= PLACES
+    assert len({pid for pid, _ in seen}) <= CHILDREN
     assert max(peak for _, peak in seen) < MEMORY_BYTES + (200 << 20)
 
 

@@ -13,7 +13,7 @@ from tests.support.processes import sandbox_work
 from tools import images
 from tools.errors import Invalid, Unavailable
 from tools.media import pixels
-from tools.media.sandbox import PLACES, run_in_child
+from tools.media.sandbox import CHILDREN, run_in_child
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +114,13 @@ async def test_no_more_children_work_than_there_are_places(tmp_path: Path) -> No
         answers.append(await run_in_child(sandbox_work.stay, str(tmp_path / "gate"), str(tmp_path / "count")))
 
     async with anyio.create_task_group() as group:
-        for _ in range(4 * PLACES):
+        for _ in range(4 * CHILDREN):
             group.start_soon(one)
         with anyio.fail_after(LONG):
-            while len(list((tmp_path / "count").iterdir())) < PLACES:
+            while len(list((tmp_path / "count").iterdir())) < CHILDREN:
                 await anyio.sleep(0.01)
         (tmp_path / "gate").touch()
-    assert answers == [PLACES] * (4 * PLACES)
+    assert answers == [CHILDREN] * (4 * CHILDREN)
 
 
 async def test_scipy_loads_in_the_child_alone_and_with_one_thread() -> None:
