@@ -49,6 +49,16 @@ async def upload_delivery(env: Env, image_id: str, data: bytes) -> str:
     return await env.IMAGES.put(image_id, delivery, mime="image/webp")
 
 
+@step("images.delete_delivery")
+async def delete_delivery(env: Env, image_id: str) -> None:
+    """Take back a delivery image that no row names.
+
+    Effect: IMAGES delete; repeating it is success.
+    Fails: Unavailable when IMAGES does not answer.
+    """
+    await env.IMAGES.delete(image_id)
+
+
 @step("images.derive")
 async def derive(env: Env, key: str, side: int) -> bytes | None:
     """The original under the key as a JPEG without metadata, at most `side` pixels wide and high.

@@ -52,6 +52,15 @@ async def put_original(env: Env, project_id: str, job_id: str, item: str, data: 
     return key
 
 
+@step("r2.get_original")
+async def get_original(env: Env, key: str) -> bytes:
+    """The bytes of an original or an input image.
+
+    Fails: NotFound · Unavailable when BUCKET does not answer.
+    """
+    return await env.BUCKET.get(key)
+
+
 async def put_exactly(env: Env, key: str, data: bytes, mime: str) -> None:
     """Store the bytes once and read them back, because a transport that flips a bit reports no error.
 

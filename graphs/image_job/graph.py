@@ -3,9 +3,9 @@
     prepare ─▶ one item subgraph per open item ─▶ finish ─▶ (items left? again) ─▶ end
                buy ─▶ compare ─▶ deliver ─▶ judge (look ─▶ record)
 
-Nodes read the database, decide, and call tools; state holds ids only. Every node may run again after a crash:
-what was done is found in the rows and not done twice. So only the job's graph keeps checkpoints; an item's
-subgraph starts over and passes by what its rows say is done, which costs a few reads instead of a checkpoint a step.
+Nodes read the database, decide, and call tools; state holds ids only. Every node may run again after a crash: the rows
+say what was done, and it is not done twice. So only the job's graph keeps checkpoints; an item's subgraph starts over
+and skips what its rows say is done, which costs a few reads instead of a checkpoint a step.
 """
 
 import asyncio
@@ -21,24 +21,16 @@ from langgraph.types import Command, Send
 
 from graphs.heartbeat import heartbeat
 from graphs.image_job import judge, prompts, purchase
-from graphs.image_job.run_config import current_lease, with_item_logged
-from tools import images, ingest
+from graphs.image_job.run_config import with_item_logged
+from graphs.run_lease import current_lease
+from tools import images, ingest, r2
 from tools.env import Env
 from tools.errors import Invalid, LeaseLost, PicassoError, Unavailable
 from tools.ledger import attempts, items, jobs, progress
-from tools.ledger.leases import Lease
-from tools.rows import (
-    Attempt,
-    InputImages,
-    Item,
-    Job,
-    Progression,
-    StoredImage,
-    derived_id,
-    now_ms,
-)
+from tools.rows import Attempt, InputImages, Item, Job, Progression, StoredImage, derived_id, now_ms
 
 NEAR_DUPLICATE_BITS = 4
+"""Of the 64 bits of two perceptual hashes, how many may differ in the same picture."""
 STEP_SECONDS = 60.0
 MAX_PASSES = 5
 
@@ -58,7 +50,7 @@ class ItemState(TypedDict):
 
 
 class ItemOutput(TypedDict):
-    """Nothing: what an item came to stands in its row."""
+    """Nothing: the item's row has its result."""
 
 
 async def prepare(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
@@ -66,48 +58,48 @@ async def prepare(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
     env, lease = runtime.context, current_lease()
     job = await jobs.get(env, lease.id)
     open_items = [item for item in await jobs.items(env, job.id) if item.ended_at is None]
-    try:
-        inputs = job.inputs or await _ingest(env, lease, job, open_items)
-    except Invalid as error:
-        for item in open_items:
-            await items.fail(env, lease, item.id, "failed", "start_image_rejected", error.message)
-        return {"open": [], "passes": 0}
+    inputs, request = job.inputs, job.request
+    if inputs is None and (request.start_image_url or request.mask_image_url or request.reference_image_urls):
+        await progress.start(env, lease, open_items, "ingest")
+        try:
+            inputs = await ingest_inputs(env, job)
+        except Invalid as error:
+            for item in open_items:
+                await items.fail(env, lease, item.id, "failed", "start_image_rejected", error.message)
+            return {"open": [], "passes": 0}
     await progress.start(env, lease, open_items, "refine")
-    providers = list(dict.fromkeys(item.provider for item in open_items))
+    models = [*(item.provider for item in open_items), *(model.provider for model in job.metadata.fallback)]
     async with contextlib.AsyncExitStack() as stack:
         for item in open_items:
             await stack.enter_async_context(heartbeat(functools.partial(progress.tick, env, lease, item.id)))
-        others = [painter.provider for painter in job.metadata.fallback]
-        guided = await prompts.guide(env, job, list(dict.fromkeys([*providers, *others])))
-    await jobs.plan(env, lease, msgspec.structs.replace(guided, fallback=job.metadata.fallback), inputs)
+        guided = await prompts.guide(env, job, list(dict.fromkeys(models)))
+    metadata = msgspec.structs.replace(guided, fallback=job.metadata.fallback)
+    await jobs.plan(env, lease, metadata, inputs or InputImages())
     return {"open": [item.id for item in open_items], "passes": 0}
 
 
-async def _ingest(env: Env, lease: Lease, job: Job, open_items: list[Item]) -> InputImages:
-    request = job.request
-    if not (request.start_image_url or request.mask_image_url or request.reference_image_urls):
-        return InputImages()
-    await progress.start(env, lease, open_items, "ingest")
+async def ingest_inputs(env: Env, job: Job) -> InputImages:
+    """The job's start image, mask and references as images of ours. Fails: Invalid, naming what is wrong with one."""
 
     async def take(name: str, url: str | None) -> StoredImage | None:
         return await ingest.ingest(env, job.project_id, job.id, name, url) if url else None
 
-    references = [await take(f"reference-{n}", url) for n, url in enumerate(request.reference_image_urls)]
+    references = [await take(f"reference-{n}", url) for n, url in enumerate(job.request.reference_image_urls)]
     return InputImages(
-        start=await take("start", request.start_image_url),
-        mask=await take("mask", request.mask_image_url),
+        start=await take("start", job.request.start_image_url),
+        mask=await take("mask", job.request.mask_image_url),
         references=[image for image in references if image],
     )
 
 
 def spread(state: JobState) -> list[Send] | Literal["finish"]:
     """One subgraph per open item, side by side."""
-    return _sent(state["open"]) or "finish"
+    return _one_each(state["open"]) or "finish"
 
 
 @with_item_logged
 async def buy(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
-    """Ledger, vendor, BUCKET."""
+    """Bring the original into BUCKET, paying for it at most once."""
     env, lease = runtime.context, current_lease()
     async with heartbeat(functools.partial(progress.tick, env, lease, state["item_id"])):
         bought = await purchase.buy(env, lease, await jobs.get(env, lease.id), state["item_id"])
@@ -116,11 +108,11 @@ async def buy(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
 
 @with_item_logged
 async def compare(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
-    """Keep the image, or find that the job already has it."""
+    """Keep the image, or find that the job has the same picture already."""
     env, lease = runtime.context, current_lease()
     item, attempt = await _bought(env, state["item_id"])
     if item.ended_at is None and item.phash is None:
-        phash = await images.phash(env, await env.BUCKET.get(str(item.original_r2_key)))
+        phash = await images.phash(env, await r2.get_original(env, str(item.original_r2_key)))
         near = NEAR_DUPLICATE_BITS if (await jobs.get(env, lease.id)).kind in ("generate", "variation") else -1
         await items.compare(env, lease, item, phash, str(attempt.bytes_sha256), near=near)
         item = await items.get(env, item.id)
@@ -135,19 +127,19 @@ async def deliver(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     if item.ended_at is None and item.progression_id is None:
         async with heartbeat(functools.partial(progress.tick, env, lease, item.id)):
             progression_id = derived_id(item.id, "progression")
-            data = await env.BUCKET.get(str(item.original_r2_key))
-            url = await images.upload_delivery(env, progression_id, data)
+            original = await r2.get_original(env, str(item.original_r2_key))
+            url = await images.upload_delivery(env, progression_id, original)
             row = progression_of(await jobs.get(env, lease.id), item, attempt, progression_id, url)
             if not await items.deliver(env, lease, item, row):
-                await env.IMAGES.delete(progression_id)
+                await images.delete_delivery(env, progression_id)
         item = await items.get(env, item.id)
     return {"alive": item.ended_at is None}
 
 
 @with_item_logged
 async def isolate(state: ItemState, error: NodeError, runtime: Runtime[Env]) -> Command[Literal["finish"]]:
-    """One item's trouble stays its own. What did not answer, or not in a step's time, is tried again by `finish`; the
-    rest ends the item.
+    """Keep one item's failure from the others. What did not answer, or not in a step's time, is tried again by
+    `finish`; anything else ends the item.
     """
     env, lease, cause = runtime.context, current_lease(), error.error
     if isinstance(cause, LeaseLost):
@@ -157,19 +149,17 @@ async def isolate(state: ItemState, error: NodeError, runtime: Runtime[Env]) -> 
         if item.progression_id:
             await items.conclude(env, lease, item.id, None, "error")
         else:
-            await items.fail(env, lease, item.id, "failed", *reason_of(cause))
+            # Only errors of ours have a text that is safe to show.
+            code, message = "internal_error", "this image could not be finished"
+            if isinstance(cause, PicassoError):
+                code, message = cause.code, cause.message
+            await items.fail(env, lease, item.id, "failed", code, message)
     return Command(goto="finish")
 
 
-def reason_of(cause: BaseException) -> tuple[str, str]:
-    """Code and message of an item's failure, safe to show."""
-    if isinstance(cause, PicassoError):
-        return cause.code, cause.message
-    return "internal_error", "this image could not be finished"
-
-
 async def finish(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
-    """End the job once every item has ended; items that a dead duplicate or an outage left over go out again.
+    """End the job once every item has ended; items that are left, by an outage or as duplicates of one that failed,
+    go out again.
 
     Fails: Unavailable when items are still left after MAX_PASSES: the job stays open for a later claim.
     """
@@ -182,11 +172,11 @@ async def finish(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
 
 
 def again(state: JobState) -> list[Send] | Literal["__end__"]:
-    """Send out what is left, or end."""
-    return _sent(state["open"]) or "__end__"
+    """Send out the items that are left, or end."""
+    return _one_each(state["open"]) or "__end__"
 
 
-def _sent(item_ids: list[str]) -> list[Send]:
+def _one_each(item_ids: list[str]) -> list[Send]:
     return [Send("item", {"item_id": id, "alive": True}) for id in item_ids]
 
 

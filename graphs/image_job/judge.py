@@ -1,4 +1,4 @@
-"""The judge: `look` at the delivered image beside the prompt, then `record` the verdict in row and event."""
+"""The judge: `look` at the delivered image and the prompt, then `record` the verdict in row and event."""
 
 import functools
 from typing import Any, Literal, TypedDict
@@ -10,7 +10,8 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from graphs.heartbeat import heartbeat
-from graphs.image_job.run_config import current_lease, with_item_logged
+from graphs.image_job.run_config import with_item_logged
+from graphs.run_lease import current_lease
 from tools import db
 from tools.env import Env
 from tools.ledger import items, jobs, progress
@@ -32,7 +33,7 @@ class JudgeState(TypedDict):
 
 @with_item_logged
 async def look(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
-    """One look by the vision model (or the built-in measures); after a crash, what the first look brought."""
+    """One look by the vision model or the built-in judge; after a crash, the answer that the ledger has."""
     env, lease = runtime.context, current_lease()
     item = await items.get(env, state["item_id"])
     if item.ended_at is not None or item.progression_id is None:
@@ -47,7 +48,7 @@ async def look(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
 
 
 def judge_request(job: Job, progression: Progression) -> JudgeRequest:
-    """What the judge is shown: the user's own words and the stored images, never a URL."""
+    """What the judge sees: the user's own words and the stored images, never a URL."""
     inputs = job.inputs
     return JudgeRequest(
         prompt=job.prompt,
@@ -61,7 +62,7 @@ def judge_request(job: Job, progression: Progression) -> JudgeRequest:
 
 
 def call_key(lease: Lease, job: Job, item: Item) -> CallKey:
-    """The look at an item's image: one, whoever takes it."""
+    """The look at an item's image, which is paid for once whichever worker takes it."""
     return CallKey(
         purpose="judge",
         subject=item.id,
@@ -73,13 +74,13 @@ def call_key(lease: Lease, job: Job, item: Item) -> CallKey:
 
 
 async def give_up(state: JudgeState, error: NodeError) -> Command[Literal["record"]]:
-    """A judge that fails or hangs is written down as such; the image stands without a verdict."""
+    """A judge that fails or hangs is recorded as `error`; the image is kept without a verdict."""
     return Command(update={"verdict": None, "judge_status": "error"}, goto="record")
 
 
 @with_item_logged
 async def record(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
-    """Verdict, its event and the item's end in one transaction."""
+    """Store the verdict, its event and the item's end in one transaction."""
     verdict = msgspec.convert(state["verdict"], Verdict) if state["verdict"] else None
     await items.conclude(runtime.context, current_lease(), state["item_id"], verdict, state["judge_status"])
     return {}

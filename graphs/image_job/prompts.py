@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from adapters.planning import GUIDANCE_CHARS
-from graphs.image_job.run_config import current_lease
+from graphs.run_lease import current_lease
 from tools import db
 from tools.env import Env
 from tools.errors import VendorError

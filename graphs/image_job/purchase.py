@@ -21,6 +21,7 @@ from tools.ledger import attempts as ledger
 from tools.ledger import items, progress
 from tools.ledger.attempts import Arrival, Planned, Settlement
 from tools.ledger.leases import Lease
+from tools.ledger.retries import NOT_SOLD, NOTHING_DONE
 from tools.models import catalog, prices
 from tools.models.prices import Quote
 from tools.rows import Attempt, InputImages, Item, ItemStatus, Job, ProviderModel, StoredImage, derived_id, now_ms
@@ -34,11 +35,7 @@ MOST_BYTES = 100 << 20
 """MAX_IMAGE is for what people send; what was bought is taken even where a vendor's PNG is larger."""
 PREVIEW_SECONDS = 1.0
 """A preview is shown when this long has passed since the call began or the one before: quick pictures need none."""
-AGAIN = frozenset({"outage", "rate"})
-"""Causes after which the same painter is asked again."""
 CIRCUIT_OPEN = "circuit_open"
-ELSEWHERE = frozenset({"outage", "rate", "quota"})
-"""Causes after which another may be asked: nothing was bought, and it was no refusal."""
 
 REASONS = {
     "outage": "the provider did not answer",
@@ -117,10 +114,10 @@ def next_move(attempts: Sequence[Attempt], painters: Sequence[ProviderModel]) ->
             asked_wait = (last.retry_at or 0) - (last.settled_at or 0)
             # Waiting makes no sense while the circuit is open, or when the provider wants to be left alone for long.
             hopeless = last.provider_code == CIRCUIT_OPEN or asked_wait > LONGEST_WAIT_SECONDS * 1000
-            if last.failure in AGAIN and tries < MAX_CALLS and not hopeless:
+            if last.failure in NOTHING_DONE and tries < MAX_CALLS and not hopeless:
                 return Call(last.number + 1, _painter(last), tries=tries, not_before=last.retry_at or 0)
             after = [painter for painter in painters[1:] if painter not in map(_painter, attempts)]
-            if last.failure in ELSEWHERE and after:
+            if last.failure in NOT_SOLD and after:
                 return Call(last.number + 1, after[0], because=last.failure)
             code, message = f"provider_{last.failure}", REASONS[last.failure or "outage"]
             if last.provider_code == "image_rejected":
@@ -160,7 +157,7 @@ async def buy(env: Env, run: Lease, job: Job, item_id: str) -> Attempt | None:
                 # one nobody knows.
                 key = r2.original_key(job.project_id, job.id, _name(item))
                 try:
-                    data = await env.BUCKET.get(key)
+                    data = await r2.get_original(env, key)
                 except NotFound:
                     lost = (
                         Settlement(outcome="abandoned")
@@ -355,7 +352,7 @@ def prompt_for(job: Job, painter: ProviderModel) -> str:
 async def _input(env: Env, stored: StoredImage | None) -> InputImage | None:
     if stored is None:
         return None
-    return InputImage(await env.BUCKET.get(stored.r2_key), stored.mime, stored.width, stored.height)
+    return InputImage(await r2.get_original(env, stored.r2_key), stored.mime, stored.width, stored.height)
 
 
 def _name(item: Item) -> str:

@@ -1,12 +1,12 @@
-"""The lease a node runs under: given by the run's configuration, never part of the saved state."""
+"""How a run of the image job is configured, and its log lines named."""
 
 import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.config import get_config
 
+from graphs.run_lease import leased_run
 from tools.ledger.leases import Lease
 from tools.rows import Job
 from tools.step import log_context
@@ -15,16 +15,8 @@ T = TypeVar("T")
 
 
 def config_for(job: Job) -> RunnableConfig:
-    """The configuration of one claim of the job: its thread, and the lease of this claim."""
-    return {
-        "configurable": {"thread_id": f"job:{job.id}", "lease": [job.id, job.fence]},
-        "recursion_limit": 100,
-    }
-
-
-def current_lease() -> Lease:
-    """The lease on the job under which the calling node runs."""
-    return Lease(*get_config()["configurable"]["lease"])
+    """The configuration of one claim of the job."""
+    return leased_run(f"job:{job.id}", Lease(job.id, job.fence), recursion_limit=100)
 
 
 def with_item_logged(node: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:

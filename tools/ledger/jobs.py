@@ -1,8 +1,11 @@
 """Jobs: how they are read, leased to a worker, and ended. How they are created stands in `submissions`."""
 
+import contextlib
+
+from tools import queue
 from tools.actor_emit import append
 from tools.env import Env
-from tools.errors import NotFound
+from tools.errors import NotFound, PicassoError
 from tools.events import Complete, Event, Fail
 from tools.ledger import item_events
 from tools.ledger.changes import change
@@ -16,6 +19,7 @@ from tools.rows import (
     Job,
     JobMetadata,
     Progression,
+    derived_id,
     dump,
     now_ms,
 )
@@ -101,7 +105,8 @@ async def plan(env: Env, lease: Lease, metadata: JobMetadata, inputs: InputImage
 async def finish(env: Env, lease: Lease) -> list[str]:
     """End the job when all its items have ended; otherwise the ids of the items that have not.
 
-    Effect: the job's row and its last event, once.
+    Effect: the job's row and its last event, once; then a `log` message.
+    Fails: LeaseLost.
     """
     async with change(env, LEASES, lease) as job:
         rows = await job.tx.all(ITEMS, Item, job_id=lease.id)
@@ -109,8 +114,11 @@ async def finish(env: Env, lease: Lease) -> list[str]:
             return still_open
         tally = counts(rows)
         status = "complete" if "complete" in tally else "failed"
-        if await job.tx.run(FINISH, id=lease.id, status=status, now=now_ms()):
+        has_ended = await job.tx.run(FINISH, id=lease.id, status=status, now=now_ms())
+        if has_ended:
             job.emit(_finished(lease.id, status, tally))
+    if has_ended:
+        await _log_end(env, job.row, status, tally)
     return []
 
 
@@ -127,7 +135,8 @@ def _finished(job_id: str, status: str, tally: dict[str, int]) -> Event:
 async def cancel(env: Env, job_id: str) -> Job:
     """End the job now: open items end `cancelled`, items whose image is already delivered end `complete`.
 
-    Effect: items, job and their last events in one transaction. Cancelling an ended job changes nothing.
+    Effect: items, job and their last events in one transaction, then a `log` message. Cancelling an ended job changes
+    nothing.
     Fails: NotFound.
     """
     job = await get(env, job_id)
@@ -135,7 +144,8 @@ async def cancel(env: Env, job_id: str) -> Job:
         code="cancelled", kind="cancelled", message="the job was cancelled", correlation_id=job.correlation_id
     )
     async with env.DB.transaction() as tx:
-        if await tx.run(CANCEL_JOB, id=job_id, now=now_ms()):
+        has_ended = await tx.run(CANCEL_JOB, id=job_id, now=now_ms())
+        if has_ended:
             kept = await tx.all(KEEP_DELIVERED, Item, job_id=job_id, now=now_ms())
             delivered = {row.id: row for row in await tx.all(PROGRESSIONS, Progression, job_id=job_id)}
             ended = await tx.all(CANCEL_ITEMS, Item, job_id=job_id, now=now_ms(), error=dump(error))
@@ -146,8 +156,24 @@ async def cancel(env: Env, job_id: str) -> Job:
                 Fail(job_id=job_id, scope="job", error=error, counts=tally),
             ]
             await append(tx, job.session_id, events)
-    await env.PICASSO_DO.wake(job.session_id)
+    if has_ended:
+        await env.PICASSO_DO.wake(job.session_id)
+        await _log_end(env, job, "cancelled", tally)
     return await get(env, job_id)
+
+
+async def _log_end(env: Env, job: Job, status: str, tally: dict[str, int]) -> None:
+    """Have the queue's consumer write one log line about the end of the job. A queue that is away costs that line."""
+    payload = {
+        "event": "job-ended",
+        "jobId": job.id,
+        "projectId": job.project_id,
+        "sessionId": job.session_id,
+        "status": status,
+        "counts": tally,
+    }
+    with contextlib.suppress(PicassoError):
+        await queue.send(env, queue.log_message(derived_id(job.id, "ended"), payload))
 
 
 def counts(items: list[Item]) -> dict[str, int]:

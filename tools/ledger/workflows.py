@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from tools import queue
 from tools.env import Env, Message, Statements
 from tools.errors import Conflict, NotFound, PicassoError
 from tools.ledger.changes import change
@@ -187,7 +188,6 @@ async def store_result(env: Env, lease: Lease, answer: str) -> None:
         await workflow.tx.run(NAME_RESULT, id=row.id, result_id=result_id)
 
 
-@step("workflows.notify")
 async def notify(env: Env, row: WorkflowRow) -> None:
     """Announce the result.
 
@@ -196,7 +196,7 @@ async def notify(env: Env, row: WorkflowRow) -> None:
     """
     payload = msgspec.to_builtins(Completed(row.id, row.user_id))
     message = Message(derived_id(row.id, "workflow-complete"), "workflow-complete", now_ms(), payload)
-    await env.PICASSO_QUEUE.send(message)
+    await queue.send(env, message)
 
 
 @step("workflows.complete")

@@ -18,7 +18,8 @@ import msgspec
 from tools.env import Env
 from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorError
 from tools.ledger import calls
-from tools.ledger.calls import Call, CallKey, Lost, ModelCall, Purpose, Settlement, Stop, Taken, next_move
+from tools.ledger.calls import CallKey, ModelCall, Purpose, Settlement
+from tools.ledger.retries import Call, Lost, Stop, Taken, next_move
 from tools.media.pixels import variant
 from tools.media.sandbox import run_in_child
 from tools.media.variants import Variant
@@ -136,6 +137,13 @@ async def chat(
     put = [{"role": role, "content": text} for role, text in messages]
     ask = Ask(put, _read_words, ("text",), CHAT_TRIES, _quote(env, model, _text_bytes(put), 0), _words_of)
     return await _converse(env, model, errand, ask, end)
+
+
+@step("ai.check", retry=False)
+async def check_model(env: Env, model: str) -> None:
+    """Check that a chat model can be called: it exists and its vendor's key is there. Fails: Invalid."""
+    if model != BUILTIN:
+        env.AI.chat_model(model)
 
 
 @step("ai.converse", retry=False)

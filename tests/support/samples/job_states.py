@@ -10,7 +10,7 @@ from typing import Literal
 
 from tests.support.environment import bare_env
 from tests.support.internet import picture
-from tools.env import Circuit, Env
+from tools.env import Circuit, Env, Message
 from tools.ledger import attempts, items, jobs, leases, progress, submissions
 from tools.ledger.attempts import Planned, Settlement
 from tools.ledger.leases import Lease
@@ -25,8 +25,8 @@ PROJECT = "INSERT INTO projects (id, name, created_at, updated_at) VALUES ('p', 
 
 
 class Nobody:
-    """Takes wake-ups and jobs, and does nothing about them: the test itself is the worker. There is always a free
-    place at a vendor; `acquired` and `reported` tell which were taken and how their calls ended.
+    """Takes wake-ups, jobs and messages, and does nothing about them: the test itself is the worker. There is always a
+    free place at a vendor; `acquired` and `reported` tell which were taken and how their calls ended.
     """
 
     def __init__(self) -> None:
@@ -34,6 +34,10 @@ class Nobody:
         self.enqueued: list[str] = []
         self.acquired: list[str] = []
         self.reported: list[str] = []
+        self.messages: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        self.messages.append(message)
 
     async def wake(self, session_id: str) -> None:
         self.woken.append(session_id)
@@ -98,7 +102,7 @@ class Work:
 @asynccontextmanager
 async def working(home: Path, variants: int = 1, prompt: str = "a red boat") -> AsyncIterator[Work]:
     nobody = Nobody()
-    async with bare_env(home, PICASSO_DO=nobody, PICASSO_WORKFLOW=nobody) as env:
+    async with bare_env(home, PICASSO_DO=nobody, PICASSO_WORKFLOW=nobody, PICASSO_QUEUE=nobody) as env:
         await env.DB.run(PROJECT)
         request = JobRequest(prompt=prompt, providers=[{"provider": "toy"}], session_id="s", variants=variants)
         places = [ItemPlan("toy", "toy-1", n, n) for n in range(variants)]

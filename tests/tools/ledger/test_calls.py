@@ -1,8 +1,7 @@
-"""The ledger of calls to models: what is decided from its rows, and that they are written once."""
+"""The ledger of calls to models: each row is written once, under the lease of whoever calls."""
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -10,72 +9,18 @@ import pytest
 from tests.support.environment import bare_env
 from tests.support.samples.job_states import working
 from tools.env import Env
-from tools.errors import LeaseLost, Refused, Unavailable, Uncertain, VendorError, VendorFailed
+from tools.errors import LeaseLost
 from tools.ledger import calls, jobs, leases
-from tools.ledger.calls import Call, CallKey, Lost, ModelCall, Settlement, Stop, Taken, next_move
+from tools.ledger.calls import CallKey, ModelCall, Settlement
 from tools.models.prices import Quote
 
-ERRAND = CallKey(purpose="workflow", subject="w-1")
+KEY = CallKey(purpose="workflow", subject="w-1")
 QUOTE = Quote(10, 40, "openai/gpt-test@2026-01-01", "estimate")
 DONE = Settlement(state="succeeded", billed=True, cost_micros=25, cost_basis="usage", result={"text": "hello"})
-SENT = ModelCall(
-    id="c", purpose="judge", subject="s", number=1, project_id=None, job_id=None, item_id=None, provider="openai",
-    model="gpt-test", state="sent", billed=0, failure=None, provider_code=None, provider_status=None, request_id=None,
-    usage=None, result=None, quote_micros=40, cost_micros=None, cost_basis=None, price_version=None, created_at=1,
-    settled_at=None,
-)  # fmt: skip
 
 
-def row(**changed: Any) -> ModelCall:
-    return msgspec.structs.replace(SENT, **changed)
-
-
-def failed(failure: str, number: int = 1, status: int | None = None) -> ModelCall:
-    return row(state="failed", failure=failure, number=number, provider_status=status)
-
-
-def move(*made: ModelCall) -> calls.Move:
-    return next_move(list(made), tries=3, ways=3)
-
-
-def test_what_was_answered_is_taken_and_what_was_lost_is_not_sent_again() -> None:
-    """A success is the end, a call that a crash left in flight is given up first."""
-    done = row(state="succeeded")
-    assert move() == Call(1, 0)
-    assert move(done) == Taken(done)
-    assert move(SENT) == Lost(SENT)
-
-
-def test_an_unreadable_answer_leads_to_the_next_way_and_an_outage_to_the_same() -> None:
-    """The way counts what could not be read or was not accepted; the number counts everything."""
-    assert move(failed("invalid", 1, 400)) == Call(2, 1)
-    assert move(failed("outage")) == Call(2, 0)
-    assert move(failed("rate"), failed("empty", 2)) == Call(3, 1)
-
-
-@pytest.mark.parametrize(
-    ("made", "kind"),
-    [
-        ([row(state="uncertain")], Uncertain),
-        ([row(state="refused", failure="refused")], Refused),
-        ([failed("quota", 1, 429)], VendorFailed),
-        ([failed("invalid", 1, 401)], VendorFailed),
-        ([failed("invalid", 1, 404)], VendorFailed),
-        ([failed("outage"), failed("rate", 2), failed("rate", 3)], Unavailable),
-        ([failed("invalid"), failed("invalid", 2), failed("empty", 3)], VendorFailed),
-    ],
-)
-def test_nothing_is_called_where_no_call_can_help(made: list[ModelCall], kind: type[VendorError]) -> None:
-    """Uncertain and refused calls, spent quotas, wrong keys, and the end of the tries."""
-    match move(*made):
-        case Stop(error):
-            assert type(error) is kind and error.provider_status == made[-1].provider_status
-        case other:
-            raise AssertionError(other)
-
-
-async def begun(env: Env, errand: CallKey = ERRAND, number: int = 1) -> ModelCall | None:
-    return await calls.begin(env, errand, number, "openai:gpt-test", QUOTE)
+async def begun(env: Env, key: CallKey = KEY, number: int = 1) -> ModelCall | None:
+    return await calls.begin(env, key, number, "openai:gpt-test", QUOTE)
 
 
 async def test_of_many_who_begin_one_makes_the_call(database_url: str, tmp_path: Path) -> None:
@@ -83,7 +28,7 @@ async def test_of_many_who_begin_one_makes_the_call(database_url: str, tmp_path:
     async with bare_env(tmp_path, database_url) as env:
         begun_by = await asyncio.gather(*(begun(env) for _ in range(8)))
         assert sum(call is not None for call in begun_by) == 1
-        (call,) = await calls.made(env, ERRAND)
+        (call,) = await calls.made(env, KEY)
         assert (call.state, call.quote_micros, call.price_version) == ("sent", 40, QUOTE.version)
         assert (call.provider, call.model, call.cost_micros) == ("openai", "gpt-test", None)
 
@@ -96,7 +41,7 @@ async def test_a_settled_call_tells_what_came_back(database_url: str, tmp_path: 
         await calls.settle(env, call, DONE)
         await calls.settle(env, call, msgspec.structs.replace(DONE, cost_micros=99))
         await calls.lose(env, call)
-        (after,) = await calls.made(env, ERRAND)
+        (after,) = await calls.made(env, KEY)
         assert (after.state, after.billed, after.cost_micros, after.result) == ("succeeded", 1, 25, {"text": "hello"})
         assert after.settled_at is not None
 
@@ -107,10 +52,10 @@ async def test_a_lost_call_is_billed_at_its_quote_until_its_maker_knows_better(t
         call = await begun(env)
         assert call is not None
         await calls.lose(env, call)
-        (lost,) = await calls.made(env, ERRAND)
+        (lost,) = await calls.made(env, KEY)
         assert (lost.state, lost.billed, lost.cost_micros, lost.cost_basis) == ("uncertain", 1, 40, "estimate")
         await calls.settle(env, call, DONE)
-        (told,) = await calls.made(env, ERRAND)
+        (told,) = await calls.made(env, KEY)
         assert (told.state, told.cost_micros) == ("succeeded", 25)
 
 
@@ -118,11 +63,11 @@ async def test_only_old_calls_are_given_up_by_the_sweep(tmp_path: Path) -> None:
     """A call that may still be under way is left alone."""
     async with bare_env(tmp_path) as env:
         await begun(env)
-        await begun(env, msgspec.structs.replace(ERRAND, subject="w-2"))
+        await begun(env, msgspec.structs.replace(KEY, subject="w-2"))
         assert await calls.lose_old(env) == 0
         await env.DB.run("UPDATE model_calls SET created_at = 1 WHERE subject = 'w-2'")
         assert await calls.lose_old(env) == 1
-        assert [c.state for c in await calls.made(env, ERRAND)] == ["sent"]
+        assert [c.state for c in await calls.made(env, KEY)] == ["sent"]
 
 
 async def test_a_worker_that_lost_the_job_makes_no_call(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """The ledger's transitions, on a real database."""
 
 import asyncio
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import history_checks
-from tests.support.samples.job_states import TOY, working
-from tools.errors import LeaseLost
+from tests.support.samples.job_states import TOY, Nobody, working
+from tools.env import Message
+from tools.errors import LeaseLost, Unavailable
 from tools.ledger import attempts, items, jobs, leases, progress
 from tools.ledger.attempts import Settlement
 from tools.ledger.leases import Lease
@@ -158,3 +161,40 @@ async def test_a_call_of_a_cancelled_job_is_settled_when_its_worker_died(tmp_pat
         await leases.release(work.env, jobs.LEASES, work.lease)
         assert await attempts.close_lost(work.env) == 1
     assert history_checks.read(tmp_path / "picasso.db").attempts[0]["state"] == "uncertain"
+
+
+async def test_the_end_of_a_job_is_one_log_message(tmp_path: Path) -> None:
+    """Finished or cancelled, however often: one `log` message with the status and the counts."""
+    async with working(tmp_path) as work:
+        queue: Any = work.env.PICASSO_QUEUE
+        assert await jobs.finish(work.env, work.lease) == [work.items[0].id] and queue.messages == []
+        await items.fail(work.env, work.lease, work.items[0].id, "refused", "refused", "no")
+        await jobs.finish(work.env, work.lease)
+        await jobs.finish(work.env, work.lease)
+        await jobs.cancel(work.env, work.job.id)
+        [message] = queue.messages
+        assert message.type == "log"
+        assert message.payload == {
+            "event": "job-ended",
+            "jobId": work.job.id,
+            "projectId": "p",
+            "sessionId": "s",
+            "status": "failed",
+            "counts": {"refused": 1, "total": 1},
+        }
+
+
+class Away(Nobody):
+    """A queue that does not answer."""
+
+    async def send(self, message: Message) -> None:
+        raise Unavailable("the queue is full")
+
+
+async def test_a_queue_that_is_away_does_not_hold_up_a_job(tmp_path: Path) -> None:
+    """The job ends, and its event is stored, without the log message."""
+    async with working(tmp_path) as work:
+        env = dataclasses.replace(work.env, PICASSO_QUEUE=Away())  # type: ignore[arg-type]
+        await jobs.cancel(env, work.job.id)
+        assert (await jobs.get(env, work.job.id)).status == "cancelled"
+    assert history_checks.read(tmp_path / "picasso.db").events[-1]["type"] == "fail"
