@@ -1,4 +1,5 @@
-"""The tips for each provider with what they were worth here: how often they were applied, how their images fared."""
+"""The tips for each provider with their effect: how often they were applied, and the verdicts on the images made with
+them."""
 
 import asyncio
 from collections import defaultdict
@@ -22,17 +23,14 @@ Number = Annotated[int, Meta(ge=0)]
 
 
 class PackOptions(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
-    """`provider` is the one whose tips are wanted; without it, all are told of.
-
-    `minImages` leaves out tips that fewer images were made with.
-    """
+    """`provider` selects the tips of one provider; `minImages` leaves out tips with fewer images."""
 
     provider: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     min_images: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
 
 
 class Measured(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
-    """How some images fared. `passRate` is of those judged, null when none was."""
+    """The verdicts on some images. `passRate` is the share of those judged, null when none was."""
 
     images: Number
     passed: Number

@@ -1,7 +1,7 @@
-"""Every object that BUCKET holds of the projects, and the row that names it; what is missing or unnamed is told.
+"""Every object of the projects in BUCKET with the rows that name it, including those that are missing or unnamed.
 
-The hash is what a row says of the bytes; where none does, or on demand, it is read from the bytes themselves.
-Artifacts of this kind are left out, or each would change the next.
+The hash is taken from a row; where none has it, or on demand, it is computed from the bytes. Artifacts of this kind are
+left out, because each would change the next one.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from generators.shared.tables import Cell
 from tools.env import Env, StoredObject
 from tools.r2 import ARTIFACT_KEY, JOB_KEY, UPLOAD_KEY
 from tools.reports import bucket_inventory
-from tools.reports.bucket_inventory import Digest, NamedObject
+from tools.reports.bucket_inventory import NamedObject, Digest
 from tools.rows import ArtifactRow, Project
 
 JSON_NAME = "archive.json"
-"""`manifest.json` is the house's own, beside every version."""
+"""Not `manifest.json`, which stands beside every version of an artifact."""
 INPUT = re.compile(r".*/orig/(start|mask|reference-[0-9]+)")
 AT_ONCE = 4
 HEADER = ("key", "status", "kind", "size", "sha256", "sha256_from", "content_type", "rows", "project")
@@ -32,7 +32,7 @@ ObjectKind = Literal["original", "input", "upload", "artifact", "other"]
 
 
 class ArchiveOptions(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
-    """`verify` reads every object and compares its hash with what the rows say, which takes as long as it takes."""
+    """`verify` reads every object and compares its hash with the rows; with many objects this takes long."""
 
     verify: bool = False
 
@@ -98,7 +98,8 @@ class R2ArchiveManifest:
             known = {one.key for one in objects}
             found = await asyncio.to_thread(listed, project.id, claims, stored, hashes)
             objects += [one for one in found if one.key not in known]
-            named |= dict.fromkeys(_versions(claims))
+            rows = [claim.row.partition("/")[::2] for claim in claims]
+            named |= dict.fromkeys(id for table, id in rows if table == bucket_inventory.VERSIONS)
         written = Archive(
             verified=options.verify,
             projects=[ArchivedProject(project.id, project.name) for project in projects],
@@ -106,8 +107,22 @@ class R2ArchiveManifest:
             objects=objects,
         )
         data = msgspec.json.format(msgspec.json.encode(written, order="deterministic"), indent=1)
+        cells: list[list[Cell]] = [
+            [
+                one.key,
+                one.status,
+                one.kind,
+                one.size,
+                one.sha256,
+                one.sha256_from,
+                one.content_type,
+                " ".join(one.rows),
+                one.project,
+            ]
+            for one in objects
+        ]
         return Output(
-            index=File("index.csv", tables.write(HEADER, map(_cells, objects)), tables.CONTENT_TYPE),
+            index=File("index.csv", tables.write(HEADER, cells), tables.CONTENT_TYPE),
             beside=(File(JSON_NAME, data, "application/json"),),
             progression_ids=tuple(named),
         )
@@ -117,7 +132,7 @@ generator = R2ArchiveManifest()
 
 
 async def _of_project(env: Env, project: Project) -> tuple[list[NamedObject], list[StoredObject]]:
-    """The rows' word first, then the listing: bytes are put before their row, so nothing new looks missing."""
+    """The claims of the rows, then the listing: bytes are stored before their row, so nothing new looks missing."""
     claims = await bucket_inventory.named_by_rows(env, project.id)
     prefixes = [f"project/{project.id}/"]
     for published in await bucket_inventory.published(env, project.id):
@@ -176,13 +191,23 @@ def _object(
     types = [claim.content_type for claim in claims if claim.content_type]
     status = _status(claims, stored, hashes, sizes, read)
     told = min(hashes) if hashes else None
+    source: Literal["row", "bytes", "both"] | None = "row" if told else None
+    if read:
+        source = "both" if told and status != "damaged" else "bytes"
+    kind: ObjectKind = "other"
+    if JOB_KEY.fullmatch(key):
+        kind = "input" if INPUT.fullmatch(key) else "original"
+    elif UPLOAD_KEY.fullmatch(key):
+        kind = "upload"
+    elif ARTIFACT_KEY.fullmatch(key):
+        kind = "artifact"
     return Object(
         key=key,
         status=status,
-        kind=_kind(key),
+        kind=kind,
         size=stored.size if stored else min(sizes, default=None),
         sha256=read.sha256 if read else told,
-        sha256_from=_source(told, read, damaged=status == "damaged"),
+        sha256_from=source,
         content_type=types[0] if types else None,
         rows=list(dict.fromkeys(claim.row for claim in claims)),
         project=project,
@@ -199,25 +224,6 @@ def _status(
     return "ok" if claims else "extra"
 
 
-def _source(told: str | None, read: Digest | None, *, damaged: bool) -> Literal["row", "bytes", "both"] | None:
-    if read:
-        return "both" if told and not damaged else "bytes"
-    return "row" if told else None
-
-
-def _kind(key: str) -> ObjectKind:
-    if JOB_KEY.fullmatch(key):
-        return "input" if INPUT.fullmatch(key) else "original"
-    if UPLOAD_KEY.fullmatch(key):
-        return "upload"
-    return "artifact" if ARTIFACT_KEY.fullmatch(key) else "other"
-
-
-def _versions(claims: Sequence[NamedObject]) -> list[str]:
-    rows = [claim.row.partition("/")[::2] for claim in claims]
-    return [id for table, id in rows if table == bucket_inventory.VERSIONS]
-
-
 def totals(objects: Sequence[Object]) -> Totals:
     found = [one.status for one in objects]
     return Totals(
@@ -228,17 +234,3 @@ def totals(objects: Sequence[Object]) -> Totals:
         extra=found.count("extra"),
         damaged=found.count("damaged"),
     )
-
-
-def _cells(one: Object) -> list[Cell]:
-    return [
-        one.key,
-        one.status,
-        one.kind,
-        one.size,
-        one.sha256,
-        one.sha256_from,
-        one.content_type,
-        " ".join(one.rows),
-        one.project,
-    ]

@@ -21,7 +21,7 @@ SCRIPT_NAME = "replay.py"
 
 
 class ReplayOptions(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
-    """`only` leaves out the jobs that brought no image."""
+    """`only` leaves out the jobs without an image."""
 
     only: Literal["all", "complete"] = "all"
 
@@ -35,7 +35,7 @@ class Made(msgspec.Struct, frozen=True, rename="camel", tag_field="from", tag="i
 
 
 class Bytes(msgspec.Struct, frozen=True, tag_field="from", tag="file"):
-    """An image that whoever replays must have as a file."""
+    """An image that must be present as a file to replay the job."""
 
     sha256: str
 
@@ -44,7 +44,7 @@ Source = Made | Bytes
 
 
 class Came(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """An item as it ended. `painter` is there when another than the one asked made the image."""
+    """The outcome of an item. `painter` is set when a fallback provider made the image."""
 
     provider: str
     model: str
@@ -57,7 +57,7 @@ class Came(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class RecordedJob(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """A job as it can be submitted again; `missing` says why it cannot. A `seed` that was `drawn` was not asked for."""
+    """A job as it can be submitted again; `missing` says why it cannot. A `seed` is `drawn` if none was requested."""
 
     number: int
     kind: Kind
@@ -108,10 +108,7 @@ class SeedReplayScript:
                 for job in await project_rows.jobs(env, project.id)
                 if options.only == "all" or job.status == "complete"
             ]
-            places, versions = (
-                await project_rows.item_results(env, project.id),
-                await project_rows.versions(env, project.id),
-            )
+            places, versions = await project_rows.item_results(env, project.id), await project_rows.versions(env, project.id)
             recorded.append(
                 RecordedProject(
                     name=project.name,
@@ -150,13 +147,13 @@ def record(
 
 
 class Sources(msgspec.Struct, frozen=True):
-    """Where the images come from that jobs work with: items by the version they made, and all versions by id."""
+    """Sources of the images that jobs start from: items by the version they made, and all versions by id."""
 
     made: Mapping[str, Made]
     known: Mapping[str, Version]
 
     def item(self, progression_id: str | None) -> Made | None:
-        """The item that made the version, or the one that it is a step back to."""
+        """The item that made the version, or for a rollback the version it goes back to."""
         while progression_id is not None and progression_id not in self.made:
             version = self.known.get(progression_id)
             parent = self.known.get(version.parent_progression_id or "") if version else None
@@ -165,7 +162,7 @@ class Sources(msgspec.Struct, frozen=True):
         return self.made[progression_id] if progression_id else None
 
     def image(self, url: str | None, stored: StoredImage | None) -> Source | None:
-        """What the URL of a request stood for; None when nothing is known of it but its address."""
+        """The image that a URL of a request stood for; None when only its address is known."""
         if url is None:
             return None
         if url.startswith("progression:"):
@@ -188,16 +185,21 @@ def _recorded(job: Job, number: int, places: Sequence[ItemResult], sources: Sour
         sources.image(request.mask_image_url, inputs.mask),
     )
     wanted = [request.start_image_url, request.mask_image_url, *request.reference_image_urls]
+    drawn = (place.seed - place.variant_index for place in places if place.seed is not None)
     lost = sum(url is not None for url in wanted) > sum(image is not None for image in (start, mask, *references))
     return RecordedJob(
         number=number,
         kind=job.kind,
         prompt=request.prompt,
-        providers=_painters(request.providers, request.variants, places),
+        # An entry without a model was given one when the job was accepted; its first item has it.
+        providers=[
+            ProviderModel(entry["provider"], entry.get("model") or places[number * request.variants].model)
+            for number, entry in enumerate(request.providers)
+        ],
         variants=request.variants,
         size=request.size,
         quality=request.quality,
-        seed=request.seed if request.seed is not None else _drawn(places),
+        seed=request.seed if request.seed is not None else next(drawn, None),
         drawn=request.seed is None,
         negative_prompt=request.negative_prompt,
         strict=request.strict,
@@ -207,32 +209,18 @@ def _recorded(job: Job, number: int, places: Sequence[ItemResult], sources: Sour
         references=[image for image in references if image],
         parent=sources.item(job.parent_progression_id),
         missing="an image that it started from was never read" if lost else None,
-        items=[_came(place) for place in places],
-    )
-
-
-def _painters(entries: Sequence[dict[str, str]], variants: int, places: Sequence[ItemResult]) -> list[ProviderModel]:
-    """Who was asked, entry by entry, under the model that was chosen when the entry named none."""
-    return [
-        ProviderModel(entry["provider"], entry.get("model") or places[place * variants].model)
-        for place, entry in enumerate(entries)
-    ]
-
-
-def _drawn(places: Sequence[ItemResult]) -> int | None:
-    """The seed that the job's items count from, if one was drawn."""
-    return next((place.seed - place.variant_index for place in places if place.seed is not None), None)
-
-
-def _came(place: ItemResult) -> Came:
-    painter = ProviderModel(place.painter, place.painter_model or "") if place.painter else None
-    return Came(
-        provider=place.provider,
-        model=place.model,
-        variant_index=place.variant_index,
-        seed=place.seed,
-        status=place.status,
-        painter=None if painter == ProviderModel(place.provider, place.model) else painter,
-        judgment=place.judgment,
-        sha256=place.sha256,
+        items=[
+            Came(
+                provider=place.provider,
+                model=place.model,
+                variant_index=place.variant_index,
+                seed=place.seed,
+                status=place.status,
+                painter=painter if painter != ProviderModel(place.provider, place.model) else None,
+                judgment=place.judgment,
+                sha256=place.sha256,
+            )
+            for place in places
+            for painter in [ProviderModel(place.painter, place.painter_model or "") if place.painter else None]
+        ],
     )

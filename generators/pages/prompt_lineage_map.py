@@ -1,4 +1,4 @@
-"""A map of how versions came from prompts and from each other: boxes from left to right, with thumbnails and edges."""
+"""A map of versions and what they were made from: boxes from left to right, with thumbnails and edges."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from msgspec import Meta
 from generators.generator import File, Output
 from generators.shared import image_pages, lineage_layout, page
 from generators.shared.image_pages import STEPS, STEPS_ALONE, VERDICTS
-from generators.shared.lineage_layout import HEAD, ROW, WIDTH, Drawing, Line, Placed
+from generators.shared.lineage_layout import HEAD, ROW, WIDTH, Drawing, Placed
 from tools.db import get_progression, list_progressions
 from tools.env import Env
 from tools.errors import Invalid
@@ -25,13 +25,13 @@ Origin = Literal["upload", "web", "version"]
 
 
 class LineageOptions(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
-    """`progressionId` shows only what that image came from and what was made of it, instead of everything."""
+    """`progressionId` limits the map to the ancestors and descendants of that image."""
 
     progression_id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
 
 
 class Node(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """A version. `startedFrom` is where its start image is from when that is no version of this map."""
+    """A version. `startedFrom` says where its start image came from when that is no version of this map."""
 
     id: str
     number: int
@@ -79,6 +79,8 @@ class Section(msgspec.Struct, frozen=True):
 
 
 class PromptLineageMap:
+    """Without images: a page that says so."""
+
     id = "prompt-lineage-map"
     name = "Prompt lineage map"
     output: Literal["html"] = "html"
@@ -124,7 +126,7 @@ async def collect(env: Env, projects: Sequence[Project], options: LineageOptions
 
 
 def related(rows: Sequence[Progression], wanted: Progression) -> set[str]:
-    """The version, what it came from up to the first, and all that was made of it; `rows` are oldest first."""
+    """The version, its ancestors and its descendants; `rows` are oldest first."""
     parents = {row.id: row.parent_progression_id for row in rows}
     above, below = set[str](), {wanted.id}
     at: str | None = wanted.id
@@ -143,11 +145,29 @@ def numbered(sections: Sequence[Section]) -> dict[str, int]:
 
 
 def described(sections: Sequence[Section]) -> LineageFile:
+    """The content of `lineage.json`."""
     numbers = numbered(sections)
     rows = [row for section in sections for row in section.rows]
     return LineageFile(
         projects=[Named(section.project.id, section.project.name) for section in sections],
-        nodes=[_node(row, numbers) for row in rows],
+        nodes=[
+            Node(
+                id=row.id,
+                number=numbers[row.id],
+                project_id=row.project_id,
+                prompt=row.prompt,
+                provider=row.ai_provider,
+                model=row.ai_model,
+                seed=row.seed,
+                judgment=row.judgment,
+                started_from=None if row.parent_progression_id in numbers else origin(row),
+                image_url=row.generated_image_url,
+                width=row.width,
+                height=row.height,
+                created_at=row.created_at,
+            )
+            for row in rows
+        ],
         edges=[
             Descent(row.parent_progression_id, row.id, row.edge)
             for row in rows
@@ -156,26 +176,8 @@ def described(sections: Sequence[Section]) -> LineageFile:
     )
 
 
-def _node(row: Progression, numbers: Mapping[str, int]) -> Node:
-    return Node(
-        id=row.id,
-        number=numbers[row.id],
-        project_id=row.project_id,
-        prompt=row.prompt,
-        provider=row.ai_provider,
-        model=row.ai_model,
-        seed=row.seed,
-        judgment=row.judgment,
-        started_from=None if row.parent_progression_id in numbers else origin(row),
-        image_url=row.generated_image_url,
-        width=row.width,
-        height=row.height,
-        created_at=row.created_at,
-    )
-
-
 def origin(row: Progression) -> Origin | None:
-    """Where the start image came from; its address is nobody's business."""
+    """Where the start image came from, without its address."""
     if row.start_image_url is None:
         return "version" if row.parent_progression_id else None
     scheme = row.start_image_url.partition(":")[0].lower()
@@ -262,7 +264,8 @@ def write(template: bytes, title: str, sections: Sequence[Section], json_url: st
 
 def _part(section: Section, numbers: Mapping[str, int], public_url: str) -> Part:
     drawn = lineage_layout.drawings(lineage_layout.steps(section.rows))
-    after = [_after(drawing, numbers) for drawing in drawn]
+    parents = [drawing.boxes[0].step.parent for drawing in drawn]
+    after = [numbers[parent.id] if parent else None for parent in parents]
     note = f"The newest {MOST} versions of this project are shown." if section.held_back else None
     return Part(
         section.project.name,
@@ -275,11 +278,6 @@ def _part(section: Section, numbers: Mapping[str, int], public_url: str) -> Part
     )
 
 
-def _after(drawing: Drawing, numbers: Mapping[str, int]) -> int | None:
-    parent = drawing.boxes[0].step.parent
-    return numbers[parent.id] if parent else None
-
-
 def _sheet(drawing: Drawing, after: int | None, numbers: Mapping[str, int], public_url: str) -> Sheet:
     first = drawing.boxes[0].step
     if not drawing.lines and len(drawing.boxes) > 1:
@@ -288,11 +286,17 @@ def _sheet(drawing: Drawing, after: int | None, numbers: Mapping[str, int], publ
         title = f"Continued from No. {numbers[first.parent.id]}"
     else:
         title = f"From No. {numbers[first.first.id]}"
+    curves = []
+    for line in drawing.lines:
+        (x, y), (to, down) = line.start, line.end
+        middle = (x + to) // 2
+        path = f"M{x} {y}C{middle} {y} {middle} {down} {to} {down}"
+        curves.append(Curve(path, line.kind, to - 8, down + (16 if down > y else -7)))
     return Sheet(
         title,
         after,
         [_box(placed, drawing, numbers, public_url) for placed in drawing.boxes],
-        [_curve(line) for line in drawing.lines],
+        curves,
         drawing.width,
         drawing.height,
     )
@@ -311,13 +315,6 @@ def _box(placed: Placed, drawing: Drawing, numbers: Mapping[str, int], public_ur
         prompt=step.first.prompt,
         entries=[_entry(row, numbers, public_url, drawing.continued) for row in step.versions],
     )
-
-
-def _curve(line: Line) -> Curve:
-    (x, y), (to, down) = line.start, line.end
-    middle = (x + to) // 2
-    aside = 16 if down > y else -7
-    return Curve(f"M{x} {y}C{middle} {y} {middle} {down} {to} {down}", line.kind, to - 8, down + aside)
 
 
 def _entry(row: Progression, numbers: Mapping[str, int], public_url: str, continued: frozenset[str]) -> Entry:

@@ -27,6 +27,8 @@ class SlideshowOptions(Selection, frozen=True, kw_only=True):
 
 
 class Slide(msgspec.Struct, frozen=True, kw_only=True):
+    """One image on a slide of its own."""
+
     number: int
     picture: page.Picture
     caption: str

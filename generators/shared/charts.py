@@ -33,13 +33,15 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class Tick(msgspec.Struct, frozen=True):
+    """A mark on the scale, in percent of the width."""
+
     x: float
     label: str
     anchor: Literal["start", "middle", "end"]
 
 
 class Chart(msgspec.Struct, frozen=True):
-    """`reading` says how to read it; `spoken` says all that is to be seen in it, for who does not see it."""
+    """`reading` explains how to read it; `spoken` is its content as text for screen readers."""
 
     id: str
     title: str
@@ -52,7 +54,7 @@ class Chart(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What one bar is to show: stretches in the unit of the scale, one after the other, and the ends of a whisker."""
+    """The content of one bar: stretches in the unit of the scale, one after the other, and the ends of a whisker."""
 
     name: str
     value: str
@@ -70,13 +72,14 @@ def draw(
 ) -> Chart:
     """The chart on a scale that opens with zero; its last tick is the whole width."""
     full = scale[-1][0]
+    anchors: dict[float, Literal["start", "middle", "end"]] = {full: "end", 0: "start"}
     return Chart(
         id=id,
         title=title,
         reading=reading,
         spoken=". ".join(f"{entry.name}: {entry.value}" for entry in entries) + ".",
         bars=[_bar(entry, row * ROW, full) for row, entry in enumerate(entries)],
-        ticks=[_tick(at, label, full) for at, label in scale],
+        ticks=[Tick(_percent(at, full), label, anchors.get(at, "middle")) for at, label in scale],
         height=len(entries) * ROW + FOOT,
         legend=list(legend),
     )
@@ -92,16 +95,12 @@ def _bar(entry: Entry, y: int, full: float) -> Bar:
     return Bar(y, shortened(entry.name), entry.value, parts, reach)
 
 
-def _tick(at: float, label: str, full: float) -> Tick:
-    anchor: Literal["start", "middle", "end"] = "start" if at == 0 else "end" if at == full else "middle"
-    return Tick(_percent(at, full), label, anchor)
-
-
 def _percent(length: float, full: float) -> float:
     return round(length / full * 100, 2)
 
 
 def shortened(name: str) -> str:
+    """The name with an ellipsis when it is too long for its bar."""
     return name if len(name) <= NAME_SHOWN else f"{name[: NAME_SHOWN - 1]}…"
 
 

@@ -1,6 +1,6 @@
-"""How providers and their models fare, counted from the ledger and the images: nothing here is estimated.
+"""Results by provider and model, counted from the ledger and the images; nothing here is estimated.
 
-Everything is told of who painted, which is not always who was asked: another may have stepped in.
+Everything counts for the provider that made the image, which is not always the one requested: a fallback may have.
 """
 
 import math
@@ -12,7 +12,7 @@ from tools.reports.project_rows import Call, Image
 from tools.rows import Judgment
 
 CAUSES = ("outage", "rate", "quota", "refused", "invalid", "empty", "uncertain", "closed")
-"""Why a call brought no image. `uncertain`: sent, outcome unknown; `closed`: not made, the provider was failing."""
+"""Why a call returned no image. `uncertain`: sent, outcome unknown; `closed`: not made, the circuit was open."""
 CIRCUIT_OPEN = "circuit_open"
 Z95 = 1.959964
 
@@ -39,6 +39,7 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 def tally(judgments: Iterable[Judgment | None]) -> Tally:
+    """The verdicts, counted."""
     found = list(judgments)
     return Tally(found.count("pass"), found.count("fail"), found.count(None))
 
@@ -76,7 +77,7 @@ class Painted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure(calls: Sequence[Call], images: Sequence[Image]) -> list[Painted]:
-    """Every painter that was called or has an image, by name."""
+    """Every provider and model that was called or has an image, by name."""
     names = {(call.provider, call.model) for call in calls} | {(image.provider, image.model or "") for image in images}
     return [_measured(name, calls, images) for name in sorted(names)]
 
@@ -105,7 +106,7 @@ def _measured(name: tuple[str, str], calls: Sequence[Call], images: Sequence[Ima
 
 
 def cause(call: Call) -> str | None:
-    """Why the call brought no image; None when it did, is under way, or was undone by a crash of ours."""
+    """Why the call returned no image; None when it did, is under way, or was interrupted by a crash of ours."""
     match call.state:
         case "failed":
             return "closed" if call.provider_code == CIRCUIT_OPEN else call.failure or "outage"
@@ -116,23 +117,24 @@ def cause(call: Call) -> str | None:
 
 
 def is_unpriced(call: Call) -> bool:
-    """Whether the call cost something that nobody can name."""
+    """Whether the call was billed at an unknown price."""
     return bool(call.billed) and (call.cost_basis == "ceiling" or call.cost_micros is None)
 
 
 def milliseconds(call: Call) -> int | None:
+    """The duration of the call from its start to its outcome; None when it has none."""
     if call.sent_at is None or call.settled_at is None:
         return None
     return max(0, call.settled_at - call.sent_at)
 
 
 def percentile(ordered: Sequence[int], percent: int) -> int | None:
-    """The nearest rank: the least of the values that `percent` of them do not exceed, so always one that was seen."""
+    """The percentile by nearest rank, which is always one of the values."""
     return ordered[math.ceil(len(ordered) * percent / 100) - 1] if ordered else None
 
 
 def likely(passed: int, judged: int) -> tuple[float, float]:
-    """Between what the true rate lies with 95 % confidence (Wilson's interval), as fractions."""
+    """The 95 % confidence interval of the true rate (Wilson), as fractions."""
     rate, square = passed / judged, Z95**2 / judged
     middle = (rate + square / 2) / (1 + square)
     reach = Z95 / (1 + square) * math.sqrt(rate * (1 - rate) / judged + square / (4 * judged))

@@ -1,7 +1,7 @@
-"""Tables as CSV (RFC 4180, UTF-8 without a mark, lines end with CRLF) that a spreadsheet opens as nothing but data.
+"""Tables as CSV (RFC 4180, UTF-8 without byte order mark, lines end with CRLF) that spreadsheets open as plain data.
 
-A text that a spreadsheet could take for a formula gets an apostrophe before it, and so does one that opens with an
-apostrophe: whoever reads the file takes one apostrophe away from each cell that opens with one, and has the text.
+A text that a spreadsheet could take for a formula gets an apostrophe before it, and so does a text that begins with an
+apostrophe. A program that reads the file removes one apostrophe from each cell that begins with one.
 """
 
 import csv
@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 CONTENT_TYPE = "text/csv; charset=utf-8; header=present"
 GUARDED = tuple("=+-@\t\r\n'＝＋－＠")
-"""What no cell opens with as it is: the signs of formulas, the wide ones too, and what is trimmed before them."""
+"""Characters that get an apostrophe before them: signs of formulas, their full-width forms, and white space that is
+trimmed before them."""
 
 Cell = str | int | float | None
 
@@ -20,11 +21,10 @@ def write(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\r\n")
     writer.writerow(header)
-    writer.writerows([_guarded(cell) for cell in row] for row in rows)
+
+    def guarded(cell: Cell) -> Cell:
+        is_formula = isinstance(cell, str) and cell.lstrip(" \u00a0").startswith(GUARDED)
+        return f"'{cell}" if is_formula else cell
+
+    writer.writerows([guarded(cell) for cell in row] for row in rows)
     return file.getvalue().encode()
-
-
-def _guarded(cell: Cell) -> Cell:
-    if not isinstance(cell, str):
-        return cell
-    return f"'{cell}" if cell.lstrip(" \u00a0").startswith(GUARDED) else cell

@@ -1,6 +1,6 @@
-"""Pages of users' templates: values are put in, and the cleaner has the last word over what stays.
+"""Pages of users' templates: values are put in, then everything is cleaned by an allow-list.
 
-Nothing of a template is executed. What is put together here is the frame; between it stands only what was cleaned.
+Nothing of a template is executed. The frame of the page is ours; body and style are what the cleaners let through.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from itertools import islice
 import nh3
 
 from generators.generator import File, Output
-from generators.shared import page
+from generators.shared import image_pages, page
 from tools.env import Env
 from tools.errors import Invalid
 from tools.publishing import template_css, template_html
@@ -21,9 +21,8 @@ from tools.publishing.template_html import Image
 from tools.r2 import get_template
 from tools.rows import ArtifactRow, Progression, Project
 
-ALT_LENGTH = 180
 MOST_STATED = 200
-"""Images that a template may name itself."""
+"""Images that a template may name by their address."""
 TAGS = template_html.words("""
     a abbr address article aside b blockquote br caption cite code col colgroup dd details dfn div dl dt em
     figcaption figure footer h1 h2 h3 h4 h5 h6 header hr i img kbd li main mark nav ol p pre q s samp section
@@ -58,7 +57,7 @@ FRAME = """<!doctype html>
 </html>
 """
 STYLE = "*{box-sizing:border-box}body{margin:0;overflow-wrap:anywhere}img{max-width:100%;height:auto}"
-"""What a template may rely on, and may change."""
+"""The style that a template starts from and may override."""
 
 
 async def fill(
@@ -66,7 +65,7 @@ async def fill(
 ) -> Output:
     """The page of an artifact made from a user's template, with its configuration as the values.
 
-    What the configuration has beside the placeholders is left alone; images are those of the artifact's projects.
+    Values without a placeholder are ignored; images must belong to the artifact's projects.
     Fails: NotFound when the template is not there · Invalid (`unfilled`) naming the placeholders without a value,
     (`foreign_image`) for an image of none of the projects · TooLarge.
     """
@@ -76,12 +75,16 @@ async def fill(
     values = {name: configuration[name] for name in template.placeholders if name in configuration}
     if missing := [name for name in template.placeholders if name not in values]:
         raise Invalid(f"not filled yet: {', '.join(missing)}", code="unfilled", detail={"missing": missing})
-    chosen = {
-        name: await _own(env, artifact, name, url) for name, url in values.items() if template_html.is_image(name)
-    }
+    chosen: dict[str, Progression] = {}
+    for name, url in values.items():
+        if template_html.is_image(name):
+            if (image := await find_image(env, artifact.id, url)) is None:
+                problem = f"{name} is no image of the artifact's projects"
+                raise Invalid(problem, code="foreign_image", detail={"placeholder": name})
+            chosen[name] = image
     stated = [await find_image(env, artifact.id, url) for url in islice(template.addresses(), MOST_STATED)]
     shown = {row.generated_image_url: row for row in (*chosen.values(), *stated) if row is not None}
-    images = {name: Image(row.generated_image_url, _alt(row)) for name, row in chosen.items()}
+    images = {name: Image(row.generated_image_url, image_pages.alt(row)) for name, row in chosen.items()}
     written = await asyncio.to_thread(render, template, artifact.title, values, images, frozenset(shown))
     return Output(
         index=File("index.html", written, "text/html; charset=utf-8"),
@@ -137,17 +140,5 @@ def clean(body: str, shown: frozenset[str]) -> str:
 
 
 def policy(images: Iterable[str]) -> str:
-    """As of our own pages, but that a template's styles may stand anywhere in it."""
+    """The policy of our own pages, except that styles may stand anywhere in the template."""
     return page.policy(b"", images).replace("style-src 'none'", "style-src 'unsafe-inline'")
-
-
-async def _own(env: Env, artifact: ArtifactRow, name: str, url: str) -> Progression:
-    if (found := await find_image(env, artifact.id, url)) is None:
-        problem = f"{name} is no image of the artifact's projects"
-        raise Invalid(problem, code="foreign_image", detail={"placeholder": name})
-    return found
-
-
-def _alt(row: Progression) -> str:
-    text = " ".join(row.prompt.split())
-    return text if len(text) <= ALT_LENGTH else f"{text[:ALT_LENGTH].rsplit(' ', 1)[0]} …"

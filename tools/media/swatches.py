@@ -15,16 +15,16 @@ from tools.step import step
 SIDE = 72
 CLUSTERS = 24
 NEAR = 0.08
-"""Distance in OKLab within which two colours are one."""
+"""Distance in OKLab below which two colours count as one."""
 LEAST = 0.015
-"""Share of an image below which a colour is not told."""
+"""Share of an image below which a colour is left out."""
 VIVID = 8.0
 """How much more a strong colour counts than a grey of the same area."""
 MOST = 6
 
 
 class Swatch(msgspec.Struct, frozen=True):
-    """A colour and the share of the area that it and its like cover, 0..1."""
+    """A colour and the share of the area that it and similar colours cover, 0..1."""
 
     rgb: Rgb
     share: float
@@ -37,7 +37,7 @@ class Swatch(msgspec.Struct, frozen=True):
 
 @step("swatches.measure")
 async def measure(env: Env, original_key: str) -> list[Swatch]:
-    """The dominant colours of the image under that key of BUCKET, those that count most first.
+    """The dominant colours of the image under that key of BUCKET, the strongest first.
 
     Fails: NotFound when it is gone · Invalid (`image_rejected`) · Unavailable.
     """
@@ -45,7 +45,7 @@ async def measure(env: Env, original_key: str) -> list[Swatch]:
 
 
 def dominant(data: bytes) -> list[Swatch]:
-    """The same of bytes; runs in the image child."""
+    """The dominant colours of the image in these bytes; runs in the image child."""
     image = pixels.on_white(pixels.decode_srgb(data, SIDE))
     reduced = image.quantize(CLUSTERS, Image.Quantize.MEDIANCUT, kmeans=2, dither=Image.Dither.NONE)
     table, area = reduced.getpalette() or [], image.width * image.height
@@ -54,16 +54,16 @@ def dominant(data: bytes) -> list[Swatch]:
 
 
 def merged(swatches: Iterable[Swatch], most: int) -> list[Swatch]:
-    """At most so many colours that look different, each standing for those near it; strong ones count more."""
+    """At most `most` colours that look different, each with the share of those near it; saturated ones count more."""
     kept: list[Swatch] = []
     for swatch in sorted(swatches, key=lambda s: (-s.share, s.rgb)):
-        near = next((n for n, other in enumerate(kept) if _distance(swatch.rgb, other.rgb) < NEAR), None)
+        near = next((n for n, other in enumerate(kept) if math.dist(_lab(swatch.rgb), _lab(other.rgb)) < NEAR), None)
         if near is None:
             kept.append(swatch)
         else:
             kept[near] = Swatch(kept[near].rgb, kept[near].share + swatch.share)
-    told = [swatch for swatch in kept if swatch.share >= LEAST]
-    return sorted(told, key=lambda s: (-_weight(s), s.rgb))[:most]
+    large = [swatch for swatch in kept if swatch.share >= LEAST]
+    return sorted(large, key=lambda s: (-s.share * (1 + VIVID * oklch(s.rgb)[1]), s.rgb))[:most]
 
 
 def word_for(rgb: Rgb) -> str:
@@ -71,14 +71,6 @@ def word_for(rgb: Rgb) -> str:
     lightness, *ab = _lab(rgb)
     points = {word: _lab(colour.rgb) for word, colour in COLOURS.items()}
     return min(points, key=lambda word: math.dist((lightness / 2, *ab), (points[word][0] / 2, *points[word][1:])))
-
-
-def _weight(swatch: Swatch) -> float:
-    return swatch.share * (1 + VIVID * oklch(swatch.rgb)[1])
-
-
-def _distance(one: Rgb, other: Rgb) -> float:
-    return math.dist(_lab(one), _lab(other))
 
 
 def _lab(rgb: Rgb) -> tuple[float, float, float]:
