@@ -39,7 +39,7 @@ TASK_OWNERS = {
     "app/worker.py": "run and Runner._run_renders, which end what they started",
     "app/bindings/actor.py": "open_actor and Tail.close, which cancel and gather",
     "app/bindings/redis/provider_limiter.py": "Gates.close, which cancels and gathers",
-    "app/bindings/redis/scripts.py": "TimelyScript.run, which cancels and gathers",
+    "app/bindings/redis/scripts.py": "BatchScript.run, which cancels and gathers",
     "app/routes/stream.py": "_until_first, which cancels and gathers",
     "app/bindings/redis/connection.py": "_tended, which cancels and gathers",
     "graphs/heartbeat.py": "heartbeat, which cancels and gathers",

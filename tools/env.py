@@ -234,7 +234,7 @@ class Queue(Protocol):
 
 
 class Slot(Protocol):
-    """Permission for one call to a vendor. A call that is not reported (cancelled) does not change the circuit."""
+    """A slot at a vendor. A call without a report (it was cancelled) counts neither for nor against the circuit."""
 
     def report(self, outcome: Literal["answered", "outage", "rate"], retry_after: float | None = None) -> None:
         """Report the end of the call: the vendor `answered` (refusals too), had an `outage`, or limited the `rate`.
@@ -265,20 +265,17 @@ class Workflow(Protocol):
         """Call `run(job_id)` for each enqueued id until cancelled; then wait for the calls that are running."""
         ...
 
-    def acquire(self, provider: str, lane: str) -> AbstractAsyncContextManager[Slot]:
-        """Reserve one of the provider's PROVIDER_WIDTH concurrent calls, over all processes, during the context.
+    def acquire(self, provider: str, circuit: str) -> AbstractAsyncContextManager[Slot]:
+        """Hold one of the provider's PROVIDER_WIDTH slots, over all processes, while a vendor works.
 
-        Waits for its turn, and for as long as the provider asked to wait. When the last calls of a `lane` (model and
-        kind) all failed, its circuit opens and lets through one probe at a time.
+        Waits in line for it, and for as long as the provider asked everyone to wait. A `circuit` (model and kind)
+        whose last calls all failed is open: it lets no call through but one probe at a time.
         Fails: Unavailable (`circuit_open`, with `retry_after`) while the circuit is open.
         """
         ...
 
     async def circuits(self) -> dict[str, list[Circuit]]:
-        """The known circuits of each provider, by its id.
-
-        Fails: Unavailable when Redis does not answer.
-        """
+        """The circuits of each provider, by its id; Unavailable when Redis is away."""
         ...
 
     async def take(self, bucket: str, *, capacity: int, per_minute: int) -> float:

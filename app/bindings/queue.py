@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from app.bindings.redis.connection import answering
-from app.bindings.redis.scripts import TimelyScript
+from app.bindings.redis.scripts import BatchScript, Script
 from tools.env import DeadLetter, Message
 from tools.errors import PicassoError, TooLarge, Unavailable
 from tools.rows import new_id
@@ -42,46 +42,8 @@ HELD = 200
 """Messages that one consumer keeps while their handler fails, before it stops reading more."""
 BEAT_SECONDS, ALIVE_MS = 1.0, 3000
 
-SEND = """
-local room = tonumber(ARGV[1]) - redis.call('XLEN', KEYS[1])
-for i = 2, last do
-    if room > 0 then redis.call('XADD', KEYS[1], '*', 'body', ARGV[i]) end
-    answers[#answers + 1] = room > 0 and 1 or 0
-    room = room - 1
-end
-"""
-BURY = """
-if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1) == 0 then return 0 end
-redis.call('XADD', KEYS[2], '*', 'body', ARGV[3], 'reason', ARGV[4], 'tries', ARGV[5])
-redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-redis.call('XDEL', KEYS[1], ARGV[2])
-return 1
-"""
-REDRIVE = """
-local moved = {}
-for _, letter in ipairs(redis.call('XRANGE', KEYS[2], '-', ARGV[1], 'COUNT', ARGV[2])) do
-    local told = {letter[1], '', ''}
-    local body = ''
-    for i = 1, #letter[2], 2 do
-        local name, value = letter[2][i], letter[2][i + 1]
-        if name == 'body' then body = value end
-        if name == 'reason' then told[2] = value end
-        if name == 'tries' then told[3] = value end
-    end
-    redis.call('XADD', KEYS[1], '*', 'body', body)
-    redis.call('XDEL', KEYS[2], letter[1])
-    moved[#moved + 1] = told
-end
-return moved
-"""
 AT_ONCE = 50
 """Dead letters that go back in one call; each may have 64 KiB."""
-RETIRE = """
-if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end
-redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
-return 1
-"""
 
 Handler = Callable[[Sequence[Message]], Awaitable[None]]
 
@@ -94,7 +56,7 @@ def open_queue(client: Redis, *, batch: int = 10, window_seconds: float = 30.0, 
 class RedisQueue:
     def __init__(self, client: Redis, batch: int, window: float, length: int) -> None:
         self._client, self._batch, self._window, self._length = client, batch, window, length
-        self._send = TimelyScript(client, SEND, seconds=SEND_SECONDS)
+        self._send = BatchScript(client, "queue_send", seconds=SEND_SECONDS)
 
     async def send(self, message: Message) -> None:
         """Return when Redis has the message.
@@ -105,7 +67,7 @@ class RedisQueue:
         body = msgspec.json.encode(message)
         if len(body) > BODY_BYTES:
             raise TooLarge("a queue message is limited to 64 KiB", code="message_too_large")
-        if not await self._send.run((STREAM,), (self._length,), body):
+        if not await self._send.run(body, stream=STREAM, length=self._length):
             raise Unavailable("the queue is full", code="queue_full")
 
     async def consume(self, handle: Handler) -> None:
@@ -146,11 +108,11 @@ class RedisQueue:
         does the same; one log line each. Messages that were handled before change nothing (their ids are known).
         Fails: Unavailable, with those back that were already moved.
         """
-        script, moved = self._client.register_script(REDRIVE), 0
+        script, moved = Script(self._client, "queue_redrive"), 0
         with answering():
             newest: Any = await self._client.xrevrange(DEAD, count=1)
             while newest:
-                letters: Any = await script(keys=[STREAM, DEAD], args=[newest[0][0], AT_ONCE])
+                letters: Any = await script.run(stream=STREAM, dead=DEAD, newest=newest[0][0], count=AT_ONCE)
                 for entry, reason, tries in letters:
                     _note_redrive(entry.decode(), reason.decode(errors="replace"), tries.decode())
                 moved += len(letters)
@@ -183,7 +145,7 @@ class _Held:
 class _Consumer:
     def __init__(self, client: Redis, handle: Handler, batch: int, window: float) -> None:
         self._client, self._handle, self._batch, self._window = client, handle, batch, window
-        self._bury_script, self._retire_script = client.register_script(BURY), client.register_script(RETIRE)
+        self._bury_script, self._retire_script = Script(client, "queue_bury"), Script(client, "queue_retire")
         self._name = new_id()
         self._held: dict[bytes, _Held] = {}
         self._handled = 0
@@ -361,11 +323,13 @@ class _Consumer:
             self._held.pop(held.entry, None)
 
     async def _bury(self, entry: bytes, body: bytes, reason: str, tries: int) -> None:
-        await self._bury_script(keys=[STREAM, DEAD], args=[GROUP, entry, body, reason, tries])
+        await self._bury_script.run(
+            stream=STREAM, dead=DEAD, group=GROUP, entry=entry, body=body, reason=reason, tries=tries
+        )
 
     async def _retire(self, name: str) -> None:
         """Strike the name if it is silent and nothing is pending for it: with the name would go what is pending."""
-        await self._retire_script(keys=[STREAM, _alive(name)], args=[GROUP, name])
+        await self._retire_script.run(stream=STREAM, alive=_alive(name), group=GROUP, consumer=name)
 
 
 def ready(held: Iterable[_Held], now: float, batch: int) -> list[list[_Held]]:

@@ -23,6 +23,7 @@ from langgraph.store.base import (
 from redis.asyncio import Redis
 
 from app.bindings.redis.connection import answering
+from app.bindings.redis.scripts import Script
 from tools.rows import now_ms
 
 
@@ -39,12 +40,6 @@ class _Stored(msgspec.Struct, frozen=True):
 NAMESPACES = "preferences"
 """Sorted set of the namespaces that hold something, as JSON arrays, score 0."""
 
-DELETE = """
-redis.call('HDEL', KEYS[2], ARGV[1])
-redis.call('HDEL', KEYS[3], ARGV[1])
-if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('ZREM', KEYS[1], ARGV[2]) end
-"""
-
 
 class RedisStore(BaseStore):
     """Items as JSON, one hash per namespace. Exact and comparing filters; no semantic search, no expiry."""
@@ -53,7 +48,7 @@ class RedisStore(BaseStore):
 
     def __init__(self, client: Redis) -> None:
         self._client = client
-        self._delete = client.register_script(DELETE)
+        self._delete = Script(client, "store_delete")
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         raise NotImplementedError("this store is asynchronous: use aget, aput, asearch, adelete, alist_namespaces")
@@ -90,7 +85,9 @@ class RedisStore(BaseStore):
                 return await self._get(namespace, key)
             case PutOp(namespace, key, None):
                 name = _name(namespace)
-                await self._delete(keys=[NAMESPACES, _items(name), _births(name)], args=[key, name])
+                await self._delete.run(
+                    namespaces=NAMESPACES, items=_items(name), births=_births(name), key=key, namespace=name
+                )
                 return None
             case PutOp(namespace, key, value) if value is not None:
                 await self._put(namespace, key, value)

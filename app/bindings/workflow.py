@@ -26,8 +26,8 @@ logging.getLogger("docket").setLevel(logging.WARNING)
 class DocketWorkflow:
     """Enqueues, and in a worker process runs, jobs by their id; the same id twice is one task."""
 
-    def __init__(self, docket: Docket, buckets: TokenBuckets, gates: ProviderLimiter, settings: Settings) -> None:
-        self._docket, self._buckets, self._gates, self._settings = docket, buckets, gates, settings
+    def __init__(self, docket: Docket, buckets: TokenBuckets, limiter: ProviderLimiter, settings: Settings) -> None:
+        self._docket, self._buckets, self._limiter, self._settings = docket, buckets, limiter, settings
         self._run: Callable[[str], Awaitable[None]] | None = None
         docket.register(self.run_job)
 
@@ -53,11 +53,11 @@ class DocketWorkflow:
         ) as worker:
             await worker.run_forever()
 
-    def acquire(self, provider: str, lane: str) -> AbstractAsyncContextManager[Slot]:
-        return self._gates.acquire(provider, lane)
+    def acquire(self, provider: str, circuit: str) -> AbstractAsyncContextManager[Slot]:
+        return self._limiter.acquire(provider, circuit)
 
     async def circuits(self) -> dict[str, list[Circuit]]:
-        return await self._gates.circuits()
+        return await self._limiter.circuits()
 
     async def take(self, bucket: str, *, capacity: int, per_minute: int) -> float:
         return await self._buckets.take(bucket, capacity=capacity, per_minute=per_minute)
@@ -68,9 +68,9 @@ async def open_workflow(settings: Settings, server: RedisServer) -> AsyncIterato
     times = Times(lease=settings.job_lease_seconds)
     async with (
         Docket(name="picasso-jobs", url=server.url, execution_ttl=timedelta(minutes=1)) as docket,
-        open_provider_limiter(server.client, settings.provider_width, times) as gates,
+        open_provider_limiter(server.client, settings.provider_width, times) as limiter,
     ):
         if settings.db.startswith("sqlite:"):
-            # This process is the only one on that database: places that are held are those of one that was killed.
-            await gates.free()
-        yield DocketWorkflow(docket, TokenBuckets(server.client), gates, settings)
+            # No other process uses that database, so slots that are held are those of one that was killed.
+            await limiter.free()
+        yield DocketWorkflow(docket, TokenBuckets(server.client), limiter, settings)

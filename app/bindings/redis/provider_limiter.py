@@ -1,15 +1,15 @@
-"""The gates before the vendors: how many calls go out at once, and when none may. All processes share them over Redis.
+"""The provider limiter: how many calls go to a vendor at once, and when none may. All processes share it over Redis.
 
-Three things hold a call back. *Width*: a place among the provider's PROVIDER_WIDTH must be free. *Pause*: the provider
-asked everyone to wait. *Breaker*: the last calls of a lane (model and kind) all failed, so but for one probe at a time
-its callers are turned away at once, also those in line.
+Three things hold a call back. *Width*: one of the provider's PROVIDER_WIDTH slots must be free. *Pause*: the provider
+asked everyone to wait. *Circuit*: the last calls of one model and kind all failed, so its circuit is open: callers are
+turned away at once, also those in line, but for one probe at a time.
 
-In each process one task per provider speaks with Redis, for all its callers together and about one thing after the
-other. So a caller that is cancelled, wherever it stands, leaves by a plain function call; nothing that was asked for it
+In each process one task per provider talks to Redis for all callers together, about one thing after the other. So a
+caller that is cancelled, wherever it is, leaves by a plain function call, and nothing that was requested for it
 overtakes its leaving.
 
-A place is a lease: it is renewed while its call goes on, and free again some time after its process died. The clock is
-Redis's own.
+A slot is a lease: it is renewed while its call goes on, and free again some time after its process died. The clock is
+Redis's own; `lua/limiter_*.lua` decide.
 """
 
 import asyncio
@@ -17,195 +17,41 @@ import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
 
 from app.bindings.redis.connection import answering
-from app.bindings.redis.scripts import TimelyScript
+from app.bindings.redis.scripts import BatchScript, Input
 from tools.env import Circuit
 from tools.errors import Unavailable
 from tools.rows import new_id
 
 OPENS_AFTER = 5
-"""Outages of a lane in a row that open it."""
+"""Outages in a row that open a circuit."""
 SHORTEST_POLL, LONGEST_POLL = 0.1, 0.5
-"""Before jitter, which takes up to half of it away."""
+"""Seconds, before jitter, which takes up to half of them away."""
 SPREAD = 0.25
-"""After a pause each waiter waits up to so much of it again, so that they do not all come at once."""
+"""After a pause each caller waits up to this share of it again, so that they do not all come at once."""
 EXCHANGE_SECONDS, LOOK_SECONDS = 1.0, 2.0
-ASKED_AT_ONCE = 100
-UNSAID = 1000
-"""Reports kept while Redis is away; a place that could not be given back ends with its lease."""
+REQUESTS_AT_ONCE = 100
+UNSENT_REPORTS = 1000
+"""Reports kept while Redis is away; a slot that could not be given back ends with its lease."""
 SLACK_SECONDS = 0.02
 DAY_MS = 86_400_000
-
-# What a provider's keys must say before anything is asked of them.
-#
-# Holders renew their places three times per lease. Where nobody was heard for longer, Redis was away or its clock has
-# jumped: then those who live get half a lease to say so, before their places go to others. They get it once: half a
-# millisecond marks the end of a place that nobody has renewed since.
-TEND = """
-local places, line, state, lanes = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local lease = tonumber(ARGV[1])
-local stored = redis.call('HMGET', state, 'seen', 'pause', 'step')
-local seen, pause, step = tonumber(stored[1]) or now, tonumber(stored[2]) or 0, tonumber(stored[3]) or 0
-if now < seen then
-    pause = pause - (seen - now)
-    local known = redis.call('HGETALL', lanes)
-    for i = 1, #known, 2 do
-        local lane = cjson.decode(known[i + 1])
-        if lane.shut > 0 then lane.shut = math.max(1, lane.shut - (seen - now)) end
-        redis.call('HSET', lanes, known[i], cjson.encode(lane))
-    end
-end
-if now < seen or now - seen > lease * 2 / 3 then
-    local grace = now + math.floor(lease / 2) + 0.5
-    local held = redis.call('ZRANGE', places, 0, -1, 'WITHSCORES')
-    for i = 1, #held, 2 do
-        local ends = tonumber(held[i + 1])
-        if ends > now + lease or ends < grace and ends % 1 == 0 then
-            redis.call('ZADD', places, string.format('%.1f', grace), held[i])
-        end
-    end
-end
-redis.call('ZREMRANGEBYSCORE', places, '-inf', now)
-
-local function lane_of(name)
-    local known = redis.call('HGET', lanes, name)
-    return known and cjson.decode(known) or {failures = 0, shut = 0, period = 0, probe = ''}
-end
-local function keep(name, lane)
-    lane.at = now
-    redis.call('HSET', lanes, name, cjson.encode(lane))
-end
-"""
-REST = """
-redis.call('HSET', state, 'seen', now, 'pause', pause, 'step', step)
-for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, 86400000) end
-"""
-
-# Items: token, 1 for a wish or 0 for a look, lane. Answers: 0 the place is yours · n > 0 not for n ms at least ·
-# n < 0 the lane is open for -n ms. A token that asks holds no place it knows of.
-#
-# Processes stand in line too, by the time of the last place that each was given: one place is left free for each that
-# is ahead. Those that were not heard for a while have left.
-ASK = f"""{TEND}
-local width, me = tonumber(ARGV[2]), ARGV[3]
-local waiting, since = redis.call('HGETALL', line), {{}}
-for i = 1, #waiting, 2 do
-    local joined, heard = string.match(waiting[i + 1], '(%d+) (%d+)')
-    if math.abs(now - heard) > 1500 then
-        redis.call('HDEL', line, waiting[i])
-    else
-        since[waiting[i]] = tonumber(joined)
-    end
-end
-local mine, ahead, served, unserved = since[me] or now, 0, false, false
-for who, joined in pairs(since) do
-    if who ~= me and joined < mine then ahead = ahead + 1 end
-end
-local function shut_for(lane)
-    if lane.shut > now then return lane.shut - now end
-    local probing = lane.shut > 0 and redis.call('ZSCORE', places, lane.probe)
-    return probing and math.max(1, probing - now) or 0
-end
-local function answer(token, wish, name)
-    redis.call('ZREM', places, token)
-    local lane = lane_of(name)
-    local shut = shut_for(lane)
-    if shut > 0 then return -shut end
-    if pause > now then return pause - now end
-    if wish == '0' then return 1 end
-    if redis.call('ZCARD', places) + ahead >= width then
-        unserved = true
-        return 1
-    end
-    served = true
-    redis.call('ZADD', places, now + lease, token)
-    if lane.shut > 0 then
-        lane.probe = token
-        keep(name, lane)
-    end
-    return 0
-end
-for i = 4, last do
-    answers[#answers + 1] = answer(string.match(ARGV[i], '^(%S+) (%d) (.+)$'))
-end
-if unserved then
-    redis.call('HSET', line, me, string.format('%.0f %.0f', served and now or mine, now))
-else
-    redis.call('HDEL', line, me)
-end
-{REST}"""
-
-# Items: token, what became of it, the milliseconds that the vendor asked to wait or 0, lane. `held` also takes a place
-# back that was lost meanwhile: the call goes on all the same, and has to be counted.
-TELL = f"""{TEND}
-local open, longest_open = tonumber(ARGV[2]), tonumber(ARGV[3])
-local first_step, longest_step, longest_pause = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local function hold_back(asked)
-    if asked > 0 then
-        pause = math.max(pause, now + math.min(asked, longest_pause))
-    elseif pause <= now then
-        step = step > 0 and math.min(step * 2, longest_step) or first_step
-        pause = now + step
-    end
-end
-local function count(lane, token, outcome)
-    local probe = lane.probe == token
-    if lane.shut > 0 and not probe then return end
-    if outcome ~= 'outage' then
-        lane.failures, lane.shut, lane.period, lane.probe = 0, 0, 0, ''
-        return
-    end
-    lane.failures = lane.failures + 1
-    if probe or lane.failures >= {OPENS_AFTER} then
-        lane.period = probe and math.min(lane.period * 2, longest_open) or open
-        lane.shut, lane.probe = now + lane.period, ''
-    end
-end
-for i = 7, last do
-    local token, outcome, asked, name = string.match(ARGV[i], '^(%S+) (%S+) (%d+) (.+)$')
-    if outcome == 'held' then
-        redis.call('ZADD', places, now + lease, token)
-    elseif outcome == 'left' then
-        redis.call('ZREM', places, token)
-    else
-        if outcome == 'rate' then hold_back(tonumber(asked)) end
-        if outcome == 'answered' and pause <= now then step = 0 end
-        local lane = lane_of(name)
-        count(lane, token, outcome)
-        keep(name, lane)
-    end
-    answers[#answers + 1] = 0
-end
-local known = redis.call('HGETALL', lanes)
-for i = 1, #known, 2 do
-    if cjson.decode(known[i + 1]).at < now - {DAY_MS} then redis.call('HDEL', lanes, known[i]) end
-end
-{REST}"""
-
-GATES = "gates"
-"""Providers, by when they were last heard of."""
-KNOW = f"""
-for i = 1, last do
-    redis.call('ZADD', KEYS[1], now, ARGV[i])
-    answers[#answers + 1] = 0
-end
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - {DAY_MS})
-redis.call('PEXPIRE', KEYS[1], {DAY_MS})
-"""
+PROVIDERS = "gates"
+"""Sorted set: the providers, by when they were last used."""
 
 Outcome = Literal["answered", "outage", "rate"]
 
 
 @dataclass(frozen=True)
 class Times:
-    """All in seconds. A lane is `open` first, twice as long after each probe that fails, `longest_open` at most.
+    """All in seconds. A circuit is open for `open` first, twice as long after each probe that fails, `longest_open` at
+    most.
 
     `step` is the first pause after a "not now" that names no time, twice as long while these go on, `longest_step` at
     most; `longest_pause` caps what a vendor asks for. Callers wait `away` for a Redis that does not answer.
@@ -221,278 +67,286 @@ class Times:
 
 
 class Slot:
-    """A caller's place at a gate, or in the line before it."""
+    """A caller's slot at a provider, or its place in the line for one."""
 
-    def __init__(self, gate: "_Gate", lane: str) -> None:
-        self._gate, self.lane, self.token = gate, lane, new_id()
+    def __init__(self, provider: "_Provider", circuit: str) -> None:
+        self._provider, self.circuit, self.token = provider, circuit, new_id()
         self.joined = time.monotonic()
         self.due = 0.0
-        """Monotonic; there is no use in asking for the place before."""
-        self.asked = False
-        self.decided: asyncio.Future[Unavailable | None] = asyncio.get_running_loop().create_future()
-        """None when the place is this caller's."""
+        """Monotonic; a request before is useless."""
+        self.requested = False
+        """Redis may know of it, so it must be released."""
+        self.decision: asyncio.Future[Unavailable | None] = asyncio.get_running_loop().create_future()
+        """None when the caller has the slot."""
 
     def report(self, outcome: Outcome, retry_after: float | None = None) -> None:
-        self._gate.say(self, outcome, round((retry_after or 0) * 1000))
+        """Say how the call ended; `retry_after` in seconds, as the vendor asked."""
+        self._provider.report(self, outcome, round((retry_after or 0) * 1000))
+
+    def decide(self, error: Unavailable | None) -> None:
+        """Tell the caller."""
+        # One that was cancelled in this very moment has not left yet.
+        if not self.decision.done():
+            self.decision.set_result(error)
 
 
 class ProviderLimiter:
-    """The gates of all providers, as this process sees them."""
+    """All providers, as this process sees them."""
 
     def __init__(self, client: Redis, widths: Mapping[str, int], times: Times) -> None:
         seconds = min(EXCHANGE_SECONDS, times.lease / 2)
         self._client, self._widths, self._times = client, widths, times
-        self._scripts = [TimelyScript(client, script, seconds=seconds) for script in (ASK, TELL, KNOW)]
-        self._gates: dict[str, _Gate] = {}
+        self._scripts = _Scripts(
+            *(BatchScript(client, f"limiter_{name}", seconds=seconds) for name in ("acquire", "report", "known"))
+        )
+        self._providers: dict[str, _Provider] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     @contextlib.asynccontextmanager
-    async def acquire(self, provider: str, lane: str) -> AsyncIterator[Slot]:
-        """Hold a place. Fails: Unavailable (`circuit_open`; `redis_unavailable` after `away` seconds)."""
-        gate = self._gate(provider)
-        place = gate.join(lane)
-        try:
-            if error := await place.decided:
-                raise error
-            yield place
-        finally:
-            gate.leave(place)
-
-    def _gate(self, provider: str) -> "_Gate":
-        if provider not in self._gates:
+    async def acquire(self, provider: str, circuit: str) -> AsyncIterator[Slot]:
+        """Hold a slot while the block runs. Fails: Unavailable (`circuit_open`; `redis_unavailable` after `away` s)."""
+        if provider not in self._providers:
             width = self._widths.get(provider, self._widths["*"])
-            gate = self._gates[provider] = _Gate(provider, width, self._times, self._scripts)
-            self._tasks.append(asyncio.create_task(gate.tend(), name=f"gate {provider}"))
-        return self._gates[provider]
+            self._providers[provider] = _Provider(provider, width, self._times, self._scripts)
+            self._tasks.append(asyncio.create_task(self._providers[provider].run(), name=f"limiter of {provider}"))
+        line = self._providers[provider]
+        slot = line.join(circuit)
+        try:
+            if error := await slot.decision:
+                raise error
+            yield slot
+        finally:
+            line.leave(slot)
 
     async def circuits(self) -> dict[str, list[Circuit]]:
-        """The lanes used within a day. Fails: Unavailable."""
+        """The circuits that were used within a day, by provider. Fails: Unavailable."""
+        found: dict[str, list[Circuit]] = {}
         with answering():
             async with asyncio.timeout(LOOK_SECONDS):
-                return await self._lanes()
-
-    async def _lanes(self) -> dict[str, list[Circuit]]:
-        seconds, micros = await self._client.time()
-        now = seconds * 1000 + micros // 1000
-        found: dict[str, list[Circuit]] = {}
-        for provider in await self._providers():
-            stored: Any = await self._client.hgetall(_keys(provider)[3])
-            known = {name.decode(): msgspec.json.decode(lane, type=_Lane) for name, lane in sorted(stored.items())}
-            found[provider] = [_shown(name, lane, now) for name, lane in known.items() if lane.at > now - DAY_MS]
+                seconds, micros = await self._client.time()
+                now = seconds * 1000 + micros // 1000
+                for provider in await self._known_providers():
+                    stored: Any = await self._client.hgetall(_keys(provider)["circuits"])
+                    found[provider] = []
+                    for name, data in sorted(stored.items()):
+                        circuit = msgspec.json.decode(data, type=_StoredCircuit)
+                        if circuit.at > now - DAY_MS:
+                            state: Literal["open", "half-open", "closed"] = "closed"
+                            if circuit.shut:
+                                state = "open" if circuit.shut > now else "half-open"
+                            found[provider].append(
+                                Circuit(name.decode(), state, circuit.failures, circuit.shut or None)
+                            )
         return found
 
-    async def _providers(self) -> list[str]:
-        providers: Any = await self._client.zrange(GATES, 0, -1)
-        return sorted(provider.decode() for provider in providers)
-
     async def free(self) -> None:
-        """Effect: gives back every place. For one who knows that all who held one are dead. Fails: Unavailable."""
+        """Free every slot; only for one who knows that all their holders are dead. Fails: Unavailable."""
         with answering():
-            for provider in await self._providers():
-                await self._client.delete(*_keys(provider)[:2])
+            for provider in await self._known_providers():
+                keys = _keys(provider)
+                await self._client.delete(keys["slots"], keys["line"])
 
     async def close(self) -> None:
-        """Give back what is held, as far as Redis answers."""
+        """Release what is held, as far as Redis answers, and turn away who waits."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(gate.end() for gate in self._gates.values()))
+        await asyncio.gather(*(provider.close() for provider in self._providers.values()))
 
-
-class _Lane(msgspec.Struct):
-    """What a provider's hash keeps of a lane; `shut` and `at` in Redis's milliseconds, `shut` 0 while it is closed."""
-
-    failures: int
-    shut: int
-    at: int
-
-
-def _shown(name: str, lane: _Lane, now: int) -> Circuit:
-    if not lane.shut:
-        return Circuit(name, "closed", lane.failures)
-    return Circuit(name, "open" if lane.shut > now else "half-open", lane.failures, lane.shut)
-
-
-def _keys(provider: str) -> tuple[str, str, str, str]:
-    """The provider's keys, in one slot of a cluster: places, line of processes, pause, lanes."""
-    places, line, state, lanes = (f"gate:{{{provider}}}:{part}" for part in ("places", "line", "state", "lanes"))
-    return places, line, state, lanes
-
-
-class _Gate:
-    """One provider's gate; `tend` is the only one who speaks with Redis about it."""
-
-    def __init__(self, provider: str, width: int, times: Times, scripts: Sequence[TimelyScript]) -> None:
-        self._provider, self._width, self._times = provider, width, times
-        self._ask_script, self._tell_script, self._know_script = scripts
-        self._process = random.getrandbits(48)
-        self._waiting: dict[str, Slot] = {}
-        self._held: dict[str, Slot] = {}
-        self._unsaid: deque[tuple[Slot, str, int]] = deque(maxlen=UNSAID)
-        self._news = asyncio.Event()
-        self._renew_at = self._heard = 0.0
-        self._misses = 0
-        """Polls since a place was got."""
-
-    def join(self, lane: str) -> Slot:
-        place = Slot(self, lane)
-        self._waiting[place.token] = place
-        self._news.set()
-        return place
-
-    def leave(self, place: Slot) -> None:
-        self._waiting.pop(place.token, None)
-        self._held.pop(place.token, None)
-        if place.asked:
-            self.say(place, "left", 0)
-
-    def say(self, place: Slot, outcome: str, asked_ms: int) -> None:
-        self._unsaid.append((place, outcome, asked_ms))
-        self._news.set()
-
-    async def tend(self) -> None:
-        """Run until cancelled."""
-        while True:
-            self._news.clear()
-            try:
-                await self._tell()
-                while self._unsaid:
-                    await self._tell()
-                await self._ask()
-                self._heard = time.monotonic()
-            except Unavailable:
-                self._give_up()
-                await asyncio.sleep(random.uniform(0.5, 1) * SHORTEST_POLL)
-                continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._rest()):
-                    await self._news.wait()
-
-    async def end(self) -> None:
-        for place in [*self._waiting.values()]:
-            self._turn_away(place, Unavailable("this process is ending", code="ending"))
-        with contextlib.suppress(Unavailable):
-            await self._tell()
-
-    async def _tell(self) -> None:
-        """Say what is unsaid, and renew what is held when it is time."""
-        now, unsaid = time.monotonic(), [*self._unsaid]
-        renewed = [(place, "held", 0) for place in self._held.values()] if now >= self._renew_at else []
-        if not unsaid and not renewed:
-            return
-        self._unsaid.clear()
-        breaker = (self._times.open, self._times.longest_open)
-        pauses = (self._times.step, self._times.longest_step, self._times.longest_pause)
-        try:
-            items = [f"{place.token} {what} {ms} {place.lane}" for place, what, ms in [*unsaid, *renewed]]
-            if any(what != "left" for _, what, _ in unsaid):
-                await self._know_script.run((GATES,), (), self._provider.encode())
-            await self._run(self._tell_script, tuple(round(s * 1000) for s in (*breaker, *pauses)), items)
-        except (Unavailable, asyncio.CancelledError):
-            self._unsaid.extendleft(reversed(unsaid))
-            raise
-        if renewed:
-            self._renew_at = now + self._times.lease / 3
-
-    async def _ask(self) -> None:
-        """Ask for places, or how the lanes are, and tell the callers."""
-        began = time.monotonic()
-        wishes, looks = self._chosen(began)
-        places = [*wishes, *looks]
-        if not places:
-            return
-        for place in places:
-            place.asked = True
-        items = [f"{place.token} {int(place in wishes)} {place.lane}" for place in places]
-        answers = await self._run(self._ask_script, (self._width, self._process), items)
-        self._misses += bool(wishes)
-        for place, answer in zip(places, answers, strict=True):
-            if answer < 0:
-                self._shut(place.lane, -answer / 1000)
-            elif answer > 1:
-                self._put_off(answer / 1000)
-            elif answer == 0 and place.token in self._waiting and self._fresh(began):
-                self._begin(place, began)
-
-    def _chosen(self, now: float) -> tuple[list[Slot], list[Slot]]:
-        """Who asks for a place, first come first served, and who looks for the others of its lane."""
-        free = min(self._width - len(self._held), ASKED_AT_ONCE)
-        wishes = [place for place in self._waiting.values() if place.due <= now][: max(0, free)]
-        asked = {place.lane for place in wishes}
-        looks = {place.lane: place for place in self._waiting.values() if place.lane not in asked}
-        return wishes, [*looks.values()]
-
-    def _fresh(self, began: float) -> bool:
-        """Whether a place that was asked for then may be used.
-
-        Not when this process was frozen in between, and not when a call has just been told to wait: then it is asked
-        for again.
-        """
-        told = any(what == "rate" for _, what, _ in self._unsaid)
-        return not told and time.monotonic() - began < self._times.lease / 2
-
-    def _begin(self, place: Slot, began: float) -> None:
-        if not self._held:
-            self._renew_at = began + self._times.lease / 3
-        self._misses = 0
-        self._held[place.token] = self._waiting.pop(place.token)
-        _decide(place, None)
-
-    def _shut(self, lane: str, seconds: float) -> None:
-        """Turn all away who wait for the lane."""
-        for place in [place for place in self._waiting.values() if place.lane == lane]:
-            message = "the provider did not answer lately, so it is left alone for a while"
-            self._turn_away(place, Unavailable(message, code="circuit_open", retry_after=seconds))
-
-    def _put_off(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        for place in self._waiting.values():
-            if place.due < end - SLACK_SECONDS:
-                place.due = end + random.uniform(0, SPREAD) * seconds
-
-    def _give_up(self) -> None:
-        """Redis did not answer: turn away whom it has kept waiting for too long."""
-        latest = time.monotonic() - self._times.away
-        for place in [place for place in self._waiting.values() if max(place.joined, self._heard) < latest]:
-            self._turn_away(place, Unavailable("Redis did not answer", code="redis_unavailable"))
-
-    def _turn_away(self, place: Slot, error: Unavailable) -> None:
-        del self._waiting[place.token]
-        _decide(place, error)
-
-    def _rest(self) -> float | None:
-        """Seconds until there is something to do without news; None when there is nothing."""
-        now = time.monotonic()
-        rests = [self._renew_at - now] if self._held else []
-        if self._waiting:
-            wishes, _ = self._chosen(now)
-            poll = min(SHORTEST_POLL * 2.0 ** min(self._misses - 1, 10), LONGEST_POLL) if wishes else LONGEST_POLL
-            rests.append(random.uniform(0.5, 1) * poll)
-            rests += [place.due - now for place in self._waiting.values() if place.due > now]
-        return max(0.0, min(rests)) if rests else None
-
-    async def _run(self, script: TimelyScript, args: tuple[int, ...], items: Sequence[str]) -> list[int]:
-        given = (round(self._times.lease * 1000), *args)
-        runs = [script.run(_keys(self._provider), given, item.encode()) for item in items]
-        answers = await asyncio.gather(*runs, return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return [answer for answer in answers if isinstance(answer, int)]
-
-
-def _decide(place: Slot, error: Unavailable | None) -> None:
-    # A caller that was cancelled in this very moment has not left yet.
-    if not place.decided.done():
-        place.decided.set_result(error)
+    async def _known_providers(self) -> list[str]:
+        providers: Any = await self._client.zrange(PROVIDERS, 0, -1)
+        return sorted(provider.decode() for provider in providers)
 
 
 @contextlib.asynccontextmanager
 async def open_provider_limiter(
     client: Redis, widths: Mapping[str, int], times: Times
 ) -> AsyncIterator[ProviderLimiter]:
-    gates = ProviderLimiter(client, widths, times)
+    """The limiter; `widths` by provider, `*` for all others."""
+    limiter = ProviderLimiter(client, widths, times)
     try:
-        yield gates
+        yield limiter
     finally:
-        await gates.close()
+        await limiter.close()
+
+
+class _Scripts(NamedTuple):
+    acquire: BatchScript
+    report: BatchScript
+    known: BatchScript
+
+
+class _StoredCircuit(msgspec.Struct):
+    """What Redis keeps of a circuit; `shut` and `at` in Redis's milliseconds, `shut` 0 while the circuit is closed."""
+
+    failures: int
+    shut: int
+    at: int
+
+
+class _Report(NamedTuple):
+    slot: Slot
+    outcome: Literal["answered", "outage", "rate", "renew", "release"]
+    asked_ms: int = 0
+
+
+def _keys(provider: str) -> dict[str, str]:
+    """The provider's keys by their names in the scripts; their hash tag keeps them together in a cluster."""
+    stored = {"slots": "places", "line": "line", "state": "state", "circuits": "lanes"}
+    return {name: f"gate:{{{provider}}}:{part}" for name, part in stored.items()}
+
+
+class _Provider:
+    """One provider's callers in this process; `run` alone talks to Redis about it."""
+
+    def __init__(self, provider: str, width: int, times: Times, scripts: _Scripts) -> None:
+        self._provider, self._width, self._times, self._scripts = provider, width, times, scripts
+        self._process = random.getrandbits(48)
+        self._waiting: dict[str, Slot] = {}
+        self._held: dict[str, Slot] = {}
+        self._reports: deque[_Report] = deque(maxlen=UNSENT_REPORTS)
+        self._news = asyncio.Event()
+        self._renew_at = self._answered_at = 0.0
+        self._polls = 0
+        """Requests for slots since one was given."""
+
+    def join(self, circuit: str) -> Slot:
+        """A slot that is in line."""
+        slot = Slot(self, circuit)
+        self._waiting[slot.token] = slot
+        self._news.set()
+        return slot
+
+    def leave(self, slot: Slot) -> None:
+        """Release the slot, or leave the line."""
+        self._waiting.pop(slot.token, None)
+        self._held.pop(slot.token, None)
+        if slot.requested:
+            self.report(slot, "release")
+
+    def report(self, slot: Slot, outcome: Outcome | Literal["release"], asked_ms: int = 0) -> None:
+        """Send this to Redis soon."""
+        self._reports.append(_Report(slot, outcome, asked_ms))
+        self._news.set()
+
+    async def run(self) -> None:
+        """Send reports and request slots, until cancelled."""
+        while True:
+            self._news.clear()
+            try:
+                await self._send_reports()
+                while self._reports:
+                    await self._send_reports()
+                await self._request_slots()
+                self._answered_at = time.monotonic()
+            except Unavailable:
+                latest = time.monotonic() - self._times.away
+                waiting = self._waiting.values()
+                overdue = [slot for slot in waiting if max(slot.joined, self._answered_at) < latest]
+                self._turn_away(overdue, "Redis did not answer", "redis_unavailable")
+                await asyncio.sleep(random.uniform(0.5, 1) * SHORTEST_POLL)
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._idle_seconds()):
+                    await self._news.wait()
+
+    async def close(self) -> None:
+        """Turn away who waits and send the last reports. Only after `run` has ended."""
+        self._turn_away([*self._waiting.values()], "this process is ending", "ending")
+        with contextlib.suppress(Unavailable):
+            await self._send_reports()
+
+    async def _send_reports(self) -> None:
+        """Send what is unsent, and renew the slots that are held when it is time."""
+        now, unsent = time.monotonic(), [*self._reports]
+        renewals = [_Report(slot, "renew") for slot in self._held.values()] if now >= self._renew_at else []
+        if not unsent and not renewals:
+            return
+        self._reports.clear()
+        try:
+            if any(report.outcome != "release" for report in unsent):
+                await self._scripts.known.run(self._provider.encode(), providers=PROVIDERS, forget=DAY_MS)
+            times = {
+                name: round(getattr(self._times, name) * 1000)
+                for name in ("open", "longest_open", "step", "longest_step", "longest_pause")
+            }
+            await self._run(
+                self._scripts.report,
+                [f"{slot.token} {outcome} {ms} {slot.circuit}" for slot, outcome, ms in [*unsent, *renewals]],
+                opens_after=OPENS_AFTER,
+                forget=DAY_MS,
+                **times,
+            )
+        except (Unavailable, asyncio.CancelledError):
+            self._reports.extendleft(reversed(unsent))
+            raise
+        if renewals:
+            self._renew_at = now + self._times.lease / 3
+
+    async def _request_slots(self) -> None:
+        """Ask for slots, and whether the circuits are open, and tell the callers."""
+        began = time.monotonic()
+        wanting, checking = self._choose(began)
+        asking = [*wanting, *checking]
+        if not asking:
+            return
+        for slot in asking:
+            slot.requested = True
+        items = [f"{slot.token} {int(slot in wanting)} {slot.circuit}" for slot in asking]
+        answers = await self._run(self._scripts.acquire, items, width=self._width, process=self._process)
+        self._polls += bool(wanting)
+        # Not when this process was frozen in between, and not when a call has just been told to wait: then the slot
+        # is requested again.
+        usable = time.monotonic() - began < self._times.lease / 2 and not any(
+            report.outcome == "rate" for report in self._reports
+        )
+        for slot, answer in zip(asking, answers, strict=True):
+            if answer < 0:
+                same = [other for other in self._waiting.values() if other.circuit == slot.circuit]
+                message = "the provider did not answer lately, so it is left alone for a while"
+                self._turn_away(same, message, "circuit_open", retry_after=-answer / 1000)
+            elif answer > 1:
+                end = time.monotonic() + answer / 1000
+                for other in self._waiting.values():
+                    if other.due < end - SLACK_SECONDS:
+                        other.due = end + random.uniform(0, SPREAD) * answer / 1000
+            elif answer == 0 and usable and slot.token in self._waiting:
+                if not self._held:
+                    self._renew_at = began + self._times.lease / 3
+                self._polls = 0
+                self._held[slot.token] = self._waiting.pop(slot.token)
+                slot.decide(None)
+
+    def _choose(self, now: float) -> tuple[list[Slot], list[Slot]]:
+        """Who asks for a slot, first come first served, and who asks about its circuit for all others of that."""
+        free = min(self._width - len(self._held), REQUESTS_AT_ONCE)
+        wanting = [slot for slot in self._waiting.values() if slot.due <= now][: max(0, free)]
+        circuits = {slot.circuit for slot in wanting}
+        checking = {slot.circuit: slot for slot in self._waiting.values() if slot.circuit not in circuits}
+        return wanting, [*checking.values()]
+
+    def _idle_seconds(self) -> float | None:
+        """Seconds until there is something to do without news; None when there is nothing."""
+        now = time.monotonic()
+        ends = [self._renew_at - now] if self._held else []
+        if self._waiting:
+            wanting, _ = self._choose(now)
+            poll = min(SHORTEST_POLL * 2.0 ** min(self._polls - 1, 10), LONGEST_POLL) if wanting else LONGEST_POLL
+            ends.append(random.uniform(0.5, 1) * poll)
+            ends += [slot.due - now for slot in self._waiting.values() if slot.due > now]
+        return max(0.0, min(ends)) if ends else None
+
+    def _turn_away(self, slots: Iterable[Slot], message: str, code: str, retry_after: float | None = None) -> None:
+        for slot in slots:
+            del self._waiting[slot.token]
+            slot.decide(Unavailable(message, code=code, retry_after=retry_after))
+
+    async def _run(self, script: BatchScript, items: Sequence[str], **inputs: Input) -> list[int]:
+        """The script's answers about this provider. Fails: Unavailable."""
+        given = {**_keys(self._provider), "lease": round(self._times.lease * 1000), **inputs}
+        runs = [script.run(item.encode(), **given) for item in items]
+        answers = await asyncio.gather(*runs, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return [answer for answer in answers if isinstance(answer, int)]

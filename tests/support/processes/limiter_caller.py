@@ -16,23 +16,23 @@ from tools.errors import Unavailable
 Outcome = Literal["answered", "outage", "rate"]
 
 
-async def call(gates: ProviderLimiter, port: int, outcome: Outcome) -> str:
+async def call(limiter: ProviderLimiter, port: int, outcome: Outcome) -> str:
     try:
-        async with gates.acquire("toy", "m:generate") as place:
+        async with limiter.acquire("toy", "m:generate") as slot:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             await reader.read()
             writer.close()
-            place.report(outcome)
+            slot.report(outcome)
     except Unavailable as error:
         return error.code
     return outcome
 
 
 async def main(url: str, port: int, calls: int, width: int, lease: float, outcome: Outcome) -> None:
-    async with open_client(url) as client, open_provider_limiter(client, {"*": width}, Times(lease=lease)) as gates:
+    async with open_client(url) as client, open_provider_limiter(client, {"*": width}, Times(lease=lease)) as limiter:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
-        print(*await asyncio.gather(*(call(gates, port, outcome) for _ in range(calls))), flush=True)
+        print(*await asyncio.gather(*(call(limiter, port, outcome) for _ in range(calls))), flush=True)
 
 
 asyncio.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]), sys.argv[6]))  # type: ignore[arg-type]

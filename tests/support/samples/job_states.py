@@ -48,8 +48,8 @@ class Nobody:
     async def work(self, run: Callable[[str], Awaitable[None]]) -> None: ...
 
     @contextlib.asynccontextmanager
-    async def acquire(self, provider: str, lane: str) -> AsyncIterator["Nobody"]:
-        self.acquired.append(f"{provider} {lane}")
+    async def acquire(self, provider: str, circuit: str) -> AsyncIterator["Nobody"]:
+        self.acquired.append(f"{provider} {circuit}")
         yield self
 
     async def circuits(self) -> dict[str, list[Circuit]]:
