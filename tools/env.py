@@ -213,7 +213,14 @@ class Queue(Protocol):
     """PICASSO_QUEUE: at-least-once delivery in batches, with dead letters."""
 
     async def send(self, message: Message) -> None:
-        """Add the message to the queue."""
+        """Return when the queue has the message; Unavailable when it has not taken it within 50 ms."""
+        ...
+
+    async def send_soon(self, message: Message) -> None:
+        """Wait 50 ms at most; a message that is late stays in a bounded buffer of this process until it is sent.
+
+        Fails: Unavailable when the buffer is full.
+        """
         ...
 
     async def consume(self, handle: Callable[[Sequence[Message]], Awaitable[None]]) -> None:

@@ -43,6 +43,8 @@ async def open_env(settings: Settings) -> AsyncIterator[Env]:
         enter = stack.enter_async_context
         db = await enter(open_database(settings))
         server = await enter(open_redis(settings))
+        queue = open_queue(server.client)
+        stack.push_async_callback(queue.close)
         env = Env(
             DB=db,
             BUCKET=await enter(open_bucket(settings)),
@@ -51,7 +53,7 @@ async def open_env(settings: Settings) -> AsyncIterator[Env]:
             PICASSO_DO=await enter(open_actor(settings, db, server.client)),
             AGENTIC_MEMORIES=open_checkpointer(settings, server.client),
             USER_PREFERENCES=open_store(server.client),
-            PICASSO_QUEUE=open_queue(server.client),
+            PICASSO_QUEUE=queue,
             PICASSO_WORKFLOW=await enter(open_workflow(settings, server)),
             ASSETS=open_assets(),
             DEFAULT_MODEL_REASONING=settings.default_model_reasoning,

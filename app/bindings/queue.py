@@ -9,11 +9,13 @@ at a time: so a message that kills its worker is found out alone.
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -21,7 +23,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from app.bindings.redis.connection import answering
-from app.bindings.redis.scripts import BatchScript, Script
+from app.bindings.redis.scripts import BATCH_ITEMS, BatchScript, Script
+from app.owned_tasks import end_tasks
 from tools.env import DeadLetter, Message
 from tools.errors import PicassoError, TooLarge, Unavailable
 from tools.rows import new_id
@@ -38,6 +41,14 @@ TRIES = 5
 HANDLE_SECONDS = 30.0
 SEND_SECONDS = 0.045
 """The rest of the 50 ms is for this process to find out."""
+SOON_SECONDS = 0.05
+"""How long a sender waits at most for what may also be sent later."""
+BUFFER_BYTES = 8 << 20
+"""Bodies that wait in this process for Redis; at some 300 bytes for a view, 25,000 of them."""
+WRITE_SECONDS, REWRITE_SECONDS = 1.0, 0.1
+"""The deadline of a write from the buffer, and the pause after one that failed."""
+DRAIN_SECONDS = 2.0
+"""How long a process that ends goes on writing what is buffered; it fits into what a stop leaves to all bindings."""
 HELD = 200
 """Messages that one consumer keeps while their handler fails, before it stops reading more."""
 BEAT_SECONDS, ALIVE_MS = 1.0, 3000
@@ -53,10 +64,23 @@ def open_queue(client: Redis, *, batch: int = 10, window_seconds: float = 30.0, 
     return RedisQueue(client, batch, window_seconds, length)
 
 
+@dataclass
+class _Buffered:
+    body: bytes
+    written: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class RedisQueue:
+    """The sender's side, with a buffer for what may be late; `consume` is a worker's side."""
+
     def __init__(self, client: Redis, batch: int, window: float, length: int) -> None:
         self._client, self._batch, self._window, self._length = client, batch, window, length
         self._send = BatchScript(client, "queue_send", seconds=SEND_SECONDS)
+        self._write = BatchScript(client, "queue_send", seconds=WRITE_SECONDS)
+        self._buffer: deque[_Buffered] = deque()
+        self._buffered = 0
+        self._writer: asyncio.Task[None] | None = None
+        """Runs while the buffer holds something."""
 
     async def send(self, message: Message) -> None:
         """Return when Redis has the message.
@@ -64,11 +88,57 @@ class RedisQueue:
         Fails: Unavailable when Redis has not taken it within 50 ms (then it never will), or holds too many ·
         TooLarge over 64 KiB.
         """
-        body = msgspec.json.encode(message)
-        if len(body) > BODY_BYTES:
-            raise TooLarge("a queue message is limited to 64 KiB", code="message_too_large")
-        if not await self._send.run(body, stream=STREAM, length=self._length):
+        if not await self._send.run(_encode(message), stream=STREAM, length=self._length):
             raise Unavailable("the queue is full", code="queue_full")
+
+    async def send_soon(self, message: Message) -> None:
+        """Wait 50 ms at most until Redis has the message; if it has not, it is sent later.
+
+        Effect: the message is in the queue, or in this process's buffer, which is written as soon as Redis answers:
+        messages of one moment together. `close` writes the rest; what a kill takes away from the buffer is lost.
+        Fails: Unavailable (`buffer_full`) when BUFFER_BYTES wait already · TooLarge over 64 KiB.
+        """
+        buffered = _Buffered(_encode(message))
+        if self._buffered + len(buffered.body) > BUFFER_BYTES:
+            raise Unavailable("too many messages wait for Redis in this process", code="buffer_full")
+        self._buffer.append(buffered)
+        self._buffered += len(buffered.body)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_buffer(), name="queue buffer")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SOON_SECONDS):
+                await buffered.written.wait()
+
+    async def _write_buffer(self) -> None:
+        """Write all. A write whose answer is lost is repeated: consumers know messages by their ids."""
+        while self._buffer:
+            batch = list(itertools.islice(self._buffer, BATCH_ITEMS))
+            answers = await asyncio.gather(
+                *(self._write.run(each.body, stream=STREAM, length=self._length) for each in batch),
+                return_exceptions=True,
+            )
+            unwritten = []
+            for each, answer in zip(batch, answers, strict=True):
+                self._buffer.popleft()
+                if answer == 1:
+                    self._buffered -= len(each.body)
+                    each.written.set()
+                else:
+                    unwritten.append(each)
+            self._buffer.extendleft(reversed(unwritten))
+            for answer in answers:
+                if isinstance(answer, BaseException) and not isinstance(answer, Unavailable):
+                    raise answer
+            if unwritten:
+                await asyncio.sleep(REWRITE_SECONDS)
+
+    async def close(self, seconds: float = DRAIN_SECONDS) -> None:
+        """Write what is buffered, for so many seconds at most; what is lost then is one line in the log."""
+        if self._writer is not None:
+            await asyncio.wait({self._writer}, timeout=seconds)
+            await end_tasks([self._writer])
+        if self._buffer:
+            log.error("%d queue messages are lost: Redis did not take them before the end", len(self._buffer))
 
     async def consume(self, handle: Handler) -> None:
         """Run until cancelled. `handle` gets each message at least once and must take a repetition as success.
@@ -330,6 +400,14 @@ class _Consumer:
     async def _retire(self, name: str) -> None:
         """Strike the name if it is silent and nothing is pending for it: with the name would go what is pending."""
         await self._retire_script.run(stream=STREAM, alive=_alive(name), group=GROUP, consumer=name)
+
+
+def _encode(message: Message) -> bytes:
+    """Fails: TooLarge."""
+    body = msgspec.json.encode(message)
+    if len(body) > BODY_BYTES:
+        raise TooLarge("a queue message is limited to 64 KiB", code="message_too_large")
+    return body
 
 
 def ready(held: Iterable[_Held], now: float, batch: int) -> list[list[_Held]]:

@@ -4,7 +4,6 @@ What is kept of an address is decided here, before the message exists, so a raw 
 unless VIEW_IP=full asks for it.
 """
 
-import asyncio
 import hmac
 import ipaddress
 import logging
@@ -23,9 +22,6 @@ from tools.step import log_fields, step
 
 log = logging.getLogger("picasso.queue")
 Keeping = Literal["truncated", "full", "hashed", "none"]
-ENQUEUE_SECONDS = 0.1
-"""The queue itself gives up after 50 ms, and knows then that it does not have the message; this is for a queue that
-keeps that promise late."""
 
 INSERT = """
 INSERT INTO artifact_views (id, artifact_id, timestamp, ip_address, country, city, user_agent, bot)
@@ -131,16 +127,15 @@ def kept_ip(ip: str | None, how: Keeping, secret: str | None, at_ms: int) -> str
 
 @step("views.enqueue")
 async def enqueue(env: Env, view: Message) -> None:
-    """Hand the reading to the queue, which has 50 ms for it.
+    """Hand the reading to the queue and wait 50 ms at most; one that is late is written later, not lost.
 
-    Effect: one message in PICASSO_QUEUE. The line of a miss (`view_dropped`) is what counts it.
-    Fails: Uncertain (`view_dropped`) when the queue did not take it in time; the page is shown all the same.
+    Effect: one message in PICASSO_QUEUE, or in its buffer in this process.
+    Fails: Uncertain (`view_dropped`, which the metrics count) when the buffer is full; the page is shown all the same.
     """
     try:
-        async with asyncio.timeout(ENQUEUE_SECONDS):
-            await env.PICASSO_QUEUE.send(view)
-    except (TimeoutError, PicassoError) as error:
-        raise Uncertain("the view was not written down in time", code="view_dropped") from error
+        await env.PICASSO_QUEUE.send_soon(view)
+    except PicassoError as error:
+        raise Uncertain("the view found no room in the buffer", code="view_dropped") from error
 
 
 @step("views.write")

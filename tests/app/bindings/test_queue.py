@@ -310,6 +310,83 @@ async def test_sending_to_a_hanging_redis_ends_in_time(own_valkey: Valkey) -> No
         assert await queue.depth() == 2
 
 
+async def test_a_late_message_is_sent_later(own_valkey: Valkey) -> None:
+    """Senders that may be late go on while Redis hangs; once it answers every message is there, exactly."""
+    async with open_client(own_valkey.url) as client:
+        queue = open_queue(client)
+        own_valkey.pause()
+        await asyncio.gather(*(queue.send_soon(message(str(n))) for n in range(600)))
+        own_valkey.resume()
+        await until_depth(queue, 600)
+        entries: Any = await client.xrange(STREAM)
+        assert {decode(fields[b"body"]).id for _, fields in entries} == {str(n) for n in range(600)}
+        await queue.close(LONG)
+
+
+async def until_depth(queue: RedisQueue, count: int) -> None:
+    async with asyncio.timeout(LONG):
+        while await depth_or_none(queue) != count:
+            await asyncio.sleep(0.01)
+
+
+async def depth_or_none(queue: RedisQueue) -> int | None:
+    with contextlib.suppress(Unavailable):
+        return await queue.depth()
+    return None
+
+
+async def test_messages_of_one_moment_are_written_together(redis_client: Redis) -> None:
+    """A hundred senders at once are one command to Redis."""
+    queue = open_queue(redis_client)
+    await queue.send_soon(message("first"))
+    before: Any = await redis_client.info("commandstats")
+    await asyncio.gather(*(queue.send_soon(message(str(n))) for n in range(100)))
+    await queue.close(LONG)
+    after: Any = await redis_client.info("commandstats")
+    assert after["cmdstat_eval"]["calls"] - before["cmdstat_eval"]["calls"] == 1
+    assert await queue.depth() == 101
+
+
+async def test_a_full_buffer_refuses_and_loses_nothing(own_valkey: Valkey) -> None:
+    """With Redis stopped the buffer takes eight megabytes; what it took is sent, what it refused its sender knows."""
+    async with open_client(own_valkey.url) as client:
+        queue = open_queue(client)
+        own_valkey.pause()
+        sent = await asyncio.gather(
+            *(queue.send_soon(message(str(n), text="x" * 60_000)) for n in range(150)), return_exceptions=True
+        )
+        own_valkey.resume()
+        refused = [error for error in sent if isinstance(error, Unavailable)]
+        assert {error.code for error in refused} == {"buffer_full"}
+        assert 0 < sent.count(None) == 150 - len(refused) < 140
+        await until_depth(queue, sent.count(None))
+        await queue.close(LONG)
+
+
+async def test_an_end_in_order_sends_what_is_late(own_valkey: Valkey) -> None:
+    """A process that closes its queue, as on SIGTERM, sends what Redis had not taken; nothing is sent after that."""
+    async with open_client(own_valkey.url) as client:
+        queue = open_queue(client)
+        own_valkey.pause()
+        await asyncio.gather(*(queue.send_soon(message(str(n))) for n in range(50)))
+        closing = asyncio.create_task(queue.close(LONG))
+        await asyncio.sleep(0)
+        own_valkey.resume()
+        await closing
+        assert await queue.depth() == 50
+
+
+async def test_what_is_lost_at_the_end_is_told(own_valkey: Valkey, caplog: pytest.LogCaptureFixture) -> None:
+    """A Redis that stays away keeps no process from ending; how many messages were lost is in the log."""
+    async with open_client(own_valkey.url) as client:
+        queue = open_queue(client)
+        own_valkey.pause()
+        await asyncio.gather(*(queue.send_soon(message(str(n))) for n in range(3)))
+        await queue.close(0.1)
+        assert "3 queue messages are lost" in caplog.text
+        own_valkey.resume()
+
+
 async def test_the_consumer_survives_its_redis(own_valkey: Valkey) -> None:
     """kill -9 of Redis loses no acknowledged message; an emptied one is used again; meanwhile nothing spins."""
     async with open_client(own_valkey.url) as client:

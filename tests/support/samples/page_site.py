@@ -49,6 +49,9 @@ class Line:
     async def send(self, message: Message) -> None:
         self.messages.append(message)
 
+    async def send_soon(self, message: Message) -> None:
+        self.messages.append(message)
+
 
 class Silent:
     async def wake(self, session_id: str) -> None: ...

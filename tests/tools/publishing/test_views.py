@@ -221,12 +221,12 @@ async def written(env: Env, messages: list[Message], chance: random.Random) -> l
 
 
 class Deaf:
-    """A queue whose `send` fails as it is told to."""
+    """A queue whose `send_soon` fails as it is told to."""
 
     def __init__(self, failure: Exception) -> None:
         self.failure, self.tries = failure, 0
 
-    async def send(self, message: Message) -> None:
+    async def send_soon(self, message: Message) -> None:
         self.tries += 1
         raise self.failure
 
