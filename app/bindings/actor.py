@@ -1,8 +1,8 @@
-"""PICASSO_DO: the sessions' readers. The `events` table is the truth; Redis only says that there is more to read.
+"""PICASSO_DO: live events of sessions. The `events` table is the truth; Redis only says that there is more to read.
 
-A process has one Redis subscription, and one `SessionBuffer` per session that somebody here listens to, which reads
-new rows once for all of them. Litestar's Channels do not serve here: their Redis backends end silently in an outage,
-fold the case of session ids and keep no order between history and live (all measured).
+A process has one Redis subscription, and one `SessionBuffer` per session with subscribers here, which reads new rows
+once for all of them. Litestar's Channels do not fit: their Redis backends end silently in an outage, fold the case of
+session ids and keep no order between history and live events (all measured).
 """
 
 import asyncio
@@ -36,7 +36,7 @@ REDIS_SECONDS = 3.0
 RETRY_SECONDS = 0.5
 PING_SECONDS = 1.0
 COUNT_SECONDS, BEAT_SECONDS, PRESENCE_SECONDS = 0.05, 3.0, 10
-TAIL_BYTES = 512 << 10
+BUFFER_BYTES = 512 << 10
 READS_AT_ONCE = 4
 WAKES, WAKES_AT_ONCE = 10_000, 500
 REDIS_AWAY = (RedisError, OSError, TimeoutError)
@@ -51,29 +51,32 @@ NEWEST: Mapping[Literal["sqlite", "postgresql"], str] = {
 
 
 class Table:
-    """The event log as it is read here: few statements at once, so that a crowd of readers leaves room for writers."""
+    """The event log, read with few statements at once, so that a crowd of readers leaves room for writers."""
 
     def __init__(self, db: Database) -> None:
-        self._db, self._gate = db, asyncio.Semaphore(READS_AT_ONCE)
+        self._db, self._limit = db, asyncio.Semaphore(READS_AT_ONCE)
 
     async def session(self, session_id: str) -> Session:
-        async with self._gate:
+        """The session's newest and oldest `seq`."""
+        async with self._limit:
             return await actor_emit.session(self._db, session_id)
 
     async def read(self, session_id: str, since: int) -> list[StoredEvent]:
-        async with self._gate:
+        """A page of the events after `since`. Fails: Gone · Unavailable."""
+        async with self._limit:
             return await actor_emit.read(self._db, session_id, since)
 
     async def newest(self, session_ids: Iterable[str]) -> list[Session]:
-        async with self._gate:
+        """The sessions among these that have events."""
+        async with self._limit:
             return await self._db.all(NEWEST[self._db.dialect], Session, ids=dump(list(session_ids)))
 
 
 class SessionBuffer:
     """The newest frames of one session, read once and shared by its subscribers in this process.
 
-    It holds the frames `first + 1 … last`, at most a megabyte. A subscriber is a mere position: one that falls behind
-    `first` reads the table by itself until it is back, so nobody waits for it and nothing is kept for it.
+    It holds the frames `first + 1 … last`, at most a megabyte. A subscriber is only a position: one that falls behind
+    `first` reads the table by itself until it has caught up, so nobody waits for it and nothing is kept for it.
     """
 
     def __init__(self, table: Table, known: Session) -> None:
@@ -81,16 +84,18 @@ class SessionBuffer:
         self._frames: list[Frame] = []
         self._size = 0
         self._woken, self._news = asyncio.Event(), asyncio.Event()
-        # An event may have been committed since `known` was read, and its wake-up have found no tail.
+        # An event may have been committed since `known` was read, and its wake-up have found no buffer.
         self._woken.set()
-        self._reader = asyncio.create_task(self._follow(), name=f"tail {known.id}")
+        self._reader = asyncio.create_task(self._follow(), name=f"buffer of {known.id}")
         self.subscribers = 0
 
     @property
     def first(self) -> int:
+        """The `seq` before the oldest frame."""
         return self.last - len(self._frames)
 
     def wake(self) -> None:
+        """Read on: there may be new events."""
         self._woken.set()
 
     def after(self, cursor: int) -> Sequence[Frame]:
@@ -107,51 +112,52 @@ class SessionBuffer:
         await self._news.wait()
 
     async def close(self) -> None:
+        """End the reader."""
         await end_tasks([self._reader])
 
     async def _follow(self) -> None:
+        """Read on whenever this is woken, until cancelled."""
         try:
             while True:
                 await self._woken.wait()
                 self._woken.clear()
                 # The poll wakes this session again once the database is back.
                 with contextlib.suppress(Unavailable):
-                    while await self._read_on():
-                        pass
+                    while events := await self._table.read(self.session_id, self.last):
+                        self._append([frame(event) for event in events])
+                        self._announce()
+                        if not actor_emit.is_full(events):
+                            break
                 # In a burst one read then takes many events; a lone event has not waited for this.
                 await asyncio.sleep(PACE_SECONDS)
         finally:
-            self._tell()
+            self._announce()
 
-    async def _read_on(self) -> bool:
-        """Read one page; whether there may be another."""
-        events = await self._table.read(self.session_id, self.last)
-        if events:
-            self._keep([frame(event) for event in events])
-            self._tell()
-        return actor_emit.is_full(events)
-
-    def _keep(self, frames: Sequence[Frame]) -> None:
+    def _append(self, frames: Sequence[Frame]) -> None:
+        """Add the frames; drop the oldest beyond the bound, but none of these."""
         known = len(self._frames)
         self._frames += frames
         self._size += sum(len(each.wire) for each in frames)
         self.last += len(frames)
         surplus = 0
-        while self._size > TAIL_BYTES and surplus < known:
+        while self._size > BUFFER_BYTES and surplus < known:
             self._size -= len(self._frames[surplus].wire)
             surplus += 1
         del self._frames[:surplus]
 
-    def _tell(self) -> None:
+    def _announce(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
 
 
 class Subscriber:
-    """One subscriber's place in a session: from the table while it is behind the tail, else from the tail."""
+    """One subscriber's position in a session: it reads the table while it is behind the buffer, else the buffer.
 
-    def __init__(self, table: Table, tail: SessionBuffer, cursor: int, up_to: int | None) -> None:
-        self._table, self._tail, self._cursor, self._up_to = table, tail, cursor, up_to
+    `up_to` is the newest event at its start, after which it gets a `caught-up` frame; None for live events only.
+    """
+
+    def __init__(self, table: Table, buffer: SessionBuffer, cursor: int, up_to: int | None) -> None:
+        self._table, self._buffer, self._cursor, self._up_to = table, buffer, cursor, up_to
 
     def __aiter__(self) -> Self:
         return self
@@ -159,33 +165,33 @@ class Subscriber:
     async def __anext__(self) -> Sequence[Frame]:
         while True:
             if self._up_to is not None and self._cursor >= self._up_to:
-                mark, self._up_to = caught_up(self._tail.session_id, self._up_to), None
+                mark, self._up_to = caught_up(self._buffer.session_id, self._up_to), None
                 return [mark]
-            if frames := await self._next():
+            frames: Sequence[Frame]
+            if self._cursor >= self._buffer.first:
+                frames = self._buffer.after(self._cursor)
+            else:
+                frames = [frame(event) for event in await self._table.read(self._buffer.session_id, self._cursor)]
+            if self._up_to is not None:
+                frames = frames[: self._up_to - self._cursor]
+            if frames:
                 self._cursor += len(frames)
                 return frames
-            await self._tail.news()
-
-    async def _next(self) -> Sequence[Frame]:
-        """The frames after the cursor that are known, up to the mark when it has not been passed."""
-        if self._cursor >= self._tail.first:
-            frames = self._tail.after(self._cursor)
-        else:
-            frames = [frame(event) for event in await self._table.read(self._tail.session_id, self._cursor)]
-        return frames if self._up_to is None else frames[: self._up_to - self._cursor]
+            await self._buffer.news()
 
 
 class Sessions:
-    """The sessions with subscribers in this process, and what is told to and heard from the other processes."""
+    """The sessions with subscribers in this process, and the wake-ups to and from other processes."""
 
     def __init__(self, db: Database, client: redis.Redis) -> None:
         self._table, self._client = Table(db), client
         self._process = new_id()
-        self._tails: dict[str, SessionBuffer] = {}
+        self._buffers: dict[str, SessionBuffer] = {}
         self._to_wake: set[str] = set()
         self._waking, self._counting = asyncio.Event(), asyncio.Event()
 
     async def wake(self, session_id: str) -> None:
+        """Wake the session's buffer here and, soon, in the other processes."""
         self._wake_here(session_id)
         if len(self._to_wake) < WAKES:
             self._to_wake.add(session_id)
@@ -193,46 +199,48 @@ class Sessions:
 
     @contextlib.asynccontextmanager
     async def subscribe(self, session_id: str, since: int | None) -> AsyncIterator[Subscription]:
+        """Events after `since`, then live ones; None for live ones only.
+
+        Fails: Gone when `since` is pruned or in the future · Unavailable.
+        """
         known = await self._table.session(session_id)
         if since is not None:
             actor_emit.check_cursor(known, since)
-        tail = self._join(known)
+        if known.id not in self._buffers:
+            self._buffers[known.id] = SessionBuffer(self._table, known)
+        buffer = self._buffers[known.id]
+        buffer.subscribers += 1
+        self._counting.set()
         try:
             if since is None:
-                yield Subscriber(self._table, tail, known.seq, None)
+                yield Subscriber(self._table, buffer, known.seq, None)
             else:
-                yield Subscriber(self._table, tail, since, known.seq)
+                yield Subscriber(self._table, buffer, since, known.seq)
         finally:
-            await self._leave(tail)
+            buffer.subscribers -= 1
+            self._counting.set()
+            if not buffer.subscribers:
+                del self._buffers[known.id]
+                await buffer.close()
 
     async def clients(self, session_id: str) -> int:
-        here = self._tails[session_id].subscribers if session_id in self._tails else 0
+        """How many subscribers the session has, over all processes. Fails: Unavailable when Redis is away."""
+        here = self._buffers[session_id].subscribers if session_id in self._buffers else 0
         try:
             async with asyncio.timeout(REDIS_SECONDS):
-                return here + await self._elsewhere(session_id)
+                return here + await self._count_elsewhere(session_id)
         except REDIS_AWAY as error:
             raise Unavailable("other processes cannot be asked now", code="redis_unavailable") from error
 
     def _wake_here(self, session_id: str) -> None:
-        if session_id in self._tails:
-            self._tails[session_id].wake()
+        if session_id in self._buffers:
+            self._buffers[session_id].wake()
 
-    def _join(self, known: Session) -> SessionBuffer:
-        if known.id not in self._tails:
-            self._tails[known.id] = SessionBuffer(self._table, known)
-        self._tails[known.id].subscribers += 1
-        self._counting.set()
-        return self._tails[known.id]
+    async def _count_elsewhere(self, session_id: str) -> int:
+        """Subscribers in the other processes.
 
-    async def _leave(self, tail: SessionBuffer) -> None:
-        tail.subscribers -= 1
-        self._counting.set()
-        if not tail.subscribers:
-            del self._tails[tail.session_id]
-            await tail.close()
-
-    async def _elsewhere(self, session_id: str) -> int:
-        """Clients in the other processes; those whose counts have expired were killed and are struck off."""
+        Effect: processes whose counts have expired were killed, and are removed from the list.
+        """
         others = cast(set[bytes], await self._client.smembers(PROCESSES)) - {self._process.encode()}
         keys = [_counts_of(name) for name in others]
         async with self._client.pipeline(transaction=False) as ask:
@@ -246,16 +254,16 @@ class Sessions:
         return sum(int(count) for count in answers[1::2] if count)
 
     async def poll(self) -> None:
-        """Once a second, wake the tails that lag behind the table: what makes a lost wake-up harmless."""
+        """Once a second, wake the buffers that lag behind the table, so that a lost wake-up is harmless."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             with contextlib.suppress(Unavailable):
-                for row in await self._table.newest(self._tails) if self._tails else ():
-                    if row.id in self._tails and row.seq > self._tails[row.id].last:
-                        self._tails[row.id].wake()
+                for row in await self._table.newest(self._buffers) if self._buffers else ():
+                    if row.id in self._buffers and row.seq > self._buffers[row.id].last:
+                        self._buffers[row.id].wake()
 
-    async def tell(self) -> None:
-        """Publish wake-ups, as many at once as have gathered while Redis took the last ones."""
+    async def publish(self) -> None:
+        """Publish wake-ups, together those that have gathered while Redis took the last ones."""
         while True:
             await self._waking.wait()
             names = list(itertools.islice(self._to_wake, WAKES_AT_ONCE))
@@ -269,14 +277,14 @@ class Sessions:
             await asyncio.sleep(PACE_SECONDS)
 
     async def listen(self) -> None:
-        """Wake the tails that other processes name; subscribed again after any outage."""
+        """Wake the buffers that other processes name; subscribe again after any outage."""
         while True:
             with contextlib.suppress(*REDIS_AWAY):
                 async with self._client.pubsub(ignore_subscribe_messages=True) as channel:
-                    await self._hear(channel)
+                    await self._receive(channel)
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _hear(self, channel: PubSub) -> None:
+    async def _receive(self, channel: PubSub) -> None:
         """Follow the channel until it breaks or leaves three pings unanswered."""
         async with asyncio.timeout(REDIS_SECONDS):
             await channel.subscribe(CHANNEL)
@@ -290,19 +298,16 @@ class Sessions:
                     continue
             unanswered = 0
             if message["type"] == "message":
-                self._heard(message["data"])
+                process, *names = message["data"].decode().split(" ")
+                if process != self._process:
+                    for name in names:
+                        self._wake_here(name)
 
-    def _heard(self, data: bytes) -> None:
-        process, *names = data.decode().split(" ")
-        if process != self._process:
-            for name in names:
-                self._wake_here(name)
-
-    async def attend(self) -> None:
-        """Keep in Redis how many clients each session has here; the counts expire with the process that wrote them."""
+    async def publish_counts(self) -> None:
+        """Keep in Redis how many subscribers each session has here; the counts expire when the process is killed."""
         while True:
             self._counting.clear()
-            counts: dict[FieldT, EncodableT] = {name: tail.subscribers for name, tail in self._tails.items()}
+            counts: dict[FieldT, EncodableT] = {name: buffer.subscribers for name, buffer in self._buffers.items()}
             reached = await self._reached(self._count(counts))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_SECONDS if reached else RETRY_SECONDS):
@@ -339,13 +344,14 @@ def _counts_of(process: bytes) -> bytes:
 
 @contextlib.asynccontextmanager
 async def open_actor(settings: Settings, db: Database, client: redis.Redis) -> AsyncIterator[Actor]:
-    """PICASSO_DO over the given database and Redis, with its four loops running until the end of the block."""
+    """PICASSO_DO over the database and Redis, with its four loops running while the block runs."""
     sessions = Sessions(db, client)
     loops = [
-        asyncio.create_task(run) for run in (sessions.poll(), sessions.tell(), sessions.listen(), sessions.attend())
+        asyncio.create_task(run)
+        for run in (sessions.poll(), sessions.publish(), sessions.listen(), sessions.publish_counts())
     ]
     for loop in loops:
-        loop.add_done_callback(_complain)
+        loop.add_done_callback(_log_failure)
     try:
         yield sessions
     finally:
@@ -353,6 +359,6 @@ async def open_actor(settings: Settings, db: Database, client: redis.Redis) -> A
         await sessions.forget()
 
 
-def _complain(loop: asyncio.Task[None]) -> None:
+def _log_failure(loop: asyncio.Task[None]) -> None:
     if not loop.cancelled() and (error := loop.exception()):
         log.error("a loop of the actor ended", exc_info=error)

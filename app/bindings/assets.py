@@ -17,11 +17,13 @@ class Packaged:
         self._contents = contents
 
     def read(self, name: str) -> bytes:
+        """The file's bytes. Fails: NotFound."""
         if name not in self._contents:
             raise NotFound("there is no such packaged file")
         return self._contents[name]
 
     def names(self) -> Iterable[str]:
+        """Every file's path below the folder."""
         return self._contents.keys()
 
 

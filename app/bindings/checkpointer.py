@@ -1,7 +1,7 @@
 """AGENTIC_MEMORIES: LangGraph's checkpointer over plain Redis commands, so that any Redis will do.
 
-No error is ever taken for an empty answer: a failed read that looks like "no checkpoint yet" would silently begin
-a conversation anew.
+A failed read raises and is never taken for an empty answer: one that looks like "no checkpoint yet" would silently
+begin a conversation anew.
 """
 
 import contextlib
@@ -29,18 +29,15 @@ from redis.asyncio import Redis
 from redis.typing import EncodableT, FieldT
 
 from app.bindings.redis.connection import answering
-from app.bindings.store import open_store
 from app.settings import Settings
 from tools.errors import Unavailable
-
-__all__ = ["RedisSaver", "open_checkpointer", "open_store"]
 
 NUL = "\x00"
 PAGE = 50
 
 
 def open_checkpointer(settings: Settings, client: Redis) -> "RedisSaver":
-    """The checkpointer; a thread is forgotten MEMORY_DAYS after the last thing put into it."""
+    """The checkpointer; a thread expires MEMORY_DAYS after its last write."""
     return RedisSaver(client, seconds=settings.memory_days * 24 * 3600)
 
 
@@ -204,6 +201,7 @@ class RedisSaver(BaseCheckpointSaver[str]):
                     return
 
     async def adelete_thread(self, thread_id: str) -> None:
+        """Delete everything of the thread. Fails: Unavailable."""
         keys = _Keys(str(thread_id))
         with answering():
             writes: Iterable[Any] = await self._client.smembers(keys.write_keys)
@@ -218,6 +216,7 @@ class RedisSaver(BaseCheckpointSaver[str]):
                 await self._keep_latest(_Keys(str(thread_id)))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy every checkpoint with its values and pending writes to another thread. Fails: Unavailable."""
         source, target = _Keys(str(source_thread_id)), _Keys(str(target_thread_id))
         async with self._client.pipeline(transaction=True) as pipe:
             pipe.zrange(source.index, 0, -1)
@@ -229,10 +228,12 @@ class RedisSaver(BaseCheckpointSaver[str]):
         if not index:
             return
         prefix = len(source.writes(""))
-        writes = {key.decode()[prefix:]: await self._hash(key.decode()) for key in write_keys}
-        hashes: dict[str, dict[FieldT, EncodableT]] = {
-            target.writes(member): fields for member, fields in writes.items() if fields
-        }
+        hashes: dict[str, dict[FieldT, EncodableT]] = {}
+        for key in write_keys:
+            with answering():
+                fields: dict[Any, Any] = await self._client.hgetall(key.decode())
+            if fields:
+                hashes[target.writes(key.decode()[prefix:])] = fields
         async with self._client.pipeline(transaction=True) as pipe:
             pipe.zadd(target.index, dict.fromkeys(index, 0))
             if hashes:
@@ -250,11 +251,6 @@ class RedisSaver(BaseCheckpointSaver[str]):
 
     def _value(self, blob: _Blob) -> Any:
         return self.serde.loads_typed((blob.type, blob.data))
-
-    async def _hash(self, key: str) -> dict[FieldT, EncodableT]:
-        with answering():
-            found: dict[Any, Any] = await self._client.hgetall(key)
-        return found
 
     async def _members(self, keys: _Keys, ns: str, *, before: str | None = None, limit: int = -1) -> list[str]:
         """Members of one namespace, newest first."""

@@ -1,6 +1,7 @@
-"""USER_PREFERENCES: LangGraph's store, the long-term memory, over plain Redis commands."""
+"""USER_PREFERENCES: LangGraph's store (long-term memory) over plain Redis commands."""
 
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Literal
@@ -28,7 +29,7 @@ from tools.rows import now_ms
 
 
 def open_store(client: Redis) -> "RedisStore":
-    """The store; what is put into it stays until it is deleted."""
+    """The store; items stay until they are deleted."""
     return RedisStore(client)
 
 
@@ -39,6 +40,14 @@ class _Stored(msgspec.Struct, frozen=True):
 
 NAMESPACES = "preferences"
 """Sorted set of the namespaces that hold something, as JSON arrays, score 0."""
+COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "$eq": operator.eq,
+    "$ne": operator.ne,
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
 
 
 class RedisStore(BaseStore):
@@ -58,9 +67,10 @@ class RedisStore(BaseStore):
         with answering():
             return [await self._run(op) for op in ops]
 
-    # LangGraph's own versions of these three refuse names with a dot; owners' ids may be mail addresses.
+    # LangGraph's own versions of these three refuse namespaces with a dot; an owner's id may be a mail address.
 
     async def aget(self, namespace: tuple[str, ...], key: str, *, refresh_ttl: bool | None = None) -> Item | None:
+        """The item, or None. Fails: Unavailable."""
         with answering():
             return await self._get(namespace, key)
 
@@ -73,10 +83,12 @@ class RedisStore(BaseStore):
         *,
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> None:
+        """Store the item, over the one that is there. Fails: Unavailable."""
         with answering():
             await self._put(namespace, key, value)
 
     async def adelete(self, namespace: tuple[str, ...], key: str) -> None:
+        """Delete the item, if there is one. Fails: Unavailable."""
         await self.abatch([PutOp(namespace, key, None)])
 
     async def _run(self, op: Op) -> Result:
@@ -95,7 +107,11 @@ class RedisStore(BaseStore):
             case SearchOp():
                 return await self._search(op)
             case ListNamespacesOp():
-                return await self._list_namespaces(op)
+                conditions = op.match_conditions or ()
+                found = await self._namespaces(())
+                fitting = [ns for ns in found if all(_fits(ns, condition) for condition in conditions)]
+                cut = dict.fromkeys(ns[: op.max_depth] for ns in fitting)
+                return list(islice(cut, op.offset, op.offset + op.limit))
         raise NotImplementedError(f"this store does not know {type(op).__name__}")
 
     async def _get(self, namespace: tuple[str, ...], key: str) -> Item | None:
@@ -135,12 +151,6 @@ class RedisStore(BaseStore):
         namespaces = (msgspec.json.decode(name, type=tuple[str, ...]) for name in found)
         return sorted(namespace for namespace in namespaces if namespace[: len(prefix)] == prefix)
 
-    async def _list_namespaces(self, op: ListNamespacesOp) -> list[tuple[str, ...]]:
-        conditions = op.match_conditions or ()
-        found = [ns for ns in await self._namespaces(()) if all(_fits(ns, condition) for condition in conditions)]
-        cut = dict.fromkeys(ns[: op.max_depth] for ns in found)
-        return list(islice(cut, op.offset, op.offset + op.limit))
-
 
 def _name(namespace: tuple[str, ...]) -> str:
     return msgspec.json.encode(namespace).decode()
@@ -172,35 +182,23 @@ def _fits(namespace: tuple[str, ...], condition: MatchCondition) -> bool:
     return len(part) == len(path) and all(want in ("*", label) for want, label in zip(path, part, strict=True))
 
 
-def _matches(value: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return all(_equals(value.get(key), want) for key, want in wanted.items())
+def _matches(value: Mapping[str, Any], filter: Mapping[str, Any]) -> bool:
+    """Whether each field equals what the filter names, or fits all its operators (`{"$gt": 3}`)."""
+    for key, want in filter.items():
+        found = value.get(key)
+        if isinstance(want, dict) and any(name.startswith("$") for name in want):
+            if not all(_compares(found, name, bound) for name, bound in want.items()):
+                return False
+        elif found != want:
+            return False
+    return True
 
 
-def _equals(value: Any, want: Any) -> bool:
-    """Equal, or, where `want` is written `{"$gt": 3}`, as far as all its operators allow."""
-    if not isinstance(want, dict) or not any(key.startswith("$") for key in want):
-        return bool(value == want)
-    return all(_compares(value, operator, bound) for operator, bound in want.items())
-
-
-def _compares(value: Any, operator: str, bound: Any) -> bool:
-    if operator in ("$gt", "$gte", "$lt", "$lte") and not _ordered(value, bound):
+def _compares(value: Any, name: str, bound: Any) -> bool:
+    if name not in COMPARISONS:
+        raise ValueError(f"{name} is no operator of a filter")
+    if name not in ("$eq", "$ne") and not any(
+        isinstance(value, kind) and isinstance(bound, kind) for kind in (int | float, str)
+    ):
         return False
-    match operator:
-        case "$eq":
-            return bool(value == bound)
-        case "$ne":
-            return bool(value != bound)
-        case "$gt":
-            return bool(value > bound)
-        case "$gte":
-            return bool(value >= bound)
-        case "$lt":
-            return bool(value < bound)
-        case "$lte":
-            return bool(value <= bound)
-    raise ValueError(f"{operator} is no operator of a filter")
-
-
-def _ordered(*values: Any) -> bool:
-    return any(all(isinstance(value, kind) for value in values) for kind in (int | float, str))
+    return bool(COMPARISONS[name](value, bound))

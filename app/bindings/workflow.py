@@ -24,7 +24,7 @@ logging.getLogger("docket").setLevel(logging.WARNING)
 
 
 class DocketWorkflow:
-    """Enqueues, and in a worker process runs, jobs by their id; the same id twice is one task."""
+    """Enqueues jobs by their ids and, in a worker process, runs them; the same id twice is one task."""
 
     def __init__(self, docket: Docket, buckets: TokenBuckets, limiter: ProviderLimiter, settings: Settings) -> None:
         self._docket, self._buckets, self._limiter, self._settings = docket, buckets, limiter, settings
@@ -32,17 +32,18 @@ class DocketWorkflow:
         docket.register(self.run_job)
 
     async def run_job(self, job_id: str) -> None:
+        """The docket task: run the job with what `work` was given."""
         assert self._run is not None
         await self._run(job_id)
 
     async def enqueue(self, job_id: str) -> None:
-        # What is not enqueued now is found by the next sweep: the caller's promise does not hang on Redis.
+        """Ask a worker to run the job. Never fails: the next sweep finds what Redis did not take within 2 s."""
         with contextlib.suppress(RedisError, OSError, TimeoutError, Unavailable):
             async with asyncio.timeout(ENQUEUE_SECONDS):
                 await self._docket.add("run_job", key=job_id)(job_id)
 
     async def work(self, run: Callable[[str], Awaitable[None]]) -> None:
-        """Run jobs until cancelled; the running ones are waited for."""
+        """Run jobs until cancelled, then wait for those that are running."""
         self._run = run
         async with Worker(
             self._docket,
@@ -54,17 +55,21 @@ class DocketWorkflow:
             await worker.run_forever()
 
     def acquire(self, provider: str, circuit: str) -> AbstractAsyncContextManager[Slot]:
+        """A slot at the provider, held while the block runs. Fails: Unavailable (`circuit_open`)."""
         return self._limiter.acquire(provider, circuit)
 
     async def circuits(self) -> dict[str, list[Circuit]]:
+        """The circuits that were used within a day, by provider. Fails: Unavailable."""
         return await self._limiter.circuits()
 
     async def take(self, bucket: str, *, capacity: int, per_minute: int) -> float:
+        """One token from the bucket: 0.0 when granted, else seconds until the next one. Fails: Unavailable."""
         return await self._buckets.take(bucket, capacity=capacity, per_minute=per_minute)
 
 
 @contextlib.asynccontextmanager
 async def open_workflow(settings: Settings, server: RedisServer) -> AsyncIterator[DocketWorkflow]:
+    """PICASSO_WORKFLOW over that Redis. Fails: Unavailable."""
     times = Times(lease=settings.job_lease_seconds)
     async with (
         Docket(name="picasso-jobs", url=server.url, execution_ttl=timedelta(minutes=1)) as docket,

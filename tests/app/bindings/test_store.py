@@ -9,8 +9,7 @@ from langgraph.runtime import Runtime
 from langgraph.store.base import GetOp, Item, ListNamespacesOp, PutOp, SearchOp
 from redis.asyncio import Redis
 
-from app.bindings.checkpointer import open_store
-from app.bindings.store import RedisStore
+from app.bindings.store import RedisStore, open_store
 from tests.support.servers.valkey import Valkey
 from tools.errors import Unavailable
 

@@ -16,7 +16,8 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from redis.asyncio import Redis
 
 from app.bindings.ai.registry import open_ai
-from app.bindings.checkpointer import open_checkpointer, open_store
+from app.bindings.checkpointer import open_checkpointer
+from app.bindings.store import open_store
 from app.settings import Settings
 from graphs.chat.session import speak
 from tests.support.environment import settings
