@@ -178,7 +178,8 @@ async def test_a_wake_up_crosses_processes(env: Env, redis_url: str, one: Proces
             await other.emit("s")
             assert numbers(await take(subscription, 1)) == [seq]
             waits.append(time.monotonic() - started)
-        assert min(waits) < actor.POLL_SECONDS / 2, "each of them would wait for a poll"
+        # The quickest alone: the others may have waited for the machine.
+        assert min(waits) < actor.POLL_SECONDS / 5
         with pytest.raises(TimeoutError):
             await take(quiet, 1, seconds=0.05)
 
@@ -216,8 +217,8 @@ async def test_what_a_killed_process_counted_goes_away(env: Env, redis_client: R
 
 
 async def test_redis_may_be_killed_and_come_back(env: Env, own_valkey: Valkey) -> None:
-    """With Redis dead, `wake` returns and subscribers see all by the poll; after a restart, flushed or
-    not, wake-ups cross processes again."""
+    """With Redis dead, `wake` returns and subscribers see all by the poll; after a restart, flushed or not, wake-ups
+    cross processes again."""
     async with contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(open_client(own_valkey.url)) for _ in range(2)]
         one, other = [await stack.enter_async_context(process(env, client)) for client in clients]
@@ -239,8 +240,8 @@ async def test_redis_may_be_killed_and_come_back(env: Env, own_valkey: Valkey) -
             assert numbers(await take(subscription, 1)) == [seen]
             return time.monotonic() - started < actor.POLL_SECONDS / 5
 
-        await until(quick)
-        await until(lambda: _counts(other, "s", 1))
+        await until(quick, seconds=LONG)
+        await until(lambda: _counts(other, "s", 1), seconds=LONG)
 
 
 async def test_a_redis_that_hangs_is_given_up(env: Env, own_valkey: Valkey) -> None:
