@@ -18,7 +18,7 @@ from generators.shared.tables import Cell
 from tools.env import Env, StoredObject
 from tools.r2 import ARTIFACT_KEY, JOB_KEY, UPLOAD_KEY
 from tools.reports import bucket_inventory
-from tools.reports.bucket_inventory import NamedObject, Digest
+from tools.reports.bucket_inventory import Digest, NamedObject
 from tools.rows import ArtifactRow, Project
 
 JSON_NAME = "archive.json"

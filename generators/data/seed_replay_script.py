@@ -108,7 +108,10 @@ class SeedReplayScript:
                 for job in await project_rows.jobs(env, project.id)
                 if options.only == "all" or job.status == "complete"
             ]
-            places, versions = await project_rows.item_results(env, project.id), await project_rows.versions(env, project.id)
+            places, versions = (
+                await project_rows.item_results(env, project.id),
+                await project_rows.versions(env, project.id),
+            )
             recorded.append(
                 RecordedProject(
                     name=project.name,

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from app.bindings.redis.connection import open_client
 from app.bindings.redis.token_bucket import TokenBuckets
+from tests.support.deadlines import LONG
 from tests.support.servers.valkey import Valkey, until
 from tools.errors import Unavailable
 
