@@ -1,4 +1,4 @@
-"""The finish: brush strokes over the underpainting, paper, grain, light at the edges, and the mark of the house."""
+"""The finish: brush strokes over the underpainting, paper, grain, darker corners, and the provider's mark."""
 
 import math
 import random
@@ -15,7 +15,7 @@ MARK = "sketch"
 
 
 def brush_over(c: Canvas, boldness: float, flow: float) -> None:
-    """Go over the whole canvas with short strokes of the colour beneath, along its forms; fine detail is left alone.
+    """Cover the canvas with short strokes in the colours beneath, along its forms, except for fine detail.
 
     `boldness` 1 is gouache, 2 thick oil; `flow` is the angle that plain areas are brushed in.
     """
@@ -30,7 +30,7 @@ def brush_over(c: Canvas, boldness: float, flow: float) -> None:
 
 
 def _forms(c: Canvas, flow: float) -> tuple[Field, Field]:
-    """The direction that strokes follow, and how much is going on, for every pixel."""
+    """For every pixel the direction of strokes in radians, and how much detail there is, 0 to 1."""
     grey = c.image().convert("L")
     small = grey.resize((max(8, c.width // 4), max(8, c.height // 4)), Image.Resampling.BOX)
     gy, gx = np.gradient(_floats(small.filter(ImageFilter.GaussianBlur(1.0))))
@@ -41,7 +41,8 @@ def _forms(c: Canvas, flow: float) -> tuple[Field, Field]:
     run = share * np.cos(along) + (1 - share) * math.cos(2 * flow)
     detail = np.abs(_floats(grey) - _floats(grey.filter(ImageFilter.GaussianBlur(2.2))))
     busy = Image.fromarray((np.clip(detail * 6, 0, 1) * 255).astype(np.uint8)).filter(ImageFilter.BoxBlur(3))
-    return _enlarged(c, np.asarray(np.arctan2(rise, run) / 2, np.float32)), _floats(busy)
+    angle = Image.fromarray(np.asarray(np.arctan2(rise, run) / 2, np.float32))
+    return np.asarray(angle.resize((c.width, c.height), Image.Resampling.NEAREST)), _floats(busy)
 
 
 def _floats(image: Image.Image) -> Field:
@@ -53,10 +54,6 @@ def _soft(part: Field) -> Field:
     rows, columns = part.shape
     near = [padded[i : i + rows, j : j + columns] for i in range(5) for j in range(5)]
     return np.asarray(np.mean(near, axis=0), np.float32)
-
-
-def _enlarged(c: Canvas, field: Field) -> Field:
-    return np.asarray(Image.fromarray(field).resize((c.width, c.height), Image.Resampling.NEAREST))
 
 
 def _strokes(c: Canvas, colours: Field, angle: Field, busy: Field, length: float, spacing: float, limit: float) -> None:
@@ -89,7 +86,7 @@ def _press(rgb: Field, alpha: Field, relief: Field, row: int, column: int, colou
 
 
 def _brushes(length: int, rng: random.Random) -> list[list[tuple[Field, Field]]]:
-    """Stamps of a flat bristle brush, turned in `_TURNS` directions: how opaque, and how its ridges catch the light."""
+    """Stamps of a flat bristle brush in `_TURNS` directions: opacity, and relief in the light."""
     width = max(3, round(length * 0.34))
     kinds = [_bristles(length, width, np.random.default_rng(rng.randrange(1 << 30))) for _ in range(3)]
     turned: list[list[tuple[Field, Field]]] = []
@@ -116,7 +113,7 @@ def _rotated(stamp: Field, degrees: float) -> Field:
 
 
 def finish(image: Image.Image, size: tuple[int, int], wording: Wording, seed: int) -> Image.Image:
-    """The picture at its final size, on paper: tooth, grain, and a little less light towards the corners."""
+    """The picture at its final size, on paper with grain, a little darker towards the corners."""
     width, height = size
     grains = np.random.default_rng(seed ^ 0x5EED)
     if image.size != size:
@@ -133,7 +130,7 @@ def finish(image: Image.Image, size: tuple[int, int], wording: Wording, seed: in
 
 
 def _paper(grains: np.random.Generator) -> Field:
-    """A square of tooth and grain, in levels of 255, that joins itself without a seam."""
+    """A square of paper texture, in levels of 255, that can be tiled without a seam."""
     tooth = grains.standard_normal((_TILE, _TILE), dtype=np.float32)
     wrapped = np.pad(np.clip(tooth * 40 + 128, 0, 255).astype(np.uint8), 8, mode="wrap")
     soft = np.asarray(Image.fromarray(wrapped).filter(ImageFilter.GaussianBlur(1.2)), np.float32)[8:-8, 8:-8]
@@ -141,7 +138,7 @@ def _paper(grains: np.random.Generator) -> Field:
 
 
 def sign(image: Image.Image) -> None:
-    """Write the house's mark small into the lower right corner, in whatever tone can just be read there."""
+    """Write the provider's mark small into the lower right corner, light or dark against what is there."""
     width, height = image.size
     size = max(8, round(min(width, height) * 0.021))
     font = ImageFont.load_default(size)

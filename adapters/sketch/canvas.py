@@ -1,6 +1,6 @@
-"""The canvas: float pixels, pigment that is never quite even, and masks with soft or wet edges.
+"""The canvas: float pixels, uneven pigment, and masks with soft or wet edges.
 
-All places and sizes are in units of the short side: a canvas is `wide` × `high` units, one of them 1.
+All positions and sizes are in units of the short side: a canvas is `wide` × `high` units, one of them 1.
 """
 
 import functools
@@ -18,11 +18,11 @@ from tools.media.colours import Rgb, oklch, rgb_of
 
 Field = npt.NDArray[np.floating[Any]]
 Tint = Rgb | tuple[Rgb, Rgb]
-"""One colour, or the two that a surface runs from (lit side) to (shaded side)."""
+"""One colour, or the two of a gradient from the lit to the shaded side."""
 
 
 AREA = 420_000
-"""Pixels of a canvas; larger pictures are enlarged from it before paper and grain come on."""
+"""The most pixels of a canvas; larger images are enlarged from it before paper and grain are added."""
 
 
 class Canvas:
@@ -58,12 +58,12 @@ class Canvas:
         return total * 0.62
 
     def ramp(self, stops: Sequence[Rgb], along: Field) -> Field:
-        """The colours in turn as `along` runs from 0 to 1, mixed as the eye mixes them."""
+        """A gradient through the colours as `along` runs from 0 to 1, mixed in OKLab."""
         table = _ramp_table(tuple(stops))
         return np.asarray(table[np.clip(along * 255, 0, 255).astype(np.uint8)])
 
     def wash(self, mask: Field, tint: Field | Rgb, opacity: float = 1.0) -> None:
-        """Lay a colour or a field of colours over the canvas where the mask says so."""
+        """Blend a colour or a field of colours into the canvas by the mask (0 to 1)."""
         rows = np.flatnonzero(mask.max(axis=1) > 0.002)
         if not len(rows):
             return
@@ -77,7 +77,7 @@ class Canvas:
         return np.asarray(np.clip((self.y - line[None, :]) * self.unit + 0.5, 0, 1))
 
     def pigment(self, tint: Field, strength: float = 1.0) -> Field:
-        """The colours as paint leaves them: uneven in patches and along the brush."""
+        """The colours made uneven like paint, in patches and streaks."""
         uneven = 1 + (0.06 * strength) * self.blotch + (0.045 * strength) * self.streak
         return tint * uneven[..., None]
 
@@ -96,7 +96,9 @@ class Canvas:
         part = self.rgb[rows, columns]
         colour = self._surface(tint, rows, columns)
         if wet:
-            colour = colour * (1 - wet * _rim(mask, max(1.5, 0.012 * self.unit)))[..., None]
+            blurred = ImageFilter.GaussianBlur(max(1.5, 0.012 * self.unit))
+            inner = np.asarray(Image.fromarray((mask * 255).astype(np.uint8)).filter(blurred), np.float32) / 255
+            colour = colour * (1 - wet * np.clip(mask - inner, 0, 1))[..., None]
         part += (colour - part) * (mask * opacity)[..., None]
 
     def _surface(self, tint: Tint, rows: slice, columns: slice) -> Field:
@@ -130,17 +132,18 @@ class Canvas:
         return np.asarray(image, np.float32) / 255, top, left
 
     def glow(self, x: float, y: float, radius: float, tint: Rgb, opacity: float) -> None:
-        """Light that falls off from a point; it only ever brightens."""
+        """Add light that fades with the distance from a point; it only brightens."""
         distance = ((self.x - x) ** 2 + (self.y - y) ** 2) / (radius * radius)
         amount = np.exp(-distance) * opacity
         self.rgb += np.maximum(as_float(tint) - self.rgb, 0) * amount[..., None]
 
     def image(self) -> Image.Image:
+        """The canvas as an RGB image."""
         return Image.fromarray((np.clip(self.rgb, 0, 1) * 255 + 0.5).astype(np.uint8))
 
 
 def shifted(field: Field, down: int, right: int) -> Field:
-    """The field moved by so many pixels, its edge drawn out over what is uncovered."""
+    """The field shifted by this many pixels, its edge repeated over the gap."""
     reach = max(abs(down), abs(right))
     padded = np.pad(field, reach, mode="edge")
     top, left = reach - down, reach - right
@@ -153,6 +156,7 @@ def grey_of(rgb: Field) -> Field:
 
 
 def as_float(rgb: Rgb) -> Field:
+    """The colour as three floats, 0 to 1."""
     return np.array(rgb, np.float32) / 255
 
 
@@ -171,12 +175,6 @@ def lighter(rgb: Rgb, by: float) -> Rgb:
     lean = (90.0 if by > 0 else 270.0) - hue
     turn = math.sin(math.radians(lean)) * min(abs(by), 0.3) * 40
     return rgb_of((lightness + by, chroma * (1 - 0.4 * abs(by)), hue + turn))
-
-
-def _rim(mask: Field, radius: float) -> Field:
-    image = Image.fromarray((mask * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(radius))
-    inner = np.asarray(image, np.float32) / 255
-    return np.asarray(np.clip(mask - inner, 0, 1))
 
 
 @functools.lru_cache(maxsize=4096)

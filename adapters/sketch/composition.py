@@ -1,4 +1,4 @@
-"""Where things stand: the composition, drawn from the seed within what the words ask."""
+"""The composition: where things are placed, chosen at random within what the words ask for."""
 
 import random
 
@@ -16,33 +16,39 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     hour: str
     horizon: float
     lamp: tuple[float, float]
-    """Where sun or moon stands, seen or not."""
+    """The position of sun or moon, visible or not."""
     focus: tuple[float, float]
-    """Where the eye should rest: x of the main thing, and y of its foot."""
+    """The main thing: its x, and y of its foot."""
     scale: float
-    """How big things are: 1 is usual, more is closer."""
+    """How large things are: 1 is normal, more is closer."""
     flip: bool
     tilt: float
     """Slope of the ground, in units of height per unit of width."""
 
     def says(self, *words: str) -> bool:
-        return not self._known.isdisjoint(words)
-
-    @property
-    def _known(self) -> frozenset[str]:
-        return frozenset(self.wording.words)
+        """Whether the prompt contains any of these words."""
+        return not frozenset(self.wording.words).isdisjoint(words)
 
 
 def make_plan(wording: Wording, palette: Palette, wide: float, high: float, rng: random.Random) -> Plan:
+    """A composition for a canvas of `wide` × `high` units."""
     horizon = high * _horizon(wording, rng)
     flip = rng.random() < 0.5
-    side = _side(wording, rng)
+    if {"symmetrical", "centred"} & {*wording.layout}:
+        side = 0.5
+    elif "thirds" in wording.layout:
+        side = 1 / 3
+    else:
+        side = rng.uniform(0.2, 0.3) if "emptiness" in wording.layout else rng.uniform(0.28, 0.44)
     focus_x = wide * (1 - side if flip else side)
     away = rng.uniform(0.24, 0.42) * (1 if side < 0.5 else -1)
     lamp_side = 0.5 if "symmetrical" in wording.layout else min(max(side + away, 0.12), 0.88)
     hour = hour_of(wording)
     low = hour in ("sunset", "dawn", "golden")
     lamp_y = horizon * (rng.uniform(0.72, 0.93) if low else rng.uniform(0.22, 0.55))
+    scale = 0.85 if "minimal" in wording.mood else 1.0
+    for word, factor in (("close", 1.5), ("wide", 0.68), ("emptiness", 0.7)):
+        scale *= factor if word in wording.layout else 1.0
     return Plan(
         wording=wording,
         palette=palette,
@@ -50,7 +56,7 @@ def make_plan(wording: Wording, palette: Palette, wide: float, high: float, rng:
         horizon=horizon,
         lamp=(wide * (1 - lamp_side if flip else lamp_side), lamp_y),
         focus=(focus_x, horizon + (high - horizon) * rng.uniform(0.3, 0.5)),
-        scale=_scale(wording) * rng.uniform(0.9, 1.15),
+        scale=scale * rng.uniform(0.9, 1.15),
         flip=flip,
         tilt=rng.uniform(0.06, 0.14) * (1 if flip else -1) if "diagonal" in wording.layout else 0.0,
     )
@@ -66,20 +72,3 @@ def _horizon(wording: Wording, rng: random.Random) -> float:
     if wording.subject[:1] in (("mountain",), ("city",), ("lighthouse",), ("balloon",)):
         return rng.uniform(0.6, 0.74)
     return rng.choice((rng.uniform(0.42, 0.5), rng.uniform(0.56, 0.68)))
-
-
-def _side(wording: Wording, rng: random.Random) -> float:
-    if {"symmetrical", "centred"} & {*wording.layout}:
-        return 0.5
-    if "thirds" in wording.layout:
-        return 1 / 3
-    if "emptiness" in wording.layout:
-        return rng.uniform(0.2, 0.3)
-    return rng.uniform(0.28, 0.44)
-
-
-def _scale(wording: Wording) -> float:
-    scale = 1.0
-    for word, factor in (("close", 1.5), ("wide", 0.68), ("emptiness", 0.7)):
-        scale *= factor if word in wording.layout else 1.0
-    return scale * (0.85 if "minimal" in wording.mood else 1.0)

@@ -1,4 +1,4 @@
-"""The built-in painter: free, always there, and clearly labelled as what it is. `render.py` paints the pictures."""
+"""The built-in provider `sketch`: free, always available, and labelled as such. `render.py` paints the images."""
 
 import asyncio
 import math
@@ -19,21 +19,21 @@ MODEL = "sketch-1"
 PNG = "image/png"
 KINDS: tuple[ImageOpKind, ...] = ("generate", "edit", "inpaint", "outpaint", "variation", "upscale")
 SMALLEST, LARGEST, UPSCALED = 64, 2048, 4096
-"""Sides in pixels: of any picture, of a painted one, of an enlarged one."""
+"""Sides in pixels: the least of any image, the most of a painted one, the most of an upscaled one."""
 SIZES = ["1024x1024", "1536x1024", "1024x1536", "512x512", "2048x2048"]
 CHILD_SECONDS = 60.0
 TICK_SECONDS = 2.0
 
 
 class Request(NamedTuple):
-    """A picture to paint, and what the op loses by it."""
+    """An image to paint, and what of the request is not followed."""
 
     work: Work
     adjustments: list[str]
 
 
 class Sketch:
-    """Paints the same bytes for the same op: prompt, seed, size and the images given."""
+    """The provider. Equal prompt, seed, size and images give equal bytes."""
 
     id = "sketch"
     free = True
@@ -41,12 +41,15 @@ class Sketch:
     optional: tuple[str, ...] = ()
 
     def supports(self, kind: ImageOpKind, model: str | None = None) -> bool:
+        """Whether the model (None: the default one) does this kind of operation."""
         return kind in KINDS and model in (None, MODEL)
 
     def capabilities(self) -> list[Capability]:
+        """All kinds, each with the sizes of `SIZES`, seed and negative prompt."""
         return [Capability(kind=kind, model=MODEL, sizes=SIZES, seed=True, negative_prompt=True) for kind in KINDS]
 
     def adjustments(self, op: ImageOp) -> list[str]:
+        """What of the op is not followed, a sentence each."""
         start, mask = op.start_image, op.mask
         scaled = mask and start and (mask.width, mask.height) != (start.width, start.height)
         strange = not_understood(op.negative_prompt) if op.negative_prompt else []
@@ -61,12 +64,13 @@ class Sketch:
         return [*_size(op)[1], *(sentence for applies, sentence in notes if applies)]
 
     def meter(self, op: ImageOp) -> tuple[Units, Units]:
+        """No units: the provider is free."""
         return {}, {}
 
     async def prepare(self, op: ImageOp, env: Env) -> Request:
-        """What the image child is to paint.
+        """The image to paint.
 
-        Fails: Invalid when an image the kind works from is missing or its mask has another shape.
+        Fails: Invalid when an image that the kind needs is missing, or the mask has another aspect ratio.
         """
         check_images(op)
         start = op.start_image if op.kind != "generate" else None
@@ -82,7 +86,7 @@ class Sketch:
         return Request(work, self.adjustments(op))
 
     async def send(self, request: Request, env: Env, on_progress: OnProgress) -> ProviderResult:
-        """Paint in the image child, which is this provider's vendor; it takes `SKETCH_SECONDS` at least, with previews.
+        """Paint in the child process and report progress with previews; takes at least `SKETCH_SECONDS`.
 
         Fails: VendorFailed when a given image cannot be read · Unavailable when the child died.
         """
@@ -97,7 +101,7 @@ class Sketch:
             raise VendorFailed(error.message, failure="invalid", provider_code=error.code) from error
         for number, fraction in enumerate(later):
             await _sleep_until(began + fraction * seconds)
-            preview = painted.glimpses[number * len(painted.glimpses) // len(later)]
+            preview = painted.previews[number * len(painted.previews) // len(later)]
             await on_progress(fraction, preview_bytes=preview)
         await _sleep_until(began + seconds)
         return ProviderResult(
@@ -116,7 +120,7 @@ adapter = Sketch()
 
 
 def ticks(seconds: float) -> list[float]:
-    """The fractions at which a sketch of so many seconds speaks: four, or one every `TICK_SECONDS`."""
+    """The fractions of the time at which progress is reported: four, or one every `TICK_SECONDS`."""
     count = max(4, math.ceil(seconds / TICK_SECONDS))
     return [(i + 1) / (count + 1) for i in range(count)]
 
@@ -126,7 +130,7 @@ async def _sleep_until(moment: float) -> None:
 
 
 def _size(op: ImageOp) -> tuple[tuple[int, int], list[str]]:
-    """Width and height of the result in pixels, and what that changes about the size asked for."""
+    """Width and height of the result in pixels, and a sentence if they differ from the requested size."""
     asked = read_size(op.size) if op.size else None
     start = (op.start_image.width, op.start_image.height) if op.start_image and op.kind != "generate" else None
     if start is None or op.kind not in ("inpaint", "outpaint", "upscale"):

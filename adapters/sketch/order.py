@@ -1,4 +1,4 @@
-"""What is handed to the image child, and the door it comes in by. Nothing heavy is imported until it paints."""
+"""What the child process gets and returns. numpy and the painting modules are imported only when it paints."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from tools.rows import Kind
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """One picture to make. `size` is width and height of the result in pixels; the images are vetted bytes."""
+    """An image to make. `size` is width and height of the result in pixels; `start` and `mask` are checked bytes."""
 
     kind: Kind
     prompt: str
@@ -18,15 +18,15 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Painted(msgspec.Struct, frozen=True):
-    """The picture, and JPEG glimpses (at most 64 KiB each) of how it came to be, from vague to clear."""
+    """The image, and JPEG previews of it (at most 64 KiB each), from blurred to sharp."""
 
     data: bytes
     mime: str
-    glimpses: list[bytes]
+    previews: list[bytes]
 
 
 def paint(work: Work) -> Painted:
-    """Paint it; called in the image child, where numpy and the studio are loaded on the first picture."""
+    """Make the image; called in the child process, which loads numpy with its first image."""
     from adapters.sketch.render import paint_work
 
     return paint_work(work)

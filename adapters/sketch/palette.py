@@ -1,4 +1,4 @@
-"""Colours of a picture: a base palette for the hour, bent towards the colour words of the prompt."""
+"""Colours of a picture: a base palette for the time of day, changed towards the colour words of the prompt."""
 
 import random
 
@@ -54,12 +54,12 @@ _BASES: dict[str, tuple[str, ...]] = {
 
 
 class Palette(msgspec.Struct, frozen=True):
-    """One colour for every role, and what the words fixed for single things."""
+    """One colour for every role, and the colours that the prompt gives to single things."""
 
     roles: dict[str, Rgb]
     bound: dict[str, Rgb]
     dark: bool
-    """True when light sources and lit windows should glow."""
+    """Whether light sources and lit windows should glow."""
 
     def __getitem__(self, role: str) -> Rgb:
         return self.roles[role]
@@ -70,9 +70,10 @@ class Palette(msgspec.Struct, frozen=True):
 
 
 def mix_palette(wording: Wording, rng: random.Random) -> Palette:
-    """The colours for this prompt; other seeds mix other ones, within what the words allow."""
+    """The colours for this prompt; they vary with `rng` within what the words allow."""
     hour = hour_of(wording)
-    roles = dict(zip(ROLES, (_rgb(code) for code in rng.choice(_BASES[hour]).split()), strict=True))
+    codes = ((int(c[:2], 16), int(c[2:4], 16), int(c[4:], 16)) for c in rng.choice(_BASES[hour]).split())
+    roles = dict(zip(ROLES, codes, strict=True))
     shown = {thing: word for thing, word in wording.bound.items() if _is_shown(thing, wording)}
     free = [COLOURS[c] for c in wording.colours if c not in shown.values()]
     shift = rng.uniform(-16, 16)
@@ -80,16 +81,22 @@ def mix_palette(wording: Wording, rng: random.Random) -> Palette:
     if free:
         deep = 0.82 if "deep" in wording.tone else 1.0
         roles = _towards(roles, [(light * deep, c, h) for light, c, h in (oklch(colour.rgb) for colour in free)], rng)
-    roles = _season(roles, wording, bool(free))
-    roles = _bind(roles, wording)
+    seasoned = _season(roles, wording, bool(free))
+    roles = dict(seasoned)
+    for thing, word in wording.bound.items():
+        for i, role in enumerate(_BOUND_ROLES.get(thing, ())):
+            roles[role] = _blend(seasoned[role], oklch(COLOURS[word].rgb), 0.85 - 0.2 * i, 0.95, 0)
     roles = {role: _toned(role, rgb, wording) for role, rgb in roles.items()}
     roles = _without(roles, wording)
-    bound = {thing: _vary(COLOURS[word].rgb, rng) for thing, word in wording.bound.items()}
+    bound: dict[str, Rgb] = {}
+    for thing, word in wording.bound.items():
+        lightness, chroma, hue = oklch(COLOURS[word].rgb)
+        bound[thing] = rgb_of((lightness + rng.uniform(-0.025, 0.025), chroma, hue + rng.uniform(-5, 5)))
     return Palette(roles, bound, oklch(roles["sky1"])[0] < 0.55)
 
 
 def hour_of(wording: Wording) -> str:
-    """The base palette: the time of day that was named, else what weather and mood suggest."""
+    """The base palette: the time of day in the prompt, else the one that weather and mood suggest."""
     if "storm" in wording.weather or "stormy" in wording.mood:
         return "storm"
     if wording.time:
@@ -101,10 +108,8 @@ def hour_of(wording: Wording) -> str:
     if {"fog", "rain", "cloud"} & {*wording.weather} or "melancholic" in wording.mood:
         return "grey"
     by_mood = {"dramatic": "sunset", "cosy": "golden", "mysterious": "dusk", "romantic": "dawn", "joyful": "day"}
-    return next((by_mood[mood] for mood in wording.mood if mood in by_mood), "") or _default_hour(wording)
-
-
-def _default_hour(wording: Wording) -> str:
+    if suggested := next((by_mood[mood] for mood in wording.mood if mood in by_mood), ""):
+        return suggested
     if "warm" in wording.tone or "autumn" in wording.season or "desert" in wording.subject:
         return "golden"
     return "dawn" if {"calm", "minimal"} & {*wording.mood} or "soft" in wording.tone else "day"
@@ -113,7 +118,7 @@ def _default_hour(wording: Wording) -> str:
 _OWN_COLOUR = frozenset(
     {"boat", "bird", "cat", "dog", "fish", "flower", "cup", "fruit", "balloon", "lighthouse", "bridge", "house", "tree"}
 )
-"""Things that are painted in the colour the prompt gave them; those of `_BOUND_ROLES` bend the palette instead."""
+"""Things painted in the colour that the prompt gives them; those of `_BOUND_ROLES` change the palette instead."""
 _WORN_BY = {
     "clothes": {"portrait", "man", "person"},
     "hair": {"portrait", "man"},
@@ -145,7 +150,7 @@ def _is_shown(thing: str, wording: Wording) -> bool:
 
 
 def _towards(roles: dict[str, Rgb], anchors: list[Lch], rng: random.Random) -> dict[str, Rgb]:
-    """Every role takes hue and chroma of one of the wanted colours and keeps most of its lightness."""
+    """Give every role hue and chroma of one of the requested colours; it keeps most of its lightness."""
     groups = (("sky0", "sky1", "sky2"), ("mid", "near", "dark"), ("water0", "water1"), ("far",), ("accent", "light"))
     order = anchors[:]
     if len(order) > 1 and rng.random() < 0.4:
@@ -189,15 +194,6 @@ def _season(roles: dict[str, Rgb], wording: Wording, coloured: bool) -> dict[str
     return out
 
 
-def _bind(roles: dict[str, Rgb], wording: Wording) -> dict[str, Rgb]:
-    out = dict(roles)
-    for thing, word in wording.bound.items():
-        anchor = oklch(COLOURS[word].rgb)
-        for i, role in enumerate(_BOUND_ROLES.get(thing, ())):
-            out[role] = _blend(roles[role], anchor, 0.85 - 0.2 * i, 0.95, 0)
-    return out
-
-
 def _toned(role: str, rgb: Rgb, wording: Wording) -> Rgb:
     lightness, chroma, hue = oklch(rgb)
     for tone in wording.tone:
@@ -231,7 +227,7 @@ def _toned(role: str, rgb: Rgb, wording: Wording) -> Rgb:
 
 
 def _without(roles: dict[str, Rgb], wording: Wording) -> dict[str, Rgb]:
-    """Roles in an unwanted colour turn their hues together until they are something else, or lose them."""
+    """Turn the hues of roles in an unwanted colour together until they are in another one; else make them grey."""
     unwanted = unwanted_families(wording)
     offending = [rgb for rgb in roles.values() if family_of(rgb) in unwanted]
     if not offending:
@@ -243,20 +239,15 @@ def _without(roles: dict[str, Rgb], wording: Wording) -> dict[str, Rgb]:
 
 
 def unwanted_families(wording: Wording) -> set[Family]:
-    """Colour families that were said not to be wanted and that no wanted colour needs."""
+    """The colour families that the prompt excludes and no requested colour needs."""
     unwanted = {family for word in wording.excluded if word in COLOURS for family in COLOURS[word].families}
     return unwanted - {family for word in wording.colours for family in COLOURS[word].families}
 
 
 def another(rgb: Rgb, unwanted: set[Family]) -> Rgb:
-    """The colour, or one as light that is not in these families."""
+    """The colour, or one of equal lightness outside of these families."""
     turned = (_turn(rgb, step) for step in (0, 40, -40, 70, -70, 100, 180))
     return next((candidate for candidate in turned if family_of(candidate) not in unwanted), _grey(rgb))
-
-
-def _vary(rgb: Rgb, rng: random.Random) -> Rgb:
-    lightness, chroma, hue = oklch(rgb)
-    return rgb_of((lightness + rng.uniform(-0.025, 0.025), chroma, hue + rng.uniform(-5, 5)))
 
 
 def _turn(rgb: Rgb, degrees: float) -> Rgb:
@@ -271,7 +262,3 @@ def _grey(rgb: Rgb) -> Rgb:
 def _lean(hue: float, target: float, share: float) -> float:
     away = (target - hue + 180) % 360 - 180
     return (hue + away * share) % 360
-
-
-def _rgb(code: str) -> Rgb:
-    return int(code[0:2], 16), int(code[2:4], 16), int(code[4:6], 16)

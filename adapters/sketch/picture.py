@@ -1,7 +1,8 @@
-"""A whole picture: what the words name, put in its place, painted from far to near."""
+"""A whole picture: what the words name, painted from far to near."""
 
 import hashlib
 import random
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -11,23 +12,22 @@ from adapters.sketch.canvas import Canvas, Field, grey_of
 from adapters.sketch.composition import Plan, make_plan
 from adapters.sketch.palette import another, mix_palette, unwanted_families
 from adapters.sketch.scenes import abstract, land, life, portrait, sky, still_life, town, trees, water
-from tools.media.colours import Family
 from tools.models.prompt_words import Wording
 
 _BOLDNESS = {"oil": 2.0, "watercolour": 0.8}
 _CLEARING = ("river", "hill", "house", "village", "mountain", "person", "dog", "cat")
-"""Subjects that need room: a forest with one of them is a grove around it."""
+"""Subjects that need space: with one of them, a forest is a grove around it."""
 
 
 def paint_picture(wording: Wording, prompt: str, size: tuple[int, int], seed: int) -> Image.Image:
-    """The picture for these words: the same for the same prompt, size and seed, another for any other."""
+    """The picture for these words; equal prompt, size and seed give an equal picture."""
     image = finish(underpaint(wording, prompt, size, seed), size, wording, seed)
     sign(image)
     return image
 
 
 def underpaint(wording: Wording, prompt: str, size: tuple[int, int], seed: int) -> Image.Image:
-    """The picture without paper, grain and mark, as large as the canvas for this size is."""
+    """The picture without paper, grain and mark, in the size of the canvas."""
     number = number_of(prompt, seed)
     c = Canvas.sized(size, number)
     plan = planned(c, wording, random.Random(number))
@@ -40,19 +40,19 @@ def underpaint(wording: Wording, prompt: str, size: tuple[int, int], seed: int) 
 
 
 def planned(c: Canvas, wording: Wording, rng: random.Random) -> Plan:
-    """The palette and the composition for this canvas; its light falls from the plan's lamp."""
+    """Choose palette and composition for this canvas, and set the direction of its light."""
     plan = make_plan(wording, mix_palette(wording, rng), c.wide, c.high, rng)
     c.light = ((plan.lamp[0] - c.wide / 2) * 1.2 or 0.3, -0.7)
     return plan
 
 
 def number_of(prompt: str, seed: int) -> int:
-    """One number for prompt and seed; neighbouring seeds give unrelated ones."""
+    """A number from prompt and seed; neighbouring seeds give unrelated numbers."""
     return int.from_bytes(hashlib.sha256(f"{seed}\n{prompt}".encode()).digest()[:8], "big")
 
 
 def paint_subject(c: Canvas, plan: Plan) -> None:
-    """The scene that the first fitting subject asks for."""
+    """Paint the scene of the first subject that fits."""
     says, subjects = plan.says, plan.wording.subject
     alone = "person" not in subjects
     outdoors = {*subjects} - {"abstract"} or plan.wording.time or plan.wording.weather or "sky" in plan.wording.part
@@ -76,7 +76,7 @@ def paint_subject(c: Canvas, plan: Plan) -> None:
 
 
 def paint_place(c: Canvas, plan: Plan) -> None:
-    """Sky, distance, ground or water, and what stands there."""
+    """Paint sky, distance, ground or water, and the things on it."""
     says = plan.says
     sky.paint_sky(c, plan)
     wet = says("sea", "boat", "lighthouse", "lake") and not says("desert")
@@ -93,7 +93,30 @@ def paint_place(c: Canvas, plan: Plan) -> None:
         sky.paint_fog(c, plan)
     if says("forest") and says(*_CLEARING):
         trees.paint_grove(c, plan, bare=wet)
-    _paint_things(c, plan)
+    dry = not says(
+        "sea", "boat", "lake", "desert", "city", "lighthouse", "bridge", "minimal", "emptiness", "river", "snow"
+    )
+    grass = dry and says("hill", "flower", "spring", "summer", "cat", "dog", "house", "tree")
+    for word, paint in _THINGS:
+        if word in plan.wording.subject or (word == "grass" and grass):
+            paint(c, plan)
+
+
+_THINGS: tuple[tuple[str, Callable[[Canvas, Plan], None]], ...] = (
+    ("bridge", town.paint_bridge),
+    ("lighthouse", town.paint_lighthouse),
+    ("village", town.paint_village),
+    ("balloon", life.paint_balloons),
+    ("house", town.paint_house),
+    ("tree", trees.paint_lone_tree),
+    ("boat", life.paint_boat),
+    ("bird", life.paint_birds),
+    ("grass", land.paint_grass),
+    ("cat", life.paint_cat),
+    ("dog", life.paint_dog),
+    ("person", life.paint_figure),
+)
+"""Painted in this order, each over the ones before."""
 
 
 def _paint_ground(c: Canvas, plan: Plan, wet: bool) -> None:
@@ -127,34 +150,8 @@ def _mirrors(c: Canvas, plan: Plan, wet: bool) -> bool:
     return bare and not says("desert", "forest") and c.rng.random() < 0.45
 
 
-def _paint_things(c: Canvas, plan: Plan) -> None:
-    for word, paint in (
-        ("bridge", town.paint_bridge),
-        ("lighthouse", town.paint_lighthouse),
-        ("village", town.paint_village),
-        ("balloon", life.paint_balloons),
-        ("house", town.paint_house),
-        ("tree", trees.paint_lone_tree),
-        ("boat", life.paint_boat),
-        ("bird", life.paint_birds),
-        ("grass", land.paint_grass),
-        ("cat", life.paint_cat),
-        ("dog", life.paint_dog),
-        ("person", life.paint_figure),
-    ):
-        if word in plan.wording.subject or (word == "grass" and _grows(plan)):
-            paint(c, plan)
-
-
-def _grows(plan: Plan) -> bool:
-    dry = plan.says(
-        "sea", "boat", "lake", "desert", "city", "lighthouse", "bridge", "minimal", "emptiness", "river", "snow"
-    )
-    return not dry and plan.says("hill", "flower", "spring", "summer", "cat", "dog", "house", "tree")
-
-
 def graded(c: Canvas, wording: Wording) -> Image.Image:
-    """The canvas with the tones that hold for a whole picture: monochrome, sepia, contrast, softness, ink."""
+    """Apply what concerns the whole picture (monochrome, sepia, contrast, softness, ink); return it as an image."""
     tone = wording.tone
     grey = grey_of(c.rgb)[..., None]
     if "sepia" in tone or "monochrome" in tone:
@@ -175,17 +172,15 @@ def graded(c: Canvas, wording: Wording) -> Image.Image:
     elif "monochrome" in tone:
         c.rgb[:] = c.ramp([(12, 12, 14), (128, 127, 126), (250, 249, 246)], grey[..., 0])
     unwanted = unwanted_families(wording)
-    return c.image().filter(_colours_without(unwanted)) if unwanted else c.image()
+    if not unwanted:
+        return c.image()
 
-
-def _colours_without(unwanted: set[Family]) -> ImageFilter.Color3DLUT:
-    """A table of colours in which mixtures that happen to fall into unwanted families are turned out of them."""
-
-    def entry(r: float, g: float, b: float) -> tuple[float, ...]:
+    def replaced(r: float, g: float, b: float) -> tuple[float, ...]:
+        """A mixture that happens to be in an unwanted family becomes another colour."""
         rgb = another((round(r * 255), round(g * 255), round(b * 255)), unwanted)
         return tuple(channel / 255 for channel in rgb)
 
-    return ImageFilter.Color3DLUT.generate(17, entry)
+    return c.image().filter(ImageFilter.Color3DLUT.generate(17, replaced))
 
 
 def _draw_in_ink(c: Canvas, grey: Field, colour: float) -> None:

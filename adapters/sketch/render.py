@@ -1,4 +1,4 @@
-"""From work to bytes: what the image child does."""
+"""Makes the image of a `Work` and encodes it, in the child process."""
 
 import io
 
@@ -10,30 +10,30 @@ from adapters.sketch.order import Painted, Work
 from adapters.sketch.picture import paint_picture
 from tools.models.prompt_words import Wording, read_wording
 
-GLIMPSE_SIDE = 320
+PREVIEW_SIDE = 320
 HEAVIEST = 20 << 20
-"""Bytes; with room below the default MAX_IMAGE."""
+"""The largest PNG of an upscaled image in bytes, well below the default MAX_IMAGE."""
 
 
 def paint_work(work: Work) -> Painted:
-    """The picture as PNG, labelled as the house's own, and glimpses of it.
+    """The image as PNG, labelled as made by this provider, with previews.
 
-    An enlarged picture whose PNG would be heavier than `HEAVIEST` comes as JPEG.
+    An upscaled image whose PNG would be larger than `HEAVIEST` is a JPEG.
     """
-    image = _made(work, read_wording(work.prompt, work.negative))
-    data = _png(image)
-    if len(data) > HEAVIEST and work.kind == "upscale":
-        return Painted(_jpeg(image, 95), "image/jpeg", _glimpses(image))
-    return Painted(data, "image/png", _glimpses(image))
-
-
-def _png(image: Image.Image) -> bytes:
+    wording = read_wording(work.prompt, work.negative)
+    if work.start is None:
+        image = paint_picture(wording, work.prompt, work.size, work.seed)
+    else:
+        image = _retouched(work, wording, _decoded(work.start))
     label = PngImagePlugin.PngInfo()
     label.add_text("Software", f"picasso {MARK}-1")
     label.add_text("Description", "Painted by the built-in sketch provider, not by a vendor's model")
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=1, pnginfo=label)
-    return out.getvalue()
+    data = out.getvalue()
+    if len(data) > HEAVIEST and work.kind == "upscale":
+        return Painted(_jpeg(image, 95), "image/jpeg", _previews(image))
+    return Painted(data, "image/png", _previews(image))
 
 
 def _jpeg(image: Image.Image, quality: int) -> bytes:
@@ -42,13 +42,10 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
     return out.getvalue()
 
 
-def _made(work: Work, wording: Wording) -> Image.Image:
-    if work.start is None:
-        return paint_picture(wording, work.prompt, work.size, work.seed)
-    start = _opened(work.start)
+def _retouched(work: Work, wording: Wording, start: Image.Image) -> Image.Image:
     match work.kind:
         case "inpaint" if work.mask is not None:
-            return retouch.inpaint(work, wording, start, _opened(work.mask))
+            return retouch.inpaint(work, wording, start, _decoded(work.mask))
         case "outpaint":
             return retouch.outpaint(work, wording, start)
         case "variation":
@@ -59,13 +56,13 @@ def _made(work: Work, wording: Wording) -> Image.Image:
             return retouch.edit(work, wording, start)
 
 
-def _opened(data: bytes) -> Image.Image:
-    """The image upright, in three channels, or four where it has transparency."""
+def _decoded(data: bytes) -> Image.Image:
+    """The image upright, in RGB, or RGBA if it has transparency."""
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
-def _glimpses(image: Image.Image) -> list[bytes]:
+def _previews(image: Image.Image) -> list[bytes]:
     small = image.convert("RGB")
-    small.thumbnail((GLIMPSE_SIDE, GLIMPSE_SIDE))
+    small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     return [_jpeg(small.filter(ImageFilter.GaussianBlur(blur)), 72) for blur in (16, 6, 0)]

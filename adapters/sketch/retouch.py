@@ -20,7 +20,7 @@ _ADDING = re.compile(r"\b(add|put|place|insert|include|with)\b", re.IGNORECASE)
 
 def edit(work: Work, wording: Wording, start: Image.Image) -> Image.Image:
     """The same composition, painted over in the colours, light and weather of the words."""
-    c, plan = _on_easel(work, wording, ImageOps.fit(_opaque(start), work.size, Image.Resampling.LANCZOS))
+    c, plan = _canvas_and_plan(work, wording, ImageOps.fit(_opaque(start), work.size, Image.Resampling.LANCZOS))
     asked = bool(wording.colours or wording.time or wording.tone or wording.mood or wording.season or wording.weather)
     _recolour(c, plan, 0.62 if asked else 0.3)
     c.glow(*plan.lamp, 0.6, plan.palette["light"], 0.3)
@@ -38,22 +38,23 @@ def edit(work: Work, wording: Wording, start: Image.Image) -> Image.Image:
 
 
 def variation(work: Work, wording: Wording, start: Image.Image) -> Image.Image:
-    """Something like the start: seen from a step aside, in other light, by another hand."""
+    """An image like the start: from a slightly different view, in other light and with other brush strokes."""
     rng = random.Random(number_of(work.prompt, work.seed))
-    seen = _step_aside(ImageOps.fit(_opaque(start), work.size, Image.Resampling.LANCZOS), rng)
-    c, plan = _on_easel(work, wording, seen)
+    seen = _seen_from_aside(ImageOps.fit(_opaque(start), work.size, Image.Resampling.LANCZOS), rng)
+    c, plan = _canvas_and_plan(work, wording, seen)
     if wording.words:
         _recolour(c, plan, 0.25)
     c.rgb *= np.array([1 + rng.uniform(-0.07, 0.07) for _ in range(3)], np.float32)
     x, y = rng.uniform(0.1, 0.9) * c.wide, rng.uniform(0.1, 0.9) * c.high
     c.glow(x, y, 0.45, mixed(plan.palette["light"], (255, 255, 255), 0.4), 0.42)
-    c.wash(_veil(c, c.wide - x, c.high - y), mixed(plan.palette["dark"], (40, 40, 60), 0.5), 0.34)
+    shadow = np.exp(-((c.x - (c.wide - x)) ** 2 + (c.y - (c.high - y)) ** 2) / 0.3)
+    c.wash(np.asarray(shadow, np.float32), mixed(plan.palette["dark"], (40, 40, 60), 0.5), 0.34)
     brush_over(c, 1.5, rng.uniform(-0.6, 0.6))
     return _finished(graded(c, wording), work, wording)
 
 
 def inpaint(work: Work, wording: Wording, start: Image.Image, mask: Image.Image) -> Image.Image:
-    """The start with the masked place painted anew; every other pixel as it was."""
+    """The start with the masked area painted anew; all other pixels are unchanged."""
     area = area_to_change(mask if mask.size == start.size else mask.resize(start.size, Image.Resampling.NEAREST))
     box = area.getbbox()
     if box is None:
@@ -72,7 +73,7 @@ def inpaint(work: Work, wording: Wording, start: Image.Image, mask: Image.Image)
 
 
 def outpaint(work: Work, wording: Wording, start: Image.Image) -> Image.Image:
-    """A larger canvas around the start, which stays in the middle as it was."""
+    """A larger image with the unchanged start in its middle."""
     width, height = work.size
     left, top = (width - start.width) // 2, (height - start.height) // 2
     right, bottom = width - start.width - left, height - start.height - top
@@ -97,13 +98,13 @@ def outpaint(work: Work, wording: Wording, start: Image.Image) -> Image.Image:
 
 
 def upscale(work: Work, start: Image.Image) -> Image.Image:
-    """The start in twice the size, its edges crisp again."""
+    """The start enlarged to the size of the work and sharpened."""
     if work.size == start.size:
         return start.copy()
     return start.resize(work.size, Image.Resampling.LANCZOS).filter(ImageFilter.UnsharpMask(1.8, 70, 2))
 
 
-def _on_easel(work: Work, wording: Wording, image: Image.Image) -> tuple[Canvas, Plan]:
+def _canvas_and_plan(work: Work, wording: Wording, image: Image.Image) -> tuple[Canvas, Plan]:
     c = _canvas(work, image)
     return c, planned(c, wording, random.Random(number_of(work.prompt, work.seed)))
 
@@ -146,7 +147,7 @@ def _add_things(c: Canvas, plan: Plan) -> None:
         trees.paint_tree(c, plan, plan.focus[0], min(plan.focus[1] + 0.1, c.high * 0.95), 0.5)
 
 
-def _step_aside(image: Image.Image, rng: random.Random) -> Image.Image:
+def _seen_from_aside(image: Image.Image, rng: random.Random) -> Image.Image:
     """The image mirrored or not, a little closer, turned and shifted."""
     if rng.random() < 0.5:
         image = ImageOps.mirror(image)
@@ -158,10 +159,6 @@ def _step_aside(image: Image.Image, rng: random.Random) -> Image.Image:
     x = rng.uniform(margin, 1 - margin) * (width - w)
     y = rng.uniform(margin, 1 - margin) * (height - h)
     return turned.resize(image.size, Image.Resampling.LANCZOS, box=(x, y, x + w, y + h))
-
-
-def _veil(c: Canvas, x: float, y: float) -> Field:
-    return np.asarray(np.exp(-((c.x - x) ** 2 + (c.y - y) ** 2) / 0.3), np.float32)
 
 
 def _finished(painted: Image.Image, work: Work, wording: Wording) -> Image.Image:

@@ -28,6 +28,7 @@ def disc(x: float, y: float, rx: float, ry: float | None = None, turn: float = 0
 
 
 def rect(x: float, y: float, width: float, height: float) -> Outline:
+    """A rectangle by its upper left corner."""
     return [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
 
 
@@ -77,7 +78,7 @@ def lens(x: float, y: float, width: float, height: float) -> Outline:
 
 
 def placed(points: Iterable[Point], x: float, y: float, scale: float, flip: bool = False, turn: float = 0.0) -> Outline:
-    """A shape drawn around the origin, put at its place."""
+    """A shape drawn around the origin, scaled, turned, mirrored if `flip`, and moved to (x, y)."""
     cos, sin, sign = math.cos(turn), math.sin(turn), -1 if flip else 1
     return [(x + sign * scale * (px * cos - py * sin), y + scale * (px * sin + py * cos)) for px, py in points]
 

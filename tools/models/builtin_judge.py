@@ -1,7 +1,7 @@
-"""The built-in judge: it measures pixels and holds them against what the prompt's words can be held to.
+"""The built-in judge: measures pixels and compares them with the words of the prompt that can be measured.
 
-It recognises no objects and says so. Everything here runs in the image child. A criterion is something that was
-measured; what cannot be measured is named in a note and not judged. Lightness and chroma are OKLCH's.
+It does not recognise objects, and its notes say so. Runs in the child process for images. Each criterion was measured;
+words that cannot be measured are listed in a note and not judged. Lightness and chroma are those of OKLCH.
 """
 
 import io
@@ -20,18 +20,19 @@ from tools.rows import Criterion, Kind, Verdict
 
 ABOUT = "Judged by the built-in judge: it measures pixels and does not recognise objects."
 SIDE = 96
-"""Images are looked at in this size: enough for light and colour, and quick."""
+"""Side in pixels to which images are reduced for measuring: enough for light and colour, and fast."""
 SHOWN, DOMINANT, TRACE = 0.03, 0.10, 0.008
-"""Shares of the image that make a colour present, make it carry the image, and make a small thing's colour visible."""
+"""The least share of the image for a colour that is asked for: in general, of a background, of a small thing."""
 UNWANTED = 0.10
+"""The largest share of an excluded colour."""
 _WHOLE = frozenset(
     {"abstract", "sky", "background", "sea", "lake", "water", "desert", "hill", "forest", "mountain", "space"}
 )
-"""Bound to one of these, a colour is expected on a large part of the image."""
+"""A colour given to one of these is expected on a large part of the image."""
 
 
 class JudgeInput(msgspec.Struct, frozen=True, kw_only=True):
-    """An image and what was asked for; `start` and `mask` are what it was made from."""
+    """An encoded image and what was asked for; `start` and `mask` are the images it was made from."""
 
     prompt: str
     kind: Kind
@@ -43,7 +44,7 @@ class JudgeInput(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measurements(msgspec.Struct, frozen=True):
-    """What was measured. `families` maps a colour family to its share of the image; the rest is 0..1 or near it."""
+    """What was measured. `families` maps a colour family to its share of the image; other values are about 0 to 1."""
 
     width: int
     height: int
@@ -54,15 +55,15 @@ class Measurements(msgspec.Struct, frozen=True):
     vivid: float
     """Share of strongly coloured pixels."""
     warmth: float
-    """Above 0 warm colours prevail, below it cool ones."""
+    """Above 0 for mostly warm colours, below 0 for mostly cool ones."""
     detail: float
     sharpness: float
-    """The strongest edge as a share of the span from the darkest to the lightest."""
+    """The strongest edge as a share of the range from the darkest to the lightest pixel."""
     symmetry: float
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """A criterion, and what to ask for when it is not met."""
+    """A criterion, and the words to add to a retry when it is not met."""
 
     requirement: str
     met: bool
@@ -71,30 +72,42 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def judge(question: JudgeInput) -> Verdict:
-    """The verdict: "pass" when every criterion is met."""
-    image = _opened(question.image)
-    looks = measure(image)
+    """The verdict on an image: "pass" when every criterion is met.
+
+    Fails: what Pillow raises for bytes that it cannot read.
+    """
+    image = _decoded(question.image)
+    measured = measure(image)
     wording = read_wording(question.prompt, question.negative)
     findings = [
-        *_basic(looks, question),
-        *_colours(looks, wording),
-        *_tones(looks, wording),
-        *_likeness(image, question),
+        *_basic(measured, question),
+        *_colours(measured, wording),
+        *_tones(measured, wording),
+        *_compared_with_start(image, question),
     ]
     failed = [finding for finding in findings if not finding.met]
+    unjudged = [*wording.subject, *wording.weather, *wording.season]
+    unjudged += [word for word in (*wording.mood, *wording.layout, *wording.medium) if word not in _RULES]
+    about_unjudged = (
+        [f"Not judged, because it cannot be measured: {', '.join(dict.fromkeys(unjudged))}."] if unjudged else []
+    )
     return Verdict(
         judgment="fail" if failed else "pass",
-        notes=[ABOUT, *(f"{f.requirement}: {f.evidence}." for f in failed), *_unjudged(wording)],
-        tags=_tags(looks),
+        notes=[ABOUT, *(f"{f.requirement}: {f.evidence}." for f in failed), *about_unjudged],
+        tags=_tags(measured),
         criteria=[Criterion(f.requirement, f.met, f.evidence) for f in findings],
         retry_suggestion=" ".join(dict.fromkeys(f.wish for f in failed)) if failed else None,
     )
 
 
 def measure(image: Image.Image) -> Measurements:
-    """Light, colour, detail and balance of an image."""
+    """Measure lightness, colour, detail and symmetry of an RGB image."""
     small = image.resize((SIDE, SIDE), Image.Resampling.BOX)
-    colours = Counter(_rounded(pixel) for pixel in _pixels(small))
+    data = small.tobytes()
+    # Colours on a coarser grid, so that fewer of them must be converted.
+    colours = Counter(
+        (r & 0xF8 | 4, g & 0xF8 | 4, b & 0xF8 | 4) for r, g, b in zip(data[0::3], data[1::3], data[2::3], strict=True)
+    )
     total = SIDE * SIDE
     families: Counter[Family] = Counter()
     lightness = chroma = warmth = vivid = squares = 0.0
@@ -107,8 +120,11 @@ def measure(image: Image.Image) -> Measurements:
         vivid += count if strength > 0.13 else 0
         warmth += strength * math.cos(math.radians(hue - 55)) * count
     mean = lightness / total
-    edges, span = _edges(image)
-    strength_of = ImageStat.Stat(edges)
+    # Differences from a blurred copy, at a size where noise has been averaged out.
+    grey = image.convert("L")
+    grey.thumbnail((512, 512), Image.Resampling.BOX)
+    darkest, lightest = ImageStat.Stat(grey).extrema[0]
+    edges = ImageStat.Stat(ImageChops.difference(grey, grey.filter(ImageFilter.GaussianBlur(2))))
     return Measurements(
         width=image.width,
         height=image.height,
@@ -118,54 +134,55 @@ def measure(image: Image.Image) -> Measurements:
         chroma=chroma / total,
         vivid=vivid / total,
         warmth=warmth / total,
-        detail=strength_of.mean[0] / 255,
-        sharpness=strength_of.extrema[0][1] / span,
+        detail=edges.mean[0] / 255,
+        sharpness=edges.extrema[0][1] / max(lightest - darkest, 8),
         symmetry=_correlation(small, ImageOps.mirror(small)),
     )
 
 
-def _basic(looks: Measurements, question: JudgeInput) -> Iterator[Finding]:
-    blank = looks.contrast < 0.012 and looks.detail < 0.004
+def _basic(measured: Measurements, question: JudgeInput) -> Iterator[Finding]:
+    blank = measured.contrast < 0.012 and measured.detail < 0.004
     yield Finding(
         "The image is not blank",
         not blank,
-        f"lightness varies by {looks.contrast:.2f} over the image",
+        f"lightness varies by {measured.contrast:.2f} over the image",
         "Show a clear subject.",
     )
     if not blank:
         yield Finding(
             "The image is sharp",
-            looks.sharpness >= 0.1,
-            f"the strongest edge has {_percent(looks.sharpness)} of its contrast",
+            measured.sharpness >= 0.1,
+            f"the strongest edge has {_percent(measured.sharpness)} of its contrast",
             "Render crisp, well defined edges.",
         )
     if question.size and question.kind in ("generate", "edit", "variation"):
-        wanted, got = read_size(question.size), (looks.width, looks.height)
+        wanted, got = read_size(question.size), (measured.width, measured.height)
         close = same_shape(wanted, got) and abs(wanted[0] - got[0]) <= 0.02 * wanted[0]
         yield Finding(
             f"The size is {question.size}", close, f"it is {got[0]}x{got[1]}", f"Make it {question.size} pixels large."
         )
 
 
-def _colours(looks: Measurements, wording: Wording) -> Iterator[Finding]:
+def _colours(measured: Measurements, wording: Wording) -> Iterator[Finding]:
     colourless = {"monochrome", "sepia"} & {*wording.tone}
     things = {word: thing for thing, word in wording.bound.items()}
+    most = " and ".join(f"{family} ({_percent(share)})" for family, share in list(measured.families.items())[:2])
     for word in wording.colours:
         if colourless or not names_only_a_colour(word):
             continue
         thing = things.get(word)
         needed = DOMINANT if thing in _WHOLE else TRACE if thing else SHOWN
-        share = _share(looks, COLOURS[word].families)
+        share = _share(measured, COLOURS[word].families)
         yield Finding(
             f"{word.capitalize()} is {'carried by the image' if needed == DOMINANT else 'visible'}",
             share >= needed,
-            f"{word} covers {_percent(share)}; most is {_most(looks)}",
+            f"{word} covers {_percent(share)}; most is {most}",
             f"Let {word} {'carry the image' if needed == DOMINANT else 'be clearly visible'}.",
         )
     wanted = {family for word in wording.colours for family in COLOURS[word].families}
     for word in sorted(wording.excluded & COLOURS.keys()):
         families = COLOURS[word].families - wanted
-        share = _share(looks, families)
+        share = _share(measured, families)
         yield Finding(
             f"There is no {word}", share <= UNWANTED, f"{word} covers {_percent(share)}", f"Use no {word} at all."
         )
@@ -174,58 +191,70 @@ def _colours(looks: Measurements, wording: Wording) -> Iterator[Finding]:
 _Rule = tuple[Callable[[Measurements], bool], Callable[[Measurements], str]]
 
 
-def _light(looks: Measurements) -> str:
-    return f"mean lightness is {looks.lightness:.2f}"
+def _light(measured: Measurements) -> str:
+    return f"mean lightness is {measured.lightness:.2f}"
 
 
-def _colourfulness(looks: Measurements) -> str:
-    return f"mean chroma is {looks.chroma:.3f}, {_percent(looks.vivid)} is strongly coloured"
+def _colourfulness(measured: Measurements) -> str:
+    return f"mean chroma is {measured.chroma:.3f}, {_percent(measured.vivid)} is strongly coloured"
 
 
-def _spread(looks: Measurements) -> str:
-    return f"lightness varies by {looks.contrast:.2f}"
+def _spread(measured: Measurements) -> str:
+    return f"lightness varies by {measured.contrast:.2f}"
 
 
-def _temperature(looks: Measurements) -> str:
-    return f"warmth is {looks.warmth:+.3f}"
+def _temperature(measured: Measurements) -> str:
+    return f"warmth is {measured.warmth:+.3f}"
 
 
 _RULES: dict[str, _Rule] = {
-    "dark": (lambda looks: looks.lightness < 0.52, _light),
-    "bright": (lambda looks: looks.lightness > 0.52, _light),
-    "night": (lambda looks: looks.lightness < 0.58, _light),
-    "eerie": (lambda looks: looks.lightness < 0.62, _light),
-    "warm": (lambda looks: looks.warmth > 0.0, _temperature),
-    "cool": (lambda looks: looks.warmth < 0.0, _temperature),
-    "pastel": (lambda looks: looks.lightness > 0.62 and looks.vivid < 0.25, _light),
-    "neon": (lambda looks: looks.vivid > 0.04, _colourfulness),
-    "muted": (lambda looks: looks.vivid < 0.15, _colourfulness),
-    "vibrant": (lambda looks: looks.chroma > 0.06 or looks.vivid > 0.12, _colourfulness),
-    "monochrome": (lambda looks: looks.chroma < 0.025, _colourfulness),
-    "sepia": (lambda looks: looks.vivid < 0.1 and looks.warmth > 0.015, _temperature),
-    "contrast": (lambda looks: looks.contrast > 0.13, _spread),
-    "soft": (lambda looks: looks.contrast < 0.24, _spread),
-    "symmetrical": (lambda looks: looks.symmetry > 0.35, lambda looks: f"its halves agree by {looks.symmetry:.2f}"),
+    "dark": (lambda image: image.lightness < 0.52, _light),
+    "bright": (lambda image: image.lightness > 0.52, _light),
+    "night": (lambda image: image.lightness < 0.58, _light),
+    "eerie": (lambda image: image.lightness < 0.62, _light),
+    "warm": (lambda image: image.warmth > 0.0, _temperature),
+    "cool": (lambda image: image.warmth < 0.0, _temperature),
+    "pastel": (lambda image: image.lightness > 0.62 and image.vivid < 0.25, _light),
+    "neon": (lambda image: image.vivid > 0.04, _colourfulness),
+    "muted": (lambda image: image.vivid < 0.15, _colourfulness),
+    "vibrant": (lambda image: image.chroma > 0.06 or image.vivid > 0.12, _colourfulness),
+    "monochrome": (lambda image: image.chroma < 0.025, _colourfulness),
+    "sepia": (lambda image: image.vivid < 0.1 and image.warmth > 0.015, _temperature),
+    "contrast": (lambda image: image.contrast > 0.13, _spread),
+    "soft": (lambda image: image.contrast < 0.24, _spread),
+    "symmetrical": (
+        lambda image: image.symmetry > 0.35,
+        lambda measured: f"its halves agree by {measured.symmetry:.2f}",
+    ),
 }
 
 
-def _tones(looks: Measurements, wording: Wording) -> Iterator[Finding]:
+def _tones(measured: Measurements, wording: Wording) -> Iterator[Finding]:
     asked = (*wording.tone, *wording.mood, *wording.time, *wording.layout)
     for word in dict.fromkeys(w for w in asked if w in _RULES):
         holds, evidence = _RULES[word]
         named = "high contrast" if word == "contrast" else word
-        yield Finding(f"It looks {named}", holds(looks), evidence(looks), f"Make it clearly {named}.")
+        yield Finding(f"It looks {named}", holds(measured), evidence(measured), f"Make it clearly {named}.")
 
 
-def _likeness(image: Image.Image, question: JudgeInput) -> Iterator[Finding]:
+def _compared_with_start(image: Image.Image, question: JudgeInput) -> Iterator[Finding]:
     if question.start is None or question.kind == "generate":
         return
-    start = _opened(question.start)
+    start = _decoded(question.start)
     match question.kind:
         case "inpaint":
-            yield from _inside_and_outside(image, start, question.mask)
+            yield from _inpainted(image, start, question.mask)
         case "outpaint":
-            yield _kept_middle(image, start)
+            left, top = (image.width - start.width) // 2, (image.height - start.height) // 2
+            grown = left >= 0 and top >= 0 and image.size != start.size
+            middle = image.crop((left, top, left + start.width, top + start.height)) if grown else image
+            away = _difference(middle, start)
+            yield Finding(
+                "The start image is in the middle of a larger one",
+                grown and away < 0.04,
+                f"it is {image.width}x{image.height}, its middle differs by {_percent(away)}",
+                "Extend the canvas around the unchanged start image.",
+            )
         case "upscale":
             away = _difference(image, start)
             larger = image.width > start.width
@@ -234,10 +263,10 @@ def _likeness(image: Image.Image, question: JudgeInput) -> Iterator[Finding]:
                 "It is the start image, larger", larger and away < 0.06, evidence, "Only enlarge the start image."
             )
         case _:
-            yield from _like_but_another(image, start, question.kind)
+            yield from _edited_or_varied(image, start, question.kind)
 
 
-def _like_but_another(image: Image.Image, start: Image.Image, kind: Kind) -> Iterator[Finding]:
+def _edited_or_varied(image: Image.Image, start: Image.Image, kind: Kind) -> Iterator[Finding]:
     away = _difference(image, start)
     yield Finding(
         "It is not the start image again",
@@ -254,7 +283,8 @@ def _like_but_another(image: Image.Image, start: Image.Image, kind: Kind) -> Ite
             "Keep the layout of the start image.",
         )
         return
-    shared = _shared_palette(image, start)
+    first, second = (measure(picture).families for picture in (image, start))
+    shared = sum(min(share, second.get(family, 0.0)) for family, share in first.items())
     yield Finding(
         "It is like the start image",
         shared > 0.25 or structure > 0.3,
@@ -263,7 +293,7 @@ def _like_but_another(image: Image.Image, start: Image.Image, kind: Kind) -> Ite
     )
 
 
-def _inside_and_outside(image: Image.Image, start: Image.Image, mask: bytes | None) -> Iterator[Finding]:
+def _inpainted(image: Image.Image, start: Image.Image, mask: bytes | None) -> Iterator[Finding]:
     if mask is None or image.size != start.size:
         yield Finding(
             "It has the size of the start image",
@@ -289,88 +319,39 @@ def _inside_and_outside(image: Image.Image, start: Image.Image, mask: bytes | No
     )
 
 
-def _kept_middle(image: Image.Image, start: Image.Image) -> Finding:
-    left, top = (image.width - start.width) // 2, (image.height - start.height) // 2
-    grown = left >= 0 and top >= 0 and image.size != start.size
-    middle = image.crop((left, top, left + start.width, top + start.height)) if grown else image
-    away = _difference(middle, start)
-    return Finding(
-        "The start image is in the middle of a larger one",
-        grown and away < 0.04,
-        f"it is {image.width}x{image.height}, its middle differs by {_percent(away)}",
-        "Extend the canvas around the unchanged start image.",
-    )
-
-
-def _unjudged(wording: Wording) -> list[str]:
-    moods = [word for word in (*wording.mood, *wording.layout, *wording.medium) if word not in _RULES]
-    unjudged = [*wording.subject, *wording.weather, *wording.season, *moods]
-    return [f"Not judged, because it cannot be measured: {', '.join(dict.fromkeys(unjudged))}."] if unjudged else []
-
-
-def _tags(looks: Measurements) -> list[str]:
-    tags = [str(family) for family, share in looks.families.items() if share >= 0.06][:5]
-    tags += ["warm"] if looks.warmth > 0.02 else ["cool"] if looks.warmth < -0.02 else []
-    tags += ["dark"] if looks.lightness < 0.42 else ["bright"] if looks.lightness > 0.72 else []
-    tags += ["high contrast"] if looks.contrast > 0.22 else ["soft"] if looks.contrast < 0.09 else []
-    tags += ["vivid"] if looks.vivid > 0.3 else ["muted"] if looks.chroma < 0.04 else []
-    tags += ["detailed"] if looks.detail > 0.09 else ["plain"] if looks.detail < 0.02 else []
-    tags += ["symmetrical"] if looks.symmetry > 0.75 else []
-    shape = looks.width / looks.height
+def _tags(measured: Measurements) -> list[str]:
+    tags = [str(family) for family, share in measured.families.items() if share >= 0.06][:5]
+    tags += ["warm"] if measured.warmth > 0.02 else ["cool"] if measured.warmth < -0.02 else []
+    tags += ["dark"] if measured.lightness < 0.42 else ["bright"] if measured.lightness > 0.72 else []
+    tags += ["high contrast"] if measured.contrast > 0.22 else ["soft"] if measured.contrast < 0.09 else []
+    tags += ["vivid"] if measured.vivid > 0.3 else ["muted"] if measured.chroma < 0.04 else []
+    tags += ["detailed"] if measured.detail > 0.09 else ["plain"] if measured.detail < 0.02 else []
+    tags += ["symmetrical"] if measured.symmetry > 0.75 else []
+    shape = measured.width / measured.height
     return [*tags, "square" if 0.95 < shape < 1.05 else "landscape" if shape > 1 else "portrait"]
 
 
-def _opened(data: bytes) -> Image.Image:
+def _decoded(data: bytes) -> Image.Image:
     return ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
 
 
-def _pixels(image: Image.Image) -> Iterator[tuple[int, int, int]]:
-    data = image.tobytes()
-    return zip(data[0::3], data[1::3], data[2::3], strict=True)
-
-
-def _rounded(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The colour on a coarser grid, so that few of them need to be named."""
-    r, g, b = rgb
-    return r & 0xF8 | 4, g & 0xF8 | 4, b & 0xF8 | 4
-
-
-def _edges(image: Image.Image) -> tuple[Image.Image, float]:
-    """How much lightness changes from pixel to pixel, at a size that noise does not survive; and its whole span."""
-    grey = image.convert("L")
-    grey.thumbnail((512, 512), Image.Resampling.BOX)
-    darkest, lightest = ImageStat.Stat(grey).extrema[0]
-    edges = ImageChops.difference(grey, grey.filter(ImageFilter.GaussianBlur(2)))
-    return edges, max(lightest - darkest, 8)
-
-
-def _share(looks: Measurements, families: frozenset[Family]) -> float:
-    return sum(share for family, share in looks.families.items() if family in families)
-
-
-def _most(looks: Measurements) -> str:
-    top = list(looks.families.items())[:2]
-    return " and ".join(f"{family} ({_percent(share)})" for family, share in top)
+def _share(measured: Measurements, families: frozenset[Family]) -> float:
+    return sum(share for family, share in measured.families.items() if family in families)
 
 
 def _difference(a: Image.Image, b: Image.Image) -> float:
-    """Mean difference of the channels, 0..1, after bringing both to one small size."""
+    """Mean difference of the channels, 0 to 1, after both were reduced to one small size."""
     small = (picture.resize((SIDE, SIDE), Image.Resampling.BOX) for picture in (a, b))
     return sum(ImageStat.Stat(ImageChops.difference(*small)).mean) / 3 / 255
 
 
 def _correlation(a: Image.Image, b: Image.Image) -> float:
-    """How far light and dark of two equally large images go together, -1..1; 0 for a plain one."""
+    """Correlation of the lightness of two images of one size, -1 to 1; 0 for an image of one colour."""
     xs, ys = (list(picture.convert("L").tobytes()) for picture in (a, b))
     mx, my = sum(xs) / len(xs), sum(ys) / len(ys)
     both = sum((x - mx) * (y - my) for x, y in zip(xs, ys, strict=True))
     own = math.sqrt(sum((x - mx) ** 2 for x in xs) * sum((y - my) ** 2 for y in ys))
     return both / own if own > 1e-9 else 0.0
-
-
-def _shared_palette(a: Image.Image, b: Image.Image) -> float:
-    first, second = (measure(picture).families for picture in (a, b))
-    return sum(min(share, second.get(family, 0.0)) for family, share in first.items())
 
 
 def _mean(image: Image.Image, mask: Image.Image) -> float:

@@ -1,4 +1,4 @@
-"""What models there are, what each can do and what it costs: dated data, read from `models.toml`."""
+"""Known models, what each can do and its prices over time: data read from `models.toml`."""
 
 import datetime
 import functools
@@ -32,18 +32,18 @@ Unit = Literal[
     "text_output",
     "image_output",
 ]
-"""What vendors count: images, tiles of 512x512 pixels, diffusion steps, megapixels, Cloudflare's neurons; the last six
-are tokens."""
+"""What vendors charge for: images, tiles of 512x512 pixels, diffusion steps, megapixels, Cloudflare's neurons; the last
+six are tokens."""
 TOKENS: frozenset[str] = frozenset(
     {"text_input", "cached_text_input", "image_input", "cached_image_input", "text_output", "image_output"}
 )
-"""Units whose rate stands for a million of them, as vendors write it."""
+"""Units whose rate is for a million of them, as vendors state it."""
 Units = Mapping[Unit, float]
 Rate = Annotated[float, msgspec.Meta(ge=0, le=10_000)]
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """USD per unit (per million for tokens) from `effective` on; read at `source` on the day `checked`."""
+    """USD per unit (per million for tokens) since `effective`; read at `source` on the day `checked`."""
 
     effective: datetime.date
     checked: datetime.date
@@ -53,7 +53,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class AnySize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sizes beside the listed ones: both sides a multiple of `multiple` between `shortest` and `longest` pixels."""
+    """Sizes besides the listed ones: both sides a multiple of `multiple`, from `shortest` to `longest` pixels."""
 
     multiple: int = 1
     shortest: int
@@ -65,7 +65,7 @@ class AnySize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class ImageModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model that makes images. `sizes` and `qualities` open with what is used when none is asked for."""
+    """A model that makes images. The first of `sizes` and of `qualities` is the default."""
 
     provider: str
     id: str
@@ -74,15 +74,15 @@ class ImageModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     any_size: AnySize | None = None
     qualities: list[str] = []
     references: int = 0
-    """Reference images it takes beside the start image."""
+    """How many reference images it takes besides the start image."""
     seed: bool = False
     negative_prompt: bool = False
     prompt_chars: int | None = None
-    """The longest prompt in characters, where the vendor names one."""
+    """The longest prompt in characters, if the vendor states one."""
     output_tokens: dict[str, dict[str, int]] = {}
-    """Tokens of one image by quality (or `any`) and size, where the vendor publishes them."""
+    """Tokens of one image by quality (or `any`) and size, if the vendor publishes them."""
     output_grid: dict[str, int] = {}
-    """Patches along an image's longer side by quality, where its tokens follow from them; see `output_tokens`."""
+    """Patches along an image's longer side by quality, if its tokens follow from them; see `output_tokens`."""
     wire: dict[str, Any] = {}
     """Facts of the wire format that only the provider's adapter reads."""
     retires: datetime.date | None = None
@@ -92,7 +92,7 @@ class ImageModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class ChatModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model that reads and writes text; `vision` when it is also shown images."""
+    """A model for text; with `vision` it also reads images."""
 
     provider: str
     id: str
@@ -105,12 +105,14 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Catalog(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of `models.toml`."""
+
     image: list[ImageModel] = []
     chat: list[ChatModel] = []
 
 
 class Override(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The prices of one model in a PRICES file; they stand in for all that are packaged."""
+    """The prices of one model in a PRICES file; they replace all packaged prices of that model."""
 
     provider: str
     id: str
@@ -118,12 +120,17 @@ class Override(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Overrides(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of a PRICES file."""
+
     model: list[Override] = []
 
 
 @functools.cache
 def catalog() -> Catalog:
-    """The packaged data. Fails: ValueError when the file is not what it should be."""
+    """The packaged data, read once.
+
+    Fails: ValueError when the file is not valid.
+    """
     text = importlib.resources.files("seed").joinpath("models.toml").read_text(encoding="utf-8")
     found = msgspec.convert(tomllib.loads(text), Catalog)
     _check_prices(found.image)
@@ -132,17 +139,17 @@ def catalog() -> Catalog:
 
 
 def image_models(provider: str) -> list[ImageModel]:
-    """The provider's models, its default one first."""
+    """The provider's image models, the default one first."""
     return [model for model in catalog().image if model.provider == provider]
 
 
 def chat_models(provider: str) -> list[ChatModel]:
-    """The provider's models that are known; others can be named all the same."""
+    """The provider's chat models in the catalog; others can be used too, without a known price."""
     return [model for model in catalog().chat if model.provider == provider]
 
 
 def output_tokens(model: ImageModel, quality: str | None, size: str) -> int | None:
-    """Output tokens of one image of WIDTHxHEIGHT: from the vendor's table, else by its grid; None when neither tells.
+    """Output tokens of one image of WIDTHxHEIGHT: from the vendor's table, else by its grid; None if it has neither.
 
     An image has as many patches along its longer side as its quality says and proportionally many along the shorter
     one. A patch is half a token, and a quarter of one more for every million pixels of the image.
@@ -159,20 +166,23 @@ def output_tokens(model: ImageModel, quality: str | None, size: str) -> int | No
 
 
 def prompt_limit(provider: str, model: str) -> int | None:
-    """How many characters a prompt may have there; None when nobody says."""
+    """The longest prompt of the model in characters; None when no limit is known."""
     return next((known.prompt_chars for known in image_models(provider) if known.id == model), None)
 
 
 @functools.cache
 def overrides(path: Path) -> Overrides:
-    """The prices of a PRICES file, read once. Fails: ValueError (what is wrong with it) · OSError."""
+    """The prices of a PRICES file, read once.
+
+    Fails: ValueError naming what is wrong with it · OSError.
+    """
     found = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Overrides)
     _check_prices(found.model)
     return found
 
 
 def _check_prices(models: Sequence[ImageModel | ChatModel | Override]) -> None:
-    """Fails: ValueError when it is not plain which price of a model holds on a day."""
+    """Fails: ValueError when a model is listed twice, or two of its prices have one effective day."""
     for name, count in Counter((model.provider, model.id) for model in models).items():
         if count > 1:
             raise ValueError(f"{name[0]}:{name[1]} is there more than once")
@@ -184,7 +194,10 @@ def _check_prices(models: Sequence[ImageModel | ChatModel | Override]) -> None:
 
 @functools.cache
 def prices(path: Path | None) -> Mapping[tuple[str, str], list[Price]]:
-    """All prices by provider and model: the packaged ones, and in their place those of a PRICES file."""
+    """All prices by provider and model; those of a PRICES file replace the packaged ones.
+
+    Fails: ValueError · OSError.
+    """
     known = catalog()
     images = {(model.provider, model.id): model.price for model in known.image}
     chats = {(model.provider, model.id): model.price for model in known.chat}

@@ -1,7 +1,7 @@
-"""The doors to models: one that looks at images as a judge, one that answers in words, and what either may cost.
+"""Calls to vision and chat models: judging an image, completing and streaming a chat, and quotes for them.
 
-Each call is a row of `tools/ledger/calls.py`, committed before bytes leave. How often a model may be called for one
-errand, and how long all that may take, stands here; nothing else repeats a call.
+Each call has a row in `tools/ledger/calls.py`, committed before the request is sent. How often a model may be called
+under one `CallKey`, and for how long, is defined here; nothing else repeats a call.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from tools.rows import Kind, Verdict
 from tools.step import log_context, step
 
 if TYPE_CHECKING:
-    # Half a second that a process without a chat model need not pay.
+    # Importing these takes half a second, which a process without a chat model need not spend.
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, InvalidToolCall, ToolCall, ToolCallChunk
     from langchain_core.tools import BaseTool
@@ -42,27 +42,27 @@ Message = dict[str, Any]
 
 BUILTIN = "builtin"
 SEE_TRIES, SEE_SECONDS = 3, 27.0
-"""All calls of one look, waiting included; three seconds of the judge's thirty are left to write down the outcome."""
+"""For all calls about one image, with the pauses; of the judge's 30 seconds, 3 are left to store the result."""
 CHAT_TRIES, CHAT_SECONDS = 2, 60.0
 REFINE_SECONDS = 10.0
 OUTPUT_TOKENS = 8192
-"""The most that any answer may have, thoughts included."""
+"""The most output tokens of one answer, including reasoning."""
 ANSWER_CHARS = 50_000
 STREAM_CHARS = 60_000
-"""Words and arguments of one streamed answer; what comes after them is not waited for."""
+"""Text and tool arguments of one streamed answer, in characters; the stream is closed after them."""
 FIRST_PAUSE_SECONDS = 0.5
 LEAST_SECONDS = 0.5
-"""With less time left than this no call is begun."""
+"""With less time left than this, no call is made."""
 SHOWN = Variant("shown", 768, 768, "scale-down")
-"""How large an image is shown to a model: enough to see a thing, one tile for most of them."""
+"""The size in which a model sees an image: enough to recognise things, and one tile for most models."""
 IMAGE_TOKENS = {"openai": 1_500, "gemini": 1_200, "workers": 6_500}
-"""What one image of that size counts at most."""
+"""The most input tokens of one image of that size."""
 TIPS_BYTES = 4_000
-"""What tips add to a prompt at most, for the quote of a refinement."""
+"""The most bytes that tips add to a prompt, for the quote of a refinement."""
 
 
 class JudgeRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be looked at: keys in BUCKET, and what was asked for in the user's own words."""
+    """An image to judge: keys in BUCKET, and the request in the user's own words."""
 
     prompt: str
     kind: Kind
@@ -74,15 +74,15 @@ class JudgeRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Hear = Callable[[str], Awaitable[None]]
-"""Is told of words as they come; it must not fail."""
+"""Called with each piece of text of a streamed answer; it must not fail."""
 
 
 @dataclass(frozen=True)
 class Ask(Generic[T]):
-    """A question to a model: in which ways it may be put, how often, and how its answer is read.
+    """A question to a model, the methods to ask it, how many calls to make, and how to read the answer.
 
-    `keep` makes of an answer what the ledger keeps; `read` makes of that what was asked for, and raises ValueError for
-    an answer that is none. `tools` may be called and `hear` is told in the way that is called so.
+    `keep` turns an answer into the text that the ledger keeps. `read` turns this text into the result, and raises
+    ValueError when it is not usable. `tools` and `hear` are for the method "tools" only.
     """
 
     messages: "Sequence[Message | BaseMessage]"
@@ -99,9 +99,9 @@ class Ask(Generic[T]):
 async def judge_image(env: Env, model: str, sight: JudgeRequest, errand: CallKey) -> Verdict:
     """The verdict of a vision model on a stored image, within `SEE_SECONDS` and `SEE_TRIES` calls.
 
-    Effect: calls that cost money, each in the ledger; a repeated errand takes up the answer it finds there.
-    Fails: NotFound when BUCKET has no such image · Invalid when there is no such model · LeaseLost · what the calls
-    came to: Refused, VendorFailed (no answer that can be read), Unavailable, Uncertain.
+    Effect: calls that cost money, each in the ledger; repeated with the same key, it uses the answer found there.
+    Fails: NotFound when BUCKET has no such image · Invalid when there is no such model · LeaseLost · Refused ·
+    VendorFailed when no answer can be read · Unavailable · Uncertain.
     """
     if model == BUILTIN:
         return await _measured(env, sight)
@@ -123,9 +123,9 @@ async def chat(
     *,
     seconds: float = CHAT_SECONDS,
 ) -> str:
-    """What a model says next in a conversation of `(role, text)`, within so many seconds and `CHAT_TRIES` calls.
+    """The reply of a model to a conversation of `(role, text)`, within `seconds` and `CHAT_TRIES` calls.
 
-    Effect: calls that cost money, each in the ledger; a repeated errand takes up the answer it finds there.
+    Effect: calls that cost money, each in the ledger; repeated with the same key, it uses the answer found there.
     Fails: Invalid when there is no such model · LeaseLost · Refused, VendorFailed, Unavailable, Uncertain.
     """
     if model == BUILTIN:
@@ -158,10 +158,10 @@ async def stream_chat(
     end: float,
     hear: Hear,
 ) -> "AIMessage":
-    """What a model says or does next in a conversation, streamed, before `end` in the loop's time.
+    """The next message of a model (text or tool calls), streamed to `hear`, before `end` in the event loop's time.
 
-    Effect: calls that cost money, each in the ledger; a repeated errand takes up the answer it finds there. The
-    built-in model is free and has no rows.
+    Effect: calls that cost money, each in the ledger; repeated with the same key, it uses the answer found there.
+    The built-in model is free and has no rows.
     Fails: Invalid when there is no such model · Refused, VendorFailed, Unavailable, Uncertain.
     """
     sent = sum(len(message.model_dump_json()) for message in messages) + _schema_bytes(tools)
@@ -179,7 +179,10 @@ def _schema_bytes(tools: "Sequence[BaseTool]") -> int:
 
 
 def quote(env: Env, purpose: Purpose, prompt: str) -> Quote:
-    """What an errand with such a prompt may cost by the default model, all its tries counted; nothing when built in."""
+    """The cost of judging, refining or chatting with this prompt and the default model, all retries included.
+
+    Free for the built-in model.
+    """
     if purpose == "judge":
         model, tries, images = env.DEFAULT_MODEL_VISION, SEE_TRIES, 2
         fixed = len((verdicts.INSTRUCTIONS + json.dumps(verdicts.SCHEMA)).encode()) + 500
@@ -193,7 +196,7 @@ def quote(env: Env, purpose: Purpose, prompt: str) -> Quote:
 
 
 def _quote(env: Env, model: str, text_bytes: int, images: int) -> Quote:
-    """One call. No token is shorter than a byte, hardly one longer than eight."""
+    """The quote for one call, with one to eight bytes of text per token."""
     provider, _, name = model.partition(":")
     most: Units = {
         "text_input": text_bytes + images * IMAGE_TOKENS.get(provider, 0),
@@ -218,7 +221,7 @@ async def _measured(env: Env, sight: JudgeRequest) -> Verdict:
 
 @step("ai.show")
 async def _shown(env: Env, sight: JudgeRequest) -> Message:
-    """The request and the images as one message. Of the images only pixels are left: small JPEGs, drawn anew."""
+    """The request and the images as one message. Images are encoded again as small JPEGs without metadata."""
     parts = [_text(verdicts.request_text(sight.prompt, sight.kind, sight.negative, sight.size))]
     if sight.start_key and sight.kind != "generate":
         parts += [_text("The start image, as data:"), await _image(env, sight.start_key)]
@@ -278,7 +281,7 @@ def _read_words(text: str) -> str:
 
 
 async def _converse(env: Env, model: str, errand: CallKey, ask: Ask[T], end: float) -> T:
-    """Call until there is an answer that can be read, or reason to stop; `end` is in the loop's time."""
+    """Call the model until an answer can be read or the ledger says to stop; `end` is in the event loop's time."""
     chat_model, pause = env.AI.chat_model(model), 0.0
     with log_context(provider=model.partition(":")[0]):
         while True:
@@ -306,7 +309,7 @@ async def _wait(pause: float, end: float) -> None:
 async def _call(
     env: Env, model: "BaseChatModel", row: ModelCall, ask: Ask[Any], method: Method, end: float
 ) -> tuple[Settlement, float]:
-    """Make the one call of a row: how it ended, and how long to wait before another one, in seconds."""
+    """Make the call of a ledger row; return its outcome, and how many seconds to wait before another call."""
     try:
         async with asyncio.timeout_at(end):
             answer = await _answer(model, method, ask)
@@ -322,7 +325,7 @@ async def _answer(model: "BaseChatModel", method: Method, ask: Ask[Any]) -> "AIM
         return await model.ainvoke(list(ask.messages))
     if method == "tools":
         return await _streamed(model, ask)
-    # A copy, for LangChain writes into what it is given; `strict` has OpenAI hold to the schema.
+    # A copy, because LangChain changes the schema; with `strict`, OpenAI enforces it.
     strict = {"strict": True} if method == "json_schema" else {}
     structured = model.with_structured_output(deepcopy(verdicts.SCHEMA), method=method, include_raw=True, **strict)
     answered: Any = await structured.ainvoke(list(ask.messages))
@@ -331,7 +334,7 @@ async def _answer(model: "BaseChatModel", method: Method, ask: Ask[Any]) -> "AIM
 
 
 async def _streamed(model: "BaseChatModel", ask: Ask[Any]) -> "AIMessage":
-    """The whole answer, its words told as they come. Of one that is endless, the beginning."""
+    """The whole answer, with its text passed to `hear` as it arrives; cut off after about `STREAM_CHARS`."""
     from langchain_core.messages import AIMessage, message_chunk_to_message
     from langchain_core.messages.ai import add_ai_message_chunks
 
@@ -358,8 +361,10 @@ async def _streamed(model: "BaseChatModel", ask: Ask[Any]) -> "AIMessage":
 
 
 def _whole_call(part: "ToolCallChunk") -> "ToolCall | None":
-    """The call, if its arguments came to their end. LangChain would close the brackets of half of them itself, and
-    half a text would be saved."""
+    """The tool call if its arguments are complete, else None.
+
+    LangChain would close the brackets of incomplete JSON itself, and half a text would be saved.
+    """
     try:
         args = json.loads(part["args"] or "{}")
     except ValueError:
@@ -382,7 +387,7 @@ def _pause(error: VendorError, number: int) -> float:
 
 
 def _settled_by_answer(env: Env, row: ModelCall, ask: Ask[Any], answer: "AIMessage") -> Settlement:
-    """An answer is billed, whether it can be used or not."""
+    """The outcome of a call with an answer; it is billed even if the answer cannot be used."""
     usage = dict(answer.usage_metadata or {})
     paid = prices.charge(env, row.provider, row.model, _units(env, row, usage), _quote_of(row))
     refusal, text = answer.response_metadata.get("refused"), ask.keep(answer)
@@ -406,7 +411,10 @@ def _settled_by_answer(env: Env, row: ModelCall, ask: Ask[Any], answer: "AIMessa
 
 
 def _settled_by_error(row: ModelCall, error: VendorError) -> Settlement:
-    """What was answered with an error is not billed; what nobody knows, and a 200 that is no answer, is."""
+    """The outcome of a call that failed.
+
+    An error response is not billed; an unknown outcome, and a 200 without a usable answer, count as billed.
+    """
     status = error.provider_status
     billed = isinstance(error, Uncertain) or (not isinstance(error, Unavailable) and (status or 200) < 400)
     state: dict[type[VendorError], Literal["refused", "uncertain"]] = {Refused: "refused", Uncertain: "uncertain"}
@@ -430,7 +438,7 @@ def _quote_of(row: ModelCall) -> Quote:
 
 
 def _units(env: Env, row: ModelCall, usage: Mapping[str, Any]) -> Units:
-    """What the answer says it used; nothing when it does not tell. What was cached has its own rate, or none."""
+    """The usage that the answer reports; empty when it reports none. Cached tokens are separate if they have a rate."""
     if not usage.get("total_tokens"):
         return {}
     read, written = usage["input_tokens"], usage["output_tokens"]
@@ -442,7 +450,7 @@ def _units(env: Env, row: ModelCall, usage: Mapping[str, Any]) -> Units:
 
 
 def _words_of(answer: "AIMessage") -> str:
-    """What the model said, also as arguments of the tool that was forced on it; at most `ANSWER_CHARS`."""
+    """The text of an answer, or the arguments of its tool call with structured output; at most `ANSWER_CHARS`."""
     if answer.tool_calls:
         return json.dumps(answer.tool_calls[0]["args"], ensure_ascii=False)[:ANSWER_CHARS]
     if answer.invalid_tool_calls:

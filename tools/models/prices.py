@@ -1,8 +1,8 @@
-"""What a call costs: a quote before it, a charge after it, both from the price that holds on the day.
+"""The cost of a call: a quote before it and a charge after it, both by the price that is in force on the day.
 
-Money is integer micro-USD, reckoned in fractions of the digits that are written in the price table, so that no call
-costs more or less than that by a float's error. A model without a price is `unpriced`: each of its calls counts as
-`UNPRICED_USD`, and says so, but is never free.
+Money is integer micro-USD, computed with fractions from the decimal digits of the price table, so that no floating
+point error changes a cost. A model without a price is never free: each call counts as `UNPRICED_USD`, with the basis
+`ceiling`.
 """
 
 import datetime
@@ -17,12 +17,12 @@ from tools.env import Env
 from tools.models.catalog import TOKENS, Price, Unit, Units, prices
 
 Basis = Literal["free", "usage", "estimate", "ceiling"]
-"""Why a charge is what it is: nothing to pay · what the vendor's answer says it used · billed without such an
-answer, so the highest quote · no price known."""
+"""How a charge was determined: `free` nothing to pay · `usage` by the usage that the vendor reported · `estimate`
+billed without reported usage, hence the highest quote · `ceiling` no known price."""
 
 
 class Quote(msgspec.Struct, frozen=True):
-    """What one call will cost at least and at most, in micro-USD, by the price `version` (None: unpriced or free)."""
+    """What one call will cost at least and at most, in micro-USD, by the price `version` (None: no price, or free)."""
 
     low: int
     high: int
@@ -40,28 +40,29 @@ class Charge(msgspec.Struct, frozen=True):
 
 FREE = Quote(0, 0, None, "free")
 INCREDIBLE = 100
-"""How many times its highest quote, or the ceiling, a call cannot have cost: such an answer has miscounted."""
+"""A reported usage that costs more than this many times the highest quote, or the ceiling, is taken for an error."""
 UNCACHED: Mapping[Unit, Unit] = {"cached_text_input": "text_input", "cached_image_input": "image_input"}
-"""What a cached token without a rate of its own costs: at most as much as any other."""
+"""The unit whose rate is used for a cached token without a rate of its own: it costs at most as much."""
 
 
 def price_of(env: Env, provider: str, model: str) -> Price | None:
-    """The price in force today (UTC); None for a model that is unpriced."""
+    """The price in force today (UTC); None for a model without a price."""
     known = prices(env.settings.prices).get((provider, model), [])
     return in_force(known, datetime.datetime.now(datetime.UTC).date())
 
 
 def in_force(known: Iterable[Price], day: datetime.date) -> Price | None:
-    """The latest of the prices that hold on the day already."""
+    """The latest price that is effective on the day; None when there is none yet."""
     return max((price for price in known if price.effective <= day), key=lambda price: price.effective, default=None)
 
 
 def version(provider: str, model: str, price: Price) -> str:
+    """The name of a price in the ledger: `provider/model@YYYY-MM-DD`."""
     return f"{provider}/{model}@{price.effective.isoformat()}"
 
 
 def amount(price: Price, units: Units) -> Fraction | None:
-    """Micro-USD of these units, exact; None when one of them has no rate, or a vendor counted what cannot be."""
+    """The exact cost of these units in micro-USD; None when one has no rate, or a count is negative or not finite."""
     total = Fraction(0)
     for unit, count in units.items():
         rate = price.rates.get(unit, price.rates.get(UNCACHED.get(unit, unit)))
@@ -72,7 +73,7 @@ def amount(price: Price, units: Units) -> Fraction | None:
 
 
 def quote(env: Env, provider: str, model: str, least: Units, most: Units) -> Quote:
-    """What a call of so many units at least and at most will cost; rounded outwards."""
+    """The quote for a call that uses from `least` to `most` units; rounded outwards."""
     price = price_of(env, provider, model)
     low, high = (amount(price, least), amount(price, most)) if price else (None, None)
     if price is None or low is None or high is None or not most:
@@ -82,12 +83,12 @@ def quote(env: Env, provider: str, model: str, least: Units, most: Units) -> Quo
 
 
 def rounded(low: Fraction, high: Fraction) -> tuple[int, int]:
-    """Whole micro-USD, outwards."""
+    """Both amounts in whole micro-USD: the lower rounded down, the higher up."""
     return math.floor(low), math.ceil(high)
 
 
 def total(parts: Sequence[Quote]) -> Quote:
-    """Several calls as one quote, labelled by the first; one without a price makes it a `ceiling`."""
+    """The sum of several quotes, with the price version of the first; one without a price makes it a `ceiling`."""
     first, *_ = parts
     basis: Basis = "ceiling" if any(part.basis == "ceiling" for part in parts) else first.basis
     if basis == "free" and any(part.high for part in parts):
@@ -96,8 +97,10 @@ def total(parts: Sequence[Quote]) -> Quote:
 
 
 def charge(env: Env, provider: str, model: str, used: Units, quoted: Quote) -> Charge:
-    """What a billed call cost, to the nearest micro-USD, by what its answer says it used; without that, or a price
-    for it, or when it tells what cannot be, what was quoted at most."""
+    """What a billed call cost by the usage that its answer reports, to the nearest micro-USD.
+
+    Without a report or a price, or when the report is not plausible, it is the highest quote.
+    """
     price = price_of(env, provider, model)
     paid = amount(price, used) if price and used else None
     most = INCREDIBLE * max(quoted.high, env.settings.unpriced_micros)

@@ -1,7 +1,7 @@
-"""What the words of a prompt ask for, as far as this application itself understands them.
+"""What the words of a prompt ask for, found by looking them up in tables.
 
-The `sketch` painter paints from it and the built-in judge measures by it. Reading is by table: no word is
-interpreted, and a sentence such as "mark this as pass" names nothing that is in the tables.
+The `sketch` provider paints from it and the built-in judge measures by it. Sentences are not interpreted: one such as
+"mark this as pass" has no words that are in the tables.
 """
 
 import re
@@ -15,14 +15,14 @@ Category = Literal["subject", "part", "time", "weather", "season", "mood", "tone
 
 
 class Wording(msgspec.Struct, frozen=True, kw_only=True):
-    """The words found, canonical spelling, in the order of the prompt."""
+    """The words found, in canonical spelling, in the order of the prompt."""
 
     colours: tuple[str, ...] = ()
-    """Colour words, those bound to a subject included."""
+    """Colour words, including those of a single subject."""
     bound: dict[str, str] = {}
     """Subject or part → the colour word right before it ("a red boat" → `{"boat": "red"}`)."""
     excluded: frozenset[str] = frozenset()
-    """Colour and other words that were said not to be wanted."""
+    """Colours and other words that the image should not show."""
     subject: tuple[str, ...] = ()
     part: tuple[str, ...] = ()
     time: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class Wording(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Everything that was understood."""
+        """All words found, without duplicates."""
         found = (*self.colours, *self.subject, *self.part, *self.time, *self.weather, *self.season)
         return tuple(dict.fromkeys((*found, *self.mood, *self.tone, *self.layout, *self.medium)))
 
@@ -175,7 +175,7 @@ _PLAIN_COLOURS = _words(
     "jet smoke ash steel slate wine sand straw wheat blood cardinal champagne cream rose salmon pearl cherry plum",
     "honey hazel orchid chestnut fern pumpkin lemon peach lime denim moss brick canary caramel chocolate ebony",
 )
-"""Colour words that as often name a thing; a picture need not show them."""
+"""Colour words that may also name a thing; an image need not show them."""
 _NEGATIONS = _words("no not without avoid except never exclude excluding minus")
 _BREAKS = _words("over on in under against with and at of the a an by near above below behind but to into from")
 _ENDS = frozenset({".", ",", ";", ":", "!", "?", "\n", "but", "and", "with"})
@@ -193,7 +193,7 @@ def _phrases() -> dict[str, list[tuple[Category, str]]]:
 _PHRASES = _phrases()
 
 
-class _Find(msgspec.Struct, frozen=True):
+class _Match(msgspec.Struct, frozen=True):
     start: int
     stop: int
     category: str
@@ -201,12 +201,12 @@ class _Find(msgspec.Struct, frozen=True):
 
 
 def read_wording(prompt: str, negative: str | None = None) -> Wording:
-    """What the prompt, less the negative prompt, asks for."""
+    """What a prompt asks for, without what it or the negative prompt excludes."""
     tokens = _tokens(prompt)
-    finds = _finds(tokens)
+    matches = _matches(tokens)
     unwanted = _negated(tokens)
-    excluded = {f.word for f in finds if f.start in unwanted} | {f.word for f in _finds(_tokens(negative or ""))}
-    kept = [f for f in finds if f.start not in unwanted and f.word not in excluded]
+    excluded = {f.word for f in matches if f.start in unwanted} | {f.word for f in _matches(_tokens(negative or ""))}
+    kept = [f for f in matches if f.start not in unwanted and f.word not in excluded]
     by_category = {
         category: tuple(dict.fromkeys(f.word for f in kept if f.category == category)) for category in _LEXICON
     }
@@ -219,15 +219,15 @@ def read_wording(prompt: str, negative: str | None = None) -> Wording:
 
 
 def not_understood(negative: str) -> list[str]:
-    """The words of a negative prompt that name nothing in the tables."""
+    """The words of a negative prompt that are not in the tables, in order and without duplicates."""
     tokens = _tokens(negative)
-    known = {i for find in _finds(tokens) for i in range(find.start, find.stop)}
+    known = {i for find in _matches(tokens) for i in range(find.start, find.stop)}
     plain = _BREAKS | _NEGATIONS | _ENDS
     return list(dict.fromkeys(t for i, t in enumerate(tokens) if i not in known and t not in plain))
 
 
 def names_only_a_colour(word: str) -> bool:
-    """False for a colour word that may as well be a thing ("sand", "rose", "jet")."""
+    """Whether the colour word has no other meaning; False for "sand", "rose", "jet" and the like."""
     return word not in _PLAIN_COLOURS
 
 
@@ -235,26 +235,24 @@ def _tokens(text: str) -> list[str]:
     return re.findall(r"[a-z]+|[.,;:!?\n]", text.lower().replace("-", " "))
 
 
-def _finds(tokens: list[str]) -> list[_Find]:
-    """The longest known phrase at each place, colours and lexicon alike."""
-    finds: list[_Find] = []
+def _matches(tokens: list[str]) -> list[_Match]:
+    """The longest known phrase at each position, from the colours and the lexicon."""
+    matches: list[_Match] = []
     at = 0
     while at < len(tokens):
         for length in range(min(_LONGEST, len(tokens) - at), 0, -1):
-            if named := _named(tokens[at : at + length]):
-                finds += [_Find(at, at + length, category, word) for category, word in named]
+            phrase = " ".join(tokens[at : at + length])
+            named: list[tuple[str, str]] = list(_PHRASES.get(phrase) or _PHRASES.get(_singular(phrase)) or [])
+            colour = COLOURS.get(phrase) if length > 1 else colour_named(phrase) or colour_named(_singular(phrase))
+            if colour:
+                named.append(("colour", colour.word))
+            if named:
+                matches += [_Match(at, at + length, category, word) for category, word in named]
                 at += length
                 break
         else:
             at += 1
-    return finds
-
-
-def _named(tokens: list[str]) -> list[tuple[str, str]]:
-    phrase = " ".join(tokens)
-    named: list[tuple[str, str]] = list(_PHRASES.get(phrase) or _PHRASES.get(_singular(phrase)) or [])
-    colour = COLOURS.get(phrase) if len(tokens) > 1 else colour_named(phrase) or colour_named(_singular(phrase))
-    return [*named, ("colour", colour.word)] if colour else named
+    return matches
 
 
 def _singular(word: str) -> str:
@@ -266,7 +264,7 @@ def _singular(word: str) -> str:
 
 
 def _negated(tokens: list[str]) -> set[int]:
-    """Places that stand under a "no", "without" or "avoid": three words far, or to the line's end after "avoid:"."""
+    """Indexes of the tokens after "no", "without", "avoid" …: three words, or to the end of the line after "avoid:"."""
     places: set[int] = set()
     for at, token in enumerate(tokens):
         if token not in _NEGATIONS:
@@ -282,10 +280,10 @@ def _negated(tokens: list[str]) -> set[int]:
     return places
 
 
-def _bound(tokens: list[str], finds: list[_Find]) -> dict[str, str]:
+def _bound(tokens: list[str], matches: list[_Match]) -> dict[str, str]:
     bound: dict[str, str] = {}
-    for colour in (f for f in finds if f.category == "colour"):
-        for thing in (f for f in finds if f.category in ("subject", "part") and f.start > colour.start):
+    for colour in (f for f in matches if f.category == "colour"):
+        for thing in (f for f in matches if f.category in ("subject", "part") and f.start > colour.start):
             between = tokens[colour.stop : thing.start]
             if len(between) <= 2 and not any(t in _BREAKS or t in _ENDS for t in between):
                 bound.setdefault(thing.word, colour.word)

@@ -1,10 +1,10 @@
-"""What a vision model is told as a judge, and how its answer becomes a verdict.
+"""The instructions for a vision model as a judge, and reading its answer as a verdict.
 
-The request is data to the model: it comes as one JSON string, so that nothing in it can end the quotation, and the
-model is told so. Nothing it answers is believed further than its form: an image passes only when the model says so
-and finds every requirement met.
+The user's request is passed as one JSON object, so that nothing in it can end the quotation; the instructions say that
+it is data. An image passes only when the answer says "pass" and finds every requirement met.
 """
 
+import contextlib
 import json
 from typing import Any
 
@@ -66,8 +66,8 @@ MOST_NOTES, MOST_TAGS, MOST_CRITERIA, MOST_OBJECTS = 12, 24, 40, 20
 NOTE_CHARS, TAG_CHARS, SUGGESTION_CHARS = 300, 40, 600
 
 
-class _Said(msgspec.Struct, rename="camel"):
-    """A verdict in a model's words, before anything is made of it."""
+class _Answer(msgspec.Struct, rename="camel"):
+    """A verdict as the model wrote it, not yet checked."""
 
     judgment: str
     criteria: list[Criterion]
@@ -77,26 +77,44 @@ class _Said(msgspec.Struct, rename="camel"):
 
 
 def request_text(prompt: str, kind: Kind, negative: str | None, size: str | None) -> str:
-    """The request as the model is shown it: data in one JSON object."""
+    """The request as the model reads it: data in one JSON object."""
     asked = {"request": prompt, "kind": kind, "mustNotShow": negative, "shape": size}
-    told = json.dumps({name: value for name, value in asked.items() if value}, ensure_ascii=False)
-    return f"The request, as data:\n{told}"
+    data = json.dumps({name: value for name, value in asked.items() if value}, ensure_ascii=False)
+    return f"The request, as data:\n{data}"
 
 
 def read_verdict(text: str) -> Verdict:
-    """The one verdict in an answer, wherever in the text its JSON stands.
+    """The verdict in an answer, wherever in the text its JSON is.
 
-    Fails: ValueError when there is none, or when there are several that differ in their judgment.
+    Of several verdicts, the last one counts.
+    Fails: ValueError when there is none, or when several differ in their judgment.
     """
-    found = [said for said in map(_decoded, _objects(text)) if said]
-    if not found or len({said.judgment.lower() for said in found}) > 1:
+    answers = _answers(text)
+    if not answers or len({answer.judgment.lower() for answer in answers}) > 1:
         raise ValueError("the answer holds no verdict")
-    return _normal(found[-1])
+    answer = answers[-1]
+    criteria = [
+        Criterion(_one_line(c.requirement, NOTE_CHARS), c.met, _one_line(c.evidence, NOTE_CHARS))
+        for c in answer.criteria
+    ]
+    missed = [criterion for criterion in criteria if not criterion.met]
+    passed = answer.judgment.lower() == "pass" and not missed
+    suggestion = _one_line(answer.retry_suggestion or "", SUGGESTION_CHARS)
+    if not suggestion:
+        wishes = "; ".join(criterion.requirement for criterion in missed) or "what was asked for"
+        suggestion = _one_line(f"Make sure of this: {wishes}.", SUGGESTION_CHARS)
+    return Verdict(
+        judgment="pass" if passed else "fail",
+        notes=_lines(answer.notes, MOST_NOTES, NOTE_CHARS),
+        tags=_lines(answer.tags, MOST_TAGS, TAG_CHARS),
+        criteria=[*missed, *(c for c in criteria if c.met)][:MOST_CRITERIA],
+        retry_suggestion=None if passed else suggestion,
+    )
 
 
-def _objects(text: str) -> list[Any]:
-    """The outermost JSON objects in a text."""
-    decoder, at, found = json.JSONDecoder(), 0, list[Any]()
+def _answers(text: str) -> list[_Answer]:
+    """The outermost JSON objects in the text that have the form of a verdict."""
+    decoder, at, found = json.JSONDecoder(), 0, list[_Answer]()
     for _ in range(MOST_OBJECTS):
         if (at := text.find("{", at)) < 0:
             break
@@ -104,44 +122,20 @@ def _objects(text: str) -> list[Any]:
             value, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
             at += 1
-        else:
-            found.append(value)
+            continue
+        with contextlib.suppress(msgspec.ValidationError):
+            answer = msgspec.convert(value, _Answer, strict=False)
+            if answer.criteria and answer.judgment.lower() in ("pass", "fail"):
+                found.append(answer)
     return found
 
 
-def _decoded(value: Any) -> _Said | None:
-    try:
-        said = msgspec.convert(value, _Said, strict=False)
-    except msgspec.ValidationError:
-        return None
-    return said if said.criteria and said.judgment.lower() in ("pass", "fail") else None
-
-
-def _normal(said: _Said) -> Verdict:
-    criteria = [
-        Criterion(_clean(c.requirement, NOTE_CHARS), c.met, _clean(c.evidence, NOTE_CHARS)) for c in said.criteria
-    ]
-    missed = [criterion for criterion in criteria if not criterion.met]
-    passed = said.judgment.lower() == "pass" and not missed
-    suggestion = _clean(said.retry_suggestion or "", SUGGESTION_CHARS)
-    if not suggestion:
-        wishes = "; ".join(criterion.requirement for criterion in missed) or "what was asked for"
-        suggestion = _clean(f"Make sure of this: {wishes}.", SUGGESTION_CHARS)
-    return Verdict(
-        judgment="pass" if passed else "fail",
-        notes=_some(said.notes, MOST_NOTES, NOTE_CHARS),
-        tags=_some(said.tags, MOST_TAGS, TAG_CHARS),
-        criteria=[*missed, *(c for c in criteria if c.met)][:MOST_CRITERIA],
-        retry_suggestion=None if passed else suggestion,
-    )
-
-
-def _some(texts: list[str] | str, most: int, chars: int) -> list[str]:
+def _lines(texts: list[str] | str, most: int, chars: int) -> list[str]:
     texts = [texts] if isinstance(texts, str) else texts
-    return list(dict.fromkeys(filter(None, (_clean(text, chars) for text in texts))))[:most]
+    return list(dict.fromkeys(filter(None, (_one_line(text, chars) for text in texts))))[:most]
 
 
-def _clean(text: str, chars: int) -> str:
+def _one_line(text: str, chars: int) -> str:
     """One line without control characters, cut to length."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= chars else f"{line[: chars - 1]}…"

@@ -1,4 +1,4 @@
-"""Pictures of no place on earth: abstract forms, planets."""
+"""Abstract forms and planets."""
 
 import math
 

@@ -11,6 +11,7 @@ from tools.media.colours import COLOURS, Rgb
 
 
 def paint_sky(c: Canvas, plan: Plan) -> None:
+    """The whole sky, with stars, aurora, sun or moon, clouds, rainbow and lightning as the words ask."""
     palette, horizon = plan.palette, max(plan.horizon, 0.2)
     along = c.y / (horizon * 1.04) + 0.07 * c.blotch + 0.04 * (c.x / c.wide - plan.lamp[0] / c.wide)
     c.rgb[:] = c.pigment(c.ramp([palette["sky0"], palette["sky1"], palette["sky2"]], along), 0.5)
@@ -23,21 +24,14 @@ def paint_sky(c: Canvas, plan: Plan) -> None:
         paint_stars(c, plan)
     if plan.says("aurora"):
         paint_aurora(c, plan)
-    if _shows_lamp(plan):
+    lit = plan.hour in ("dawn", "golden", "sunset", "night", "dusk") and not plan.says("aurora")
+    if plan.says("moon", "sun") or (lit and not plan.says("rain", "storm", "fog", "cloud", "stormy")):
         paint_lamp(c, plan)
     paint_clouds(c, plan)
     if plan.says("rainbow"):
         paint_rainbow(c, plan)
     if plan.says("storm"):
         paint_lightning(c, plan)
-
-
-def _shows_lamp(plan: Plan) -> bool:
-    if plan.says("moon", "sun"):
-        return True
-    if plan.says("rain", "storm", "fog", "cloud", "stormy"):
-        return False
-    return plan.hour in ("dawn", "golden", "sunset", "night", "dusk") and not plan.says("aurora")
 
 
 def paint_lamp(c: Canvas, plan: Plan) -> None:
@@ -74,6 +68,7 @@ def _crescent(x: float, y: float, r: float) -> Outline:
 
 
 def paint_stars(c: Canvas, plan: Plan) -> None:
+    """Stars above the horizon, and the Milky Way if the sky is the subject."""
     floor = plan.horizon if not plan.says("space") else c.high
     light = mixed(plan.palette["light"], (255, 255, 255), 0.4)
     if plan.says("star", "space"):
@@ -104,6 +99,7 @@ def _milky_way(c: Canvas, plan: Plan) -> None:
 
 
 def paint_aurora(c: Canvas, plan: Plan) -> None:
+    """Three curtains of northern lights."""
     greens: list[Rgb] = [(80, 240, 170), (70, 190, 230), (190, 110, 230)]
     for i in range(3):
         foot = plan.horizon * (0.55 + 0.13 * i) + 0.12 * c.noise(1.6, 0.01, 3)[:1]
@@ -115,6 +111,7 @@ def paint_aurora(c: Canvas, plan: Plan) -> None:
 
 
 def paint_clouds(c: Canvas, plan: Plan) -> None:
+    """Heaped clouds by day, long banks at other hours and in a storm."""
     if plan.says("clear") or (plan.hour == "night" and not plan.says("cloud", "storm", "rain")):
         return
     heavy = 1.0 if plan.says("storm", "stormy") else 0.6 if plan.says("rain", "cloud", "fog", "dramatic") else 0.0
@@ -153,6 +150,7 @@ def _stratus(c: Canvas, plan: Plan, cover: float) -> None:
 
 
 def paint_rainbow(c: Canvas, plan: Plan) -> None:
+    """A rainbow above the horizon."""
     centre = (c.wide * (0.35 if plan.flip else 0.65), plan.horizon + 0.1)
     radius = np.sqrt((c.x - centre[0]) ** 2 + (c.y - centre[1]) ** 2)
     place = (radius - (0.52 * c.high)) / 0.085
@@ -162,6 +160,7 @@ def paint_rainbow(c: Canvas, plan: Plan) -> None:
 
 
 def paint_lightning(c: Canvas, plan: Plan) -> None:
+    """A forked flash from the top to the horizon."""
     x, y = plan.lamp[0], 0.0
     spine = [(x, y)]
     while y < plan.horizon:
@@ -188,7 +187,7 @@ def paint_fog(c: Canvas, plan: Plan) -> None:
 
 
 def paint_weather(c: Canvas, plan: Plan) -> None:
-    """What falls or drifts between the picture and the eye."""
+    """Rain or snow in front of everything."""
     if plan.says("rain") or ("storm" in plan.wording.weather and "snow" not in plan.wording.weather):
         _rain(c, plan)
     if plan.says("snow"):

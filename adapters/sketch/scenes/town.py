@@ -55,6 +55,7 @@ class _Row:
         ]
 
     def paint(self, body: Rgb, glowing: bool) -> None:
+        """Paint all towers of the row in this colour, with lit windows if `glowing`."""
         c, palette = self.c, self.plan.palette
         c.fill(self.faces, lit(body, 0.045, -0.03))
         c.fill(self.sides, lighter(body, -0.07), 0.55)

@@ -76,6 +76,7 @@ def _crown_tint(plan: Plan) -> Rgb:
 
 
 def conifer(c: Canvas, x: float, base: float, tall: float) -> Outline:
+    """The outline of a conifer that stands at (x, base)."""
     tiers, half = c.rng.randint(5, 8), tall * c.rng.uniform(0.15, 0.22)
     left: Outline = []
     right: Outline = []

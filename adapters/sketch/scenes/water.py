@@ -10,6 +10,7 @@ from adapters.sketch.shapes import Outline, lens, smooth
 
 
 def paint_sea(c: Canvas, plan: Plan) -> None:
+    """The open sea up to the horizon: breakers in a storm, else small waves and glitter."""
     top = plan.horizon
     depth = np.clip((c.y - top) / max(c.high - top, 0.05), 0, 1)
     far = mixed(plan.palette["water0"], plan.palette["sky2"], 0.3)
@@ -22,10 +23,6 @@ def paint_sea(c: Canvas, plan: Plan) -> None:
         _dabs(c, plan, top, mirror=False)
     if not plan.says("storm", "stormy", "rain", "fog"):
         paint_glitter(c, plan, top)
-    _far_line(c, plan)
-
-
-def _far_line(c: Canvas, plan: Plan) -> None:
     band = np.exp(-(((c.y - plan.horizon) / 0.006) ** 2)) * np.ones_like(c.x)
     c.wash(band, mixed(plan.palette["sky2"], plan.palette["light"], 0.4), 0.45)
 
