@@ -34,7 +34,11 @@ def _forms(c: Canvas, flow: float) -> tuple[Field, Field]:
     grey = c.image().convert("L")
     small = grey.resize((max(8, c.width // 4), max(8, c.height // 4)), Image.Resampling.BOX)
     gy, gx = np.gradient(_floats(small.filter(ImageFilter.GaussianBlur(1.0))))
-    xx, yy, xy = (_soft(np.asarray(part)) for part in (gx * gx, gy * gy, gx * gy))
+    rows, columns = small.height, small.width
+    padded = [np.pad(part, 2, mode="edge") for part in (gx * gx, gy * gy, gx * gy)]
+    shifts = [(i, j) for i in range(5) for j in range(5)]
+    near = ([part[i : i + rows, j : j + columns] for i, j in shifts] for part in padded)
+    xx, yy, xy = (np.asarray(np.mean(part, axis=0), np.float32) for part in near)
     along = np.arctan2(2 * xy, xx - yy) + math.pi
     share = np.clip(np.sqrt(np.maximum(xx + yy, 0)) * 30, 0, 1)
     rise = share * np.sin(along) + (1 - share) * math.sin(2 * flow)
@@ -47,13 +51,6 @@ def _forms(c: Canvas, flow: float) -> tuple[Field, Field]:
 
 def _floats(image: Image.Image) -> Field:
     return np.asarray(image, np.float32) / 255
-
-
-def _soft(part: Field) -> Field:
-    padded = np.pad(part, 2, mode="edge")
-    rows, columns = part.shape
-    near = [padded[i : i + rows, j : j + columns] for i in range(5) for j in range(5)]
-    return np.asarray(np.mean(near, axis=0), np.float32)
 
 
 def _strokes(c: Canvas, colours: Field, angle: Field, busy: Field, length: float, spacing: float, limit: float) -> None:

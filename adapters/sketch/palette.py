@@ -74,7 +74,7 @@ def mix_palette(wording: Wording, rng: random.Random) -> Palette:
     hour = hour_of(wording)
     codes = ((int(c[:2], 16), int(c[2:4], 16), int(c[4:], 16)) for c in rng.choice(_BASES[hour]).split())
     roles = dict(zip(ROLES, codes, strict=True))
-    shown = {thing: word for thing, word in wording.bound.items() if _is_shown(thing, wording)}
+    shown = {thing: word for thing, word in wording.bound.items() if _has_own_colour(thing, wording)}
     free = [COLOURS[c] for c in wording.colours if c not in shown.values()]
     shift = rng.uniform(-16, 16)
     roles = {role: _turn(rgb, shift) for role, rgb in roles.items()} if not free else roles
@@ -143,7 +143,8 @@ _BOUND_ROLES = {
 }
 
 
-def _is_shown(thing: str, wording: Wording) -> bool:
+def _has_own_colour(thing: str, wording: Wording) -> bool:
+    """Whether the thing is in the picture, so that its colour is not one for the whole palette."""
     if thing in _WORN_BY:
         return not _WORN_BY[thing].isdisjoint(wording.subject)
     return thing in _BOUND_ROLES or thing in _OWN_COLOUR

@@ -1,4 +1,4 @@
-"""The built-in painter: what each kind of operation promises about its pixels."""
+"""The built-in provider `sketch`: what each kind of operation guarantees about its pixels."""
 
 import io
 import itertools
@@ -40,7 +40,7 @@ PROMPTS = (
 
 
 class Progress:
-    """Remembers what it was told, and when."""
+    """Records progress reports and their times."""
 
     def __init__(self) -> None:
         self.fractions: list[float] = []
@@ -86,7 +86,7 @@ async def test_a_picture_has_the_size_asked_for(size: tuple[int, int]) -> None:
 
 
 async def test_progress_is_spread_over_the_time_a_sketch_takes(tmp_path: Path) -> None:
-    """SKETCH_SECONDS is the least it takes; fractions rise and glimpses are small JPEGs."""
+    """SKETCH_SECONDS is the least it takes; fractions rise and previews are small JPEGs."""
     progress = Progress()
     async with bare_env(tmp_path, settings=settings(tmp_path, SKETCH_SECONDS="0.6")) as env:
         op = ImageOp(kind="generate", prompt="a cat", size="64x64", seed=1)
@@ -106,7 +106,7 @@ async def test_progress_is_spread_over_the_time_a_sketch_takes(tmp_path: Path) -
 
 @pytest.mark.parametrize("seconds", [0.0, 0.5, 9.0, 60.0, 600.0])
 def test_a_sketch_is_never_silent_for_five_seconds(seconds: float) -> None:
-    """However long it is told to take, its ticks are close together, from the first to the end."""
+    """However long it takes, it reports progress at short intervals from the first to the end."""
     fractions = [0.0, *ticks(seconds), 1.0]
     assert len(fractions) >= 6
     assert all((b - a) * seconds <= 5 for a, b in itertools.pairwise(fractions))
@@ -114,7 +114,7 @@ def test_a_sketch_is_never_silent_for_five_seconds(seconds: float) -> None:
 
 @pytest.mark.parametrize("prompt", ["make it night", "pastel pink", "snow", "add a hot air balloon", "sepia"])
 def test_edit_changes_the_start_but_keeps_its_layout(prompt: str) -> None:
-    """An edit has the start's size, is plainly different, and its light and dark still lie where they lay."""
+    """An edit has the start's size, is clearly different, and light and dark are still in the same areas."""
     start = painted("a red boat on a teal sea", 4)
     edited = opened(painted(prompt, 2, kind="edit", start=start))
     assert edited.size == (192, 128)
@@ -148,7 +148,7 @@ def test_inpaint_with_nothing_opened_gives_the_start_back() -> None:
 
 
 def test_outpaint_extends_the_canvas_around_the_exact_start() -> None:
-    """The start stands unchanged in the middle of a larger picture, and the margin is painted."""
+    """The start is unchanged in the middle of a larger image, and the margin is painted."""
     start = opened(painted("a village in the hills", 4))
     result = opened(painted("a village in the hills", 4, (320, 256), "outpaint", start=png(start)))
     assert result.size == (320, 256)
@@ -223,7 +223,7 @@ def test_what_is_changed_about_a_request_is_told_beforehand(asked: ImageOp, told
     ],
 )
 async def test_an_op_that_cannot_be_painted_is_refused(tmp_path: Path, broken: ImageOp, code: str) -> None:
-    """What is missing or does not fit is said as Invalid, with a code."""
+    """A missing or unsuitable image is Invalid, with a code."""
     async with bare_env(tmp_path) as env:
         with pytest.raises(Invalid) as refused:
             await call_adapter(adapter, broken, env, Progress())

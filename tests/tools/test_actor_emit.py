@@ -1,4 +1,4 @@
-"""The event log: numbers without gaps, honest cursors, an inbox that cannot forge, and retention."""
+"""The event log: numbers without gaps, cursors, events posted by clients, and retention."""
 
 import asyncio
 import json
@@ -68,7 +68,7 @@ class RolledBack(Exception):
 
 
 async def test_concurrent_emitters_leave_no_gap(env: Env, rounds: int) -> None:
-    """Numbers are 1, 2, 3 … whoever emits at once, and work that is rolled back leaves neither event nor gap."""
+    """Concurrent emits are numbered 1, 2, 3 …, and a transaction that is rolled back leaves neither event nor gap."""
 
     async def work(worker: int) -> int:
         chance, kept = random.Random(worker), 0
@@ -94,7 +94,7 @@ async def test_concurrent_emitters_leave_no_gap(env: Env, rounds: int) -> None:
 
 
 async def test_a_reader_never_sees_a_number_before_the_one_below_it(env: Env) -> None:
-    """While others emit, what is readable is always 1 … n without a hole."""
+    """During concurrent emits, the readable events are always 1 … n without a gap."""
     emitting = asyncio.gather(*(actor_emit.emit(env, "s", step()) for _ in range(60)))
     seen: list[int] = []
     while len(seen) < 60:
@@ -105,7 +105,7 @@ async def test_a_reader_never_sees_a_number_before_the_one_below_it(env: Env) ->
 
 
 async def test_a_cursor_from_nowhere_is_refused(env: Env) -> None:
-    """A cursor that was never given out is refused with what is valid, never answered with a guess."""
+    """A cursor outside of the log is refused, and the error names the valid range."""
     await actor_emit.emit(env, "s", step())
     for since in (-1, 2, 1 << 40, (1 << 63) - 1):
         with pytest.raises(Gone) as refused:
@@ -115,7 +115,7 @@ async def test_a_cursor_from_nowhere_is_refused(env: Env) -> None:
 
 
 async def test_sessions_that_differ_in_case_are_two(env: Env) -> None:
-    """Nothing folds a session's id."""
+    """Session ids that differ in case are different sessions."""
     assert [await actor_emit.emit(env, name, step()) for name in ("abc", "ABC", "abc")] == [1, 1, 2]
 
 
@@ -131,8 +131,8 @@ async def test_a_page_is_bounded_in_bytes(env: Env) -> None:
 
 
 async def test_the_inbox_cannot_speak_for_a_job(env: Env) -> None:
-    """A foreign event that names an existing job or item is refused and leaves no trace; one that names none is stored
-    as nobody's."""
+    """A posted event that names an existing job or item is refused and not stored; one that names none is stored
+    without a job."""
     await env.DB.run(PROJECT)
     await add_job(env.DB, "j", "s")
     for named in ({"jobId": "j"}, {"itemId": "j-i"}, {"jobId": "other", "itemId": "j-i"}):
@@ -156,7 +156,7 @@ async def test_the_inbox_refuses(env: Env) -> None:
 
 
 async def test_what_others_send_survives_as_it_was(env: Env) -> None:
-    """Any JSON is read back as it was sent, NUL and all."""
+    """Any JSON is read back as it was sent, including NUL."""
     data = {"text": "a\x00b\n\u2028é", "n": [1.5, None, {"deep": True}], "jobId": "\x00"}
     await actor_emit.post(env, "s", "agent", data)
     (stored,) = await actor_emit.read(env.DB, "s", 0)
@@ -199,14 +199,14 @@ async def test_retention_forgets_old_prefixes_only(env: Env) -> None:
 
 
 async def test_retention_stops_at_the_first_young_event(env: Env) -> None:
-    """An old event behind a young one stays, because what is kept has no gap."""
+    """An old event after a newer one stays, because the rest of a log has no gap."""
     await append_at(env.DB, "s", [(step(), ts) for ts in (1, 1, 5, 1)])
     assert await actor_emit.prune(env, 3) == 2
     assert await seqs(env, "s", 2) == [3, 4]
 
 
 async def test_numbers_go_on_after_all_was_forgotten(env: Env) -> None:
-    """A log longer than one batch is forgotten whole, and its next event has the next number."""
+    """A log longer than one batch is deleted completely, and the next event has the next number."""
     n = actor_emit.PRUNED_ROWS + 10
     async with env.DB.transaction() as tx:
         await actor_emit.append(tx, "s", [step()] * n)

@@ -1,4 +1,4 @@
-"""Projects, progressions, lineage, uploads and knowledge: the same answers from both databases."""
+"""Projects, progressions, lineage, uploads and knowledge: the same results from both databases."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -102,7 +102,7 @@ async def found(env: Env, project_id: str, limit: int = 200, **asked: Any) -> li
 
 
 async def test_a_project_is_created_read_and_changed(env: Env) -> None:
-    """What is not named in a change stays, null clears, and an unknown project is NotFound."""
+    """Fields that a change does not name stay, None clears, and an unknown project is NotFound."""
     made = await db.create_project(env, "Café", "boats")
     assert await db.get_project(env, made.id) == made
     patched = await db.patch_project(env, made.id, db.ProjectChanges(budget_micros=5_000_000))
@@ -148,7 +148,7 @@ async def test_projects_are_listed_by_their_last_change(env: Env) -> None:
 
 
 async def test_a_progression_is_stored_once(env: Env) -> None:
-    """Every column comes back; the same id again changes nothing and says so."""
+    """Every column is read back; inserting the same id again changes nothing and returns False."""
     project = await db.create_project(env, "p")
     row = progression(
         project.id,
@@ -195,7 +195,7 @@ async def test_a_judgment_changes_what_finds_the_progression(env: Env) -> None:
 
 
 async def test_filters_hold_together(env: Env) -> None:
-    """All tags must be there, exactly; provider, judgment, tags and query narrow one another."""
+    """All tags must match exactly; provider, judgment, tags and query are combined with AND."""
     project, other = await db.create_project(env, "p"), await db.create_project(env, "other")
     rows = [
         progression(project.id, id="1", ai_tags=["red", "boat"], ai_provider="openai", judgment="pass", created_at=1),
@@ -216,7 +216,7 @@ async def test_filters_hold_together(env: Env) -> None:
 
 
 async def test_marks_of_query_languages_are_literal(env: Env) -> None:
-    """`%_"'\\` and the operators of the indexes stand for themselves."""
+    """`%_"'\\` and the operators of the indexes are searched literally."""
     project = await db.create_project(env, "p")
     await insert(env, progression(project.id, prompt="axb 1000 or say hi"))
     for query in (
@@ -346,7 +346,7 @@ async def test_pages_follow_time_whatever_order_rows_came_in(env: Env) -> None:
 
 
 async def test_texts_that_hold_all_words_but_not_the_query_are_passed_over(env: Env) -> None:
-    """However many newer texts the index names for nothing, the older one that says the query is found."""
+    """However many newer rows match in the index only, the older one whose text matches is found."""
     project = await db.create_project(env, "p")
     misses = [progression(project.id, prompt="abcd bcde", created_at=100 + i) for i in range(60)]
     await insert(env, progression(project.id, id="hit", prompt="xx abcde", created_at=1), *misses)
@@ -396,7 +396,7 @@ async def test_pages_are_stable_under_inserts(env: Env) -> None:
 
 
 async def test_a_text_of_any_length_is_stored_and_found(env: Env) -> None:
-    """Very long prompts and tags fit both databases; what is searched ends at `LENGTH`."""
+    """Very long prompts and tags fit into both databases; text after `LENGTH` is not searched."""
     project = await db.create_project(env, "p")
     prompt = "".join(chr(0x4E00 + i * 7 % 20_000) for i in range(search.LENGTH)) + "tail"
     await insert(env, progression(project.id, id="long", prompt=prompt, ai_tags=[prompt[:5_000], "", "ok"]))
@@ -409,7 +409,7 @@ async def test_a_text_of_any_length_is_stored_and_found(env: Env) -> None:
 
 
 async def test_lineage_tells_where_from_and_what_of_it(env: Env) -> None:
-    """Ancestors to the root, descendants by generation, each edge with its kind; siblings are not told."""
+    """Ancestors to the root, descendants by generation, each edge with its kind; siblings are left out."""
     project = await db.create_project(env, "p")
     tree = {"root": None, "left": "root", "right": "root", "l1": "left", "l2": "left", "l11": "l1"}
     edges = {
@@ -442,7 +442,7 @@ async def test_lineage_tells_where_from_and_what_of_it(env: Env) -> None:
 
 
 async def test_lineage_is_bounded(env: Env) -> None:
-    """Of a very long chain the nearest `MAX_RELATIVES` each way are told, and that there are more."""
+    """Of a very long chain the nearest `MAX_RELATIVES` each way are returned, with `truncated`."""
     project = await db.create_project(env, "p")
     count = 2 * db.MAX_RELATIVES + 20
     parents = [None, *(f"{i:05}" for i in range(count))]
@@ -459,7 +459,7 @@ async def test_lineage_is_bounded(env: Env) -> None:
 
 
 async def test_a_rollback_is_a_new_step_with_the_same_bytes(env: Env) -> None:
-    """The new progression points at the ancestor's original, is nobody's judgment and costs nothing."""
+    """The new progression has the original of the earlier one, no judgment and no cost."""
     project = await db.create_project(env, "p")
     row = progression(
         project.id, judgment="fail", ai_notes=["bad"], ai_tags=["boat"], cost_usd=5, seed=4, phash="1" * 16
@@ -530,7 +530,7 @@ async def test_an_upload_is_remembered_once(env: Env) -> None:
 
 
 async def test_tips_are_those_of_the_provider_and_the_kind(env: Env) -> None:
-    """A tip without kinds holds for all; another provider's, also one with a like name, is never given."""
+    """A tip without kinds is for all; tips of other providers, even with similar names, are not returned."""
     advices = {
         "zeta.b": db.TipValue("always"),
         "zeta.a": db.TipValue("edits", ["edit", "inpaint"]),

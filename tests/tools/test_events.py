@@ -34,7 +34,7 @@ def test_every_event_type_has_its_word_in_the_database() -> None:
     ids=["progress", "judge", "complete"],
 )
 def test_an_event_survives_its_envelope(event: Event) -> None:
-    """What was told is what a client reads, in camelCase, without fields that say nothing."""
+    """A client reads the event's data in camelCase, without default values."""
     envelope_read = msgspec.json.decode(frame(stored(event)).text)
     assert envelope_read["sessionId"] == "s" and envelope_read["seq"] == 7 and envelope_read["ts"] == 5
     assert msgspec.convert(envelope_read["data"], type(event)) == event
@@ -43,14 +43,14 @@ def test_an_event_survives_its_envelope(event: Event) -> None:
 
 
 def test_control_frames_bear_no_number() -> None:
-    """A client that keeps the last `seq` cannot take one from a frame that is no event."""
+    """A control frame has no `seq` that a client could store as its cursor."""
     control = msgspec.json.decode(caught_up("s", 3).text)
     assert control == {"type": "caught-up", "sessionId": "s", "data": {"upTo": 3}}
     assert caught_up("s", 3).seq is None and frame(stored(Complete(scope="job"))).seq == 7
 
 
 def test_line_breaks_in_words_do_not_break_a_line_of_the_stream() -> None:
-    """An SSE `data:` line stays one line, whatever somebody wrote."""
+    """An SSE `data:` line stays one line, whatever the text contains."""
     note = Judge(judgment="fail", judge_status="ok", notes=["one\ntwo\r\nthree\u2028four"], tags=[])
     assert b"\n" not in frame(stored(note)).text and b"\r" not in frame(stored(note)).text
     assert msgspec.json.decode(envelope(stored(note)).data)["notes"] == note.notes

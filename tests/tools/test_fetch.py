@@ -32,7 +32,7 @@ from tools.fetch import HEADERS, FetchPolicy, Refusal, check_url, fetch_with_pol
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 SECONDS = 0.6
-"""The total deadline of tests that fail, and with it the time after which every failure is told."""
+"""The total deadline of tests that fail, and thus the time after which every failure is reported."""
 PATIENT = 30.0
 """The deadline of tests that succeed, on however slow a machine."""
 CAP = 1 << 20
@@ -40,7 +40,7 @@ CAP = 1 << 20
 
 @asynccontextmanager
 async def server(serve: Serve, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A server on a port of 127.0.0.1; what it is doing at the end is cut."""
+    """A server on a port of 127.0.0.1; its connections are closed at the end."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -78,7 +78,7 @@ def policy_for(*ports: int, seconds: float = SECONDS) -> FetchPolicy:
 
 
 async def known(host: str, port: int) -> Sequence[str]:
-    """Numbers as the system reads them, names from the table: no test asks the network."""
+    """Resolve numeric addresses with the system and names from the table: no test uses the network."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except OSError:
@@ -96,7 +96,7 @@ async def refused(policy: FetchPolicy, url: str, *, max_bytes: int = CAP) -> Inv
 
 
 async def test_a_public_address_is_fetched() -> None:
-    """The plain case: a body of 200, also with a length, also in chunks, also after three redirects."""
+    """A body with status 200 is returned, with a length or in chunks."""
     chunked = answering("HTTP/1.1 200 OK\ntransfer-encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n")
     async with server(answering("HTTP/1.1 200 OK\ncontent-length: 3", b"abc")) as plain, server(chunked) as chunks:
         for port in (plain, chunks):
@@ -109,7 +109,7 @@ async def test_a_public_address_is_fetched() -> None:
 
 
 async def test_no_packet_leaves_for_an_address_that_is_not_public() -> None:
-    """Over 188 forms, with proxies in the environment: no connect, no trap hit; the hook itself is alive."""
+    """None of over 188 URLs, with proxies in the environment, leads to a connection; the audit hook itself works."""
     proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
     ended = await asyncio.to_thread(
         subprocess.run,
@@ -128,7 +128,7 @@ async def test_no_packet_leaves_for_an_address_that_is_not_public() -> None:
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "93.184.215.14", "2606:4700:4700::1111", "2a00:1450::1"])
 def test_public_addresses_are_public(address: str) -> None:
-    """The guard lets the Internet through."""
+    """Public addresses are allowed."""
     assert is_public(address)
 
 
@@ -146,7 +146,7 @@ def test_no_reserved_address_is_public(address: ipaddress.IPv4Address | ipaddres
 
 
 class Recorder(httpx.AsyncBaseTransport):
-    """A wire that notes which address each request is dialled at, and answers from a script."""
+    """A transport that records the address of each request and answers from a script."""
 
     def __init__(self, *answers: httpx.Response) -> None:
         self.dialled: list[str] = []
@@ -164,7 +164,7 @@ def moved(location: str, status: int = 302) -> httpx.Response:
 
 
 async def test_what_was_vetted_is_what_is_dialled(rounds: int) -> None:
-    """However a resolver changes its mind, only a vetted answer is dialled, and each hop asks once."""
+    """With a resolver that changes its answers, only a checked address is connected to, and each hop resolves once."""
     asked: list[str] = []
 
     async def changing(host: str, port: int) -> Sequence[str]:
@@ -193,7 +193,7 @@ async def test_what_was_vetted_is_what_is_dialled(rounds: int) -> None:
     ids=["last", "first", "of-200", "of-six", "none"],
 )
 async def test_one_private_answer_refuses_the_lot(answer: list[str]) -> None:
-    """A name with any answer that is not public is not dialled at all."""
+    """A name with any address that is not public is not connected to at all."""
 
     async def mixed(host: str, port: int) -> Sequence[str]:
         return answer
@@ -204,7 +204,7 @@ async def test_one_private_answer_refuses_the_lot(answer: list[str]) -> None:
 
 
 async def test_two_hundred_answers_are_not_two_hundred_dials() -> None:
-    """Of many public answers a few are tried."""
+    """Of many public addresses only a few are tried."""
 
     class Dead(Recorder):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -262,7 +262,7 @@ LOCATIONS = (
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_vetted_hop_by_hop(status: int) -> None:
-    """25 Locations under each status lead to no trap."""
+    """25 Location headers with each redirect status lead to no forbidden address."""
     hits: list[int] = []
 
     async def trap(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -303,7 +303,7 @@ async def test_redirects_end_after_three_hops() -> None:
 
 
 def test_https_never_becomes_http() -> None:
-    """A redirect may only keep or better the protection."""
+    """A redirect from https to http is refused."""
     url = check_url(policy_for(), "https://a.example/b")
     assert str(next_hop(policy_for(), url, "c")) == "https://a.example/c"
     for location in ("http://a.example/", "http://a.example:443/", "HTTP://a.example/"):
@@ -327,7 +327,7 @@ async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *part
 
 
 async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes, part: bytes) -> None:
-    """The part for ever, as fast as it is taken."""
+    """The part again and again, as fast as it is read."""
     await reader.readuntil(b"\r\n\r\n")
     writer.write(head)
     while True:
@@ -372,7 +372,7 @@ BAD_SERVERS: dict[str, Serve] = {
 
 @pytest.mark.parametrize("name", BAD_SERVERS)
 async def test_a_bad_server_costs_a_bounded_time(name: str) -> None:
-    """Whatever a server does, the fetch ends at its deadline, and the loop is never held for long."""
+    """Whatever a server does, the fetch ends at its deadline and does not block the event loop for long."""
     loop = asyncio.get_running_loop()
     async with server(BAD_SERVERS[name]) as port:
         started = loop.time()
@@ -382,7 +382,7 @@ async def test_a_bad_server_costs_a_bounded_time(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in BAD_SERVERS if name.startswith(("endless", "length-over"))])
 async def test_a_bad_server_costs_a_bounded_memory(name: str) -> None:
-    """However much a server sends, the fetch holds little more than the cap."""
+    """However much a server sends, the fetch keeps little more than the limit in memory."""
     async with server(BAD_SERVERS[name]) as port:
         tracemalloc.start()
         try:
@@ -393,7 +393,7 @@ async def test_a_bad_server_costs_a_bounded_memory(name: str) -> None:
 
 
 async def test_all_failures_look_alike(caplog: pytest.LogCaptureFixture) -> None:
-    """Closed, open, filtered, private and unknown are one message after one time; the log has the cause."""
+    """Closed, open, filtered, private and unknown targets give one message after one time; the log has the cause."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         filtered, closed = full.getsockname()[1], unused.getsockname()[1]
@@ -415,7 +415,7 @@ async def test_all_failures_look_alike(caplog: pytest.LogCaptureFixture) -> None
 
 
 async def spread(policy: FetchPolicy, urls: list[str]) -> float:
-    """Seconds between the first and the last of the refusals, which say the same."""
+    """Seconds between the first and the last of the refusals, which have equal messages."""
 
     async def told(url: str) -> tuple[str, float]:
         started = asyncio.get_running_loop().time()
@@ -448,7 +448,7 @@ async def test_nothing_of_ours_is_sent_along() -> None:
 
 
 def authority(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """The server's side of a certificate for `name`, and a client's that trusts it."""
+    """A server's TLS context with a certificate for `name`, and a client's that trusts it."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -474,7 +474,7 @@ def authority(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 async def test_the_certificate_is_checked_against_the_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Dialling an address does not weaken TLS: the certificate must be the name's, and be trusted."""
+    """Connecting to an address does not weaken TLS: the certificate must be for the name, and be trusted."""
     ours, theirs = authority(tmp_path, "images.example")
 
     async def local(host: str, port: int) -> Sequence[str]:
@@ -498,7 +498,7 @@ async def test_the_certificate_is_checked_against_the_name(tmp_path: Path, caplo
 
 
 def test_there_is_no_second_way_out() -> None:
-    """Below the shell, only the guard imports an HTTP client; adapters use the one on AI for their vendors."""
+    """Below `app`, only `tools/fetch.py` imports an HTTP client; adapters use the one on AI."""
     clients = {"httpx", "requests", "urllib3", "aiohttp", "httpx2", "http.client", "urllib.request"}
     allowed = {"tools/fetch.py", "tools/env.py"}
     found = {
@@ -551,7 +551,7 @@ PIECES = st.sampled_from(
     ],
 )
 async def test_the_host_that_is_vetted_is_the_host_that_is_told(url: str, host: str) -> None:
-    """Where two readers of a URL could differ, the name asked for, the address dialled and the Host are one."""
+    """Where parsers of URLs may differ, the resolved name, the address connected to and the Host header agree."""
     wire = Recorder()
 
     async def public(asked: str, port: int) -> Sequence[str]:
@@ -573,7 +573,7 @@ async def test_the_host_that_is_vetted_is_the_host_that_is_told(url: str, host: 
     )
 )
 async def test_parsers_agree(urls: list[str]) -> None:
-    """Whatever text is taken for a URL, what is dialled is a public address, and no error but ours gets out."""
+    """For any text as a URL, only public addresses are connected to, and the only error is `fetch_rejected`."""
     wire = Recorder()
 
     async def resolving(host: str, port: int) -> Sequence[str]:
@@ -593,5 +593,5 @@ async def _attempt(policy: FetchPolicy, url: str) -> None:
 
 
 def test_the_corpus_is_large_enough() -> None:
-    """At least 188 forms, none twice."""
+    """At least 188 URLs without duplicates."""
     assert len(set(URLS)) == len(URLS) >= 188

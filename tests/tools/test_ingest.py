@@ -30,7 +30,7 @@ def anyio_backend() -> str:
 
 @asynccontextmanager
 async def site(*bodies: bytes) -> AsyncIterator[tuple[int, list[int]]]:
-    """A port that answers with the bodies in turn, and how often it was asked."""
+    """A port that answers with the bodies in turn, and the requests it got."""
     asked: list[int] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -71,7 +71,7 @@ async def rejected(env: Env, url: str, job: str = "rejected") -> Invalid:
 
 
 async def test_an_address_is_fetched_once_for_a_job(served: tuple[Env, str, list[int]]) -> None:
-    """The start image is kept as it came; a repeated job works from the same bytes and does not ask again."""
+    """The start image is stored unchanged; a repeated job uses the same bytes without another request."""
     env, url, asked = served
     first = await ingest(env, "p", "j", "start", url)
     assert first == StoredImage("project/p/jobs/j/orig/start", SHA256, "image/png", 40, 30, len(PICTURE))
@@ -132,12 +132,12 @@ async def test_a_flipped_bit_is_noticed(env: Env) -> None:
     ],
 )
 async def test_other_names_are_refused(env: Env, url: str, words: str) -> None:
-    """What does not name an image of this project is told so, safely."""
+    """A name that is not one of this project's images is refused with a safe message."""
     assert words in (await rejected(env, url)).message
 
 
 async def test_a_row_without_its_object_is_refused(env: Env) -> None:
-    """An original that is gone fails its items, with no path in the message."""
+    """A missing original fails, with no path in the message."""
     await env.DB.run(PROGRESSION, id="gone", project_id="p", r2_key="project/p/jobs/x/orig/y", sha256=SHA256)
     assert "project/" not in (await rejected(env, "progression:gone")).message
 

@@ -69,7 +69,7 @@ async def keys(env: Env) -> set[str]:
 
 
 async def test_what_no_row_names_is_swept(env: Env, tmp_path: Path) -> None:
-    """Objects older than an hour without a row go; named ones, bought ones and foreign ones stay."""
+    """Objects older than an hour without a row are deleted; named, bought and unknown ones stay."""
     await fill(env, tmp_path, NAMED + FORGOTTEN, age=3700)
     assert await r2.sweep(env) == len(FORGOTTEN)
     assert await keys(env) == set(NAMED)
@@ -86,7 +86,7 @@ async def test_what_is_young_is_left(env: Env, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stranger", ["project/z/jobs/j/orig/sketch-0", f"project/z/uploads/{AB}"])
 async def test_a_database_that_is_not_this_buckets_sweeps_nothing(env: Env, tmp_path: Path, stranger: str) -> None:
-    """One project unknown to DB, and nothing is forgotten: DB was lost, or is another one than before."""
+    """With one project that DB does not know, nothing is deleted: DB was lost, or is another database."""
     await fill(env, tmp_path, (*FORGOTTEN, stranger), age=3700)
     assert await r2.sweep(env) == 0
     assert await keys(env) == {*FORGOTTEN, stranger}
@@ -120,7 +120,7 @@ class Flipping:
 
 
 async def test_a_bit_flipped_on_the_way_is_noticed_and_mended(tmp_path: Path) -> None:
-    """What was stored is read back; damage is written over, and damage that stays is Unavailable."""
+    """Stored bytes are read back; damaged ones are written again, and if still damaged it is Unavailable."""
     once, always = Flipping(1), Flipping(99)
     async with bare_env(tmp_path / "a", BUCKET=once) as env:
         await r2.put_original(env, "p", "j", "sketch-0", b"bytes", "image/png")

@@ -124,8 +124,12 @@ def phash(data: bytes) -> str:
 
 
 def open_image(data: bytes) -> Image.Image:
-    # Pillow raises at twice this, and for a WebP before it allocates the canvas. This is the child: the
-    # setting is nobody else's.
+    """Read the header of an image and check format, size and number of frames; pixels are not decoded yet.
+
+    Fails: Invalid (`image_rejected`).
+    """
+    # Pillow raises at twice this value, for a WebP before it allocates the canvas. Pillow's setting is global, but only
+    # the child process calls this.
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
     with warnings.catch_warnings(), _reading("is not a PNG, JPEG or WebP image that can be read"):
         warnings.simplefilter("ignore")

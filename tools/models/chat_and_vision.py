@@ -33,7 +33,7 @@ from tools.step import log_context, step
 if TYPE_CHECKING:
     # Importing these takes half a second, which a process without a chat model need not spend.
     from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, InvalidToolCall, ToolCall, ToolCallChunk
+    from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolCall, ToolCallChunk
     from langchain_core.tools import BaseTool
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ class Ask(Generic[T]):
 
 
 @step("ai.see", retry=False)
-async def judge_image(env: Env, model: str, sight: JudgeRequest, errand: CallKey) -> Verdict:
+async def judge_image(env: Env, model: str, request: JudgeRequest, key: CallKey) -> Verdict:
     """The verdict of a vision model on a stored image, within `SEE_SECONDS` and `SEE_TRIES` calls.
 
     Effect: calls that cost money, each in the ledger; repeated with the same key, it uses the answer found there.
@@ -104,14 +104,14 @@ async def judge_image(env: Env, model: str, sight: JudgeRequest, errand: CallKey
     VendorFailed when no answer can be read · Unavailable · Uncertain.
     """
     if model == BUILTIN:
-        return await _measured(env, sight)
+        return await _measured(env, request)
     end = asyncio.get_running_loop().time() + SEE_SECONDS
-    messages = [_system(verdicts.INSTRUCTIONS), await _shown(env, sight)]
+    messages = [{"role": "system", "content": verdicts.INSTRUCTIONS}, await _shown(env, request)]
     quoted = _quote(env, model, _text_bytes(messages), _images(messages))
     ask = Ask(
         messages, verdicts.read_verdict, ("json_schema", "function_calling", "text"), SEE_TRIES, quoted, _words_of
     )
-    return await _converse(env, model, errand, ask, end)
+    return await _converse(env, model, key, ask, end)
 
 
 @step("ai.chat", retry=False)
@@ -119,7 +119,7 @@ async def chat(
     env: Env,
     model: str,
     messages: Sequence[tuple[Literal["system", "user", "assistant"], str]],
-    errand: CallKey,
+    key: CallKey,
     *,
     seconds: float = CHAT_SECONDS,
 ) -> str:
@@ -136,7 +136,7 @@ async def chat(
     end = asyncio.get_running_loop().time() + seconds
     put = [{"role": role, "content": text} for role, text in messages]
     ask = Ask(put, _read_words, ("text",), CHAT_TRIES, _quote(env, model, _text_bytes(put), 0), _words_of)
-    return await _converse(env, model, errand, ask, end)
+    return await _converse(env, model, key, ask, end)
 
 
 @step("ai.check", retry=False)
@@ -152,7 +152,7 @@ async def stream_chat(
     model: str,
     messages: "Sequence[BaseMessage]",
     tools: "Sequence[BaseTool]",
-    errand: CallKey,
+    key: CallKey,
     *,
     tries: int,
     end: float,
@@ -169,7 +169,7 @@ async def stream_chat(
     ask = Ask(messages, _read_message, ("tools",), tries, quoted, _pack_message, tools, hear)
     if model == BUILTIN:
         return await _streamed(env.AI.chat_model(BUILTIN), ask)
-    return await _converse(env, model, errand, ask, end)
+    return await _converse(env, model, key, ask, end)
 
 
 def _schema_bytes(tools: "Sequence[BaseTool]") -> int:
@@ -206,26 +206,26 @@ def _quote(env: Env, model: str, text_bytes: int, images: int) -> Quote:
 
 
 @step("ai.measure")
-async def _measured(env: Env, sight: JudgeRequest) -> Verdict:
+async def _measured(env: Env, request: JudgeRequest) -> Verdict:
     question = JudgeInput(
-        prompt=sight.prompt,
-        kind=sight.kind,
-        image=await env.BUCKET.get(sight.image_key),
-        negative=sight.negative,
-        size=sight.size,
-        start=await env.BUCKET.get(sight.start_key) if sight.start_key else None,
-        mask=await env.BUCKET.get(sight.mask_key) if sight.mask_key else None,
+        prompt=request.prompt,
+        kind=request.kind,
+        image=await env.BUCKET.get(request.image_key),
+        negative=request.negative,
+        size=request.size,
+        start=await env.BUCKET.get(request.start_key) if request.start_key else None,
+        mask=await env.BUCKET.get(request.mask_key) if request.mask_key else None,
     )
     return await run_in_child(judge, question)
 
 
 @step("ai.show")
-async def _shown(env: Env, sight: JudgeRequest) -> Message:
+async def _shown(env: Env, request: JudgeRequest) -> Message:
     """The request and the images as one message. Images are encoded again as small JPEGs without metadata."""
-    parts = [_text(verdicts.request_text(sight.prompt, sight.kind, sight.negative, sight.size))]
-    if sight.start_key and sight.kind != "generate":
-        parts += [_text("The start image, as data:"), await _image(env, sight.start_key)]
-    parts += [_text("The generated image, as data:"), await _image(env, sight.image_key)]
+    parts = [_text(verdicts.request_text(request.prompt, request.kind, request.negative, request.size))]
+    if request.start_key and request.kind != "generate":
+        parts += [_text("The start image, as data:"), await _image(env, request.start_key)]
+    parts += [_text("The generated image, as data:"), await _image(env, request.image_key)]
     return {"role": "user", "content": [*parts, _text("Now judge the generated image.")]}
 
 
@@ -236,10 +236,6 @@ async def _image(env: Env, key: str) -> Message:
 
 def _text(text: str) -> Message:
     return {"type": "text", "text": text}
-
-
-def _system(text: str) -> Message:
-    return {"role": "system", "content": text}
 
 
 def _text_bytes(messages: Sequence[Message]) -> int:
@@ -280,12 +276,12 @@ def _read_words(text: str) -> str:
     return text.strip()
 
 
-async def _converse(env: Env, model: str, errand: CallKey, ask: Ask[T], end: float) -> T:
+async def _converse(env: Env, model: str, key: CallKey, ask: Ask[T], end: float) -> T:
     """Call the model until an answer can be read or the ledger says to stop; `end` is in the event loop's time."""
     chat_model, pause = env.AI.chat_model(model), 0.0
     with log_context(provider=model.partition(":")[0]):
         while True:
-            match next_move(await calls.made(env, errand), tries=ask.tries, ways=len(ask.ways)):
+            match next_move(await calls.made(env, key), tries=ask.tries, ways=len(ask.ways)):
                 case Taken(call):
                     return ask.read((call.result or {})["text"])
                 case Lost(call):
@@ -293,17 +289,12 @@ async def _converse(env: Env, model: str, errand: CallKey, ask: Ask[T], end: flo
                 case Stop(error):
                     raise error
                 case Call(number, way):
-                    await _wait(pause, end)
-                    if row := await calls.begin(env, errand, number, model, ask.quoted):
+                    if asyncio.get_running_loop().time() + pause + LEAST_SECONDS > end:
+                        raise Unavailable("the model did not answer in time")
+                    await asyncio.sleep(pause)
+                    if row := await calls.begin(env, key, number, model, ask.quoted):
                         settlement, pause = await _call(env, chat_model, row, ask, ask.ways[way], end)
                         await calls.settle(env, row, settlement)
-
-
-async def _wait(pause: float, end: float) -> None:
-    """Fails: Unavailable when the time left is too short for another call."""
-    if asyncio.get_running_loop().time() + pause + LEAST_SECONDS > end:
-        raise Unavailable("the model did not answer in time")
-    await asyncio.sleep(pause)
 
 
 async def _call(
@@ -316,7 +307,10 @@ async def _call(
     except TimeoutError:
         return _settled_by_error(row, Uncertain("the model did not answer in time", code="deadline")), 0.0
     except VendorError as error:
-        return _settled_by_error(row, error), _pause(error, row.number)
+        if not isinstance(error, Unavailable):
+            return _settled_by_error(row, error), 0.0
+        pause = FIRST_PAUSE_SECONDS * 2 ** (row.number - 1) if error.retry_after is None else error.retry_after
+        return _settled_by_error(row, error), pause
     return _settled_by_answer(env, row, ask, answer), 0.0
 
 
@@ -356,7 +350,11 @@ async def _streamed(model: "BaseChatModel", ask: Ask[Any]) -> "AIMessage":
     whole = message_chunk_to_message(added)
     assert isinstance(whole, AIMessage)
     whole.tool_calls = [call for part in added.tool_call_chunks if (call := _whole_call(part))]
-    whole.invalid_tool_calls = [_half_call(part) for part in added.tool_call_chunks if not _whole_call(part)]
+    whole.invalid_tool_calls = [
+        {"name": part["name"], "args": part["args"], "id": part["id"], "error": None, "type": "invalid_tool_call"}
+        for part in added.tool_call_chunks
+        if not _whole_call(part)
+    ]
     return whole
 
 
@@ -374,16 +372,6 @@ def _whole_call(part: "ToolCallChunk") -> "ToolCall | None":
         if isinstance(args, dict)
         else None
     )
-
-
-def _half_call(part: "ToolCallChunk") -> "InvalidToolCall":
-    return {"name": part["name"], "args": part["args"], "id": part["id"], "error": None, "type": "invalid_tool_call"}
-
-
-def _pause(error: VendorError, number: int) -> float:
-    if not isinstance(error, Unavailable):
-        return 0.0
-    return error.retry_after if error.retry_after is not None else FIRST_PAUSE_SECONDS * 2 ** (number - 1)
 
 
 def _settled_by_answer(env: Env, row: ModelCall, ask: Ask[Any], answer: "AIMessage") -> Settlement:

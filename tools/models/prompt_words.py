@@ -181,16 +181,11 @@ _BREAKS = _words("over on in under against with and at of the a an by near above
 _ENDS = frozenset({".", ",", ";", ":", "!", "?", "\n", "but", "and", "with"})
 
 
-def _phrases() -> dict[str, list[tuple[Category, str]]]:
-    phrases: dict[str, list[tuple[Category, str]]] = {}
-    for category, entries in _LEXICON.items():
-        for canonical, spellings in entries.items():
-            for spelling in spellings.split("|"):
-                phrases.setdefault(spelling, []).append((category, canonical))
-    return phrases
-
-
-_PHRASES = _phrases()
+_PHRASES: dict[str, list[tuple[Category, str]]] = {}
+for _category, _entries in _LEXICON.items():
+    for _canonical, _spellings in _entries.items():
+        for _spelling in _spellings.split("|"):
+            _PHRASES.setdefault(_spelling, []).append((_category, _canonical))
 
 
 class _Match(msgspec.Struct, frozen=True):

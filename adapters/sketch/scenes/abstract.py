@@ -142,7 +142,10 @@ def paint_planet(c: Canvas, plan: Plan) -> None:
         if front:
             c.glow(x, y, r * 1.5, body, 0.35)
             c.fill([disc(x, y, r, steps=64)], (lighter(body, 0.04), lighter(body, -0.52)))
-            _bands(c, x, y, r, turn, body, band)
+            inside = np.clip((r - np.hypot(c.x - x, c.y - y)) * c.unit, 0, 1)
+            across = (c.y - y) * math.cos(turn) - (c.x - x) * math.sin(turn)
+            waves = np.clip(0.5 * np.sin(across * (30 / r / 4) + 1.8 * c.noise(2.5, 4, 3)) + 0.2, 0, 1)
+            c.wash(inside * waves, mixed(body, band, 0.6), 0.5)
         a0, a1 = (0, math.pi) if front else (math.pi, math.tau)
         for share, width in orbits:
             arc = [
@@ -157,10 +160,3 @@ def paint_planet(c: Canvas, plan: Plan) -> None:
         mx, my, mr = c.rng.uniform(0.1, 0.9) * c.wide, c.rng.uniform(0.08, 0.92) * c.high, c.rng.uniform(0.02, 0.05)
         if math.hypot(mx - x, my - y) > r * 2.1:
             c.fill([disc(mx, my, mr)], (plan.palette["light"], mixed(plan.palette["light"], plan.palette["dark"], 0.7)))
-
-
-def _bands(c: Canvas, x: float, y: float, r: float, turn: float, body: Rgb, band: Rgb) -> None:
-    inside = np.clip((r - np.hypot(c.x - x, c.y - y)) * c.unit, 0, 1)
-    across = (c.y - y) * math.cos(turn) - (c.x - x) * math.sin(turn)
-    waves = np.clip(0.5 * np.sin(across * (30 / r / 4) + 1.8 * c.noise(2.5, 4, 3)) + 0.2, 0, 1)
-    c.wash(inside * waves, mixed(body, band, 0.6), 0.5)

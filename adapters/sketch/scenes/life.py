@@ -179,17 +179,13 @@ def paint_pond(c: Canvas, plan: Plan) -> None:
         reach, size = c.rng.uniform(0.2, 0.32), 0.23 * plan.scale * c.rng.uniform(0.8, 1.15)
         x, y = middle + reach * math.cos(a) * c.wide, c.high * 0.52 + reach * math.sin(a)
         _paint_koi(Figure(c, x, y, size, turn=a + math.pi / 2), plan)
-    _paint_pads(c, plan)
-
-
-def _paint_pads(c: Canvas, plan: Plan) -> None:
-    leaf = mixed(plan.palette["mid"], (92, 140, 96), 0.4)
+    leaf = mixed(palette["mid"], (92, 140, 96), 0.4)
     for _ in range(7):
         shore = c.rng.choice((c.rng.uniform(0, 0.18), c.rng.uniform(0.82, 1.0)))
         x, y, r, a = c.rng.uniform(0, c.wide), shore * c.high, c.rng.uniform(0.05, 0.11), c.rng.uniform(0, math.tau)
         cut = [(x, y), *((x + r * 1.1 * math.cos(b), y + r * 1.1 * math.sin(b)) for b in (a, a + 0.35))]
         c.fill([disc(x, y, r, r * 0.92)], lit(leaf, 0.07, -0.08), wet=0.25)
-        c.fill([cut], plan.palette["water0"])
+        c.fill([cut], palette["water0"])
 
 
 def _paint_koi(koi: Figure, plan: Plan) -> None:

@@ -39,7 +39,6 @@ def paint_portrait(c: Canvas, plan: Plan) -> None:
     sitter.part(lit(sitter.hair, 0.05, -0.06), *behind)
     _paint_shoulders(sitter)
     _paint_face(sitter)
-    _paint_eyes(sitter)
     sitter.part(lit(sitter.hair, 0.1, -0.02), *front, wet=0.12)
     if front != _CROPPED:
         sitter.part(lighter(sitter.hair, 0.15), *_STRANDS, opacity=0.4, soft=0.002)
@@ -88,9 +87,6 @@ def _paint_face(p: Sitter) -> None:
     lips = mixed((184, 72, 72), p.shade, 0.3)
     p.part(lighter(lips, -0.05), _UPPER_LIP)
     p.part(lips, _LOWER_LIP)
-
-
-def _paint_eyes(p: Sitter) -> None:
     dark = mixed(p.hair, p.shade, 0.12)
     p.part(dark, *_BROWS, opacity=0.9)
     p.part(mixed(p.skin, p.shade, 0.45), *_LIDS, opacity=0.8, soft=0.002)

@@ -189,34 +189,26 @@ def paint_fog(c: Canvas, plan: Plan) -> None:
 def paint_weather(c: Canvas, plan: Plan) -> None:
     """Rain or snow in front of everything."""
     if plan.says("rain") or ("storm" in plan.wording.weather and "snow" not in plan.wording.weather):
-        _rain(c, plan)
+        lean = 0.25 if plan.flip else -0.25
+        thin: list[Outline] = []
+        thick: list[Outline] = []
+        for _ in range(int(420 * c.wide * c.high)):
+            x, y, size = c.rng.uniform(-0.1, c.wide + 0.1), c.rng.uniform(-0.1, c.high), c.rng.random()
+            drop = ribbon(
+                [(x, y), (x + lean * (0.03 + 0.05 * size), y + 0.03 + 0.05 * size)], 0.0008, 0.0012 + 0.0008 * size
+            )
+            (thick if size > 0.75 else thin).append(drop)
+        pale = mixed(plan.palette["sky2"], (255, 255, 255), 0.45)
+        c.fill(thin, pale, 0.34)
+        c.fill(thick, pale, 0.5)
     if plan.says("snow"):
-        _snow(c, plan)
-
-
-def _rain(c: Canvas, plan: Plan) -> None:
-    lean = 0.25 if plan.flip else -0.25
-    thin: list[Outline] = []
-    thick: list[Outline] = []
-    for _ in range(int(420 * c.wide * c.high)):
-        x, y, size = c.rng.uniform(-0.1, c.wide + 0.1), c.rng.uniform(-0.1, c.high), c.rng.random()
-        drop = ribbon(
-            [(x, y), (x + lean * (0.03 + 0.05 * size), y + 0.03 + 0.05 * size)], 0.0008, 0.0012 + 0.0008 * size
-        )
-        (thick if size > 0.75 else thin).append(drop)
-    pale = mixed(plan.palette["sky2"], (255, 255, 255), 0.45)
-    c.fill(thin, pale, 0.34)
-    c.fill(thick, pale, 0.5)
-
-
-def _snow(c: Canvas, plan: Plan) -> None:
-    far: list[Outline] = []
-    near: list[Outline] = []
-    for _ in range(int(380 * c.wide * c.high)):
-        x, y, size = c.rng.uniform(0, c.wide), c.rng.uniform(0, c.high), c.rng.random() ** 4
-        (near if size > 0.4 else far).append(disc(x, y, 0.0018 + 0.006 * size, steps=10))
-    c.fill(far, (255, 255, 255), 0.75)
-    c.fill(near, (255, 255, 255), 0.8, soft=0.0022)
+        far: list[Outline] = []
+        near: list[Outline] = []
+        for _ in range(int(380 * c.wide * c.high)):
+            x, y, size = c.rng.uniform(0, c.wide), c.rng.uniform(0, c.high), c.rng.random() ** 4
+            (near if size > 0.4 else far).append(disc(x, y, 0.0018 + 0.006 * size, steps=10))
+        c.fill(far, (255, 255, 255), 0.75)
+        c.fill(near, (255, 255, 255), 0.8, soft=0.0022)
 
 
 def paint_glitter(c: Canvas, plan: Plan, top: float) -> None:

@@ -148,11 +148,8 @@ def paint_fruit(c: Canvas, plan: Plan) -> None:
     tints = fruit, mixed(fruit, (226, 178, 60), 0.55), mixed(fruit, (150, 170, 74), 0.6), lighter(fruit, -0.08)
     for tint, (dx, dy) in zip(tints, ((-0.52, 0.05), (-0.28, 0.1), (0.06, 0.12), (-0.7, 0.12)), strict=True):
         x, y = jug.at([(dx, dy)])[0]
-        _paint_apple(Figure(c, x, y, size * c.rng.uniform(0.135, 0.17), flip=away < 0), plan, tint)
-
-
-def _paint_apple(apple: Figure, plan: Plan, tint: Rgb) -> None:
-    apple.part(plan.palette["dark"], disc(0.6, 0.05, 1.1, 0.28), opacity=0.42, soft=0.010)
-    apple.part(lit(tint, 0.08, -0.18), blob(0, -0.8, 1, 0.95, apple.c.rng, 0.04, 9), wet=0.25)
-    apple.part((255, 252, 240), disc(-0.35, -1.15, 0.22, 0.16), opacity=0.5, soft=0.007)
-    apple.part((70, 50, 34), ribbon([(0, -1.65), (0.1, -1.95)], 0.1, 0.05))
+        apple = Figure(c, x, y, size * c.rng.uniform(0.135, 0.17), flip=away < 0)
+        apple.part(plan.palette["dark"], disc(0.6, 0.05, 1.1, 0.28), opacity=0.42, soft=0.010)
+        apple.part(lit(tint, 0.08, -0.18), blob(0, -0.8, 1, 0.95, c.rng, 0.04, 9), wet=0.25)
+        apple.part((255, 252, 240), disc(-0.35, -1.15, 0.22, 0.16), opacity=0.5, soft=0.007)
+        apple.part((70, 50, 34), ribbon([(0, -1.65), (0.1, -1.95)], 0.1, 0.05))

@@ -204,16 +204,12 @@ def paint_lighthouse(c: Canvas, plan: Plan) -> None:
     tower.part(dark, _GALLERY, _CUPOLA)
     tower.part(mixed(palette["light"], (255, 214, 120), 0.5), _LANTERN)
     c.glow(tower.x, foot - 0.93 * tower.size, 0.10, (255, 226, 150), 0.7 if palette.dark else 0.3)
-    _paint_rocks(c, plan, tower.x, foot)
-
-
-def _paint_rocks(c: Canvas, plan: Plan, x: float, y: float) -> None:
-    rock = mixed(plan.palette["dark"], plan.palette["far"], 0.25)
-    c.fill([blob(x, y + 0.045, 0.2, 0.045, c.rng, 0.2, 11)], lit(rock, 0.08, -0.06))
+    rock = mixed(palette["dark"], palette["far"], 0.25)
+    c.fill([blob(tower.x, foot + 0.045, 0.2, 0.045, c.rng, 0.2, 11)], lit(rock, 0.08, -0.06))
     for _ in range(13):
         size = c.rng.uniform(0.022, 0.06)
-        stone = blob(x + c.rng.gauss(0, 0.1), y + 0.045 - 0.02 * c.rng.random(), size, size / 2, c.rng, 0.3, 6)
-        c.fill([stone], lit(rock, 0.22, -0.04), 0.9, wet=0.3)
+        x, y = tower.x + c.rng.gauss(0, 0.1), foot + 0.045 - 0.02 * c.rng.random()
+        c.fill([blob(x, y, size, size / 2, c.rng, 0.3, 6)], lit(rock, 0.22, -0.04), 0.9, wet=0.3)
 
 
 def paint_bridge(c: Canvas, plan: Plan) -> None:

@@ -10,7 +10,7 @@ from tools.media.sandbox import run_in_child
 
 @pytest.mark.parametrize(("kind", "mode"), [("PNG", "RGBA"), ("PNG", "P"), ("PNG", "LA"), ("JPEG", "CMYK")])
 async def test_a_picture_is_shrunk_to_its_longer_side(kind: str, mode: str) -> None:
-    """Any format becomes a PNG within the bound, in its proportions, with its transparency."""
+    """Any format becomes a PNG within the limit, with its aspect ratio and transparency."""
     image = opened(await run_in_child(shrink, encoded(textured(300, 200, mode), kind), 150))
     assert (image.format, image.size) == ("PNG", (150, 100))
     assert image.mode == ("RGBA" if mode in ("RGBA", "LA") else "RGB")
@@ -30,7 +30,7 @@ async def test_a_turned_photograph_comes_out_upright() -> None:
 
 
 async def test_a_canvas_grows_around_the_picture() -> None:
-    """The old picture stands in the middle, untouched and closed by the mask; all around is transparent and open."""
+    """The image is unchanged in the middle, where the mask is opaque; around it both are transparent."""
     start = textured(60, 40)
     canvas, mask = map(opened, await run_in_child(extend, encoded(start, "PNG"), 100, 80))
     box = (20, 20, 80, 60)
@@ -63,7 +63,7 @@ async def test_a_mask_is_said_in_alpha(way: str) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 async def test_a_plain_picture_is_sent_as_it_came(kind: str) -> None:
-    """What every reader understands loses nothing on the way."""
+    """Formats that every vendor can read are not encoded again."""
     data = encoded(textured(), kind)
     assert await run_in_child(shrink_if_needed, data, 96, 1_000_000) == data
 
@@ -79,7 +79,7 @@ async def test_a_plain_picture_is_sent_as_it_came(kind: str) -> None:
     ],
 )
 async def test_any_other_picture_becomes_a_plain_png(data: bytes, longest: int, most_bytes: int) -> None:
-    """Formats that a vendor may stumble over are written anew."""
+    """Formats that a vendor may not read are encoded again."""
     image = opened(await run_in_child(shrink_if_needed, data, longest, most_bytes))
     assert (image.format, image.mode) == ("PNG", "RGB") and max(image.size) <= longest
 
@@ -96,7 +96,7 @@ async def test_a_picture_and_its_mask_go_out_in_one_size() -> None:
     "work", [(shrink, 8), (shrink_if_needed, 8, 8), (extend, 8, 8), (alpha_mask, 8, 8), (image_and_mask, b"", 8)]
 )
 async def test_what_is_no_image_is_refused(work: tuple[object, ...]) -> None:
-    """Bytes that cannot be read end in one kind of error."""
+    """Bytes that cannot be read raise one kind of error."""
     function, *rest = work
     with pytest.raises(Invalid) as refused:
         await run_in_child(function, b"no image", *rest)  # type: ignore[arg-type]
@@ -104,6 +104,6 @@ async def test_what_is_no_image_is_refused(work: tuple[object, ...]) -> None:
 
 
 def test_a_mask_of_the_largest_picture_is_small() -> None:
-    """Even a mask of noise stays below the 4 MB that vendors take."""
+    """Even a mask of noise stays below the 4 MB that vendors accept."""
     noise = Image.effect_noise((960, 540), 200).point(lambda value: 255 * (value > 127)).resize((3840, 2160))
     assert len(alpha_mask(encoded(noise, "PNG"), 3840, 2160)) < 4_000_000

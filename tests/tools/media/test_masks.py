@@ -9,13 +9,13 @@ from tools.media.sizes import read_size, same_shape
 
 @pytest.mark.parametrize("way", ["transparent", "white"])
 def test_transparent_or_white_is_where_a_picture_changes(way: str) -> None:
-    """Both ways to say it open the same place."""
+    """Masks by transparency and by lightness open the same area."""
     area = area_to_change(opened(mask((60, 40), (10, 5, 30, 25), way)))  # type: ignore[arg-type]
     assert (area.size, area.getbbox()) == ((60, 40), (10, 5, 30, 25))
 
 
 def test_transparency_speaks_before_light() -> None:
-    """The picture itself with a hole in it is a mask of the hole, however bright the rest."""
+    """The image itself with a transparent area is a mask of that area, however bright the rest."""
     image = Image.new("RGBA", (20, 20), (255, 255, 255, 255))
     image.paste((0, 0, 0, 0), (5, 5, 9, 9))
     assert area_to_change(image).getbbox() == (5, 5, 9, 9)

@@ -55,7 +55,7 @@ async def verdict(data: bytes) -> str:
 
 @pytest.mark.parametrize("name", GOOD)
 async def test_a_good_file_is_known_and_delivered(name: str) -> None:
-    """Every listed file has its verdict, and what is accepted can be delivered, hashed and varied."""
+    """Every listed file has its expected result; accepted ones can be delivered, hashed and converted to variants."""
     make, mime = GOOD[name]
     data = make()
     facts = await run_in_child(pixels.inspect, data)
@@ -81,7 +81,7 @@ async def test_only_listed_formats_are_opened(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in {**GOOD, **BAD} if "flood" in name or "megapixels" in name])
 async def test_a_pixel_flood_is_refused_before_it_is_decoded(name: str) -> None:
-    """A flood costs no more time than a small picture, and no memory."""
+    """A decompression bomb takes no more time than a small image, and no memory."""
     data, small = {**GOOD, **BAD}[name][0](), encoded(textured(640, 480), "PNG")
     usual = min([(await run_in_child(sandbox_work.cost, small))[0] for _ in range(5)])
     seconds, grown = min([await run_in_child(sandbox_work.cost, data) for _ in range(3)])
@@ -132,7 +132,7 @@ def mutated(chance: random.Random, seeds: list[bytes]) -> bytes:
 
 @pytest.mark.parametrize("name", [name for name in GOOD if "then" in name or "script" in name or "two" in name])
 async def test_what_is_derived_holds_nothing_but_the_picture(name: str) -> None:
-    """Scripts, archives and second files inside an image do not travel into what is shown."""
+    """Scripts, archives and second files inside an image are not in the delivery image."""
     data = GOOD[name][0]()
     encodings: tuple[Format, ...] = ("avif", "webp", "jpeg")
     derived = [await run_in_child(pixels.delivery, data)]
@@ -171,7 +171,7 @@ async def test_metadata_does_not_travel(make: Callable[[], bytes]) -> None:
 @pytest.mark.parametrize("turn", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 async def test_the_orientation_is_applied(turn: int, kind: str) -> None:
-    """However the camera was held, the delivery image stands upright, and the facts tell its upright size."""
+    """For every EXIF orientation, the delivery image is upright, and so is the size in the facts."""
     wide = quarters().resize((160, 96))
     inverse = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[turn]
     # The transposes of Pillow that undo the orientation, so that applying it gives `wide` again.
@@ -207,7 +207,7 @@ async def test_colours_are_the_same_after_their_profile_is_gone(kind: str, mode:
 
 
 async def test_an_image_without_a_profile_keeps_its_colours() -> None:
-    """What says nothing about its colours is sRGB."""
+    """An image without a profile is taken for sRGB."""
     shown = Image.open(io.BytesIO(await run_in_child(pixels.delivery, encoded(quarters(), "PNG"))))
     for at, colour in enumerate(PATCHES):
         seen = pixel(shown, 32 + at % 2 * 64, 32 + at // 2 * 64)
@@ -273,7 +273,7 @@ async def test_a_variant_has_the_size_and_format_asked_for(fit: str, encoding: F
 
 
 async def test_many_of_the_largest_images_fit_in_line(rounds: int) -> None:
-    """More large images than there are places are all worked on, in bounded children."""
+    """More large images than child processes are all processed, with a bounded number of children."""
     largest = encoded(Image.new("RGB", (6320, 6320), (9, 99, 199)), "JPEG")
     seen: list[tuple[int, int]] = []
 
@@ -297,7 +297,7 @@ async def test_the_largest_webp_fits_into_the_childs_memory() -> None:
 
 
 def test_the_corpus_is_large_enough() -> None:
-    """At least 60 files with a known verdict, and hostile words in them."""
+    """At least 60 files with a known result, some with hostile content."""
     assert len(GOOD) + len(BAD) >= 80
     assert any(SCRIPT in make() for make, _ in GOOD.values())
     assert Path(pixels.__file__).exists() and png(1, 1, rows=b"\0\0\0\0")

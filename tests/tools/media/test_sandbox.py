@@ -23,27 +23,27 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 async def one_loop() -> AsyncIterator[None]:
-    """Keeps the loop, and with it the children, for the whole module."""
+    """Keeps the event loop, and with it the children, for the whole module."""
     yield
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=lambda number: number.name)
 async def test_a_child_killed_from_outside_is_repeated(tmp_path: Path, number: signal.Signals) -> None:
-    """A child that dies of the machine costs a try, not the image, and this process stays."""
+    """After a child is killed from outside, the work is repeated, and this process goes on."""
     pid = os.getpid()
     child = await run_in_child(sandbox_work.die_once, str(tmp_path / "seen"), number)
     assert child != pid == os.getpid()
 
 
 async def test_an_idle_child_that_is_killed_is_replaced() -> None:
-    """A child killed between two images is nobody's failure."""
+    """A child killed while idle fails no image."""
     first = await run_in_child(os.getpid)
     os.kill(first, signal.SIGKILL)
     assert await run_in_child(os.getpid) != first
 
 
 async def test_what_always_kills_its_child_is_rejected_after_three_tries(tmp_path: Path) -> None:
-    """Three dead children are the image's verdict for a caller, and the next image is worked on."""
+    """After three dead children the caller gets an error, and the next image is processed."""
     with pytest.raises(Invalid) as caught:
         await images._work(sandbox_work.die, str(tmp_path / "tries").encode())
     assert caught.value.code == "image_rejected"
@@ -94,7 +94,7 @@ async def test_errors_of_the_work_come_back_whole() -> None:
 
 
 async def test_a_caller_that_gives_up_ends_its_child(tmp_path: Path) -> None:
-    """Cancelling kills the child that was at work, and the place is free again."""
+    """Cancelling kills the working child, and another one may start."""
     with anyio.move_on_after(10) as scope:
         async with anyio.create_task_group() as group:
             group.start_soon(run_in_child, sandbox_work.spin, str(tmp_path / "tries"))
@@ -106,7 +106,7 @@ async def test_a_caller_that_gives_up_ends_its_child(tmp_path: Path) -> None:
 
 
 async def test_no_more_children_work_than_there_are_places(tmp_path: Path) -> None:
-    """Callers beyond the places wait in line and are served."""
+    """Callers beyond the limit of children wait, and are all served."""
     (tmp_path / "count").mkdir()
     answers: list[int] = []
 
@@ -124,5 +124,5 @@ async def test_no_more_children_work_than_there_are_places(tmp_path: Path) -> No
 
 
 async def test_scipy_loads_in_the_child_alone_and_with_one_thread() -> None:
-    """The hash's heavy libraries stay out of this process, and their threads out of the child."""
+    """scipy is loaded in the child only, and there with one thread."""
     assert await run_in_child(sandbox_work.threads_after_scipy, encoded(textured(), "PNG")) == 1

@@ -21,7 +21,7 @@ SIDES = st.integers(1, MAX_SIDE)
     ],
 )
 def test_one_variant_has_one_name(text: str, name: str) -> None:
-    """However a variant is spelled, it is the same file."""
+    """All spellings of a variant have one name."""
     assert parse(text).name == name
     assert parse(parse(text).name) == parse(text)
 
@@ -35,7 +35,7 @@ def test_one_variant_has_one_name(text: str, name: str) -> None:
     ),
 )
 def test_other_variants_are_refused_by_name(text: str) -> None:
-    """What is not a variant is told so, with what is allowed."""
+    """Other texts are refused with an error that names what is allowed."""
     with pytest.raises(Invalid, match="public, preview, thumb") as caught:
         parse(text)
     assert (caught.value.code, caught.value.status) == ("bad_variant", 400)
@@ -71,7 +71,7 @@ def test_a_fit_gives_the_size_it_means(
 
 @given(source=st.tuples(SIDES, SIDES), width=SIDES | st.none(), height=SIDES, fit=st.sampled_from(FITS))
 def test_no_layout_leaves_the_bounds(source: tuple[int, int], width: int | None, height: int, fit: Fit) -> None:
-    """No outcome is longer than the limit or the box, and no part of the source lies outside it."""
+    """No result is longer than the limit or the box, and no part lies outside of the source."""
     plan = layout(source, Variant("", width, height, fit))
     assert all(1 <= side <= MAX_SIDE for side in plan.size)
     assert plan.size[1] <= height and (width is None or plan.size[0] <= width)
@@ -84,7 +84,7 @@ def test_no_layout_leaves_the_bounds(source: tuple[int, int], width: int | None,
 
 
 def test_named_variants_never_enlarge() -> None:
-    """A small picture is answered in its own size."""
+    """A small image keeps its size."""
     assert {layout((40, 30), variant).size for variant in NAMED.values()} == {(40, 30)}
 
 
@@ -111,5 +111,5 @@ def test_named_variants_never_enlarge() -> None:
     ],
 )
 def test_accept_chooses_the_format(accept: str, encoding: str) -> None:
-    """The best rated of the formats that a client names; JPEG for all who name none."""
+    """The named format of highest quality; JPEG if none is named."""
     assert negotiate(accept) == encoding

@@ -50,7 +50,7 @@ def test_colours_light_and_contrast_are_held_against_the_words(prompt: str, imag
 
 
 def test_a_failed_colour_is_explained_and_the_retry_names_it() -> None:
-    """Evidence says what was measured instead; the suggestion can be added to the prompt as it is."""
+    """Evidence has the measured value; the suggestion can be added to the prompt as it is."""
     verdict = asked("a deep red poster", gradient(BLUE, NAVY))
     failed = next(criterion for criterion in verdict.criteria if not criterion.met)
     assert failed.requirement == "Red is carried by the image"
@@ -61,7 +61,7 @@ def test_a_failed_colour_is_explained_and_the_retry_names_it() -> None:
 
 
 def test_what_cannot_be_measured_is_named_and_not_judged() -> None:
-    """Subjects, moods and weather stand in a note; no criterion claims to have seen them."""
+    """Subjects, moods and weather are listed in a note; no criterion is about them."""
     verdict = asked("a mysterious cat on a boat in the fog", gradient(BLUE, NAVY))
     assert verdict.judgment == "pass"
     assert verdict.notes[-1] == "Not judged, because it cannot be measured: cat, boat, fog, mysterious."
@@ -91,7 +91,7 @@ OPENING = mask((192, 128), (40, 30, 120, 90), "white")
 
 @pytest.mark.parametrize("kind", ["edit", "variation", "inpaint", "outpaint", "upscale"])
 def test_what_the_painter_makes_of_a_start_image_passes(kind: Kind) -> None:
-    """A sketch keeps each kind's promise, and the judge sees that it does."""
+    """Each kind of sketch passes the criteria for its kind."""
     sizes = {"outpaint": (288, 192), "upscale": (384, 256)}
     fields = {"start": START, "mask": OPENING}
     image = painted("", 2, sizes.get(kind, (192, 128)), kind, **fields)
@@ -113,7 +113,7 @@ def test_what_the_painter_makes_of_a_start_image_passes(kind: Kind) -> None:
     ],
 )  # fmt: skip
 def test_a_broken_promise_about_the_start_image_fails(kind: Kind, image: bytes, requirement: str) -> None:
-    """Each kind's likeness to its start image is measured."""
+    """For each kind the similarity to the start image is measured."""
     verdict = asked("", image, kind, start=START, mask=OPENING)
     assert requirement in [criterion.requirement for criterion in verdict.criteria if not criterion.met]
 

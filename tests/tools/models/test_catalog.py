@@ -58,7 +58,7 @@ def test_the_data_lies_in_the_package() -> None:
 
 @pytest.mark.parametrize("provider", sorted({model.provider for model in KNOWN.image} | set(PAID)))
 def test_every_default_model_has_a_price(provider: str) -> None:
-    """Whoever names no model knows what it will cost."""
+    """The default model of each provider has a price in force and has not been retired."""
     default = catalog.image_models(provider)[0]
     assert in_force(default.price, TODAY) is not None
     assert default.retires is None or default.retires > TODAY
@@ -66,7 +66,7 @@ def test_every_default_model_has_a_price(provider: str) -> None:
 
 @each_model
 def test_every_price_names_its_source(model: ImageModel | ChatModel) -> None:
-    """A price is nothing without where and when it was read; a model neither."""
+    """Every price and model names its source and the day it was checked."""
     assert model.source and model.checked <= TODAY
     assert all(price.source and price.checked <= TODAY for price in model.price)
 
@@ -167,7 +167,7 @@ def test_a_good_prices_file_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["PROVIDER_WIDTH", "PRICES"])
 async def test_a_setting_for_a_provider_that_there_is_not_stops_the_start(tmp_path: Path, name: str) -> None:
-    """A word misspelled would be heeded nowhere: it is named, with those that there are."""
+    """A misspelled name is refused, and the error names it and the known ones."""
     path = tmp_path / "prices.toml"
     path.write_text(MODEL.replace("openai", "opnai") + PRICE)
     value = {"PRICES": str(path), "PROVIDER_WIDTH": "4,opnai=8"}[name]

@@ -1,4 +1,4 @@
-"""The doors to models, over real sockets: what is sent, what is made of the answers, and what the ledger says."""
+"""Calls to models over real sockets: requests, results of answers, and rows in the ledger."""
 
 import asyncio
 import base64
@@ -86,7 +86,7 @@ async def test_a_verdict_passes_or_fails_and_is_paid_by_what_it_used(tmp_path: P
 
 @each_family
 async def test_an_answer_is_not_bought_twice(tmp_path: Path, family: str) -> None:
-    """The same errand again takes up what came back; asked twice at once, it still is one request."""
+    """The same key again uses the stored answer; two concurrent calls send one request."""
     async with seeing(tmp_path) as (wire, env):
         wire.delay = 0.1
         await asyncio.gather(look(env, family), look(env, family), return_exceptions=True)
@@ -123,7 +123,7 @@ SERVERS = [
 
 @pytest.mark.parametrize(("family", "suffix", "asked"), SERVERS)
 async def test_a_server_is_asked_as_it_can_be(tmp_path: Path, family: str, suffix: str, asked: list[str]) -> None:
-    """By schema, else by a tool, else in words: each refused way is a row of its own, and costs nothing."""
+    """By schema, else by a tool, else as text: each refused method is a row of its own and costs nothing."""
     async with seeing(tmp_path) as (wire, env):
         assert (await look(env, family, suffix=suffix)).judgment == "pass"
         assert all(way in json.dumps(call.body) for call, way in zip(wire.calls, asked, strict=True))
@@ -161,7 +161,7 @@ async def test_a_model_without_a_price_is_never_free(tmp_path: Path) -> None:
 
 @each_family
 async def test_mumbling_ends_after_three_paid_calls(tmp_path: Path, family: str) -> None:
-    """Garbage in every way of asking is no verdict, each answer is billed, and all are within the quote."""
+    """With unusable answers to every method there is no verdict; each is billed, all within the quote."""
     async with seeing(tmp_path, DEFAULT_MODEL_VISION=MODELS[family]) as (wire, env):
         wire.scripts[VENDORS[family]].extend([Answer("garbage"), Answer("garbage"), Answer("empty")])
         with pytest.raises(VendorFailed, match="no answer that can be used"):
@@ -202,7 +202,7 @@ STOPS: list[tuple[Fault, type[VendorError], str]] = [
 async def test_some_ends_are_final(
     tmp_path: Path, family: str, fault: Fault, kind: type[VendorError], state: str
 ) -> None:
-    """A no, a spent quota, a wait beyond the time there is, and an unknown outcome: one request, one row."""
+    """After a refusal, a spent quota, a wait beyond the deadline or an unknown outcome there is no second request."""
     async with seeing(tmp_path, **(HANG if fault == "hang" else {})) as (wire, env):
         wire.scripts[VENDORS[family]].append(Answer(fault, retry_after="100"))
         with pytest.raises(VendorError) as raised:
@@ -215,7 +215,7 @@ async def test_some_ends_are_final(
 
 
 async def test_a_hang_ends_with_the_time_that_was_given(tmp_path: Path) -> None:
-    """Whatever the client's own deadline, an errand ends when its time is up, and is settled."""
+    """Whatever the client's own deadline, the calls end at theirs and are settled."""
     async with seeing(tmp_path) as (wire, env):
         wire.scripts["openai_chat"].append(Answer("hang"))
         with pytest.raises(Uncertain):
@@ -290,7 +290,7 @@ async def test_words_of_two_minds_are_no_verdict(tmp_path: Path) -> None:
 
 
 async def test_an_image_that_is_gone_costs_nothing(tmp_path: Path) -> None:
-    """What cannot be shown is not asked about."""
+    """For an image that cannot be read, no request is sent."""
     async with seeing(tmp_path) as (wire, env):
         with pytest.raises(NotFound):
             await look(env, "openai", JudgeRequest(prompt="a", kind="generate", image_key="gone"))
@@ -299,7 +299,7 @@ async def test_an_image_that_is_gone_costs_nothing(tmp_path: Path) -> None:
 
 @each_family
 async def test_a_conversation_is_answered_once(tmp_path: Path, family: str) -> None:
-    """Words come back as they are, the row says what they cost, and the same errand is not paid again."""
+    """The text is returned unchanged, the row has its cost, and the same key is not paid again."""
     async with seeing(tmp_path) as (wire, env):
         wire.scripts[VENDORS[family]].append(Answer(text=" Twelve boats. "))
         asked: list[tuple[Literal["system", "user"], str]] = [("system", "Count."), ("user", "How many boats?")]
@@ -318,7 +318,7 @@ async def test_the_built_in_model_does_not_chat(tmp_path: Path) -> None:
 
 
 async def test_a_quote_is_the_most_that_all_tries_may_cost(tmp_path: Path) -> None:
-    """Nothing for what is built in; else it grows with the prompt and counts every try."""
+    """Free for the built-in model; else it grows with the prompt and includes every retry."""
     async with seeing(tmp_path, DEFAULT_MODEL_VISION=MODELS["openai"]) as (_, env):
         assert chat_and_vision.quote(env, "refine", "a red boat") == FREE
         short, long = chat_and_vision.quote(env, "judge", "a"), chat_and_vision.quote(env, "judge", "a" * 4000)

@@ -1,4 +1,4 @@
-"""Quotes and charges: exact, dated, and never free for want of a price."""
+"""Quotes and charges: exact, dated, and never free without a price."""
 
 import dataclasses
 import datetime
@@ -152,7 +152,7 @@ def test_a_unit_of_which_there_is_none_needs_no_rate(tmp_path: Path) -> None:
 
 
 def test_without_an_answer_the_highest_quote_is_charged(tmp_path: Path) -> None:
-    """A call that was billed and says nothing, or what it cannot have used, costs what it was said to cost at most."""
+    """A billed call that reports no usage, or an impossible one, costs its highest quote."""
     local = env(tmp_path, ("toy", "m", [price({"image": 0.01, "text_input": 2.0})]))
     quoted = prices.quote(local, "toy", "m", {"image": 1}, {"image": 1, "text_input": 500})
     highest = prices.Charge(11_000, "estimate", quoted.version)

@@ -1,4 +1,4 @@
-"""What a judge is told, and what is made of its words."""
+"""The request to a judge, and reading its answer."""
 
 import json
 from typing import Any
@@ -79,7 +79,7 @@ def test_an_image_passes_only_with_every_criterion_met() -> None:
 
 
 def test_lengths_are_capped_and_lines_are_plain() -> None:
-    """However much it says, a row stays small, and holds no control or bidirectional character."""
+    """However long the answer, a row stays small and has no control or bidirectional character."""
     verdict = read_verdict(
         said(
             notes=[f"{n} " + "x" * 5000 for n in range(100)],
