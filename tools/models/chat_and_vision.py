@@ -107,7 +107,8 @@ async def judge_image(env: Env, model: str, request: JudgeRequest, key: CallKey)
         return await _measured(env, request)
     end = asyncio.get_running_loop().time() + SEE_SECONDS
     messages = [{"role": "system", "content": verdicts.INSTRUCTIONS}, await _shown(env, request)]
-    quoted = _quote(env, model, _text_bytes(messages), _images(messages))
+    images = sum(part["type"] == "image" for message in messages for part in _parts(message))
+    quoted = _quote(env, model, _text_bytes(messages), images)
     ask = Ask(
         messages, verdicts.read_verdict, ("json_schema", "function_calling", "text"), SEE_TRIES, quoted, _words_of
     )
@@ -164,18 +165,15 @@ async def stream_chat(
     The built-in model is free and has no rows.
     Fails: Invalid when there is no such model · Refused, VendorFailed, Unavailable, Uncertain.
     """
-    sent = sum(len(message.model_dump_json()) for message in messages) + _schema_bytes(tools)
+    from langchain_core.utils.function_calling import convert_to_openai_tool
+
+    sent = sum(len(message.model_dump_json()) for message in messages)
+    sent += sum(len(json.dumps(convert_to_openai_tool(tool))) for tool in tools)
     quoted = FREE if model == BUILTIN else _quote(env, model, sent, 0)
     ask = Ask(messages, _read_message, ("tools",), tries, quoted, _pack_message, tools, hear)
     if model == BUILTIN:
         return await _streamed(env.AI.chat_model(BUILTIN), ask)
     return await _converse(env, model, key, ask, end)
-
-
-def _schema_bytes(tools: "Sequence[BaseTool]") -> int:
-    from langchain_core.utils.function_calling import convert_to_openai_tool
-
-    return sum(len(json.dumps(convert_to_openai_tool(tool))) for tool in tools)
 
 
 def quote(env: Env, purpose: Purpose, prompt: str) -> Quote:
@@ -242,10 +240,6 @@ def _text_bytes(messages: Sequence[Message]) -> int:
     parts = [part for message in messages for part in _parts(message)]
     schema = len(json.dumps(verdicts.SCHEMA))
     return sum(len(part["text"].encode()) for part in parts if part["type"] == "text") + schema
-
-
-def _images(messages: Sequence[Message]) -> int:
-    return sum(part["type"] == "image" for message in messages for part in _parts(message))
 
 
 def _parts(message: Message) -> list[Message]:
