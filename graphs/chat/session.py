@@ -26,6 +26,9 @@ from tools.rows import ArtifactRow, derived_id, new_id
 
 log = logging.getLogger("picasso.chat")
 
+TASKS = "__pregel_tasks"
+"""The channel in which LangGraph 1.2 keeps what `Send` sends."""
+
 WAIT_SECONDS = 30.0
 """How long a turn waits in line."""
 MEND_SECONDS = 15.0
@@ -113,8 +116,8 @@ class _Thread:
 
     def __init__(self, env: Env, artifact: ArtifactRow, lease: ChatLease) -> None:
         self._env, self._artifact, self._lease = env, artifact, lease
-        saver = cast(BaseCheckpointSaver[str], env.AGENTIC_MEMORIES)
-        self._graph: CompiledStateGraph[ChatState, Env, ChatState, ChatState] = builder.compile(saver)
+        self._saver = cast(BaseCheckpointSaver[str], env.AGENTIC_MEMORIES)
+        self._graph: CompiledStateGraph[ChatState, Env, ChatState, ChatState] = builder.compile(self._saver)
         self._id = thread_of(artifact.id, lease.session_id)
 
     async def answer(self, turn: str, said: str) -> dict[str, Any]:
@@ -159,9 +162,11 @@ class _Thread:
             raise
         except Exception as error:
             # Whatever a damaged or forged blob makes a decoder raise: nothing of it is used.
-            log.error("the memory of a chat cannot be read", exc_info=error)
-            message = "what is stored of this chat cannot be read; begin another session"
-            raise Conflict(message, code="chat_damaged") from error
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> Conflict:
+        log.error("the memory of a chat cannot be read", exc_info=error)
+        return Conflict("what is stored of this chat cannot be read; begin another session", code="chat_damaged")
 
     async def _run(
         self, words: ChatState | None, begun: _Begun | None, approved: bool, seconds: float
@@ -171,5 +176,14 @@ class _Thread:
             self._artifact.id, self._lease.session_id, self._artifact.owner_id, self._lease.fence, approved, end
         )
         config = config_for(turn, begun._asdict() if begun else {})
-        after = await self._graph.ainvoke(words, config, context=self._env, durability="sync")
+        try:
+            after = await self._graph.ainvoke(words, config, context=self._env, durability="sync")
+        except PicassoError:
+            raise
+        except Exception as error:
+            # LangGraph's own channel of sent tasks is no part of the state that `state` looks at.
+            stored = await self._saver.aget_tuple({"configurable": {"thread_id": self._id}})
+            if stored and not isinstance(stored.checkpoint["channel_values"].get(TASKS, []), list):
+                raise self._damaged(error) from error
+            raise
         return cast("dict[str, Any]", after["answer"])
