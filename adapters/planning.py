@@ -170,14 +170,14 @@ def check_strict(known: Providers, ops: Sequence[tuple[str, ImageOp]]) -> None:
         )
 
 
-def expected_op(request: JobRequest, painter: ProviderModel) -> ImageOp:
+def expected_op(request: JobRequest, model: ProviderModel) -> ImageOp:
     """The op as far as money is concerned, before anything is fetched: as many images and, at most, as many words."""
     words = f"{request.prompt}\n\n{request.negative_prompt or ''}"
-    room = catalog.prompt_limit(painter.provider, painter.model)
+    room = catalog.prompt_limit(model.provider, model.model)
     guided = words.ljust(len(words) + GUIDANCE_CHARS, "x")[:room] if room is None or len(words) <= room else words
     return build_op(
         request,
-        painter.model,
+        model.model,
         request.seed,
         guided,
         start=UNSEEN if request.start_image_url else None,

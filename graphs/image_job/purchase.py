@@ -28,7 +28,7 @@ from tools.rows import Attempt, InputImages, Item, ItemStatus, Job, ProviderMode
 from tools.step import log_context, retry_for
 
 MAX_CALLS = 4
-"""Calls to one painter for one item."""
+"""Calls to one model for one item."""
 MAX_CRASHES = 20
 FIRST_BACKOFF_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 120.0
 MOST_BYTES = 100 << 20
@@ -61,11 +61,11 @@ class Bought:
 class Call:
     """Make call `number`; `attempt` is its row when a crash left the intent behind.
 
-    `tries` counts the calls that this painter was asked for already; `because` is why it is asked instead of another.
+    `tries` counts the calls that this model was asked for already; `because` is why it is asked instead of another.
     """
 
     number: int
-    painter: ProviderModel
+    model: ProviderModel
     attempt: Attempt | None = None
     tries: int = 0
     not_before: int = 0
@@ -92,16 +92,16 @@ class GiveUp:
 Move = Bought | Call | Recover | GiveUp
 
 
-def next_move(attempts: Sequence[Attempt], painters: Sequence[ProviderModel]) -> Move:
+def next_move(attempts: Sequence[Attempt], models: Sequence[ProviderModel]) -> Move:
     """What to do for an item whose ledger rows, oldest first, are these and that these may paint, in turn."""
     if not attempts:
-        return Call(1, painters[0])
+        return Call(1, models[0])
     last, tries = attempts[-1], _tries(attempts)
     match last.state:
         case "succeeded":
             return Bought(last)
         case "intent":
-            return Call(last.number, _painter(last), attempt=last)
+            return Call(last.number, _model_of(last), attempt=last)
         case "sent":
             return Recover(last)
         case "uncertain":
@@ -115,8 +115,8 @@ def next_move(attempts: Sequence[Attempt], painters: Sequence[ProviderModel]) ->
             # Waiting makes no sense while the circuit is open, or when the provider wants to be left alone for long.
             hopeless = last.provider_code == CIRCUIT_OPEN or asked_wait > LONGEST_WAIT_SECONDS * 1000
             if last.failure in NOTHING_DONE and tries < MAX_CALLS and not hopeless:
-                return Call(last.number + 1, _painter(last), tries=tries, not_before=last.retry_at or 0)
-            after = [painter for painter in painters[1:] if painter not in map(_painter, attempts)]
+                return Call(last.number + 1, _model_of(last), tries=tries, not_before=last.retry_at or 0)
+            after = [model for model in models[1:] if model not in map(_model_of, attempts)]
             if last.failure in NOT_SOLD and after:
                 return Call(last.number + 1, after[0], because=last.failure)
             code, message = f"provider_{last.failure}", REASONS[last.failure or "outage"]
@@ -126,30 +126,30 @@ def next_move(attempts: Sequence[Attempt], painters: Sequence[ProviderModel]) ->
                 message = NO_ACCESS if last.provider_status in (401, 403) else NOT_TAKEN
             return GiveUp("failed", code, message, last.provider_status)
         case _:
-            return Call(last.number + 1, _painter(last), tries=tries)
+            return Call(last.number + 1, _model_of(last), tries=tries)
 
 
-def _painter(attempt: Attempt) -> ProviderModel:
+def _model_of(attempt: Attempt) -> ProviderModel:
     return ProviderModel(attempt.provider, attempt.model)
 
 
 def _tries(attempts: Sequence[Attempt]) -> int:
-    """How often the last painter was asked; a call that a crash undid does not count."""
-    return sum(_painter(a) == _painter(attempts[-1]) and a.state != "abandoned" for a in attempts)
+    """How often the last model was asked; a call that a crash undid does not count."""
+    return sum(_model_of(a) == _model_of(attempts[-1]) and a.state != "abandoned" for a in attempts)
 
 
 def wait_before(tries: int, asked: float | None) -> float:
-    """Seconds to wait before asking a painter again that was asked `tries` times: never less than it `asked` for, else
+    """Seconds to wait before asking a model again that was asked `tries` times: never less than it `asked` for, else
     jittered doubling."""
     wanted = asked if asked is not None else FIRST_BACKOFF_SECONDS * 2 ** max(0, tries - 1)
     return min(wanted, LONGEST_WAIT_SECONDS) * random.uniform(1.0, 1.3)
 
 
-async def buy(env: Env, run: Lease, job: Job, item_id: str) -> Attempt | None:
+async def buy(env: Env, lease: Lease, job: Job, item_id: str) -> Attempt | None:
     """Bring the item's original into BUCKET; the attempt that succeeded, or None when the item has ended."""
     while (item := await items.get(env, item_id)).ended_at is None:
-        painters = [ProviderModel(item.provider, item.model), *job.metadata.fallback]
-        match next_move(await ledger.of_item(env, item_id), painters):
+        models = [ProviderModel(item.provider, item.model), *job.metadata.fallback]
+        match next_move(await ledger.of_item(env, item_id), models):
             case Bought(attempt):
                 return attempt
             case Recover(attempt):
@@ -164,43 +164,43 @@ async def buy(env: Env, run: Lease, job: Job, item_id: str) -> Attempt | None:
                         if attempt.free
                         else Settlement(outcome="uncertain", billed=True)
                     )
-                    await ledger.settle(env, run, attempt, lost)
+                    await ledger.settle(env, lease, attempt, lost)
                 else:
-                    await _take_in(env, run, attempt, key, data)
+                    await _inspect_and_settle(env, lease, attempt, key, data)
             case GiveUp(status, code, message, provider_status):
-                await items.fail(env, run, item_id, status, code, message, provider_status)
+                await items.fail(env, lease, item_id, status, code, message, provider_status)
             case Call() as call:
                 # A call whose intent is written already had its pause.
                 if call.tries and call.attempt is None:
                     asked = (call.not_before - now_ms()) / 1000 if call.not_before else None
                     await asyncio.sleep(max(0.0, wait_before(call.tries, asked)))
-                with log_context(provider=call.painter.provider, model=call.painter.model):
-                    await _call(env, run, job, item, call)
+                with log_context(provider=call.model.provider, model=call.model.model):
+                    await _call(env, lease, job, item, call)
     return None
 
 
-async def _call(env: Env, run: Lease, job: Job, item: Item, call: Call) -> None:
+async def _call(env: Env, lease: Lease, job: Job, item: Item, call: Call) -> None:
     """One call to a vendor, from `intent` to its settled row."""
-    painter, adapter = call.painter, discovery.providers()[call.painter.provider]
-    op = await _op(env, job, item, painter)
+    model, adapter = call.model, discovery.providers()[call.model.provider]
+    op = await _op(env, job, item, model)
     if job.request.strict and (changes := adapter.adjustments(op)):
         message = f"strict was asked, but the request would be changed: {', '.join(changes)}"
-        await items.fail(env, run, item.id, "failed", "adjustments_needed", message)
+        await items.fail(env, lease, item.id, "failed", "adjustments_needed", message)
         return
     quoted = planning.quote(env, adapter, op)
     planned = Planned(
-        painter=painter,
+        model=model,
         free=adapter.free,
         quote_micros=quoted.high,
         price_version=quoted.version,
-        instead=Fallback(painter.provider, painter.model, call.because) if call.because else None,
+        instead=Fallback(model.provider, model.model, call.because) if call.because else None,
     )
-    attempt = call.attempt or await ledger.intend(env, run, item, call.number, planned)
+    attempt = call.attempt or await ledger.intend(env, lease, item, call.number, planned)
     try:
         request = await router.prepare(attempt.provider, op, env)
     except PicassoError as error:
         # Nothing has left and no place was taken: the row ends with its item as a call that was never made.
-        await items.fail(env, run, item.id, "failed", error.code, error.message)
+        await items.fail(env, lease, item.id, "failed", error.code, error.message)
         return
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -210,25 +210,25 @@ async def _call(env: Env, run: Lease, job: Job, item: Item, call: Call) -> None:
             if error.code != CIRCUIT_OPEN:
                 raise
             closed = Settlement(outcome="failed", failure="outage", provider_code=CIRCUIT_OPEN)
-            await ledger.settle(env, run, attempt, closed)
+            await ledger.settle(env, lease, attempt, closed)
             return
-        if not await ledger.send(env, run, attempt):
+        if not await ledger.send(env, lease, attempt):
             return
         try:
-            result = await router.send(attempt.provider, request, env, teller(env, run, item, attempt))
+            result = await router.send(attempt.provider, request, env, progress_reporter(env, lease, item, attempt))
         except VendorError as error:
             if error.code != "adapter_failed":  # our fault says nothing about the vendor
                 slot.report(*_health(error))
             settlement = settlement_after(error)
-            await retry_for(lambda: ledger.settle(env, run, attempt, settlement))
+            await retry_for(lambda: ledger.settle(env, lease, attempt, settlement))
             return
         slot.report("answered")
-        attempt, key = await _keep(env, run, job, item, attempt, result)
-    await retry_for(lambda: _take_in(env, run, attempt, key, result.data))
+        attempt, key = await _store(env, lease, job, item, attempt, result)
+    await retry_for(lambda: _inspect_and_settle(env, lease, attempt, key, result.data))
 
 
-async def _keep(
-    env: Env, run: Lease, job: Job, item: Item, attempt: Attempt, result: ProviderResult
+async def _store(
+    env: Env, lease: Lease, job: Job, item: Item, attempt: Attempt, result: ProviderResult
 ) -> tuple[Attempt, str]:
     """Store the bytes and, beside them, what came with them: neither waits for, or fails, the other."""
     if attempt.free:
@@ -251,7 +251,7 @@ async def _keep(
     )
     stored, arrived = await asyncio.gather(
         retry_for(lambda: r2.put_original(env, job.project_id, job.id, _name(item), result.data, result.mime)),
-        retry_for(lambda: ledger.arrive(env, run, attempt, arrival)),
+        retry_for(lambda: ledger.arrive(env, lease, attempt, arrival)),
         return_exceptions=True,
     )
     for outcome in (stored, arrived):
@@ -287,7 +287,7 @@ def settlement_after(error: VendorError) -> Settlement:
             return ledger.settlement_of(error, "failed", billed=billed)
 
 
-async def _take_in(env: Env, run: Lease, attempt: Attempt, key: str, data: bytes) -> None:
+async def _inspect_and_settle(env: Env, lease: Lease, attempt: Attempt, key: str, data: bytes) -> None:
     """Look at bytes that are already kept, and settle the attempt by whether they are an image."""
     try:
         seen = await images.inspect(env, data, most=max(MOST_BYTES, env.settings.max_image))
@@ -303,10 +303,10 @@ async def _take_in(env: Env, run: Lease, attempt: Attempt, key: str, data: bytes
             bytes_sha256=seen.sha256,
             result={"adjustments": [], "meta": {}, **(attempt.result or {}), **facts},
         )
-    await ledger.settle(env, run, attempt, settlement, original=key)
+    await ledger.settle(env, lease, attempt, settlement, original=key)
 
 
-def teller(env: Env, run: Lease, item: Item, attempt: Attempt) -> OnProgress:
+def progress_reporter(env: Env, lease: Lease, item: Item, attempt: Attempt) -> OnProgress:
     """`on_progress` of one call. It never fails: an error of ours inside a vendor's call would be taken for the
     vendor's own, and `Unavailable` would buy a second time.
     """
@@ -321,31 +321,31 @@ def teller(env: Env, run: Lease, item: Item, attempt: Attempt) -> OnProgress:
             if preview_bytes and time.monotonic() - shown >= PREVIEW_SECONDS:
                 shown, previews = time.monotonic(), previews + 1
                 url = await images.upload_delivery(env, derived_id(attempt.id, "preview", previews), preview_bytes)
-            await progress.advance(env, run, item.id, stage, fraction, url)
+            await progress.advance(env, lease, item.id, stage, fraction, url)
 
     return tell
 
 
-async def _op(env: Env, job: Job, item: Item, painter: ProviderModel) -> ImageOp:
+async def _op(env: Env, job: Job, item: Item, model: ProviderModel) -> ImageOp:
     inputs = job.inputs or InputImages()
     references = [await _input(env, stored) for stored in inputs.references]
-    # A seed that was drawn for one painter is nothing that another could be said to drop.
-    drawn = job.request.seed is None and painter != ProviderModel(item.provider, item.model)
+    # A seed that was drawn for one model is nothing that another could be said to drop.
+    drawn = job.request.seed is None and model != ProviderModel(item.provider, item.model)
     return planning.build_op(
         job.request,
-        painter.model,
+        model.model,
         None if drawn else item.seed,
-        prompt_for(job, painter),
+        prompt_for(job, model),
         start=await _input(env, inputs.start),
         mask=await _input(env, inputs.mask),
         references=[image for image in references if image],
     )
 
 
-def prompt_for(job: Job, painter: ProviderModel) -> str:
+def prompt_for(job: Job, model: ProviderModel) -> str:
     """The refined prompt; the person's own words alone where the model has no room for the guidance after them."""
-    refined = job.metadata.refined_prompt.get(painter.provider, job.prompt)
-    room = catalog.prompt_limit(painter.provider, painter.model)
+    refined = job.metadata.refined_prompt.get(model.provider, job.prompt)
+    room = catalog.prompt_limit(model.provider, model.model)
     return refined if room is None or len(refined) <= room else job.prompt
 
 

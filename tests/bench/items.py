@@ -76,7 +76,7 @@ async def bare(env: Env, first: int) -> None:
 
 async def item_of(env: Env, lease: Lease, job: Job, item: Item) -> None:
     attempt = await attempts.intend(
-        env, lease, item, 1, Planned(painter=ProviderModel(item.provider, item.model), free=False)
+        env, lease, item, 1, Planned(model=ProviderModel(item.provider, item.model), free=False)
     )
     await attempts.send(env, lease, attempt)
     await asyncio.sleep(float(os.environ["STILL_SECONDS"]))

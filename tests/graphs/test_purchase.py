@@ -20,8 +20,8 @@ from graphs.image_job.purchase import (
     Recover,
     buy,
     next_move,
+    progress_reporter,
     settlement_after,
-    teller,
     wait_before,
 )
 from tests.support.api_calls import GUEST_PACKAGES as GUESTS
@@ -280,7 +280,7 @@ async def test_progress_that_cannot_be_told_does_not_break_the_call(tmp_path: Pa
         await leases.claim(work.env, jobs.LEASES, id=work.job.id)
         with pytest.raises(PicassoError):
             await progress.advance(work.env, work.lease, work.items[0].id, "generate", 0.5)
-        await teller(work.env, work.lease, work.items[0], attempt(1, "sent"))(0.5)
+        await progress_reporter(work.env, work.lease, work.items[0], attempt(1, "sent"))(0.5)
 
 
 async def test_an_intent_that_was_committed_is_not_an_error(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     """A call about to be made: to which model, and what it may cost at most in micro-USD. `instead` is set when the
     model is a fallback."""
 
-    painter: ProviderModel
+    model: ProviderModel
     free: bool
     quote_micros: int = 0
     price_version: str | None = None
@@ -129,8 +129,8 @@ async def intend(env: Env, lease: Lease, item: Item, number: int, call: Planned)
             job_id=item.job_id,
             item_id=item.id,
             number=number,
-            provider=call.painter.provider,
-            model=call.painter.model,
+            provider=call.model.provider,
+            model=call.model.model,
             free=int(call.free),
             quote_micros=call.quote_micros,
             price_version=call.price_version,

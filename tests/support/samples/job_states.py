@@ -18,7 +18,7 @@ from tools.ledger.submissions import ItemPlan, Submission
 from tools.rows import Attempt, Item, Job, JobRequest, Progression, ProviderModel, derived_id, now_ms
 
 TOY = Planned(
-    painter=ProviderModel("toy", "toy-1"), free=False, quote_micros=50_000, price_version="toy/toy-1@2026-01-01"
+    model=ProviderModel("toy", "toy-1"), free=False, quote_micros=50_000, price_version="toy/toy-1@2026-01-01"
 )
 """A call to the toy vendor that may cost five cents."""
 PROJECT = "INSERT INTO projects (id, name, created_at, updated_at) VALUES ('p', 'works', 1, 1)"
