@@ -1,13 +1,14 @@
 """The one door to the image providers: each call is prepared and sent under a deadline, and fails in known ways."""
 
 import asyncio
+import contextlib
 import logging
 from typing import Any
 
 from adapters.discovery import missing, providers
 from adapters.planning import not_configured
 from adapters.provider import ImageOp, OnProgress, ProviderResult, Providers
-from tools.env import Env
+from tools.env import Env, Slot
 from tools.errors import PicassoError, Unavailable, Uncertain, VendorError, VendorFailed
 from tools.step import step
 
@@ -41,6 +42,15 @@ async def prepare(
         # Adapters may be other people's code: whatever else they raise must end this one item and nothing more.
         log.exception("the adapter of %s failed to prepare a request", provider)
         raise Unavailable("the adapter failed", code="adapter_failed") from error
+
+
+@step("router.acquire", retry=False)
+async def acquire(env: Env, stack: contextlib.AsyncExitStack, provider: str, *, circuit: str) -> Slot:
+    """A slot at the provider, kept until the stack closes; waits in line for it.
+
+    Fails: Unavailable (`circuit_open`) while calls of this model and kind keep failing.
+    """
+    return await stack.enter_async_context(env.PICASSO_WORKFLOW.acquire(provider, circuit))
 
 
 @step("router.send", retry=False)

@@ -199,13 +199,12 @@ async def _call(env: Env, lease: Lease, job: Job, item: Item, call: Call) -> Non
     try:
         request = await router.prepare(attempt.provider, op, env)
     except PicassoError as error:
-        # Nothing has left and no place was taken: the row ends with its item as a call that was never made.
+        # Nothing has left and no slot was taken: the row ends with its item as a call that was never made.
         await items.fail(env, lease, item.id, "failed", error.code, error.message)
         return
     async with contextlib.AsyncExitStack() as stack:
         try:
-            place = env.PICASSO_WORKFLOW.acquire(attempt.provider, f"{attempt.model}:{job.kind}")
-            slot = await stack.enter_async_context(place)
+            slot = await router.acquire(env, stack, attempt.provider, circuit=f"{attempt.model}:{job.kind}")
         except Unavailable as error:
             if error.code != CIRCUIT_OPEN:
                 raise
