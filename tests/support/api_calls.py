@@ -20,15 +20,15 @@ GUESTS = os.pathsep.join([str(Path.cwd()), str(GUEST_PACKAGES)])
 
 
 def environ(wire: Wire | None = None, /, **more: str) -> dict[str, str]:
-    """Settings for journeys: short leases, quick sketches, no rate limit; with a `wire`, also the toy vendor."""
-    # A lease must outlive any pause of a busy machine, or a job is taken from a process that lives.
+    """Settings for journeys: short leases, quick sketches, no rate limit; given a `wire`, the toy vendor as well."""
+    # A lease must outlive any pause of a busy machine, or a job is taken from a process that is still alive.
     toy = {"TOY_URL": f"{wire.url}/toy", "TOY_KEY": TOY_KEY, "PYTHONPATH": GUESTS} if wire else {}
     return {"JOB_LEASE_SECONDS": "4", "SKETCH_SECONDS": "0.2", "JOBS_PER_MINUTE": "1000000", **toy, **more}
 
 
 @asynccontextmanager
 async def calling(server: Server) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the server's key."""
+    """A client that authenticates with the server's key."""
     async with httpx.AsyncClient(
         base_url=server.url, headers={"X-Api-Key": server.key}, trust_env=False, timeout=LONG
     ) as client:
@@ -42,7 +42,7 @@ async def new_project(client: httpx.AsyncClient, name: str = "journey") -> str:
 
 
 def body(**more: Any) -> dict[str, Any]:
-    """A request for one small sketch, changed as asked."""
+    """A request for one small sketch, with the given changes."""
     return {"prompt": "a red boat at dawn", "providers": ["sketch"], "sessionId": "s", "size": "128x128", **more}
 
 
@@ -54,7 +54,7 @@ async def submit(client: httpx.AsyncClient, project: str, key: str | None = None
 
 
 async def ended(client: httpx.AsyncClient, job: str, seconds: float = LONG) -> dict[str, Any]:
-    """The job once it has ended."""
+    """The job, once it has ended."""
     async with asyncio.timeout(seconds):
         while True:
             answer = (await client.get(f"/api/jobs/{job}")).json()

@@ -1,4 +1,4 @@
-"""Requests to the application without a socket, with every byte of the path as the test wants it."""
+"""Requests to the application without a socket, with every byte of the path under the test's control."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ async def call(
     body: bytes = b"",
     peer: tuple[str, int] | None = ("127.0.0.1", 50000),
 ) -> Answer:
-    """One request; `target` is the path and query as they stand on the request line."""
+    """Make one request; `target` is the path and query exactly as in the request line."""
     path, _, query = target.partition("?")
     lines = list(headers.items() if isinstance(headers, Mapping) else headers)
     if body:

@@ -1,4 +1,4 @@
-"""Headless Chromium over its debugging protocol, for pages that must be looked at by a real browser.
+"""Headless Chromium over its debugging protocol, for pages that must be checked in a real browser.
 
 Only loopback addresses resolve in it. Tests that need it are skipped where no Chromium is installed.
 """
@@ -36,7 +36,8 @@ KEYS = {"Tab": 9, "Enter": 13, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRig
 
 
 class Tab:
-    """One tab. `requests` are the URLs it asked for, `dialogs` the messages of alerts, `complaints` the console's."""
+    """One tab. `requests` are the URLs it requested, `dialogs` the texts of alerts, `complaints` the console's
+    messages."""
 
     def __init__(self, socket: websockets.ClientConnection) -> None:
         self._socket, self._ids = socket, itertools.count(1)
@@ -53,25 +54,25 @@ class Tab:
         return await asyncio.wait_for(answer, LONG)
 
     async def open(self, url: str) -> None:
-        """Go there and wait for the load event."""
+        """Open the URL and wait for the load event."""
         self._loaded.clear()
         await self.call("Page.navigate", url=url)
         await asyncio.wait_for(self._loaded.wait(), LONG)
 
     async def submit(self, prepare: str) -> None:
-        """Run the expression, send the page's form by its button, and wait for the page that answers."""
+        """Run the expression, submit the page's form by its button, and wait for the page that follows."""
         self._loaded.clear()
         await self.evaluate(f"{prepare}; document.querySelector('form button').click()")
         await asyncio.wait_for(self._loaded.wait(), LONG)
 
     async def resize(self, width: int, height: int) -> None:
-        """Make it a telephone of that many CSS pixels."""
+        """Emulate a telephone of that many CSS pixels."""
         await self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=True
         )
 
     async def press(self, key: str) -> None:
-        """A key by its name, such as `Tab` or `ArrowRight`."""
+        """Press a key by its name, such as `Tab` or `ArrowRight`."""
         code = KEYS[key]
         for kind in ("rawKeyDown", "keyUp"):
             text = {"text": "\r"} if (kind, key) == ("rawKeyDown", "Enter") else {}
@@ -79,12 +80,13 @@ class Tab:
             await self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
 
     async def html(self) -> str:
-        """The document as the browser understood it."""
+        """The document as the browser parsed it."""
         root = await self.call("DOM.getDocument", depth=0)
         return str((await self.call("DOM.getOuterHTML", nodeId=root["root"]["nodeId"]))["outerHTML"])
 
     async def fits(self) -> bool:
-        """Whether no part of the page is off-screen on the right; `innerWidth` cannot tell, for it grows with it."""
+        """Whether no part of the page is off-screen on the right; `innerWidth` cannot show that, because it grows with
+        the page."""
         return bool(await self.evaluate("(e => e.scrollWidth <= e.clientWidth)(document.documentElement)"))
 
     async def evaluate(self, expression: str) -> Any:
@@ -93,7 +95,7 @@ class Tab:
         return answer["result"].get("value")
 
     async def read(self) -> None:
-        """Sort what the browser says until the socket closes."""
+        """Dispatch the browser's messages until the socket closes."""
         async for text in self._socket:
             message = json.loads(text)
             if "id" in message:
@@ -127,7 +129,7 @@ class Tab:
 
 @contextlib.asynccontextmanager
 async def open_tab() -> AsyncIterator[Tab]:
-    """A browser of its own with one tab; both are gone at the end."""
+    """A browser of its own with one tab; both are closed at the end."""
     assert BINARY is not None
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
         process = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""An `Env` whose chat models are played on real sockets, with prices, and what its ledger of calls says."""
+"""An `Env` whose chat models are simulated on real sockets, with prices; and its ledger of model calls."""
 
 import contextlib
 import dataclasses
@@ -34,7 +34,7 @@ ROWS = "SELECT * FROM model_calls ORDER BY subject, number"
 
 
 def talkative(home: Path, wire: Wire, **environ: str) -> Settings:
-    """Settings of which every vendor's address leads to the wire, and the test's models have prices."""
+    """Settings in which every vendor's address leads to the wire and the test's models have prices."""
     prices = home / "prices.toml"
     home.mkdir(exist_ok=True)
     prices.write_text(
@@ -60,7 +60,7 @@ def talkative(home: Path, wire: Wire, **environ: str) -> Settings:
 
 @contextlib.asynccontextmanager
 async def talking(home: Path, wire: Wire, database_url: str = "", **environ: str) -> AsyncIterator[Env]:
-    """An `Env` with database, bucket and models."""
+    """An `Env` with a database, a bucket and chat models."""
     chosen = talkative(home, wire, **environ, **({"DB": database_url} if database_url else {}))
     async with open_ai(chosen) as ai, bare_env(home, settings=chosen, AI=ai, **_defaults(chosen)) as env:
         yield env
@@ -68,7 +68,7 @@ async def talking(home: Path, wire: Wire, database_url: str = "", **environ: str
 
 @contextlib.asynccontextmanager
 async def working_with(home: Path, wire: Wire, prompt: str = "a red boat", **environ: str) -> AsyncIterator[Work]:
-    """A claimed job whose `Env` has models."""
+    """A claimed job whose `Env` has chat models."""
     chosen = talkative(home, wire, **environ)
     async with open_ai(chosen) as ai, working(home, prompt=prompt) as work:
         work.env = with_models(work.env, ai, chosen)
@@ -87,11 +87,11 @@ def _defaults(chosen: Settings) -> dict[str, Any]:
 
 
 def nobody() -> str:
-    """An address on this machine where nobody listens."""
+    """An address on this machine where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 async def rows(env: Env) -> list[ModelCall]:
-    """The ledger of calls to models."""
+    """The rows of the ledger of model calls."""
     return await env.DB.all(ROWS, ModelCall)

@@ -1,7 +1,7 @@
-"""How long tests wait for what must happen.
+"""How long a test waits for an event before it gives up.
 
-A deadline ends a test that would hang; it never measures. So it is longer than the slowest machine needs, and no test
-asserts how long something took: that is what `tests/bench/` is for.
+A deadline ends a test that would hang; it measures nothing. So it is longer than the slowest machine needs, and no test
+asserts how long something took: that is the purpose of `tests/bench/`.
 """
 
 LONG = 120.0

@@ -1,4 +1,4 @@
-"""Real parts for tests: a migrated SQLite, a directory bucket, and an `Env` made of whatever a test hands in."""
+"""Real parts for tests: a migrated SQLite, a directory bucket, and an `Env` of the bindings that a test passes."""
 
 import contextlib
 import dataclasses
@@ -13,7 +13,7 @@ from tools.env import Env
 
 
 def settings(home: Path, **environ: str) -> Settings:
-    """The settings of a test: data below `home`, everything else as given or by default."""
+    """The settings of a test: data below `home`, the given values, defaults for everything else."""
     return read_settings({"PICASSO_HOME": str(home), "SKETCH_SECONDS": "0", **environ})
 
 
@@ -21,7 +21,7 @@ def settings(home: Path, **environ: str) -> Settings:
 async def bare_env(home: Path, database_url: str = "", /, **bindings: Any) -> AsyncIterator[Env]:
     """An `Env` with a fresh migrated database (SQLite unless an address is given) and a directory bucket.
 
-    Bindings not given are None.
+    Bindings that are not given are None.
     """
     chosen = bindings.get("settings") or settings(home, **({"DB": database_url} if database_url else {}))
     async with open_database(chosen) as db, Directory.open(home / "bucket") as bucket:

@@ -1,6 +1,6 @@
-"""Checkers: pure functions over what a server left behind. Each returns the violations it found, none when all holds.
+"""Checks over the rows that a server stored: pure functions that return the violations found, none when all is well.
 
-`Left` is read from the database of a stopped or running server with a plain read-only connection.
+`Left` is read from the database of a stopped or running server over a plain read-only connection.
 """
 
 import json
@@ -27,7 +27,7 @@ STATEMENTS = {
 
 @dataclass
 class Left:
-    """Rows as dicts; event `data` decoded."""
+    """The stored rows as dicts; event `data` is decoded."""
 
     jobs: list[dict[str, Any]]
     items: list[dict[str, Any]]
@@ -53,7 +53,7 @@ def read(database: Path) -> Left:
 
 
 async def read_postgres(url: str) -> Left:
-    """The same from a PostgreSQL."""
+    """The same rows, read from PostgreSQL."""
     connection = await asyncpg.connect(url)
 
     async def rows(sql: str) -> list[dict[str, Any]]:
@@ -69,17 +69,17 @@ async def read_postgres(url: str) -> Left:
 
 
 def log_lines(log: Path) -> list[dict[str, Any]]:
-    """The JSON lines that a server wrote."""
+    """The JSON lines that a server logged."""
     return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
 
 
 def violations(left: Left) -> list[str]:
-    """Everything that must hold of ended jobs, whatever was killed on the way."""
+    """Violations of what must be true of ended jobs, whichever process was killed on the way."""
     return [*one_terminal(left), *gapless(left), *monotone(left), *rows_match(left), *ledger_sane(left)]
 
 
 def one_terminal(left: Left) -> list[str]:
-    """Every job and item has ended, and is told to have ended exactly once, the job last."""
+    """Every job and item has ended and has exactly one end event, the job's being the last."""
     found = [f"job {job['id']} is {job['status']}" for job in left.jobs if job["ended_at"] is None]
     found += [f"item {item['id']} is {item['status']}" for item in left.items if item["status"] not in TERMINAL]
     ends = Counter((e["job_id"], e["item_id"]) for e in left.events if e["type"] in ENDS)
@@ -92,7 +92,7 @@ def one_terminal(left: Left) -> list[str]:
 
 
 def gapless(left: Left) -> list[str]:
-    """Numbers of a session are 1, 2, 3 …"""
+    """The event numbers of a session are 1, 2, 3 … without a gap."""
     sessions: dict[str, list[int]] = {}
     for event in left.events:
         sessions.setdefault(event["session_id"], []).append(event["seq"])
@@ -122,7 +122,7 @@ def rows_match(left: Left) -> list[str]:
 
 
 def ledger_sane(left: Left) -> list[str]:
-    """No attempt is open, no item succeeded twice, and images stand on a successful attempt."""
+    """No attempt is open, no item succeeded twice, and every image belongs to a successful attempt."""
     found = [f"attempt {a['id']} is still {a['state']}" for a in left.attempts if a["state"] in ("intent", "sent")]
     won = Counter(a["item_id"] for a in left.attempts if a["state"] == "succeeded")
     found += [f"item {item} was bought {n} times" for item, n in won.items() if n > 1]

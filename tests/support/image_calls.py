@@ -1,4 +1,4 @@
-"""Both acts of a purchase, one after the other: what a test needs that is about neither of them alone."""
+"""Both steps of a purchase, one after the other, for tests that are not about either step alone."""
 
 from typing import Any
 

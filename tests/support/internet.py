@@ -1,7 +1,7 @@
-"""The false Internet: vendors played over real sockets, scripted per call, counting calls and what they would bill.
+"""The false Internet: vendors simulated over real sockets, scripted per call, counting calls and what they would bill.
 
-A test starts `Wire()`, may queue `scripts["openai"]` entries, and asks `calls` afterwards. What a vendor's answer looks
-like stands in `tests/support/vendors/`, one module per vendor; network faults are played here.
+A test starts `Wire()`, may queue `scripts["openai"]` entries, and reads `calls` afterwards. What a vendor's answer
+looks like is defined in `tests/support/vendors/`, one module per vendor; network faults are simulated here.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ that vendor says them."""
 
 @dataclass
 class Answer:
-    """How one call is answered: after `delay` seconds, by `fault`; `retry_after` goes into that header."""
+    """How one call is answered: after `delay` seconds, by `fault`; `retry_after` is the value of that header."""
 
     fault: Fault = "ok"
     delay: float = 0.0
@@ -78,10 +78,10 @@ class Part:
 
 @dataclass
 class Received:
-    """One call as it arrived: vendor, loop time, and the request id it was answered with.
+    """One call as it arrived: vendor, loop time, and the request id of the answer.
 
     `body` is decoded JSON or, of a multipart body, its text fields; `parts` are all parts in order. `bill` is what the
-    vendor charges for it in USD, `sent` the image bytes it was answered with.
+    vendor charges for it in USD, `sent` the image bytes of the answer.
     """
 
     vendor: str
@@ -101,7 +101,7 @@ class Received:
 
 @dataclass
 class Reply:
-    """An answer as it goes onto the wire; `chunks` are sent one by one, each after its own delay in seconds."""
+    """An answer as it is written to the wire; `chunks` are sent one by one, each after its own delay in seconds."""
 
     body: bytes = b""
     status: int = 200
@@ -111,7 +111,7 @@ class Reply:
 
 
 class Vendor(Protocol):
-    """A module of `tests/support/vendors/` holds one of these as `vendor`."""
+    """A simulated vendor: each module of `tests/support/vendors/` has one as `vendor`."""
 
     name: str
     prefix: str
@@ -120,13 +120,13 @@ class Vendor(Protocol):
     def reply(self, call: Received, answer: Answer) -> Reply:
         """The answer to one call for `ok`, `empty`, `garbage`, `refuse`, `rate`, `quota` and `error`.
 
-        Sets `call.sent` and `call.bill` when the call brings (or bills) an image.
+        Effect: sets `call.sent` and `call.bill` when the call delivers (or bills) an image.
         """
         ...
 
 
 def picture(seed: int, size: int = 64) -> bytes:
-    """A small textured PNG; other seeds look different enough for a perceptual hash."""
+    """A small textured PNG; pictures of different seeds differ enough for a perceptual hash."""
     noise = random.Random(seed)
     coarse = Image.frombytes("RGB", (8, 8), noise.randbytes(192)).resize((size, size), Image.Resampling.BICUBIC)
     out = io.BytesIO()
@@ -145,7 +145,7 @@ def vendors() -> dict[str, Vendor]:
 
 @dataclass
 class Wire:
-    """`delay` is how long an unscripted call takes. `scripts[vendor]` holds the answers of its next calls."""
+    """`delay` is how long an unscripted call takes. `scripts[vendor]` is the queue of answers to its next calls."""
 
     delay: float = 0.0
     scripts: dict[str, deque[Answer]] = field(default_factory=lambda: defaultdict(deque))
@@ -171,11 +171,11 @@ class Wire:
         await asyncio.gather(*connections, return_exceptions=True)
 
     def of(self, vendor: str) -> list[Received]:
-        """The calls that this vendor got."""
+        """The calls that this vendor received."""
         return [call for call in self.calls if call.vendor == vendor]
 
     async def received(self, count: int, vendor: str | None = None, seconds: float = LONG) -> None:
-        """Wait until so many calls have arrived. Fails: TimeoutError."""
+        """Wait until that many calls have arrived. Fails: TimeoutError."""
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(lambda: len(self.of(vendor) if vendor else self.calls) >= count)
 
@@ -271,7 +271,7 @@ def _decoded(content_type: str, raw: bytes) -> tuple[dict[str, Any], list[Part]]
         return json.loads(raw), []
     if mime != "multipart/form-data":
         return {}, []
-    # All in memory: nobody would close the files that large parts are put into.
+    # All in memory: nothing would close the files that large parts are written to.
     found = MultipartParser(io.BytesIO(raw), options["boundary"], spool_limit=1 << 28, memory_limit=1 << 28)
     parts = [Part(part.name, part.raw, part.filename, part.content_type) for part in found]
     return {part.name: part.data.decode() for part in parts if part.filename is None}, parts

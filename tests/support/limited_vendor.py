@@ -1,4 +1,4 @@
-"""A vendor that counts the calls it has at once, and processes that call it through the gate."""
+"""A vendor that counts its concurrent calls, and processes that call it through the provider limiter."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from tests.support.deadlines import LONG
 
 
 class Vendor:
-    """Listens on `port`; each connection is a call, and lasts for as long as `lasts` says or until `end_all`."""
+    """Listens on `port`; each connection is a call, and lasts as long as `lasts` states or until `end_all`."""
 
     def __init__(self, lasts: Callable[[], float]) -> None:
         self._lasts = lasts
@@ -48,7 +48,7 @@ class Vendor:
             for task in (ended, gone):
                 task.cancel()
             await asyncio.gather(ended, gone, return_exceptions=True)
-            # The caller may only see the end after it was counted.
+            # The caller must not see the end before it was counted.
             self.in_flight -= 1
             writer.close()
 
@@ -65,7 +65,7 @@ class Caller:
         self.process.stdin.flush()
 
     def ends(self) -> list[str]:
-        """Wait for the end; what its calls ended in."""
+        """Wait for the process to end, and return the outcomes of its calls."""
         return self.process.communicate(timeout=LONG)[0].split()
 
 
@@ -73,7 +73,7 @@ class Caller:
 def calling(
     url: str, port: int, *, calls: int, width: int, lease: float, outcome: str = "answered"
 ) -> Iterator[Caller]:
-    """A process that is ready to go."""
+    """A process that is ready to call."""
     given = [url, str(port), str(calls), str(width), str(lease), outcome]
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.processes.limiter_caller", *given],

@@ -1,4 +1,4 @@
-"""What only we can make up: a cursor is opaque, so the tests of the API's contract are handed real ones."""
+"""Real cursors for the tests of the API's contract, which cannot make up an opaque value."""
 
 import schemathesis
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Which tests start a server, a browser or another process: found by reading what a test and its fixtures use."""
+"""Which tests start a server, a browser or another process, found by reading the code of a test and its fixtures."""
 
 import functools
 import inspect
@@ -19,7 +19,7 @@ SPAWNING = {"create_subprocess_exec", "create_subprocess_shell", "subprocess", "
 
 
 def starts_processes(item: pytest.Item) -> bool:
-    """Whether the test, a fixture of it or a function of ours that they use starts a process."""
+    """Whether the test, one of its fixtures or one of our functions that they use starts a process."""
     if not isinstance(item, pytest.Function):
         return False
     if "postgresql" in getattr(getattr(item, "callspec", None), "params", {}).values():
@@ -30,7 +30,7 @@ def starts_processes(item: pytest.Item) -> bool:
 
 @functools.cache
 def _starts(function: Callable[..., Any]) -> bool:
-    """Walk over the functions and classes of ours that are reachable by name."""
+    """Walk over our functions and classes that are reachable by name."""
     waiting: list[Any] = [inspect.unwrap(function)]
     seen = set[int]()
     while waiting:
@@ -52,7 +52,7 @@ def _starts(function: Callable[..., Any]) -> bool:
 
 
 def _ours(scope: dict[str, Any], names: set[str]) -> Iterator[Any]:
-    """The functions and classes of ours that these names mean in the scope, directly or as a module's attribute; of an
+    """Our functions and classes that these names refer to in the scope, directly or as a module's attribute; for an
     object, its class."""
     for value in (scope[name] for name in names if name in scope):
         inside = [vars(value).get(name) for name in names] if isinstance(value, ModuleType) else [value]

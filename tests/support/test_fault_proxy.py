@@ -1,4 +1,4 @@
-"""The fault proxy itself: a fault that does nothing proves nothing."""
+"""The fault proxy injects the faults it promises: a fault without effect would prove nothing."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ async def echo() -> AsyncIterator[int]:
 
 
 async def ask(port: int, seconds: float = LONG) -> bytes | str:
-    """What comes back for one line: bytes up to the whole answer, or the name of what went wrong."""
+    """The answer to one line: bytes up to the whole answer, or the name of the failure."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         async with asyncio.timeout(seconds):
@@ -59,14 +59,14 @@ async def ask(port: int, seconds: float = LONG) -> bytes | str:
     ],
 )
 async def test_each_fault_is_seen_by_the_client(echo: int, faults: Faults, seen: bytes | str) -> None:
-    """A client behind the proxy sees exactly the fault that was asked for."""
+    """A client behind the proxy sees exactly the fault that was switched on."""
     async with FaultProxy("127.0.0.1", echo) as proxy:
         proxy.be(faults)
         assert await ask(proxy.port, 0.3 if seen == "TimeoutError" else 5.0) == seen
 
 
 async def test_a_flipped_bit_is_one_bit(echo: int) -> None:
-    """`flip` changes the bytes and not their number."""
+    """`flip` changes one bit and not the number of bytes."""
     async with FaultProxy("127.0.0.1", echo) as proxy:
         proxy.be(Faults(flip=1.0))
         answer = await ask(proxy.port)
@@ -75,7 +75,7 @@ async def test_a_flipped_bit_is_one_bit(echo: int) -> None:
 
 
 async def test_what_was_held_passes_later(echo: int) -> None:
-    """A connection survives being held, and nothing is lost."""
+    """A connection survives being paused, and its bytes pass afterwards without loss."""
     async with FaultProxy("127.0.0.1", echo) as proxy:
         proxy.be(Faults(hold=True))
         asked = asyncio.create_task(ask(proxy.port))

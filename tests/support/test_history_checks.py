@@ -1,4 +1,4 @@
-"""A checker that has never failed proves nothing: each is shown a planted violation."""
+"""Each history check finds the violation that is planted for it: a check that has never failed proves nothing."""
 
 import copy
 from collections.abc import Callable

@@ -1,7 +1,8 @@
-"""A small renderer of the exhibition: what stands before the camera of a GLB, by its own meshes, pictures and lights.
+"""A small renderer of the exhibition: what the camera of a GLB sees, from the file's own meshes, pictures and lights.
 
-It reads the file after glTF 2.0 and knows what `generators/media/glb.py` writes: unlit and lit materials, textures,
-point lights, one camera. A pixel is what lies nearest on its ray; there are no shadows beyond those in the file.
+It reads the file as glTF 2.0 defines it and supports what `generators/media/glb.py` writes: unlit and lit materials,
+textures, point lights, one camera. A pixel shows what is nearest on its ray; there are no shadows beyond those in the
+file.
 """
 
 import io
@@ -76,7 +77,7 @@ class Model:
 
 
 def draw(data: bytes, size: tuple[int, int], finer: int = 2) -> Image.Image:
-    """The view from the entrance, worked out at a finer grain and scaled down."""
+    """The view from the entrance, rendered at a higher resolution and scaled down."""
     model = Model(data)
     nodes = model.json["nodes"]
     eye = next(node for node in nodes if "camera" in node)
@@ -134,7 +135,7 @@ class Canvas:
         self._lamps = lamps
 
     def fill(self, corners: Floats, normal: Floats, places: Floats, surface: Surface) -> None:
-        """One triangle, cut off at the near plane; what looks away is not drawn."""
+        """Draw one triangle, clipped at the near plane; one that faces away is not drawn."""
         if np.dot(self._at - corners[0], normal) <= 0:
             return
         seen = (corners - self._at) @ self._turn
@@ -184,7 +185,7 @@ class Canvas:
 
 
 def _before(corners: Floats) -> list[Floats]:
-    """The triangle as none, one or two triangles that lie wholly before the near plane."""
+    """The triangle as zero, one or two triangles that are wholly in front of the near plane."""
     kept: list[Floats] = []
     for one, other in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         is_in, goes_in = -one[2] > NEAR, -other[2] > NEAR
@@ -195,7 +196,7 @@ def _before(corners: Floats) -> list[Floats]:
 
 
 def _read(texture: Floats, places: Floats) -> Floats:
-    """The texture at places of 0 to 1, repeated beyond them, four neighbours mixed."""
+    """The texture at coordinates of 0 to 1, repeated beyond them, four neighbours mixed."""
     height, width, _ = texture.shape
     x, y = places[:, 0] * width - 0.5, places[:, 1] * height - 0.5
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)

@@ -1,4 +1,4 @@
-"""URLs that lead to where nobody outside may send us. `{port}` is the port of a trap on 127.0.0.1 and ::1."""
+"""URLs to addresses that no outsider may make us request. `{port}` is the port of a trap on 127.0.0.1 and ::1."""
 
 NAMES: dict[str, list[str]] = {
     "localhost": ["127.0.0.1", "::1"],
@@ -30,7 +30,7 @@ NAMES: dict[str, list[str]] = {
 }
 
 HOSTS = (
-    # Loopback, by its usual and its odd spellings.
+    # Loopback, in its usual and unusual spellings.
     *("127.0.0.1", "127.0.0.2", "127.1.2.3", "127.255.255.254", "127.1", "127.0.1", "127.000.000.001", "127.0.0.1."),
     *("2130706433", "0x7f000001", "0x7f.0.0.1", "0x7f.1", "0177.0.0.1", "017700000001", "0177.1", "127.0x0.0.1"),
     *("0x7F.0x0.0x0.0x1", "00000177.0.0.1", "127.0.0.01", "0", "0.0.0.0", "0.0.0.1", "0.1", "00", "0x0", "0.0"),
@@ -80,7 +80,7 @@ HOSTS = (
 
 URLS = (
     *(f"http://{host}:{{port}}/" for host in HOSTS),
-    # Ways to make two readers disagree on what the host is.
+    # Ways to make two URL parsers disagree on what the host is.
     *("http://93.184.215.14@127.0.0.1:{port}/", "http://127.0.0.1:{port}@93.184.215.14/", "http://a:b@127.0.0.1:{port}/"),
     *("http://93.184.215.14:80@127.0.0.1:{port}/", "http://93.184.215.14%40127.0.0.1:{port}/", "http://@127.0.0.1:{port}/"),
     *("http://127.0.0.1:{port}?@93.184.215.14/", "http://127.0.0.1:{port}/@93.184.215.14/", "http://127.0.0.1:{port}#@a.b/"),
@@ -95,7 +95,7 @@ URLS = (
     *("HTTP://127.0.0.1:{port}/", "hTTps://127.0.0.1:{port}/", "https://127.0.0.1:{port}/", "https://localhost:{port}/"),
     *("http://127.0.0.1/", "http://127.0.0.1:22/", "http://127.0.0.1:6379/", "http://127.0.0.1:0/", "http://127.0.0.1:65536/"),
     *("http://127.0.0.1:-1/", "http://127.0.0.1:99999999999/", "http://127.0.0.1:８０/", "http://93.184.215.14:22/"),
-    # Schemes that are not ours.
+    # Schemes that we do not support.
     *("ftp://127.0.0.1:{port}/", "gopher://127.0.0.1:{port}/_x", "file:///etc/passwd", "file://127.0.0.1:{port}/etc/passwd"),
     *("dict://127.0.0.1:{port}/d", "ldap://127.0.0.1:{port}/", "ws://127.0.0.1:{port}/", "unix:///run/x.sock", "jar:http://127.1!/"),
     *("data:image/png;base64,AAAA", "javascript:alert(1)", "about:blank", "http+unix://%2Frun%2Fx.sock/", "tftp://127.0.0.1:{port}/x"),

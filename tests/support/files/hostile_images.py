@@ -1,4 +1,4 @@
-"""Files that somebody may hand us as an image, and the verdict on each: a media type, or why it is refused."""
+"""Files that a client may upload as an image, and the verdict on each: a media type, or the reason for the refusal."""
 
 import gzip
 import io
@@ -48,7 +48,7 @@ def packed(size: int) -> bytes:
 
 
 def jpeg_with(*, marker: bytes, body: bytes) -> bytes:
-    """A good JPEG with one more segment behind its start."""
+    """A valid JPEG with one more segment after its start."""
     data = encoded(textured(), "JPEG")
     return data[:2] + marker + struct.pack(">H", len(body) + 2) + body + data[2:]
 

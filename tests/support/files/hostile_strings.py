@@ -1,4 +1,4 @@
-"""Seventy strings that try to become script, markup, style or a request of a page that shows them as text."""
+"""Seventy strings that try to become script, markup, style or a request in a page that shows them as text."""
 
 PAYLOADS = (
     "<script>alert(1)</script>",

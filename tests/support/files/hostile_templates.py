@@ -1,4 +1,4 @@
-"""Strings that are programs to some template engine, style sheet or script, and nothing but text to ours."""
+"""Strings that are programs for some template engine, style sheet or script, and must be plain text for ours."""
 
 PROGRAMS = (
     # Jinja, Twig, Django, Tornado

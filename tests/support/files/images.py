@@ -1,4 +1,4 @@
-"""Image files for tests, good ones and bad ones, made by code."""
+"""Image files for tests, valid and invalid, made by code."""
 
 import io
 import math
@@ -14,7 +14,7 @@ PATCHES: tuple[Rgb, ...] = ((200, 40, 40), (110, 160, 90), (50, 70, 180), (128, 
 
 
 def textured(width: int = 96, height: int = 64, mode: str = "RGB") -> Image.Image:
-    """Waves that differ in every corner, in the mode asked for."""
+    """Waves that differ in every corner, in the given mode."""
     waves = [
         bytes(
             round(127 + 60 * math.sin(x / (7 + 3 * c)) + 60 * math.cos(y / (5 + 2 * c) + c))
@@ -36,7 +36,7 @@ def textured(width: int = 96, height: int = 64, mode: str = "RGB") -> Image.Imag
 
 
 def quarters(side: int = 64, mode: str = "RGB") -> Image.Image:
-    """Four flat squares, so that every turn and mirror of the image can be told from every other."""
+    """Four flat squares, so that every rotation and reflection of the image can be distinguished."""
     image = Image.new("RGB", (2 * side, 2 * side))
     for at, colour in enumerate(PATCHES):
         image.paste(colour, (at % 2 * side, at // 2 * side, at % 2 * side + side, at // 2 * side + side))
@@ -55,7 +55,7 @@ def chunk(name: bytes, body: bytes) -> bytes:
 
 
 def png(width: int, height: int, *, bits: int = 8, kind: int = 2, rows: bytes = b"", extra: bytes = b"") -> bytes:
-    """A PNG by hand: `rows` are the raw rows with their filter bytes, `extra` the chunks before them."""
+    """A PNG written by hand: `rows` are the raw rows with their filter bytes, `extra` the chunks before them."""
     header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
     return b"".join(
         (
@@ -69,20 +69,20 @@ def png(width: int, height: int, *, bits: int = 8, kind: int = 2, rows: bytes = 
 
 
 def png_with(extra: bytes, image: Image.Image | None = None) -> bytes:
-    """A good PNG with more chunks behind its header."""
+    """A valid PNG with more chunks after its header."""
     data = encoded(image or textured(), "PNG")
     return data[:33] + extra + data[33:]
 
 
 def jpeg_said(width: int, height: int) -> bytes:
-    """A JPEG whose header says another size than its pixels have."""
+    """A JPEG whose header declares another size than its pixels have."""
     data = encoded(textured(), "JPEG")
     at = data.index(b"\xff\xc0")
     return data[: at + 5] + struct.pack(">HH", height, width) + data[at + 9 :]
 
 
 def webp_said(width: int, height: int) -> bytes:
-    """A WebP whose canvas is said to be of that size; its frame is smaller."""
+    """A WebP whose canvas is declared to be of that size; its frame is smaller."""
     frame = encoded(textured(), "WEBP")[12:]
     canvas = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
     body = b"WEBPVP8X" + struct.pack("<II", 10, 0) + canvas + frame
@@ -90,7 +90,7 @@ def webp_said(width: int, height: int) -> bytes:
 
 
 def animated(kind: str, frames: int, side: int = 16) -> bytes:
-    """`frames` different small frames."""
+    """An animation of `frames` different small frames."""
     images = [Image.new("RGB", (side, side), (at * 83 % 256, at // 256 * 9, 7)) for at in range(frames)]
     return encoded(images[0], kind, save_all=True, append_images=images[1:], duration=20)
 

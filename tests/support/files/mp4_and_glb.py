@@ -1,4 +1,4 @@
-"""Readers of files that the house writes, written after the formats' own descriptions: MP4 (ISO/IEC 14496-12) and GLB
+"""Readers of the files that generators write, made from the formats' specifications: MP4 (ISO/IEC 14496-12) and GLB
 (glTF 2.0)."""
 
 import json
@@ -13,7 +13,7 @@ COMPONENTS = {5123: ("H", 2), 5125: ("I", 4), 5126: ("f", 4)}
 
 @dataclass(frozen=True)
 class Box:
-    """A box of an MP4: its type, where it begins, its body, and the boxes in it."""
+    """A box of an MP4: its type, where it begins, its body, and the boxes inside it."""
 
     kind: str
     start: int
@@ -42,7 +42,7 @@ def boxes(data: bytes, start: int = 0) -> tuple[Box, ...]:
 
 @dataclass(frozen=True)
 class Film:
-    """What an MP4 of one video track says of itself. Times in seconds, sizes in pixels."""
+    """The properties of an MP4 with one video track. Times in seconds, sizes in pixels."""
 
     order: list[str]
     width: int
@@ -86,7 +86,7 @@ def _numbers(body: bytes) -> list[int]:
 
 
 def _samples(track: Box) -> list[tuple[int, int]]:
-    """Every sample's place and size, from the chunks' places and how many samples each holds."""
+    """The offset and size of every sample, from the chunk offsets and the number of samples in each chunk."""
     (count,) = struct.unpack_from(">I", track.one("stsz").body, 8)
     sizes = struct.unpack_from(f">{count}I", track.one("stsz").body, 12)
     (runs,) = struct.unpack_from(">I", track.one("stsc").body, 4)
@@ -103,7 +103,7 @@ def _samples(track: Box) -> list[tuple[int, int]]:
 
 
 class Glb:
-    """A GLB whose chunks, views and accessors were found to be as the format asks."""
+    """A GLB whose chunks, views and accessors were validated against the format."""
 
     def __init__(self, data: bytes) -> None:
         magic, version, length = struct.unpack_from("<4sII", data)
@@ -124,7 +124,7 @@ class Glb:
         return self.binary[view["byteOffset"] : view["byteOffset"] + view["byteLength"]]
 
     def image(self, node: dict[str, Any]) -> bytes:
-        """The bytes of the image on the mesh that stands at this node."""
+        """The bytes of the image on this node's mesh."""
         (primitive,) = self.json["meshes"][node["mesh"]]["primitives"]
         surface = self.json["materials"][primitive["material"]]["pbrMetallicRoughness"]
         source = self.json["textures"][surface["baseColorTexture"]["index"]]["source"]

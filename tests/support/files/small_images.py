@@ -27,7 +27,8 @@ def plain(rgb: Rgb, size: tuple[int, int] = (96, 96)) -> bytes:
 
 
 def gradient(first: Rgb, second: Rgb, size: tuple[int, int] = (128, 128)) -> bytes:
-    """From the first colour above to the second below, with a hard edge across: neither blank nor soft."""
+    """A gradient from the first colour at the top to the second at the bottom, with a hard edge across: neither blank
+    nor soft."""
     ramp = Image.linear_gradient("L").resize(size)
     image = Image.composite(Image.new("RGB", size, second), Image.new("RGB", size, first), ramp)
     image.paste(tuple(int(0.6 * channel) for channel in first), (0, size[1] // 2, size[0], size[1] // 2 + 6))
@@ -37,7 +38,7 @@ def gradient(first: Rgb, second: Rgb, size: tuple[int, int] = (128, 128)) -> byt
 def painted(
     prompt: str, seed: int = 1, size: tuple[int, int] = (192, 128), kind: Kind = "generate", **inputs: bytes
 ) -> bytes:
-    """A sketch, painted in this process."""
+    """A sketch, drawn in this process."""
     return paint(Work(kind=kind, prompt=prompt, negative=None, size=size, seed=seed, **inputs)).data
 
 
@@ -47,7 +48,7 @@ def as_input(data: bytes) -> InputImage:
 
 
 def mask(size: tuple[int, int], box: tuple[int, int, int, int], way: Literal["transparent", "white"]) -> bytes:
-    """A mask that opens the box but for a small island in its middle, said in one of the two ways."""
+    """A mask that opens the box except for a small island in its middle, in one of the two encodings."""
     area = Image.new("L", size, 0)
     area.paste(255, box)
     x, y = (box[0] + box[2]) // 2, (box[1] + box[3]) // 2

@@ -1,4 +1,4 @@
-"""A second painter for the gallery, entering by the guests' door: it cuts what `sketch` paints into a linocut."""
+"""A second image vendor for the gallery, installed as a plugin: it turns the pictures of `sketch` into linocuts."""
 
 import asyncio
 import io
@@ -54,7 +54,7 @@ adapter = Linocut()
 
 
 def cut(data: bytes, inks: int) -> bytes:
-    """The picture in so many inks on paper, its tones parted by strokes; PNG, the same bytes for the same picture."""
+    """The picture in that many inks on paper, its tones separated by strokes; PNG, deterministic."""
     with Image.open(io.BytesIO(data)) as opened:
         picture = opened.convert("RGB").filter(ImageFilter.GaussianBlur(3)).filter(ImageFilter.ModeFilter(9))
     tones = np.asarray(picture.convert("L"), dtype=np.float32)
@@ -72,7 +72,7 @@ def cut(data: bytes, inks: int) -> bytes:
 
 
 def _inks(picture: Image.Image, inks: int) -> np.ndarray:
-    """The picture's own colours from dark to light, the first of them deepened; of two inks the other is the paper."""
+    """The picture's own colours from dark to light, the first one darkened; with two inks the second is the paper."""
     few = picture.quantize(max(inks, 4), Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).convert("RGB")
     found = [cast(tuple[int, int, int], colour) for _, colour in few.getcolors() or []]
     found.sort(key=lambda colour: colour[0] * 0.3 + colour[1] * 0.59 + colour[2] * 0.11)

@@ -1,4 +1,4 @@
-"""A paid vendor for tests, installed as a guest package: it speaks to the server of `tests/support/internet.py`."""
+"""A paid vendor for tests, installed as a plugin package: it calls the server of `tests/support/internet.py`."""
 
 import signal
 from typing import Any
@@ -33,7 +33,7 @@ class Toy:
         return {"image": 1}, {"image": 1}
 
     async def prepare(self, op: ImageOp, env: Env) -> dict[str, Any]:
-        """The body; some prompts make preparing it go wrong."""
+        """The request's body; some prompts make its preparation fail."""
         match op.prompt:
             case "kill the image child":
                 await run_in_child(signal.raise_signal, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A process that fetches every form of `tests/support/files/hostile_addresses.py` and reports each connect."""
+"""A process that fetches every URL of `tests/support/files/hostile_addresses.py` and reports each connect."""
 
 import asyncio
 import json

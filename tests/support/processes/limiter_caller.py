@@ -1,8 +1,9 @@
-"""A process of its own that calls a vendor through the gate:
-`python -m tests.support.processes.limiter_caller <url> <vendor's port> <calls> <width> <lease seconds> <outcome>`.
+"""A process that calls a vendor through the provider limiter.
 
-It begins when a line comes on its standard input, makes all its calls at once, each a connection that lasts until the
-vendor closes it, and prints what they ended in.
+`python -m tests.support.processes.limiter_caller <url> <vendor's port> <calls> <width> <lease seconds> <outcome>`
+
+It starts when a line arrives on its standard input, makes all its calls at once, each a connection that lasts until the
+vendor closes it, and prints their outcomes.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""A consumer process that writes what it handles into a SQLite table: `python -m … <redis url> <file>`.
+"""A consumer process that writes each message into a SQLite table: `python -m … <redis url> <file>`.
 
-For its first second it fails now and then, as a database that is locked would make it. It ends with its standard
-input, so that it does not outlive tests that are killed.
+For its first second it fails now and then, as it would with a locked database. It ends with its standard input, so that
+it does not outlive tests that are killed.
 """
 
 import asyncio

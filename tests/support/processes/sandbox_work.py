@@ -1,4 +1,4 @@
-"""What the tests of the child let it do. Imports little, for each fresh child imports it too."""
+"""Work for the tests of the sandbox process to run in it. Imports little, because every fresh child imports it too."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from tools.media.sandbox import MEMORY_BYTES
 
 
 def die_once(seen: str, number: int) -> int:
-    """Kill this process by the signal, unless a file says that it happened; then tell the pid."""
+    """Kill this process by the signal, unless the file shows that it was done before; then return the pid."""
     if not Path(seen).exists():
         Path(seen).touch()
         os.kill(os.getpid(), number)
@@ -43,7 +43,7 @@ def interrupt() -> int:
 
 
 def stay(gate: str, count: str) -> int:
-    """Note how many are here at once; leave when the gate is there."""
+    """Record how many calls are running at once, and return when the gate file exists."""
     here = Path(count) / str(os.getpid())
     here.touch()
     while not Path(gate).exists():
@@ -61,7 +61,7 @@ def threads_after_scipy(data: bytes) -> int:
 
 
 def cost(data: bytes) -> tuple[float, int]:
-    """Seconds that the inspection took, and bytes by which this process ever grew for it."""
+    """Seconds that the inspection took, and the bytes by which this process ever grew for it."""
     before, started = _most(), time.perf_counter()
     with contextlib.suppress(Invalid):
         pixels.inspect(data)
@@ -69,12 +69,12 @@ def cost(data: bytes) -> tuple[float, int]:
 
 
 def peak(data: bytes) -> tuple[int, int]:
-    """The process that inspected it, and the most memory it ever had, in bytes."""
+    """The process that inspected the file, and the most memory it ever used, in bytes."""
     pixels.inspect(data)
     return os.getpid(), _most()
 
 
 def _most() -> int:
-    """The most memory this process ever had, in bytes. Not `ru_maxrss`: a child begins with its parent's."""
+    """The most memory this process ever used, in bytes. Not `ru_maxrss`: a child starts with its parent's."""
     (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(line) << 10

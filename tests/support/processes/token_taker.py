@@ -1,9 +1,9 @@
-"""A process that takes tokens.
+"""A process that takes tokens from a token bucket.
 
 `python -m tests.support.processes.token_taker <url> <takes> <capacity> <rate>`
 
-It begins when a line comes on its standard input, and prints how many tokens it was granted and how many takes
-were not decided in time.
+It starts when a line arrives on its standard input, and prints how many tokens it was granted and how many takes were
+not decided in time.
 """
 
 import asyncio

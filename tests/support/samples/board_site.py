@@ -40,9 +40,9 @@ async def boards_env(
     environ: dict[str, str] | None = None,
     watched: Callable[[Database], Database] = _as_it_is,
 ) -> AsyncIterator[Env]:
-    """An `Env` whose actor and rate limits are real, with a project `p` of three images.
+    """An `Env` with a real actor and real rate limits, and a project `p` of three images.
 
-    The actor reads from what `watched` makes of the database.
+    The actor reads from the database that `watched` returns.
     """
     async with (
         pages_env(home, environ=environ) as pages,
@@ -61,7 +61,7 @@ async def add_images(env: Env) -> None:
 
 
 def boards_app(env: Env, lifecycle: Lifecycle | None = None) -> ASGIApp:
-    """The routes of boards, pages and artifacts behind the same door as in the whole application."""
+    """The routes of boards, pages and artifacts behind the same middleware as in the whole application."""
     chosen = cast(Settings, env.settings)
 
     async def provide_env() -> Env:
@@ -91,7 +91,7 @@ def boards_app(env: Env, lifecycle: Lifecycle | None = None) -> ASGIApp:
 
 
 class Board:
-    """A published board: its owner's client, and guests who each have a cookie jar of their own."""
+    """A published board: its owner's client, and guests with a separate cookie jar each."""
 
     def __init__(self, app: ASGIApp, owner: httpx.AsyncClient, made: dict[str, Any]) -> None:
         self.app, self.owner = app, owner

@@ -1,4 +1,4 @@
-"""A page to be filled by chat: real rows, a real Redis for what is remembered, and a template with placeholders."""
+"""A page to be filled by chat: real rows, a real Redis for the chat's memory, and a template with placeholders."""
 
 import contextlib
 import dataclasses
@@ -47,9 +47,9 @@ BEST_FIRST = ("p-0", "p-2", "p-3", "p-1")
 
 @contextlib.asynccontextmanager
 async def chatting(home: Path, redis: Redis, *, again: bool = False, **environ: str) -> AsyncIterator[Env]:
-    """An `Env` with a page `a` of the project `p`, and other people's things: project `q`, page `b`.
+    """An `Env` with a page `a` of the project `p`, and another owner's project `q` with page `b`.
 
-    With `again` they are there already.
+    With `again` they exist already.
     """
     chosen: Settings = settings(home, API_KEY="k" * 40, **environ)
     given = {
@@ -86,7 +86,7 @@ async def page(
 
 
 async def say(env: Env, *words: str, artifact: str = "a", session: str = "s") -> dict[str, Any]:
-    """The answer to the last of the words."""
+    """Send the words one after the other, and return the answer to the last."""
     answer: dict[str, Any] = {}
     for said in words:
         answer = await speak(env, artifact, session, said, None)
@@ -94,7 +94,7 @@ async def say(env: Env, *words: str, artifact: str = "a", session: str = "s") ->
 
 
 def url_of(env: Env, number: int) -> str:
-    """Where image `number` of the best-first list is delivered."""
+    """The delivery URL of image `number` of the best-first list."""
     return f"{env.settings.public_url}/images/{BEST_FIRST[number - 1]}/public"
 
 
@@ -105,7 +105,7 @@ async def told(env: Env, session: str = "s") -> list[dict[str, Any]]:
 
 
 class Scripted(BaseChatModel):
-    """A model that says what a function of the messages makes up."""
+    """A model whose answer is a function of the messages."""
 
     script: Callable[[list[BaseMessage]], AIMessage]
 
@@ -143,7 +143,7 @@ class Scripted(BaseChatModel):
 
 
 class OneModel:
-    """AI with one model under every name."""
+    """An AI binding with one model under every name."""
 
     def __init__(self, model: BaseChatModel) -> None:
         self._model = model
@@ -161,7 +161,7 @@ def scripted(env: Env, script: Callable[[list[BaseMessage]], AIMessage]) -> Env:
 
 
 def calling(*calls: tuple[str, Any], text: str = "") -> AIMessage:
-    """A message that calls tools, with arguments of any kind; in each message under the same ids."""
+    """A message that calls tools, with any arguments; every message uses the same ids."""
     return AIMessage(text, additional_kwargs={"calls": list(calls)})
 
 

@@ -94,7 +94,7 @@ async def add_item(env: Env, job: str, position: int, provider: str, model: str,
 
 
 async def add_call(env: Env, item: str, number: int, state: str, ms: int | None, **facts: Any) -> None:
-    """A settled call of the item's own painter unless another is named; without `ms` it was never sent."""
+    """A settled call of the item's own model unless another is named; without `ms` it was never sent."""
     job, provider, _ = item.split("-")
     brought = state == "succeeded"
     data = original(item)
@@ -153,7 +153,7 @@ LITERAL, FOCUS = Tip("openai.literal", "Show exactly what is described."), Tip("
 
 
 async def add_studio(env: Env) -> None:
-    """The project `p` of the table above. BUCKET stays empty."""
+    """Add the project `p` of the table above. BUCKET stays empty."""
     await add_project(env, "p", "Harbour", "Posters")
     await _boat(env)
     await _lamp(env)
@@ -210,7 +210,7 @@ async def _rock(env: Env) -> None:
 
 
 async def step_back(env: Env) -> None:
-    """A rollback to the first image: a version with the same bytes that nobody painted."""
+    """A rollback to the first image: a version with the same bytes that no vendor made."""
     image = row(
         "p",
         6,

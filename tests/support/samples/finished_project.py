@@ -1,4 +1,4 @@
-"""A project as work leaves it: jobs of three providers with their ledger, a lineage, verdicts, originals in BUCKET."""
+"""A project as finished work leaves it: jobs of three providers with ledger, lineage, verdicts, originals in BUCKET."""
 
 import hashlib
 import itertools
@@ -48,7 +48,7 @@ def plain(text: str) -> str:
 
 
 def paint_small(number: int, width: int, height: int) -> bytes:
-    """A flat picture with a lighter corner, 16 times smaller than its row says."""
+    """A flat picture with a lighter corner, 16 times smaller than its row states."""
     picture = Image.new("RGB", (width // 16, height // 16), COLOURS[number % len(COLOURS)])
     picture.paste("linen", (0, 0, width // 48, height // 48))
     return encoded(picture, "PNG")
@@ -57,7 +57,7 @@ def paint_small(number: int, width: int, height: int) -> bytes:
 async def seed(
     env: Env, project_id: str = "p", *, words: Words = plain, paint: Painter = paint_small
 ) -> list[Progression]:
-    """Nine images of three prompts by three makers and two made from them; six passed, three failed, two not judged.
+    """Nine images of three prompts by three models and two derived from them; six passed, three failed, two not judged.
 
     Ids, times and bytes are the same each time. One further call was refused, and one made a duplicate.
     """
@@ -238,7 +238,7 @@ def attempt(job: Job, image: Progression) -> Attempt:
 
 
 async def _add_ends(tx: Statements, job: Job, n: int, kept: Progression) -> None:
-    """What a job has beside images: in the first one an item that was refused, in the second one a duplicate."""
+    """Add items without an image: in the first job one that was refused, in the second a duplicate."""
     end = msgspec.structs.replace(
         item(job, len(MAKERS), kept),
         id=derived_id(job.id, "more", n),

@@ -1,4 +1,4 @@
-"""A job in a real database, brought by the ledger to any point of its life, without a server around it."""
+"""A job in a real database, advanced by the ledger to any point of its life, without a server around it."""
 
 import contextlib
 import hashlib
@@ -25,9 +25,9 @@ PROJECT = "INSERT INTO projects (id, name, created_at, updated_at) VALUES ('p', 
 
 
 class Nobody:
-    """Takes wake-ups, jobs and messages, and does nothing about them: the test itself is the worker. There is always a
-    free place at a vendor; `acquired` and `reported` tell which were taken and how their calls ended.
-    """
+    """A queue, an actor and a limiter that take wake-ups, jobs and messages and do nothing: the test itself is the
+    worker. There is always a free slot at a vendor; `acquired` and `reported` record which were taken and how their
+    calls ended."""
 
     def __init__(self) -> None:
         self.woken: list[str] = []
@@ -76,7 +76,7 @@ class Work:
         return await items.get(self.env, self.items[n].id)
 
     async def buy(self, n: int, seed: int | None = None) -> Attempt:
-        """Bring item `n` to a settled purchase of a small picture; equal seeds are equal pictures."""
+        """Advance item `n` to a settled purchase of a small picture; equal seeds give equal pictures."""
         item, data = self.items[n], picture(n if seed is None else seed)
         attempt = await attempts.intend(self.env, self.lease, item, 1, TOY)
         assert await attempts.send(self.env, self.lease, attempt)

@@ -1,4 +1,4 @@
-"""A small site for tests: the pages' routes over real parts, rows to make pages of, and a reader of HTML."""
+"""A small site for tests: the pages' routes over real parts, rows to make pages from, and a reader of HTML."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ INSERT INTO projects (id, name, description, created_at, updated_at) VALUES (:id
 
 
 class Line:
-    """A queue that keeps what it is sent."""
+    """A queue that records what is sent to it."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -58,7 +58,7 @@ class Silent:
 
 
 def template(kind: str) -> bytes:
-    """The packaged template of a kind as pages are made from it."""
+    """The packaged template of a generator, as pages are made from it."""
     return whole_template(open_assets(), f"{kind}.html")
 
 
@@ -114,7 +114,7 @@ async def add_image(env: Env, project_id: str, number: int, **facts: Any) -> Pro
 
 @get("/images/{image_id:str}/{variant:str}", opt={"access": "open"})
 async def paint(image_id: FromPath[str], variant: FromPath[str]) -> Response[bytes]:
-    """A delivery image, as far as a page can tell."""
+    """A delivery image, as far as a page needs one."""
     headers = {"Cross-Origin-Resource-Policy": "cross-origin"}
     return Response(_picture(), media_type="image/png", headers=headers)
 
@@ -126,7 +126,7 @@ def _picture() -> bytes:
 
 
 def small_app(env: Env) -> ASGIApp:
-    """The pages' routes behind the same door as in the whole application."""
+    """The pages' routes behind the same middleware as in the whole application."""
     chosen = cast(Settings, env.settings)
 
     async def provide_env() -> Env:
@@ -158,7 +158,7 @@ def client_of(app: ASGIApp, base_url: str = HERE, peer: str = "203.0.113.77") ->
 async def pages_env(
     home: Path, database_url: str = "", environ: dict[str, str] | None = None, **bindings: Any
 ) -> AsyncIterator[Env]:
-    """An `Env` whose templates are published, with a `Line` for a queue unless another is given."""
+    """An `Env` whose templates are published, with a `Line` as its queue unless another is given."""
     chosen = settings(home, API_KEY=KEY, **(environ or {}))
     given = {"ASSETS": open_assets(), "PICASSO_QUEUE": Line(), "PICASSO_DO": Silent(), "settings": chosen, **bindings}
     async with bare_env(home, database_url, **given) as env:
@@ -173,14 +173,14 @@ async def site(home: Path, **more: Any) -> AsyncIterator[tuple[Env, httpx.AsyncC
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = LONG) -> None:
-    """Come back when the condition holds; TimeoutError when it never does."""
+    """Return when the condition is true. Fails: TimeoutError when it never is."""
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.01)
 
 
 async def publish(client: httpx.AsyncClient, *projects: str, **wishes: Any) -> dict[str, Any]:
-    """Make a lookbook of the projects; the row is returned."""
+    """Make a lookbook of the projects and return its row."""
     answer = await client.post("/api/artifacts", json={"generatorId": "lookbook", "projectIds": projects, **wishes})
     assert answer.status_code == 201, answer.text
     return cast(dict[str, Any], answer.json())
@@ -188,7 +188,8 @@ async def publish(client: httpx.AsyncClient, *projects: str, **wishes: Any) -> d
 
 @contextlib.contextmanager
 def free_listener() -> Iterator[tuple[socket.socket, str]]:
-    """A listening loopback socket and its address as a URL; connections wait in its backlog until somebody serves."""
+    """A listening loopback socket and its address as a URL; connections wait in its backlog until a server accepts
+    them."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener, f"http://127.0.0.1:{listener.getsockname()[1]}"
 
@@ -207,7 +208,7 @@ async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
 
 
 class Outline(HTMLParser):
-    """What a page is made of: its tags with their attributes, and its text."""
+    """The structure of a page: its tags with their attributes, and its text."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -234,7 +235,7 @@ class Outline(HTMLParser):
 
     @property
     def skeleton(self) -> list[tuple[str, tuple[str, ...]]]:
-        """Tags with the names of their attributes; swatches are left out, for any colour word may add one."""
+        """Tags with the names of their attributes; swatches are left out, because any colour word may add one."""
         return [(tag, tuple(attrs)) for tag, attrs in self.elements if tag not in ("svg", "rect")]
 
     def all(self, tag: str) -> list[dict[str, str | None]]:

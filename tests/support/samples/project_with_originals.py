@@ -1,4 +1,4 @@
-"""A project whose originals are really there, for the kinds that carry pixels."""
+"""A project whose originals are stored in BUCKET, for the generators that embed pixels."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ SHAPES = ((960, 640), (640, 960), (640, 640), (1200, 400))
 
 
 def painted(colour: Rgb, size: tuple[int, int]) -> bytes:
-    """A PNG of one colour with a fine pattern and a comment that must not travel."""
+    """A PNG of one colour with a fine pattern and a comment that must not be copied into an artifact."""
     image = Image.new("RGB", size, colour)
     pen = ImageDraw.Draw(image)
     for x in range(0, size[0], 16):

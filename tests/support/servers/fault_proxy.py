@@ -1,4 +1,4 @@
-"""A TCP proxy on the loopback that misbehaves on demand, switched by a test between two awaits."""
+"""A TCP proxy on the loopback that injects faults on demand, switched by a test between two awaits."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from typing import Self, cast
 
 @dataclass(frozen=True)
 class Faults:
-    """What the proxy does wrong. "Down" is the direction from the server to the client; sizes in bytes."""
+    """The faults to inject. "Down" is the direction from the server to the client; sizes in bytes."""
 
     refuse: bool = False
     """New connections are reset at once."""
@@ -45,12 +45,12 @@ class FaultProxy:
         self.be(Faults())
 
     def be(self, faults: Faults) -> None:
-        """Misbehave like this from now on, on open connections too."""
+        """Inject these faults from now on, on open connections too."""
         self._faults = faults
         (self._passing.clear if faults.hold else self._passing.set)()
 
     def reset_all(self) -> None:
-        """Reset every connection that is open now, to both sides."""
+        """Reset every connection that is open now, on both sides."""
         for task, writers in self._connections.items():
             for writer in writers:
                 _reset(writer)

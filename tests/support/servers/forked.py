@@ -1,7 +1,7 @@
-"""Server processes that begin as forks of one that has imported everything, for imports are two thirds of a start.
+"""Server processes forked from one that has imported everything, because imports are two thirds of a start.
 
-`start` gives a real process of its own, in which `python -m …` then runs as it would from a shell. Run as a program,
-this module is the one that forks.
+`start` gives a real process, in which `python -m …` then runs as it would from a shell. Run as a program, this module
+is the process that forks.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Forked:
     async def wait(self) -> int:
         while (code := self.returncode) is None:
             loop, over = asyncio.get_running_loop(), asyncio.Event()
-            # One of its own: several may wait at once.
+            # A thread for each wait: several may wait at once.
             descriptor = os.dup(self._ended)
             loop.add_reader(descriptor, over.set)
             try:
@@ -63,7 +63,7 @@ class Forked:
         return code
 
     def send_signal(self, number: int) -> None:
-        """Fails: ProcessLookupError once it has ended."""
+        """Send the signal. Fails: ProcessLookupError once the process has ended."""
         if self.returncode is not None:
             raise ProcessLookupError
         os.kill(self.pid, number)
@@ -76,7 +76,7 @@ class Forked:
 
 
 def start(command: Sequence[str], environ: Mapping[str, str], out: Path, log: Path) -> Forked:
-    """Run `python -m command…` with this environment alone; what it prints replaces what is in these two files."""
+    """Run `python -m command…` with exactly this environment; its output replaces the contents of these two files."""
     for path in (out, log):
         path.write_bytes(b"")
     return Forked(int(_ask(command=list(command), environ=dict(environ), out=str(out), log=str(log))))
@@ -105,7 +105,7 @@ def _forking() -> "subprocess.Popen[str]":
 
 
 def fork_on_request() -> None:
-    """Serve requests, one JSON object a line, until there are no more."""
+    """Serve requests, one JSON object a line, until the input ends."""
     for name in (*LOADED, *SDKS):
         importlib.import_module(name)
     gc.collect()

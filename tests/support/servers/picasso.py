@@ -1,6 +1,6 @@
 """A real server process for tests: `async with running(home) as server: …`.
 
-It is stopped by its pid; its log lines and what it prints stay in files below its data directory.
+It is stopped by its pid; its log and its output are in files below its data directory.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ SERVE = ("app", "serve")
 
 @dataclass(frozen=True)
 class Server:
-    """`url` has no trailing slash; `key` goes into X-Api-Key; `log` holds one JSON object per line."""
+    """`url` has no trailing slash; `key` goes into X-Api-Key; `log` has one JSON object per line."""
 
     url: str
     key: str
@@ -58,7 +58,7 @@ class Server:
 async def running(home: Path, *, command: Sequence[str] = SERVE, **environ: str) -> AsyncIterator[Server]:
     """A server on a free port with its data in `home`, once /readyz has answered 200.
 
-    `environ` are the settings by their environment names; nothing else of this process's settings is handed on.
+    `environ` are the settings by their environment names; no other setting of this process is passed on.
     """
     async with listening(home, command=command, **environ) as server:
         await _ready(server)
@@ -74,7 +74,7 @@ async def listening(home: Path, *, command: Sequence[str] = SERVE, **environ: st
 
 @contextlib.asynccontextmanager
 async def cold_started(home: Path, *, command: Sequence[str] = SERVE, **environ: str) -> AsyncIterator[Server]:
-    """A server that began as a new interpreter, with nothing imported, once it is ready."""
+    """A server that was started in a new interpreter, with nothing imported, once it is ready."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "serve.log").open("w") as log, (home / "serve.out").open("w") as out:
         process = await asyncio.create_subprocess_exec(
@@ -93,7 +93,7 @@ async def cold_started(home: Path, *, command: Sequence[str] = SERVE, **environ:
 
 
 async def start(home: Path, command: Sequence[str] = SERVE, /, **environ: str) -> Process:
-    """A process of `python -m command…` with its data in `home`, not waited for."""
+    """A process of `python -m command…` with its data in `home`; does not wait for it to be ready."""
     home.mkdir(parents=True, exist_ok=True)
     return forked.start(command, _environment(home, environ), home / "serve.out", home / "serve.log")
 

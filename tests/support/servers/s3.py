@@ -1,4 +1,4 @@
-"""Real S3 servers for tests: rclone, which keeps its objects as files, and moto's, which honours `If-None-Match`."""
+"""Real S3 servers for tests: rclone, which stores its objects as files, and moto's, which honours `If-None-Match`."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ START_SECONDS = 30.0
 
 
 class S3Server:
-    """A server on a port of its own. `folder` holds what rclone serves: buckets are folders, objects are files."""
+    """A server on its own port. `folder` is what rclone serves: buckets are folders, objects are files."""
 
     def __init__(self, command: list[str], port: int, folder: Path) -> None:
         self._command, self.port, self.folder = command, port, folder
@@ -47,13 +47,13 @@ class S3Server:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """kill -9."""
+        """Send SIGKILL."""
         assert self._process
         self._process.kill()
         self._process.wait()
 
     def address(self, bucket: str, url: str = "") -> str:
-        """`BUCKET` for it, or for a proxy before it."""
+        """The value of `BUCKET` for this server, or for a proxy in front of it."""
         return f"s3://{bucket}?endpoint={url or self.url}&region=us-east-1"
 
     def _listens(self) -> bool:
@@ -91,7 +91,7 @@ def rclone() -> Iterator[S3Server]:
 
 @pytest.fixture
 def own_rclone() -> Iterator[S3Server]:
-    """A private server: kill it, start it again."""
+    """A private server that a test may kill and start again."""
     with running_rclone() as server:
         yield server
 
@@ -121,7 +121,7 @@ def new_bucket(server: S3Server) -> str:
 
 @contextlib.asynccontextmanager
 async def open_s3(server: S3Server, bucket: str = "", url: str = "", **deadlines: float) -> AsyncIterator["S3"]:
-    """The binding over a bucket of the server, by way of `url` where one is given."""
+    """The binding over a bucket of the server, through `url` where one is given."""
     # boto3 is slow to import, and most tests do without.
     from app.bindings.bucket.s3 import S3, Deadlines
 
@@ -130,14 +130,14 @@ async def open_s3(server: S3Server, bucket: str = "", url: str = "", **deadlines
 
 
 def refusal(status: int, code: str) -> bytes:
-    """An error as an S3 server says it, also one that comes as 200."""
+    """An error in the form of an S3 server's answer, also one that comes with status 200."""
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>no</Message></Error>'
     head = f"HTTP/1.1 {status} X\r\ncontent-type: application/xml\r\ncontent-length: {len(body)}\r\n"
     return f"{head}connection: close\r\n\r\n{body}".encode()
 
 
 class Counter:
-    """Stands before a server: passes requests on and counts them, or answers `script`'s next entry itself."""
+    """Runs in front of a server: passes requests on and counts them, or answers with `script`'s next entry itself."""
 
     def __init__(self, upstream: int) -> None:
         self._upstream = upstream

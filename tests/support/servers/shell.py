@@ -1,4 +1,4 @@
-"""The shell alone, for tests of what stands in front of every route: a real SQLite and directory bucket, the least of
+"""The HTTP shell alone, for tests of what runs before every route: a real SQLite and directory bucket, the minimum of
 everything else, and a few routes of the tests' own."""
 
 import contextlib
@@ -37,7 +37,8 @@ class NoAssets:
 
 @contextlib.asynccontextmanager
 async def open_parts(settings: Settings) -> AsyncIterator[Env]:
-    """Fails: Unavailable while a file `away` lies in the data directory · SettingError for a file `refused`."""
+    """Open the minimal bindings. Fails: Unavailable while a file `away` is in the data directory · SettingError for a
+    file `refused`."""
     settings.home.mkdir(parents=True, exist_ok=True)
     if (settings.home / "away").exists():
         raise Unavailable("the database did not answer", code="database_unavailable")

@@ -1,6 +1,6 @@
 """A server that only streams, and clients of it: a real database, Redis and actor, and no other binding.
 
-`running(home, command=STREAMS, …)` starts it as a process of its own.
+`running(home, command=STREAMS, …)` starts it in its own process.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ async def open_streams(settings: Settings) -> AsyncIterator[Env]:
 async def connect(
     server: Server, session_id: str, since: int | None = None, *, port: int | None = None, **options: Any
 ) -> AsyncIterator[ClientConnection]:
-    """A WebSocket on the session; `port` is that of a proxy before the server."""
+    """A WebSocket on the session; `port` is that of a proxy in front of the server."""
     query = "" if since is None else f"?since={since}"
     url = f"ws://127.0.0.1:{port or server.port}/api/stream/{session_id}{query}"
     async with dial(
@@ -72,7 +72,7 @@ async def take(ws: ClientConnection, n: int, seconds: float = LONG) -> list[Json
 
 
 async def closing(ws: ClientConnection, seconds: float = LONG) -> int:
-    """The code that the server closes with; what comes before it is thrown away."""
+    """The code that the server closes with; frames before it are discarded."""
     async with asyncio.timeout(seconds):
         try:
             while True:
@@ -93,7 +93,7 @@ def said(text: str) -> Json:
 
 
 class Follower:
-    """A client that comes back with its last `seq` whenever it is cut off, and keeps every event it saw."""
+    """A client that reconnects with its last `seq` whenever it is disconnected, and records every event it received."""
 
     def __init__(self, servers: Sequence[Server], session_id: str, *, ports: Sequence[int] = (), seed: int = 0) -> None:
         self._doors = [(server, port) for server, port in zip(servers, ports or [s.port for s in servers], strict=True)]
@@ -106,7 +106,7 @@ class Follower:
         return self.events[-1]["seq"] if self.events else 0
 
     async def until(self, seq: int, seconds: float = LONG) -> None:
-        """Follow the session until the event of that number was seen."""
+        """Follow the session until the event with that number was received."""
         async with asyncio.timeout(seconds):
             while self.last < seq:
                 with contextlib.suppress(OSError, ConnectionClosed, InvalidHandshake, EOFError):

@@ -21,7 +21,7 @@ from tests.support.deadlines import LONG
 
 
 class Valkey:
-    """A server of this test alone, its data in a directory; `pid` is that of the latest start."""
+    """A private server with its data in a directory; `pid` is that of the latest start."""
 
     def __init__(self, directory: Path, binary: Path) -> None:
         self.directory, self._binary = directory, binary
@@ -49,13 +49,13 @@ class Valkey:
             time.sleep(0.01)
 
     def kill(self) -> None:
-        """kill -9."""
+        """Send SIGKILL."""
         assert self._process
         self._process.kill()
         self._process.wait()
 
     def pause(self) -> None:
-        """SIGSTOP: connections are still accepted by the kernel, and nothing answers."""
+        """Send SIGSTOP: the kernel still accepts connections, and nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -63,14 +63,14 @@ class Valkey:
 
 
 def end_with_parent() -> None:
-    """On Linux, a server does not outlive tests that are killed."""
+    """On Linux, make the server end with this process, so that it does not outlive tests that are killed."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def ask(path: str | Path, command: str, *, whole: bool = False) -> str:
-    """The first line of a server's answer, or as much of it as comes at once; empty when there is none."""
+    """The first line of a server's answer, or as much of it as arrives at once; empty when there is none."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(5)
         connection.connect(str(path))
@@ -81,7 +81,7 @@ def ask(path: str | Path, command: str, *, whole: bool = False) -> str:
 
 
 async def until(condition: Callable[[], bool], seconds: float = LONG) -> None:
-    """Return as soon as the condition holds; the test fails when it does not in time."""
+    """Return as soon as the condition is true; the test fails when it is not in time."""
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
@@ -107,7 +107,7 @@ def valkey_session() -> Iterator[Valkey]:
 
 @pytest.fixture
 def redis_url(valkey_session: Valkey) -> str:
-    """The address of a running server that holds nothing."""
+    """The address of a running, empty server."""
     assert ask(valkey_session.socket, "FLUSHALL") == "+OK"
     return valkey_session.url
 

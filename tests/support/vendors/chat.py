@@ -1,4 +1,4 @@
-"""What the played chat models have in common: what they were asked, what they say, and what they count."""
+"""What the simulated chat models share: reading the request, choosing the answer, counting tokens."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ class Usage:
     written: int
 
     def cost(self, read_rate: float, write_rate: float) -> float:
-        """In USD; the rates stand for a million tokens."""
+        """The cost in USD; the rates are per million tokens."""
         return (self.read * read_rate + self.written * write_rate) / 1e6
 
     def openai(self) -> dict[str, int]:
@@ -58,7 +58,7 @@ def _parts(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def said(answer: Answer, texts: list[str]) -> str:
-    """What the model says: as scripted, mumbling for `garbage`, a verdict where one is asked for, else a sentence."""
+    """The model's answer: the scripted one, nonsense for `garbage`, a verdict where one is requested, or a sentence."""
     if answer.text is not None:
         return answer.text
     if answer.fault == "garbage":

@@ -1,4 +1,4 @@
-"""Cloudflare Images: keeps what is uploaded under the caller's id, once, within the limits of the real one."""
+"""Cloudflare Images: stores each upload under the caller's id, once, within the limits of the real service."""
 
 import io
 import json
@@ -19,7 +19,7 @@ FAULTS = {
 
 
 class Images:
-    """`taken` is how a second upload of an id is refused. `delivery` is where images are said to be delivered."""
+    """`taken` is how a second upload of an id is refused. `delivery` is the base of the delivery URLs in answers."""
 
     name = "images"
     prefix = f"/cloudflare/client/v4/accounts/{ACCOUNT}/images"
@@ -28,7 +28,7 @@ class Images:
         self.reset()
 
     def reset(self) -> None:
-        """As new: nothing stored."""
+        """Forget everything that is stored."""
         self.stored: dict[str, bytes] = {}
         self.taken: Literal["code", "text", "status"] = "code"
         self.delivery = "https://imagedelivery.net"

@@ -1,9 +1,9 @@
 """Google's Gemini as it answers `generateContent` for pictures.
 
-What a request may hold is written down here once more, from Google's documentation and not from our catalog. `text`
-of a script's `Answer` chooses a form where there are several: of `refuse` a finish reason, or `prompt:` and a block
-reason; of `empty` `words`, `nothing` or a finish reason; of `ok` `several`, `draft` or `untold`; of `rate` the delay
-in RetryInfo.
+What a request may contain is written down here a second time, from Google's documentation and not from our catalog.
+`text` of a scripted `Answer` chooses a form where there are several: for `refuse` a finish reason, or `prompt:` and a
+block reason; for `empty` `words`, `nothing` or a finish reason; for `ok` `several`, `draft` or `untold`; for `rate` the
+delay in RetryInfo.
 """
 
 import base64
@@ -72,7 +72,7 @@ def camel(value: Any) -> Any:
 
 
 def problem(model: str, request: Request) -> str | None:
-    """What Google would object to in a request that reads well."""
+    """What Google would object to in a request that is well formed."""
     config = request.generation_config
     if "IMAGE" not in config.response_modalities:
         return "this model puts out images"
@@ -167,7 +167,7 @@ class Gemini:
 
     def _picture(self, call: Received, answer: Answer, model: str, request: Request) -> Reply:
         prompt = next(part.text or "" for part in request.contents[0].parts)
-        # It has no seed: the same words look different each time.
+        # It has no seed: the same prompt gives a different picture each time.
         call.sent = answer.image or picture(zlib.crc32((prompt if prompt.startswith("twins") else call.id).encode()))
         if answer.fault == "garbage":
             call.sent = b"these are not the bytes of an image"
@@ -186,7 +186,7 @@ class Gemini:
         return json({"candidates": [said], "usageMetadata": usage, "modelVersion": model, "responseId": call.id})
 
     def _usage(self, call: Received, model: str, request: Request, pictures: int) -> dict[str, Any]:
-        """The counts of an answer with so many pictures, and their bill."""
+        """The usage of an answer with that many pictures, and its bill."""
         words, images = shown(request)
         size = request.generation_config.image_config.image_size or "1K"
         drawn = PICTURE_TOKENS[model][size] * pictures
@@ -208,7 +208,7 @@ class Gemini:
 
 
 def shown(request: Request) -> tuple[int, int]:
-    """Tokens of the words and of the pictures in a request."""
+    """Tokens of the text and of the pictures in a request."""
     parts = [part for content in request.contents for part in content.parts]
     words = sum(len(part.text) // 4 + 1 for part in parts if part.text)
     return words, SHOWN_TOKENS * sum(part.inline_data is not None for part in parts)

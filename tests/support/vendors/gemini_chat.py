@@ -1,4 +1,4 @@
-"""Gemini's generateContent as a chat model. `…-no-schema` in the model's name: it takes no response schema."""
+"""Gemini's generateContent as a chat model. A model whose name ends in `-no-schema` takes no response schema."""
 
 import base64
 import json
@@ -64,7 +64,7 @@ SIGNATURE = base64.b64encode(b"a signature of thoughts").decode()
 
 
 def _unsigned(body: dict[str, Any]) -> str:
-    """What Gemini 3 says of a call of this turn that comes back without the signature of the thoughts before it."""
+    """Gemini 3's error for a call of this turn that comes back without the signature of the thoughts before it."""
     turns = body["contents"]
     spoken = [at for at, turn in enumerate(turns) if turn["role"] == "user" and "text" in turn["parts"][0]]
     for turn in turns[spoken[-1] :] if spoken else turns:
@@ -75,7 +75,7 @@ def _unsigned(body: dict[str, Any]) -> str:
 
 
 def _streamed(call: Received, answer: Answer, text: str, usage: Usage) -> Iterator[tuple[float, bytes]]:
-    """An answer in pieces: a thought, words, all calls at once without ids, then the end with the count of tokens."""
+    """A streamed answer: a thought, words, all tool calls at once without ids, then the end with the token count."""
 
     def event(parts: list[dict[str, Any]], **more: Any) -> tuple[float, bytes]:
         candidate = {"index": 0, "content": {"role": "model", "parts": parts}, **more.pop("candidate", {})}

@@ -1,7 +1,7 @@
-"""OpenAI's image endpoints as measured: JSON or multipart in, server-sent events or JSON out, tokens on the bill.
+"""OpenAI's image endpoints as measured: JSON or multipart requests, server-sent events or JSON answers, token usage.
 
-Bodies are held against an extract of OpenAI's own specification (`openai_images.json`) and against what its prose says
-of models, sizes and masks; what the real one would refuse is a 400 here.
+Bodies are validated against an extract of OpenAI's own specification (`openai_images.json`) and against what its
+documentation states about models, sizes and masks; what the real API would refuse is a 400 here.
 """
 
 import base64
@@ -45,7 +45,7 @@ ERRORS = {
 
 
 class Wrong(Exception):
-    """A body that the real one would refuse."""
+    """A body that the real API would refuse."""
 
     def __init__(self, message: str, code: str | None = None, kind: str = "invalid_request_error") -> None:
         super().__init__(message)
@@ -54,9 +54,9 @@ class Wrong(Exception):
 
 @dataclass
 class OpenAI:
-    """`streams`: whether it does what `stream` asks. `breaks`: the code of an error after the first preview.
-    `partials`: previews it sends at most. `says`: what its answers claim of the picture, instead of what was
-    asked. `refusal`: the code of its no."""
+    """`streams`: whether it honours `stream`. `breaks`: the code of an error after the first preview. `partials`: the
+    most previews it sends. `says`: what its answers state about the picture, in place of what was requested. `refusal`:
+    the code of its refusals."""
 
     name: str = "openai"
     prefix: str = "/openai/v1"
@@ -119,7 +119,7 @@ def error(status: int, kind: str, code: str | None, message: str) -> Reply:
 
 
 def chunked(pieces: list[bytes]) -> Iterator[tuple[float, bytes]]:
-    """As HTTP/1.1 frames them, so that an end that is none can be told."""
+    """The pieces in HTTP/1.1 chunked encoding, so that a truncated body can be recognised."""
     for piece in (*pieces, b""):
         yield 0.0, b"%x\r\n%b\r\n" % (len(piece), piece)
 
@@ -129,7 +129,7 @@ def coded(data: bytes) -> str:
 
 
 def drawn(call: Received, size: str) -> bytes:
-    """A picture of the shape asked for, at an eighth of its sides for speed; another one for each call."""
+    """A picture of the requested shape, at an eighth of its sides for speed; a different one for each call."""
     width, height = (int(side) // 8 for side in size.split("x"))
     out = io.BytesIO()
     image = Image.open(io.BytesIO(picture(hash((call.body["prompt"], call.id)), 64)))
@@ -218,7 +218,8 @@ def check_mask(part: Part, image: Image.Image) -> None:
 
 
 def used(call: Received, asked: dict[str, Any], partials: int) -> dict[str, Any]:
-    """Tokens as the real one counts them: by 32-pixel patches in, by shape and quality out, 100 for each preview."""
+    """Token usage as the real API counts it: input by 32-pixel patches, output by shape and quality, 100 for each
+    preview."""
     images = [Image.open(io.BytesIO(part.data)) for part in call.parts if part.name.startswith("image")]
     text = 6 + math.ceil(len(asked["prompt"].encode()) / 4) + 22 * len(images)
     seen = sum(min(1536, math.ceil(image.width / 32) * math.ceil(image.height / 32)) for image in images)

@@ -1,8 +1,8 @@
-"""A server that speaks OpenAI's chat completions. What it can do stands in the model's name:
+"""A server of OpenAI's chat completions. The model's name determines what it supports:
 
 `…-no-schema` refuses response_format with a 400 · `…-no-tools` refuses tools as well · `…-deaf` ignores both and
-talks · `…-mute` never tells what it used · `…-plain` refuses stream_options · `…-untagged` calls tools without ids
-· all others do as asked.
+answers in prose · `…-mute` never reports its usage · `…-plain` refuses stream_options · `…-untagged` calls tools
+without ids · all others do what the request asks for.
 """
 
 import json
@@ -39,7 +39,7 @@ class OpenAIChat:
         return Reply(json.dumps(completion(call, answer, text, usage)).encode())
 
     def error(self, call: Received, answer: Answer) -> Reply | None:
-        """The 4xx or 5xx of this call, if it is one."""
+        """The 4xx or 5xx answer of this call, if it has one."""
         if answer.fault in ERRORS:
             status, error = ERRORS[answer.fault]
             return _error(status, error)
@@ -56,7 +56,7 @@ class OpenAIChat:
 
 
 def completion(call: Received, answer: Answer, text: str, usage: Usage) -> dict[str, Any]:
-    """A whole answer, in text or as a call of the tool that was forced."""
+    """A complete answer, as text or as a call of the tool that the request forces."""
     message: dict[str, Any] = {"role": "assistant", "content": text}
     finish = "stop"
     if answer.fault == "refuse":
@@ -75,7 +75,7 @@ def completion(call: Received, answer: Answer, text: str, usage: Usage) -> dict[
 
 
 def streamed(call: Received, answer: Answer, text: str, usage: Usage) -> Iterator[tuple[float, bytes]]:
-    """An answer in pieces, each its own event: words, then the tools that are called, then what it used."""
+    """A streamed answer, one event per piece: words, then tool calls, then the usage."""
     about = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": call.body["model"]}
 
     def event(delta: dict[str, Any], finish: str | None = None, **more: Any) -> tuple[float, bytes]:

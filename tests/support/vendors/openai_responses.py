@@ -1,4 +1,5 @@
-"""OpenAI's Responses API as a chat model: each piece of an answer is an item of its own, and the end has all of it."""
+"""OpenAI's Responses API as a chat model: each part of an answer is an item of its own, and the last event has all
+items."""
 
 import json
 import re

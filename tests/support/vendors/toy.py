@@ -1,4 +1,4 @@
-"""The toy vendor: a picture that depends on the seed alone; for prompts that open with "twins" always the same one."""
+"""The toy vendor: the picture depends on the seed alone; for prompts that open with "twins" it is always the same."""
 
 from tests.support.internet import Answer, Received, Reply, picture
 

@@ -1,6 +1,6 @@
-"""Workers AI as its documents and its answers show it: a body that does not fit the model is refused with its codes.
+"""Workers AI as documented and as measured: a body that does not fit the model is refused with the vendor's codes.
 
-A scripted `error` may say its code and message in `text`, as "3040 no capacity"; `status` stands beside it.
+A scripted `error` may give its code and message in `text`, as "3040 no capacity"; its HTTP status is in `status`.
 """
 
 import base64
@@ -33,7 +33,7 @@ FAULTS = {
 
 
 class Wrong(Exception):
-    """The body does not fit: the vendor's code, and what it says of it."""
+    """A body that does not fit the model: the vendor's error code and message."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class Wrong(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """What a model made out of a call."""
+    """What a model understood of a call."""
 
     width: int
     height: int
@@ -85,7 +85,7 @@ class Text(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Json:
-    """A model that takes JSON. `raw`: the Content-Type of an answer that is no JSON, whatever `format` it really is."""
+    """A model that takes JSON. `raw`: the Content-Type of an answer that is not JSON, whatever `format` it has."""
 
     allowed: frozenset[str]
     format: str
@@ -126,7 +126,7 @@ class Json:
 
 @dataclass(frozen=True)
 class Multipart:
-    """A model that takes forms alone."""
+    """A model that takes only multipart forms."""
 
     steps: int
     steps_allowed: bool
@@ -252,7 +252,8 @@ def _made(call: Received, answer: Answer, model: Json | Multipart, headers: dict
 
 
 def painted(call: Received, format: str) -> bytes:
-    """By the seed, or by the call where the model takes none; for prompts that open with "twins" always the same."""
+    """A picture by the seed, or by the call where the model takes none; always the same for prompts that open with
+    "twins"."""
     seed = int(call.body.get("seed") or call.id.rpartition("-")[2])
     data = picture(0 if str(call.body["prompt"]).startswith("twins") else seed)
     if format == "PNG":

@@ -1,4 +1,4 @@
-"""Workers AI's chat completions: OpenAI's, but for the errors and the limit of the answer's length."""
+"""Workers AI's chat completions: the same as OpenAI's, except for the errors and the limit of the answer's length."""
 
 import json
 
