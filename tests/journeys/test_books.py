@@ -1,4 +1,4 @@
-"""Whenever somebody looks at the metrics, the books balance."""
+"""The metrics are consistent at every moment that they are read."""
 
 import asyncio
 from collections import Counter
@@ -17,7 +17,7 @@ OPEN = ("queued", "running")
 
 
 async def scraped(client: httpx.AsyncClient) -> dict[str, Counter[str]]:
-    """Rows by table and status as the metrics page says."""
+    """Rows by table and status, as the metrics page shows them."""
     page, found = (await client.get("/metrics")).text, dict[str, Counter[str]]()
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
@@ -27,7 +27,8 @@ async def scraped(client: httpx.AsyncClient) -> dict[str, Counter[str]]:
 
 
 def check(rows: dict[str, Counter[str]], posted: tuple[int, int], called: int) -> None:
-    """`posted` is how many jobs were accepted before and after the page was asked for, `called` the calls by then."""
+    """Check one page of metrics. `posted` is how many jobs were accepted before and after the request, `called` the
+    calls by then."""
     jobs, items, attempts = (rows.get(name, Counter()) for name in ("jobs", "items", "attempts"))
     assert posted[0] <= jobs.total() <= posted[1], "accepted = terminal + in flight"
     assert items.total() == ITEMS * jobs.total()
@@ -39,7 +40,8 @@ def check(rows: dict[str, Counter[str]], posted: tuple[int, int], called: int) -
 
 
 async def test_the_books_balance_at_every_scrape(tmp_path: Path) -> None:
-    """Jobs with faults run while the metrics are read again and again; at the end all sums are exact."""
+    """Jobs with faults run while the metrics are read again and again; every page is consistent, and at the end all
+    sums are exact."""
     faults = [Answer("error", retry_after="0"), Answer("refuse"), Answer("rate", retry_after="0"), Answer("empty")]
     async with Wire(delay=0.05) as wire, running(tmp_path, **environ(wire)) as server, calling(server) as client:
         project, jobs = await new_project(client), list[str]()

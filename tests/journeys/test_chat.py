@@ -1,4 +1,4 @@
-"""From the first word to a public page, over HTTP alone; with models, kills and two servers' worth of trouble."""
+"""From the first message to a public page, over HTTP alone; with models, kills and two servers."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ HTML = '<h1>{{TITLE}}</h1><p>{{SUBTITLE}}</p><img src="{{IMAGE_HERO}}" alt="">'
 
 
 async def new_page(client: httpx.AsyncClient, variants: int = 2) -> str:
-    """A project with images, a template, and the draft of an artifact."""
+    """A project with images, a template, and a draft artifact."""
     project = await new_project(client, "Autumn campaign")
     job = await submit(client, project, variants=variants)
     await ended(client, job["jobId"])
@@ -41,7 +41,8 @@ async def say(client: httpx.AsyncClient, page: str, said: str, session: str = "s
 
 
 async def test_a_person_without_an_account_finishes_a_page_by_chat(tmp_path: Path) -> None:
-    """Four sentences by HTTP; the stream tells of tokens, tool calls and the published page, which then answers."""
+    """Four sentences over HTTP finish a page; the stream has tokens, tool calls and the published page, which can then
+    be read."""
     async with running(tmp_path, **environ()) as server, calling(server) as client:
         page = await new_page(client)
         hello = await say(client, page, "hello")
@@ -61,7 +62,7 @@ async def test_a_person_without_an_account_finishes_a_page_by_chat(tmp_path: Pat
 
 
 async def test_a_model_fills_and_publishes_a_page(tmp_path: Path) -> None:
-    """An OpenAI-compatible server streams words and tool calls; each of its calls is a row that is paid once."""
+    """An OpenAI-compatible server streams words and tool calls; each call to it is a row that is paid once."""
     async with Wire() as wire:
         chosen = talkative(tmp_path / "talk", wire)
         models = {"DEFAULT_MODEL_REASONING": MODELS["openai"], "PRICES": str(chosen.prices)}
@@ -96,7 +97,7 @@ async def test_a_model_fills_and_publishes_a_page(tmp_path: Path) -> None:
 
 
 def ledger(home: Path) -> list[dict[str, Any]]:
-    """The calls that were made for chats."""
+    """The calls to models that were made for chats."""
     with sqlite3.connect(home / "picasso.db") as db:
         db.row_factory = sqlite3.Row
         sql = "SELECT * FROM model_calls WHERE purpose = 'chat' ORDER BY created_at, subject, number"
@@ -105,7 +106,8 @@ def ledger(home: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.soak
 async def test_a_model_that_cannot_or_does_not_answer_is_told_clearly(tmp_path: Path) -> None:
-    """Without tools, out of quota, refusing, cut off: a plain sentence each, no upstream text, and the chat goes on."""
+    """No tools, no quota, a refusal, a connection cut: each gives a plain sentence without upstream text, and the chat
+    goes on."""
     async with Wire() as wire:
         chosen = talkative(tmp_path / "talk", wire)
         given = {**chosen.vendor, "PRICES": str(chosen.prices)}
@@ -149,7 +151,7 @@ async def test_kills_between_and_inside_turns_lose_no_choice(tmp_path: Path, rou
 
 
 async def killed_in(server: Server, client: httpx.AsyncClient, page: str, number: int, dice: random.Random) -> None:
-    """Begin turn `number` under its key, and kill the server somewhere in it."""
+    """Begin turn `number` under its key, and kill the server at some point of it."""
     turn = asyncio.create_task(
         client.post(
             f"/api/artifacts/{page}/customize",
@@ -196,9 +198,9 @@ async def test_no_call_to_a_model_is_repeated_after_a_kill(tmp_path: Path) -> No
 async def test_two_servers_and_the_death_of_one_lose_no_choice(
     tmp_path: Path, postgres_url: str, redis_url: str
 ) -> None:
-    """Over one PostgreSQL and one Redis: turns at once are made one after the other. SIGKILL of a server in the middle
-    of a turn, while another server's turn waits in line: what was chosen stays, is not chosen twice, and the one that
-    waited is answered."""
+    """Two servers over one PostgreSQL and one Redis make simultaneous turns one after the other. After SIGKILL of a
+    server in the middle of a turn, while another server's turn waits: what was chosen stays, is not chosen twice, and
+    the waiting turn is answered."""
     async with Wire() as wire:
         chosen = talkative(tmp_path / "talk", wire)
         folders = {"BUCKET": f"file://{tmp_path}/bucket", "IMAGES": f"file://{tmp_path}/images", "API_KEY": "k" * 40}

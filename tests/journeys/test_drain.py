@@ -1,4 +1,5 @@
-"""SIGTERM in the middle of work: nothing begins, what runs comes to a safe place, and the next start goes on."""
+"""SIGTERM in the middle of work: nothing new begins, running work stops at a safe point, and the next start continues
+it."""
 
 import asyncio
 import contextlib

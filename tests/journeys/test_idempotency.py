@@ -31,7 +31,7 @@ async def test_concurrent_posts_with_one_key_make_one_job(client: httpx.AsyncCli
 
 
 async def test_replays_are_faithful(client: httpx.AsyncClient) -> None:
-    """During and after the job the same bytes come back, marked as replayed."""
+    """During and after the job a replay returns the same bytes, marked as replayed."""
     project = await new_project(client)
     url, headers = f"/api/projects/{project}/jobs", {"Idempotency-Key": "again"}
     first = await client.post(url, json=body(), headers=headers)
@@ -57,7 +57,7 @@ CHANGES: list[dict[str, Any]] = [
 
 
 async def test_another_payload_is_refused(client: httpx.AsyncClient) -> None:
-    """A real change is 409 and tells nothing of the first body; key order and white space are no change."""
+    """A changed payload is 409 and reveals nothing of the first body; key order and white space are no change."""
     project = await new_project(client)
     url, headers = f"/api/projects/{project}/jobs", {"Idempotency-Key": "k", "Content-Type": "application/json"}
     first = await submit(client, project, "k", prompt="secret words")
@@ -106,7 +106,7 @@ BAD_KEYS = [
 
 @pytest.mark.parametrize("key", BAD_KEYS)
 async def test_bad_keys_are_refused(client: httpx.AsyncClient, key: str) -> None:
-    """What is neither a token nor a quoted string is 400, and nothing is stored."""
+    """A key that is neither a token nor a quoted string is 400, and nothing is stored."""
     project = await new_project(client)
     answer = await client.post(f"/api/projects/{project}/jobs", json=body(), headers={"Idempotency-Key": key})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_idempotency_key")
@@ -133,8 +133,8 @@ async def test_a_4xx_does_not_burn_the_key(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_kill_never_wedges_a_key(tmp_path: Path, rounds: int) -> None:
-    """SIGKILL while posts are under way: after the restart the same key continues, and makes one job in all, also one
-    that would not be accepted any more."""
+    """SIGKILL while posts are in flight: after the restart the same key works, and makes one job in all, even one that
+    would not be accepted any more."""
     vendor = {"OPENAI_API_KEY": "sk-gone-tomorrow", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}
     project, keys = "", [f"k{n}" for n in range(8)]
     for _ in range(rounds * 2):

@@ -1,4 +1,4 @@
-"""A job from its post to its last event, and what vendors and callers can do to it."""
+"""A job from its post to its last event, with vendors' faults and clients' mistakes."""
 
 import asyncio
 import secrets
@@ -45,7 +45,7 @@ def wire(internet: Wire) -> Wire:
 
 @pytest.fixture
 def session() -> str:
-    """A session of the test's own, so that its story begins at 1."""
+    """A session of the test's own, so that its events begin at 1."""
     return f"s{secrets.token_hex(4)}"
 
 
@@ -56,7 +56,8 @@ def left(server: Server) -> history_checks.Left:
 
 
 async def test_a_job_runs_to_its_end(client: httpx.AsyncClient, server: Server, wire: Wire, session: str) -> None:
-    """Accepted before any vendor is called; every item ends with an image that answers; the story is in order."""
+    """The job is accepted before any vendor is called; every item ends with an image that can be read; the events are
+    in order."""
     project = await new_project(client)
     accepted = await submit(client, project, providers=["sketch", "toy"], variants=2, sessionId=session)
     assert accepted["status"] == "queued" and [item["status"] for item in accepted["items"]] == ["queued"] * 4
@@ -112,7 +113,7 @@ async def test_every_fault_of_a_vendor_ends_that_item_alone(
     client: httpx.AsyncClient, server: Server, wire: Wire,
     script: list[Fault], status: str, code: str | None, calls: int, ledger: list[str],
 ) -> None:  # fmt: skip
-    """The item ends as its vendor's fault says, each call is one ledger row, and the sibling is untouched."""
+    """The item ends as its vendor's fault demands, each call is one ledger row, and the sibling is untouched."""
     wire.scripts["toy"].extend(Answer(fault, retry_after="0") for fault in script)
     job = await ended(client, (await submit(client, await new_project(client), providers=["toy", "sketch"]))["jobId"])
     toy, sketch = job["items"]
@@ -139,7 +140,7 @@ async def test_a_vendor_that_never_answers_is_left(tmp_path: Path) -> None:
 async def test_near_duplicates_are_told_and_not_stored_twice(
     client: httpx.AsyncClient, server: Server, session: str
 ) -> None:
-    """A vendor that paints the same picture three times: one is kept, two end `duplicate` naming it."""
+    """Of three equal pictures of one vendor one is stored, and two items end `duplicate` and name it."""
     project = await new_project(client)
     accepted = await submit(client, project, providers=["toy"], variants=3, prompt="twins", sessionId=session)
     job = await ended(client, accepted["jobId"])
@@ -155,7 +156,7 @@ async def test_near_duplicates_are_told_and_not_stored_twice(
 
 
 async def test_width_is_bounded_per_provider(tmp_path: Path) -> None:
-    """Never more calls at once than PROVIDER_WIDTH says."""
+    """A vendor never has more calls at once than PROVIDER_WIDTH allows."""
     async with Wire(delay=0.2) as wire:
         async with running(tmp_path, **environ(wire, PROVIDER_WIDTH="toy=2")) as server, calling(server) as client:
             await ended(
@@ -165,7 +166,8 @@ async def test_width_is_bounded_per_provider(tmp_path: Path) -> None:
 
 
 async def test_cancel_races_with_completion(client: httpx.AsyncClient, server: Server, wire: Wire, rounds: int) -> None:
-    """Whenever cancel comes, each item ends once, the job ends this way or that, nothing is called after it."""
+    """At whatever moment cancel arrives, each item ends once, the job ends `cancelled` or `complete`, and nothing is
+    called after it."""
     project, first_cancelled = await new_project(client), asyncio.Event()
     wire.scripts["toy"] += [Answer(after=first_cancelled)] * 2
     for n in range(rounds * 12):
@@ -192,7 +194,8 @@ async def test_cancel_races_with_completion(client: httpx.AsyncClient, server: S
 
 
 async def test_one_item_can_be_tried_again(client: httpx.AsyncClient, wire: Wire) -> None:
-    """A failed item becomes a new job of one item, once per key; a complete one is 409 (unless judged a fail)."""
+    """A failed item becomes a new job of one item, once per key; a complete one is 409 (unless it was judged a
+    fail)."""
     wire.scripts["toy"].append(Answer("refuse"))
     project = await new_project(client)
     job = await ended(client, (await submit(client, project, providers=["toy"]))["jobId"])
@@ -245,7 +248,7 @@ BAD: list[tuple[dict[str, Any], int, str]] = [
 async def test_bad_input_is_refused_at_the_door(
     client: httpx.AsyncClient, change: dict[str, Any], status: int, named: str
 ) -> None:
-    """One error shape, the right status, the field or the value that would be allowed named, nothing stored."""
+    """Bad input has one error shape and the right status, names the field or the allowed value, and stores nothing."""
     project = await new_project(client)
     answer = await client.post(f"/api/projects/{project}/jobs", json=body(**change))
     assert answer.status_code == status, answer.text
@@ -255,7 +258,7 @@ async def test_bad_input_is_refused_at_the_door(
 
 
 async def test_a_start_image_that_cannot_be_had_fails_the_items(client: httpx.AsyncClient) -> None:
-    """A private address as start image ends every item with start_image_rejected, and says no more."""
+    """A private address as start image ends every item with start_image_rejected, and reveals no more."""
     project = await new_project(client)
     job = await submit(client, project, startImageUrl="http://127.0.0.1:9/a.png", variants=2, sessionId="start")
     done = await ended(client, job["jobId"])

@@ -1,4 +1,5 @@
-"""Whatever is killed, whenever: every job ends by itself, every item once, and nothing is bought twice.
+"""Whichever process is killed at whatever moment: every job ends without help, every item once, and nothing is bought
+twice.
 
 The server is a real process; the paid vendor is the false Internet, which outlives it and counts its calls.
 """
@@ -39,7 +40,7 @@ async def submit_mixed(client: httpx.AsyncClient, project: str, key: str) -> str
 
 
 def checked(home: Path, wire: Wire) -> history_checks.Left:
-    """What was left behind, after all that must hold was found to hold."""
+    """Read the rows and check everything that must be true of them."""
     left = history_checks.read(home / "picasso.db")
     assert history_checks.violations(left) == []
     paid = [a for a in left.attempts if a["provider"] == "toy" and a["sent_at"] is not None]
@@ -50,7 +51,8 @@ def checked(home: Path, wire: Wire) -> history_checks.Left:
 
 
 async def test_a_server_may_be_killed_at_any_moment(tmp_path: Path, wire: Wire, rounds: int) -> None:
-    """SIGKILL of the server at random moments of a job of 8 items; a restart goes on by itself."""
+    """SIGKILL of the server at random moments of a job of 8 items; after a restart the job continues without a
+    request."""
     chance, job, target, kills = random.Random(7), "", "", rounds * 8
     for kill in range(kills):
         async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
@@ -96,7 +98,7 @@ async def test_the_image_child_may_be_killed(tmp_path: Path, wire: Wire, rounds:
 
 
 async def test_valkey_may_be_killed(tmp_path: Path, wire: Wire, rounds: int) -> None:
-    """SIGKILL of the embedded Valkey in a job: its supervisor starts it again and the job ends complete."""
+    """SIGKILL of the embedded Valkey during a job: its supervisor starts it again and the job ends complete."""
     chance = random.Random(13)
     async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
         target = await new_project(client)

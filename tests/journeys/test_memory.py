@@ -1,4 +1,4 @@
-"""What a Redis without room does to the service: it says so, and nothing that was there is lost."""
+"""A full Redis: the service reports it, and nothing that was stored is lost."""
 
 import contextlib
 from pathlib import Path
@@ -15,7 +15,7 @@ ROOM = 8 << 20
 
 
 async def fill(client: Redis) -> set[bytes]:
-    """Write until there is no room for one byte more; the keys that were written."""
+    """Write until there is no room for one more byte, and return the keys that were written."""
     for size in (64 << 10, 1 << 10, 1):
         with contextlib.suppress(ResponseError):
             for number in range(1 << 20):

@@ -15,7 +15,7 @@ from tests.support.vendors.chat import FAIL, PASS
 
 
 def with_models(home: Path, wire: Wire) -> dict[str, str]:
-    """The environment of a server that refines by OpenAI's model and judges by Gemini's."""
+    """The settings of a server that refines with OpenAI's model and judges with Gemini's."""
     chosen = talkative(home, wire)
     models = {"DEFAULT_MODEL_REASONING": MODELS["openai"], "DEFAULT_MODEL_VISION": MODELS["gemini"]}
     return environ(**chosen.vendor, **models, PRICES=str(chosen.prices))
@@ -28,7 +28,8 @@ def ledger(home: Path) -> list[dict[str, Any]]:
 
 
 async def test_models_refine_and_judge_a_job(tmp_path: Path) -> None:
-    """One refinement for the provider, one look per image; the words, the verdicts and the costs are kept."""
+    """One refinement for the provider and one judge call per image; the prompt, the verdicts and the costs are
+    stored."""
     async with Wire() as wire, running(tmp_path, **with_models(tmp_path, wire)) as server, calling(server) as client:
         wire.scripts["gemini_chat"].extend([Answer(text=json.dumps(PASS)), Answer(text=json.dumps(FAIL))])
         job = await submit(client, await new_project(client), variants=2)
@@ -49,7 +50,8 @@ async def test_models_refine_and_judge_a_job(tmp_path: Path) -> None:
 
 
 async def test_no_call_to_a_model_is_repeated_after_a_kill(tmp_path: Path) -> None:
-    """SIGKILL while a refinement, then a look, is in flight: the rule and `error` stand in, and the job completes."""
+    """SIGKILL while a refinement, then a judge call, is in flight: the built-in rule and the verdict `error` stand in,
+    and the job completes."""
     async with Wire() as wire:
         wire.scripts["openai_chat"].append(Answer("hang"))
         wire.scripts["gemini_chat"].append(Answer("hang"))

@@ -1,4 +1,4 @@
-"""Budgets hold and the books agree with the vendor's bill, whatever fails or is killed."""
+"""Budgets are kept and the ledger agrees with the vendor's bill, whatever fails or is killed."""
 
 import asyncio
 import os
@@ -57,7 +57,7 @@ def billed(wire: Wire) -> float:
 
 
 async def rush(clients: list[httpx.AsyncClient], project: str, count: int) -> list[httpx.Response]:
-    """So many jobs of one toy picture at once, spread over the servers."""
+    """Post that many jobs of one toy picture at once, spread over the servers."""
     return await asyncio.gather(
         *(
             clients[n % len(clients)].post(
@@ -87,7 +87,7 @@ async def check_rush(clients: list[httpx.AsyncClient], wire: Wire) -> None:
 
 
 async def test_a_budget_for_two_buys_two(tmp_path: Path, wire: Wire, prices: str) -> None:
-    """20 jobs at once on a budget for two: two are accepted and bought, 18 are 402, and the books are the bill."""
+    """20 jobs at once on a budget for two: two are accepted and bought, 18 are 402, and the ledger equals the bill."""
     async with running(tmp_path, **environ(wire, PRICES=prices)) as server, calling(server) as client:
         await check_rush([client], wire)
 
@@ -95,7 +95,7 @@ async def test_a_budget_for_two_buys_two(tmp_path: Path, wire: Wire, prices: str
 async def test_two_servers_share_one_budget(
     tmp_path: Path, wire: Wire, prices: str, postgres_url: str, redis_url: str
 ) -> None:
-    """The same where two processes on PostgreSQL accept the jobs."""
+    """The same is true where two processes on PostgreSQL accept the jobs."""
     folders = {"BUCKET": f"file://{tmp_path}/bucket", "IMAGES": f"file://{tmp_path}/images"}
     shared = environ(wire, DB=postgres_url, REDIS_URL=redis_url, API_KEY="k" * 40, PRICES=prices, **folders)
     async with (
@@ -108,7 +108,8 @@ async def test_two_servers_share_one_budget(
 
 
 async def test_the_books_are_the_bill_over_kills(tmp_path: Path, wire: Wire, prices: str, rounds: int) -> None:
-    """SIGKILL with calls in flight: every call at the wire is a row with its price, none is made again."""
+    """SIGKILL with calls in flight: every call that reached the vendor has a row with its price, and none is made
+    again."""
     wire.delay = 1.0
     project, jobs = "", list[str]()
     for n in range(rounds * 3):
@@ -148,7 +149,7 @@ async def test_what_fails_gives_its_money_back(tmp_path: Path, wire: Wire, price
 
 
 async def test_a_call_without_a_price_counts_and_is_flagged(tmp_path: Path, wire: Wire) -> None:
-    """UNPRICED_USD stands in for a price that nobody knows: in the quote, in the budget and in the books."""
+    """UNPRICED_USD stands in for an unknown price: in the quote, in the budget and in the ledger."""
     async with running(tmp_path, **environ(wire, UNPRICED_USD="0.25")) as server, calling(server) as client:
         project = await new_project(client)
         await budget(client, project, 0.3)
@@ -162,7 +163,7 @@ async def test_a_call_without_a_price_counts_and_is_flagged(tmp_path: Path, wire
 
 
 async def test_a_quote_buys_and_stores_nothing(tmp_path: Path, wire: Wire, prices: str) -> None:
-    """`dryRun` tells each item's price and adjustments, uses no key up, and leaves no row, event or call behind."""
+    """`dryRun` returns each item's price and adjustments, uses up no key, and leaves no row, event or call behind."""
     async with running(tmp_path, **environ(wire, PRICES=prices)) as server, calling(server) as client:
         project = await new_project(client)
         asked = body(providers=["toy", "sketch"], variants=2, quality="high", dryRun=True)
@@ -185,7 +186,8 @@ async def test_a_quote_buys_and_stores_nothing(tmp_path: Path, wire: Wire, price
 
 
 async def test_another_provider_steps_in_and_says_so(tmp_path: Path, wire: Wire, prices: str) -> None:
-    """`fallback` after an outage: the image, its row and the events name who painted and why; a refusal stays one."""
+    """`fallback` after an outage: the image, its row and the events name the provider that made it and why; a refusal
+    does not fall back."""
     wire.scripts["toy"] += [Answer("quota"), Answer("refuse")]
     async with running(tmp_path, **environ(wire, PRICES=prices)) as server, calling(server) as client:
         project = await new_project(client)

@@ -1,4 +1,5 @@
-"""What happens before a call costs nothing: it is not the vendor's fault, and a crash in it buys nothing."""
+"""Work before a vendor call costs nothing: a failure in it is not counted against the vendor, and a crash in it buys
+nothing."""
 
 import asyncio
 import os
@@ -21,7 +22,8 @@ async def wire() -> AsyncIterator[Wire]:
 
 
 async def test_a_killed_image_child_fails_the_item_and_leaves_the_vendor_alone(tmp_path: Path, wire: Wire) -> None:
-    """The request cannot be prepared: no call, no bill, no circuit, and the next item is made as ever."""
+    """When the request cannot be prepared there is no call, no bill and no circuit failure, and the next item is made
+    normally."""
     async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
         project = await new_project(client)
         [item] = (await ended(client, (await submit(
@@ -38,8 +40,8 @@ async def test_a_killed_image_child_fails_the_item_and_leaves_the_vendor_alone(t
 
 
 async def test_a_crash_between_preparing_and_sending_buys_once(tmp_path: Path, wire: Wire) -> None:
-    """SIGKILL while one item is prepared and waits for a place that the other holds: after the restart it is prepared
-    again and bought, once."""
+    """SIGKILL while one item is prepared and waits for the slot that the other has: after the restart it is prepared
+    again and bought once."""
     wire.scripts["toy"].append(Answer("hang"))
     settings = environ(wire, PROVIDER_WIDTH="toy=1")
     async with running(tmp_path, **settings) as server, calling(server) as client:

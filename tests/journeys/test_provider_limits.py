@@ -1,4 +1,4 @@
-"""The limits before the vendors, seen from the network: two worker processes on one PostgreSQL and one Redis."""
+"""The limits per provider, seen from the network: two worker processes on one PostgreSQL and one Redis."""
 
 import asyncio
 from collections import Counter
@@ -40,7 +40,7 @@ def shared(wire: Wire, postgres_url: str, redis_url: str, tmp_path: Path) -> dic
 
 @asynccontextmanager
 async def two_workers(home: Path, **settings: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server that only serves, with two workers beside it whose data lie in `one` and `two`."""
+    """A client of a server that only serves, with two workers beside it whose data is in `one` and `two`."""
     async with running(home / "server", command=NO_JOBS, **settings) as server, AsyncExitStack() as stack:
         for name in ("one", "two"):
             stack.push_async_callback(stop, await start(home / name, WORKER, **settings))
@@ -50,12 +50,12 @@ async def two_workers(home: Path, **settings: str) -> AsyncIterator[httpx.AsyncC
 
 
 def said(home: Path) -> str:
-    """What a process has logged."""
+    """The log of a process."""
     return (home / "serve.log").read_text()
 
 
 async def status_of(client: httpx.AsyncClient, jobs: list[dict[str, Any]]) -> Counter[str]:
-    """How many of the jobs are in which status."""
+    """The status of each of the jobs."""
     views = [(await client.get(f"/api/jobs/{job['jobId']}")).json() for job in jobs]
     return Counter(view["status"] for view in views)
 
@@ -63,8 +63,8 @@ async def status_of(client: httpx.AsyncClient, jobs: list[dict[str, Any]]) -> Co
 async def test_the_width_holds_over_two_workers(
     tmp_path: Path, shared: dict[str, str], postgres_url: str, wire: Wire
 ) -> None:
-    """PROVIDER_WIDTH toy=2 and two workers that share many jobs: the vendor never has more than two calls at once, and
-    not always fewer."""
+    """With PROVIDER_WIDTH toy=2 and two workers that share many jobs, the vendor never has more than two calls at once,
+    and at times has two."""
     count = JOBS_AT_ONCE + 4
     # While the first calls are not answered, one worker alone cannot take all jobs.
     all_taken = asyncio.Event()
@@ -90,7 +90,7 @@ async def test_the_width_holds_over_two_workers(
 
 @pytest.mark.soak
 async def test_nobody_calls_before_the_vendor_said(tmp_path: Path, shared: dict[str, str], wire: Wire) -> None:
-    """One 429 with Retry-After: from then on neither worker calls before that time, and all images come."""
+    """After one 429 with Retry-After neither worker calls before that time, and all images are made."""
     async with two_workers(tmp_path, **shared) as client:
         project = await new_project(client)
         wire.scripts["toy"] += [Answer("rate", retry_after="2")]
@@ -98,14 +98,14 @@ async def test_nobody_calls_before_the_vendor_said(tmp_path: Path, shared: dict[
         for job in jobs:
             assert (await ended(client, job["jobId"]))["status"] == "complete"
     first, *others = wire.of("toy")
-    # What was on its way when the vendor said so could not know.
+    # Calls that were in flight when the vendor answered 429 could not know of it.
     assert sum(call.at - first.at < 2 for call in others) <= WIDTH
     assert wire.most_in_flight["toy"] <= WIDTH
 
 
 async def test_a_dead_vendor_slows_nobody_else(tmp_path: Path, shared: dict[str, str], wire: Wire) -> None:
-    """A vendor that takes calls and does not answer holds its own places and nobody else's: sketches that are asked for
-    meanwhile are made while it still has not answered once."""
+    """A vendor that accepts calls and does not answer occupies only its own slots: sketches that are requested
+    meanwhile are made before it has answered once."""
     answers = asyncio.Event()
     wire.scripts["toy"] += [Answer("refuse", after=answers)] * 8
     async with two_workers(tmp_path, **shared) as client:
@@ -124,8 +124,8 @@ async def test_a_dead_vendor_slows_nobody_else(tmp_path: Path, shared: dict[str,
 async def test_the_calls_to_a_dead_vendor_end_with_its_circuit(
     tmp_path: Path, shared: dict[str, str], redis_client: Redis, wire: Wire
 ) -> None:
-    """A vendor that never answers: its circuit opens after five calls ran into VENDOR_SECONDS, of whichever worker, and
-    the items that are left end without a call."""
+    """The circuit of a vendor that never answers opens after five calls exceeded VENDOR_SECONDS, counted over both
+    workers, and the remaining items end without a call."""
     wire.scripts["toy"] += [Answer("hang")] * 100
     async with two_workers(tmp_path, **{**shared, "VENDOR_SECONDS": "5"}) as client:
         project = await new_project(client)

@@ -1,4 +1,4 @@
-"""Long artifacts on a real server: answered early, told of, made again after a kill, published once."""
+"""Long artifacts on a real server: answered early, with progress events, made again after a kill, published once."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ async def client(server: Server) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def rendered(client: httpx.AsyncClient, artifact_id: str, seconds: float = LONG) -> dict[str, Any]:
-    """The artifact once its making has ended."""
+    """The artifact, once its render has ended."""
     async with asyncio.timeout(seconds):
         while (row := (await client.get(f"/api/artifacts/{artifact_id}")).json())["render"]["status"] in (
             "queued",
@@ -57,8 +57,8 @@ async def told(client: httpx.AsyncClient, session: str) -> list[dict[str, Any]]:
 
 
 async def test_who_asks_so_is_answered_at_once(client: httpx.AsyncClient) -> None:
-    """202 with the link to come and the preference applied; the session hears collect, render and publish; then the
-    link answers the film."""
+    """With `Prefer: respond-async` the answer is 202 with the future link and the preference applied; the session has
+    events for collect, render and publish; then the link returns the film."""
     project = await filled(client)
     wishes = {"sessionId": "reel", "options": {"seconds": 0.6}, "title": "Aurora"}
     answer = await client.post(f"/api/projects/{project}/artifacts/walkthrough-reel", json=wishes, headers=SOON)
@@ -80,8 +80,8 @@ async def test_who_asks_so_is_answered_at_once(client: httpx.AsyncClient) -> Non
 
 @pytest.mark.soak
 async def test_who_says_nothing_waits_for_the_end(client: httpx.AsyncClient) -> None:
-    """201 with the published version, made by the worker; a wait that is too short turns into 202; a page that is quick
-    is made at once, or in the background where that is asked for."""
+    """Without a preference the answer is 201 with the version that the worker published; a wait that is too short
+    becomes 202; a page that is quick is made at once, or in the background on request."""
     project = await filled(client, 1)
     whole = {"generatorId": "exhibition", "projectIds": [project]}
     answer = await client.post("/api/artifacts", json=whole)
@@ -100,7 +100,7 @@ async def test_who_says_nothing_waits_for_the_end(client: httpx.AsyncClient) -> 
 
 
 async def test_what_cannot_be_made_says_why(client: httpx.AsyncClient) -> None:
-    """Who waits is told 422; who does not finds it in the artifact and on the session."""
+    """A caller who waits gets 422; one who does not wait finds the error in the artifact and on the session."""
     project, other = await filled(client, 1), await filled(client, 1)
     items = (await client.get(f"/api/projects/{other}/progressions")).json()["items"]
     wishes = {"options": {"progressionIds": [items[0]["id"]]}, "sessionId": "wrong"}
@@ -118,8 +118,8 @@ async def test_what_cannot_be_made_says_why(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.soak
 async def test_a_server_may_be_killed_while_it_renders(tmp_path: Path, rounds: int) -> None:
-    """SIGKILL at growing progress of a film, a restart each time: it is made again by itself, published once,
-    and its progress never falls. So is its next version, and the first one stays."""
+    """SIGKILL at growing progress of a film, with a restart each time: it is made again without a request, published
+    once, and its progress never falls. The same is true of its next version, and the first version stays."""
     wishes = {"sessionId": "s", "options": {"seconds": 1}}
     async with running(tmp_path, **environ()) as server, calling(server) as client:
         project = await filled(client)
@@ -154,7 +154,7 @@ async def test_a_server_may_be_killed_while_it_renders(tmp_path: Path, rounds: i
 
 
 async def _kill_after(server: Server, client: httpx.AsyncClient, artifact_id: str, progress: float) -> None:
-    """SIGKILL once the making has come so far, or has ended."""
+    """Send SIGKILL once the render has reached that progress, or has ended."""
     async with asyncio.timeout(LONG):
         while True:
             render = (await client.get(f"/api/artifacts/{artifact_id}")).json()["render"]
@@ -166,7 +166,7 @@ async def _kill_after(server: Server, client: httpx.AsyncClient, artifact_id: st
 
 @pytest.mark.soak
 async def test_a_drain_does_not_wait_for_a_film(tmp_path: Path) -> None:
-    """SIGTERM while one is being made: the process ends with the film unmade, and the next one makes it."""
+    """On SIGTERM during a render the process ends without finishing the film, and the next process makes it."""
     async with running(tmp_path, **environ()) as server, calling(server) as client:
         project = await filled(client, 1)
         path = f"/api/projects/{project}/artifacts/walkthrough-reel"

@@ -40,7 +40,7 @@ async def lookbook(client: httpx.AsyncClient, project: str) -> str:
 
 
 async def status_of(client: httpx.AsyncClient, expected: int) -> dict[str, Any]:
-    """What /readyz says once it answers so."""
+    """The components that /readyz reports, once it has that status."""
     async with asyncio.timeout(LONG):
         while (answer := await client.get("/readyz")).status_code != expected:
             await asyncio.sleep(0.05)
@@ -59,8 +59,8 @@ def assert_sane(server: Server) -> None:
 
 
 async def test_a_job_lives_on_s3(tmp_path: Path, own_rclone: S3Server, wire: Wire) -> None:
-    """Originals are in the bucket byte for byte and pages come from there; while the server of the bucket is dead, what
-    was bought waits, and nothing is bought again."""
+    """Originals are in the bucket byte for byte and pages are read from it; while the bucket's server is down,
+    purchases wait to be stored, and nothing is bought again."""
     bucket = new_bucket(own_rclone)
     chosen = environ(wire, BUCKET=own_rclone.address(bucket), **KEYS)
     async with running(tmp_path, **chosen) as server, calling(server) as client:
@@ -100,7 +100,7 @@ async def test_a_job_lives_on_s3(tmp_path: Path, own_rclone: S3Server, wire: Wir
 async def test_two_servers_share_a_bucket(
     tmp_path: Path, rclone: S3Server, postgres_url: str, redis_url: str, wire: Wire
 ) -> None:
-    """A page that one server made is answered by the other."""
+    """A page that one server made can be read from the other."""
     chosen = environ(
         wire,
         DB=postgres_url,
@@ -123,7 +123,8 @@ async def test_two_servers_share_a_bucket(
 
 
 async def test_a_bucket_that_refuses_us_is_waited_for(tmp_path: Path, rclone: S3Server) -> None:
-    """A wrong key or a bucket that is not there yet: alive, not ready, one line saying why, and no crash."""
+    """With a wrong key, or a bucket that does not exist yet, the server is alive and not ready, logs one line with the
+    reason, and does not crash."""
     bucket = new_bucket(rclone)
     (rclone.folder / bucket).rmdir()
     right = environ(BUCKET=rclone.address(bucket), **KEYS)
@@ -139,7 +140,7 @@ async def test_a_bucket_that_refuses_us_is_waited_for(tmp_path: Path, rclone: S3
 
 
 async def test_a_start_without_keys_is_refused(tmp_path: Path) -> None:
-    """No key anywhere: exit code 78 and one line that names the settings."""
+    """Without keys the start ends with exit code 78 and one line that names the settings."""
     nowhere = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null", "HOME": str(tmp_path)}
     process = await start(tmp_path, **environ(BUCKET="s3://bucket?endpoint=http://127.0.0.1:9", **nowhere))
     assert await asyncio.wait_for(process.wait(), LONG) == 78
@@ -148,8 +149,8 @@ async def test_a_start_without_keys_is_refused(tmp_path: Path) -> None:
 
 
 async def test_delivery_images_go_to_cloudflare(tmp_path: Path, wire: Wire) -> None:
-    """The address in the row is the one Cloudflare told; failed uploads are repeated without another purchase; the page
-    may show the images and our own delivery is closed."""
+    """The row has the address that Cloudflare returned; failed uploads are repeated without another purchase; pages may
+    show these images, and our own delivery route is closed."""
     chosen = environ(
         wire,
         IMAGES=f"cloudflare://{ACCOUNT}/{HASH}",
@@ -180,7 +181,8 @@ async def test_delivery_images_go_to_cloudflare(tmp_path: Path, wire: Wire) -> N
 
 
 async def test_a_revoked_token_costs_time_and_no_image(tmp_path: Path, wire: Wire) -> None:
-    """While Cloudflare refuses our token jobs wait and the server is ready; a start with the right one ends them."""
+    """While Cloudflare refuses our token, jobs wait and the server is ready; a start with the right token completes
+    them."""
     chosen = environ(
         wire, IMAGES=f"cloudflare://{ACCOUNT}/{HASH}", CLOUDFLARE_BASE_URL=f"{wire.url}/cloudflare/client/v4"
     )

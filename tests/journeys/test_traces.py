@@ -12,7 +12,7 @@ from tests.support.servers.picasso import running
 
 
 class Collector:
-    """Takes spans over HTTP (OTLP, protobuf)."""
+    """Receives spans over HTTP (OTLP, protobuf)."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -42,8 +42,8 @@ def said(span: Span) -> dict[str, str]:
 
 
 async def test_one_trace_from_the_request_to_the_vendor(tmp_path: Path) -> None:
-    """The request that brought the job, its steps, and the call with the vendor's request id are one trace; no link of
-    a page, no prompt and no key is in it."""
+    """The request that created the job, its steps, and the call with the vendor's request id are one trace, which
+    contains no link of a page, no prompt and no key."""
     async with Collector() as collector, Wire() as wire:
         settings = environ(wire, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
         async with running(tmp_path, **settings) as server, calling(server) as client:

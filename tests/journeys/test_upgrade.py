@@ -1,4 +1,4 @@
-"""What an older version left behind goes on under this one: on SQLite with a data directory, and on PostgreSQL.
+"""Data of an older version works under this one: on SQLite with a data directory, and on PostgreSQL.
 
 The data was made by `tests/support/upgrade/make_upgrade_home.py`, from a server that was killed in the middle of a job.
 """
@@ -42,7 +42,7 @@ POSTGRES_COLUMNS = "SELECT table_name, column_name FROM information_schema.colum
 
 @dataclass(frozen=True)
 class Upgraded:
-    """A server of this version on what the old one left, and what is known of that."""
+    """A server of this version on the old version's data, and the facts that are known of that data."""
 
     server: Server
     client: httpx.AsyncClient
@@ -66,14 +66,14 @@ async def upgraded(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
 
 
 def unpack(name: str, folder: Path) -> Path:
-    """The data directory; its modes count, the embedded Redis refuses a directory that others may enter."""
+    """Unpack the data directory with its modes: the embedded Redis refuses a directory that others may enter."""
     with tarfile.open(STORED / name) as archive:
         archive.extractall(folder, filter="tar")
     return folder / "home"
 
 
 async def load(name: str, server: Postgres) -> str:
-    """The address of a new database that holds the dump."""
+    """The address of a new database with the dump loaded."""
     database = "upgrade"
     await server.administer(f"DROP DATABASE IF EXISTS {database}", f"CREATE DATABASE {database}")
     async with connected(server.url(database)) as connection:
@@ -90,8 +90,8 @@ async def connected(url: str) -> AsyncIterator[Any]:
         await connection.close()
 
 
-# The rows lie in the repository and grow old, but events are kept for 90 days only. So all of their times are moved by
-# one and the same span: the crash was an hour ago.
+# The stored rows grow old, but events are kept for 90 days only. So all of their times are moved by
+# the same interval: the crash was an hour ago.
 
 
 def shift_sqlite(database: Path, by: int) -> None:
@@ -123,7 +123,7 @@ def shifts(columns: Iterable[tuple[str, str]], by: int) -> list[str]:
 
 
 async def test_key_project_and_preferences_are_kept(upgraded: Upgraded) -> None:
-    """The key that was made for the old server opens the new one, and what was stored under it is there."""
+    """A key made for the old server authenticates with the new one, and what was stored under it is there."""
     facts, client = upgraded.facts, upgraded.client
     assert upgraded.server.key == facts["apiKey"]
     assert (await get(client, f"/api/projects/{facts['project']['id']}"))["name"] == facts["project"]["name"]
@@ -131,7 +131,8 @@ async def test_key_project_and_preferences_are_kept(upgraded: Upgraded) -> None:
 
 
 async def test_a_finished_job_and_its_images_still_answer(upgraded: Upgraded) -> None:
-    """The job is told as it ended, its images are delivered, and an original in BUCKET is still what its row says."""
+    """A finished job is reported as it ended, its images are delivered, and an original in BUCKET still matches its
+    row."""
     facts, client = upgraded.facts, upgraded.client
     finished = facts["finished"]
     job = await get(client, f"/api/jobs/{finished['jobId']}")
@@ -150,7 +151,7 @@ async def test_a_finished_job_and_its_images_still_answer(upgraded: Upgraded) ->
 
 
 async def test_old_logs_replay_without_a_gap(upgraded: Upgraded) -> None:
-    """From 0, page by page and as a stream: the same events under the same numbers."""
+    """The log from 0, page by page and as a stream, has the same events under the same numbers."""
     facts, client = upgraded.facts, upgraded.client
     for session in (facts["finished"]["sessionId"], facts["card"]["sessionId"]):
         known = facts["logs"][session].split()
@@ -191,7 +192,8 @@ async def test_unfinished_jobs_end_by_themselves(upgraded: Upgraded) -> None:
 
 
 async def test_a_published_lookbook_keeps_its_link_and_its_views(upgraded: Upgraded) -> None:
-    """The link that was given out answers 200, and views are counted on, those that lay in the queue too."""
+    """The published link answers 200, and views continue to be counted, including those that were still in the
+    queue."""
     client, book = upgraded.client, upgraded.facts["lookbook"]
     views = book["views"] + book["unwritten"]
     await viewed(client, book, views)
@@ -204,7 +206,7 @@ async def test_a_published_lookbook_keeps_its_link_and_its_views(upgraded: Upgra
 
 
 async def test_a_chat_goes_on_where_it_was(upgraded: Upgraded) -> None:
-    """What was said is there, what was chosen is kept, and the page that was half filled is filled and published."""
+    """Messages and choices are still there, and the half-filled page is filled and published."""
     client, card = upgraded.client, upgraded.facts["card"]
     messages = f"/api/artifacts/{card['artifactId']}/messages?sessionId={card['sessionId']}"
     assert [[each["role"], each["text"]] for each in (await get(client, messages))["items"]] == card["messages"]
@@ -236,7 +238,7 @@ async def say(client: httpx.AsyncClient, card: Json, words: str) -> Json:
 
 
 async def viewed(client: httpx.AsyncClient, book: Json, times: int) -> None:
-    """Return once the page counts as read so many times; it must never be more."""
+    """Return once the page has that many views; it must never have more."""
     async with asyncio.timeout(SECONDS):
         while (total := (await get(client, f"/api/artifacts/{book['artifactId']}/views"))["total"]) < times:
             await asyncio.sleep(0.05)
@@ -255,7 +257,7 @@ async def pages(client: httpx.AsyncClient, session: str) -> list[Json]:
 
 
 async def follow(client: httpx.AsyncClient, session: str, is_last: Callable[[Json], bool]) -> list[Json]:
-    """The events of the session from 0 on, as they are streamed, up to one that is the last."""
+    """The events of the session from 0 on, as they are streamed, up to the given last one."""
     found: list[Json] = []
     async with asyncio.timeout(SECONDS), client.stream("GET", f"/api/stream/{session}?since=0") as answer:
         assert answer.status_code == 200

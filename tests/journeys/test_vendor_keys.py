@@ -1,4 +1,4 @@
-"""What a provider needs is named by its adapter alone, also where that comes with another package."""
+"""A provider's settings are named by its adapter alone, also where the adapter is a plugin."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.support.servers.picasso import running
 
 
 async def test_a_guests_key_is_asked_for_by_name(tmp_path: Path) -> None:
-    """Without it `GET /api/providers` lists it as missing, and a job is a 422 that names it."""
+    """Without the key `GET /api/providers` lists it as missing, and a job is a 422 that names it."""
     async with Wire() as wire, running(tmp_path, **environ(wire, TOY_KEY="")) as server, calling(server) as client:
         toy = next(p for p in (await client.get("/api/providers")).json()["items"] if p["id"] == "toy")
         assert (toy["configured"], toy["needs"], toy["missing"]) == (False, ["TOY_KEY", "TOY_URL"], ["TOY_KEY"])
@@ -19,7 +19,7 @@ async def test_a_guests_key_is_asked_for_by_name(tmp_path: Path) -> None:
 
 
 async def test_a_guests_key_reaches_its_vendor_and_no_log(tmp_path: Path) -> None:
-    """It is sent to the vendor; and even an adapter that puts it into an error does not get it into the log."""
+    """The key is sent to the vendor, and does not get into the log even when the adapter puts it into an error."""
     async with Wire() as wire, running(tmp_path, **environ(wire)) as server, calling(server) as client:
         project = await new_project(client)
         for prompt, status in (("a boat", "complete"), ("break", "failed")):
@@ -32,7 +32,7 @@ async def test_a_guests_key_reaches_its_vendor_and_no_log(tmp_path: Path) -> Non
 
 
 async def test_a_guests_key_of_the_preview_is_its_own(tmp_path: Path) -> None:
-    """`PREVIEW_` overlays a guest's variables as it does all others, and hides both values."""
+    """`PREVIEW_` overlays a plugin's variables as it does all others, and both values are redacted."""
     settings = environ(None, PICASSO_ENV="preview")
     async with Wire() as wire:
         toy = environ(wire, PREVIEW_TOY_KEY="the-key-of-the-preview")

@@ -1,4 +1,4 @@
-"""Three vendors in one job, over the wire: what they bring, what goes wrong with them, and what the books say."""
+"""Three vendors in one job, over the wire: images, faults, and the ledger."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ VENDORS = ("openai", "gemini", "workers")
 
 
 def three(wire: Wire, **more: str) -> dict[str, str]:
-    """Keys of all three vendors, whose addresses lead to the wire."""
+    """Settings with keys for all three vendors, whose addresses lead to the wire."""
     keys = {
         "OPENAI_API_KEY": "k-openai",
         "OPENAI_BASE_URL": f"{wire.url}/openai/v1",
@@ -59,7 +59,7 @@ def wire(internet: Wire) -> Wire:
 
 
 def originals(server: Server, job: dict[str, Any]) -> dict[str, set[bytes]]:
-    """What BUCKET holds of a job's items, by provider."""
+    """The originals of a job's items in BUCKET, by provider."""
     found: dict[str, set[bytes]] = {}
     for item in job["items"]:
         found.setdefault(item["provider"], set()).add((server.home / "bucket" / item["originalR2Key"]).read_bytes())
@@ -67,7 +67,8 @@ def originals(server: Server, job: dict[str, Any]) -> dict[str, set[bytes]]:
 
 
 async def test_three_vendors_two_variants(client: httpx.AsyncClient, server: Server, wire: Wire) -> None:
-    """Six calls that each vendor accepts, six images, originals byte-identical to what was sent, the bill as told."""
+    """Six calls that each vendor accepts give six images, originals byte-identical to what was sent, and the bill that
+    the vendors report."""
     project = await new_project(client)
     asked: dict[str, Any] = {"providers": [*VENDORS], "variants": 2, "size": "1024x1024", "sessionId": "six"}
     job = await ended(client, (await submit(client, project, **asked))["jobId"])
@@ -101,7 +102,7 @@ ORDER = list(FAULTS)
 
 @pytest.mark.parametrize("turn", range(len(ORDER)), ids=ORDER)
 async def test_each_fault_of_each_vendor(client: httpx.AsyncClient, server: Server, wire: Wire, turn: int) -> None:
-    """Three vendors fail at once, each in its own way: each item ends as it must, the sibling is untouched,
+    """Three vendors fail at once, each in its own way: each item ends as its fault demands, the sibling is untouched,
     the ledger has a row per call and no fault is billed twice."""
     faults = {vendor: ORDER[(turn + 4 * n) % len(ORDER)] for n, vendor in enumerate(VENDORS)}
     for vendor, fault in faults.items():
@@ -113,7 +114,7 @@ async def test_each_fault_of_each_vendor(client: httpx.AsyncClient, server: Serv
         told = (item["provider"], faults.get(item["provider"]), item["status"], item["error"])
         assert item["status"] == status, told
         if (item["provider"], faults.get(item["provider"])) == ("openai", "wrong_mime"):
-            code = "provider_empty"  # to a reader of a stream, a page is a stream without events
+            code = "provider_empty"  # to a client that reads a stream, a page is a stream without events
         assert (item["error"] or {}).get("code") == code, told
         assert len(item["attempts"]) == calls, told
         if item["provider"] != "sketch":
@@ -123,7 +124,7 @@ async def test_each_fault_of_each_vendor(client: httpx.AsyncClient, server: Serv
 
 
 async def test_vendors_that_never_answer_are_left(tmp_path: Path) -> None:
-    """Three vendors that hang: at VENDOR_SECONDS each item ends `uncertain`, counts as billed and is not made again."""
+    """When three vendors hang, each item ends `uncertain` at VENDOR_SECONDS, counts as billed and is not made again."""
     async with (
         Wire() as wire,
         running(tmp_path, **three(wire, VENDOR_SECONDS="10")) as server,
@@ -140,7 +141,7 @@ async def test_vendors_that_never_answer_are_left(tmp_path: Path) -> None:
 
 
 async def test_a_slow_picture_is_shown_while_it_is_made(client: httpx.AsyncClient, wire: Wire) -> None:
-    """Partial images are stored and told as `previewUrl`, also to who joins late or only asks for the job."""
+    """Partial images are stored and announced as `previewUrl`, also to clients that join late or only read the job."""
     wire.delay = 1.2
     project = await new_project(client)
     job = await ended(client, (await submit(client, project, providers=["openai"], sessionId="slow"))["jobId"])

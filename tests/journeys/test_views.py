@@ -1,4 +1,4 @@
-"""A page from its making to the rows of its readers, over real sockets."""
+"""A page from its creation to the rows of its views, over real sockets."""
 
 import asyncio
 import sqlite3
@@ -28,7 +28,7 @@ async def counted(client: httpx.AsyncClient, artifact: str, total: int) -> dict[
 
 
 async def test_readers_of_a_lookbook_are_counted_and_not_kept(tmp_path: Path) -> None:
-    """Every 200 and 304 is one view, HEAD is none; the proxy's headers reach the row, the address truncated."""
+    """Every 200 and 304 is one view, HEAD is none; the proxy's headers are in the row, the address truncated."""
     async with running(tmp_path, **environ()) as server, calling(server) as client:
         project = await new_project(client)
         await ended(client, (await submit(client, project, variants=2))["jobId"])

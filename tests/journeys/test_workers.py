@@ -1,4 +1,4 @@
-"""Several processes on one PostgreSQL and one Redis: who runs what, and that it happens once."""
+"""Several processes on one PostgreSQL and one Redis: each job runs in one of them, once."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ async def mixed(client: httpx.AsyncClient, project: str, key: str) -> str:
 
 
 async def checked(url: str, wire: Wire) -> history_checks.Left:
-    """What is left in PostgreSQL, after all that must hold was found to hold."""
+    """Read the rows from PostgreSQL and check everything that must be true of them."""
     left = await history_checks.read_postgres(url)
     assert history_checks.violations(left) == []
     seeds = Counter(call.body["seed"] for call in wire.calls)
@@ -54,7 +54,8 @@ async def checked(url: str, wire: Wire) -> history_checks.Left:
 async def test_every_process_shows_the_same_story(
     tmp_path: Path, shared: dict[str, str], postgres_url: str, wire: Wire
 ) -> None:
-    """Jobs posted to two servers with one session: both tell the same numbers in the same order."""
+    """Jobs posted to two servers with one session: both return the same events with the same numbers in the same
+    order."""
     async with AsyncExitStack() as stack:
         servers = [await stack.enter_async_context(running(tmp_path / name, **shared)) for name in "ab"]
         one, two = [await stack.enter_async_context(calling(server)) for server in servers]
@@ -71,7 +72,7 @@ async def test_every_process_shows_the_same_story(
 async def test_a_worker_may_be_killed_at_any_moment(
     tmp_path: Path, shared: dict[str, str], postgres_url: str, wire: Wire, rounds: int
 ) -> None:
-    """SIGKILL of workers beside a server that only serves: the next worker goes on, nothing is bought twice."""
+    """SIGKILL of workers beside a server that only serves: the next worker continues, and nothing is bought twice."""
     chance = random.Random(3)
     async with running(tmp_path / "server", command=NO_JOBS, **shared) as server, calling(server) as client:
         project = await new_project(client)
@@ -91,7 +92,7 @@ async def test_a_worker_may_be_killed_at_any_moment(
 async def test_two_workers_that_take_over_run_nothing_twice(
     tmp_path: Path, shared: dict[str, str], postgres_url: str, wire: Wire
 ) -> None:
-    """A worker dies in the middle of a job and two start at once: one of them has it."""
+    """When a worker dies in the middle of a job and two start at once, one of them gets the job."""
     async with running(tmp_path / "server", command=NO_JOBS, **shared) as server, calling(server) as client:
         job = await mixed(client, await new_project(client), "k")
         first = await start(tmp_path / "first", WORKER, **shared)

@@ -34,7 +34,7 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 def thinking(wire: Wire, **more: str) -> dict[str, str]:
-    """The environment of a server whose reasoning model is played."""
+    """The settings of a server whose reasoning model is simulated."""
     model = {"DEFAULT_MODEL_REASONING": "openai:gpt-4.1-mini", "OPENAI_API_KEY": "k-openai"}
     return environ(**{"OPENAI_BASE_URL": f"{wire.url}/openai/v1", **model, **more})
 
@@ -72,7 +72,7 @@ async def submit(client: httpx.AsyncClient, task: str, key: str | None = None) -
 
 
 async def ended(client: httpx.AsyncClient, workflow_id: str, seconds: float = LONG) -> dict[str, Any]:
-    """The workflow once it has ended."""
+    """The workflow, once it has ended."""
     async with asyncio.timeout(seconds):
         while (answer := (await client.get(f"/api/workflows/{workflow_id}")).json())["endedAt"] is None:
             await asyncio.sleep(0.05)
@@ -90,14 +90,14 @@ def task_of(call: Received) -> str:
 
 
 def announced(server: Server) -> list[tuple[str, str]]:
-    """Message and workflow of each line that the consumer wrote; what a kill cut off in the middle is none."""
+    """Message and workflow of each line that the consumer wrote; a line that a kill cut off is left out."""
     lines = [line for line in server.log.read_text().splitlines() if '"queue.workflow-complete"' in line]
     told = [json.loads(line) for line in lines if line.endswith("}")]
     return [(line["messageId"], line["payload"]["workflowId"]) for line in told]
 
 
 async def all_noted(client: httpx.AsyncClient, home: Path) -> None:
-    """Wait until every result that there is was announced; more workflows make the consumer's batch full."""
+    """Wait until every existing result was announced; more workflows fill the consumer's batch."""
     waiting = {row["id"] for row in left(home)["flows"] if row["status"] == "complete"}
     await asyncio.gather(*(submit(client, f"fill the batch {n}") for n in range(FULL)))
     async with asyncio.timeout(LONG):
@@ -106,7 +106,8 @@ async def all_noted(client: httpx.AsyncClient, home: Path) -> None:
 
 
 def check(found: Rows, wire: Wire) -> None:
-    """What must hold whatever was killed: one result per complete workflow, no call without its row, none twice."""
+    """Check what must be true whatever was killed: one result per complete workflow, no call without its row, none
+    twice."""
     flows = {row["id"]: row for row in found["flows"]}
     assert [row["id"] for row in found["flows"] if row["ended_at"] is None] == []
     complete = {row["result_id"] for row in found["flows"] if row["status"] == "complete"}
@@ -122,7 +123,7 @@ def check(found: Rows, wire: Wire) -> None:
 async def test_tasks_become_results_that_are_announced_once(
     client: httpx.AsyncClient, server: Server, wire: Wire
 ) -> None:
-    """Ten tasks at once: one call each with the task as it was written, a result each, and one line for each."""
+    """Ten tasks at once: one call each with the task as it was written, one result each, and one announcement each."""
     tasks = [f"Name {n} posters of a red boat." for n in range(FULL)]
     ids = await asyncio.gather(*(submit(client, task) for task in tasks))
     done = await asyncio.gather(*(ended(client, workflow_id) for workflow_id in ids))
@@ -159,7 +160,8 @@ async def test_what_a_vendor_does_is_told(
     code: str | None,
     steps: list[str],
 ) -> None:
-    """An outage is tried once more; a refusal ends it; a lost answer is uncertain and final. A new post may succeed."""
+    """An outage is tried once more; a refusal ends the workflow; a lost answer is uncertain and final. A new post may
+    succeed."""
     await check_faults(client, server, wire, faults, status, code, steps)
 
 
@@ -179,7 +181,7 @@ async def check_faults(
     code: str | None,
     steps: list[str],
 ) -> None:
-    """Post a task whose calls are answered by `faults`, then the same task again, and check what became of both."""
+    """Post a task whose calls are answered by `faults`, then the same task again, and check how both ended."""
     wire.scripts["openai_chat"].extend(Answer(fault) for fault in faults)
     view = await ended(client, await submit(client, f"do as the vendor {status}"))
     assert (view["status"], [step["status"] for step in view["steps"]]) == (status, steps)
@@ -194,8 +196,8 @@ async def check_faults(
 
 
 async def test_a_server_may_be_killed_at_any_moment(tmp_path: Path, rounds: int) -> None:
-    """SIGKILL at random moments and with a call in flight: every workflow ends by itself, no call is made without its
-    row or twice, and each result is stored and announced once; SIGTERM loses no answer."""
+    """SIGKILL at random moments and with a call in flight: every workflow ends without help, no call is made without
+    its row or twice, and each result is stored and announced once; SIGTERM loses no answer."""
     chance, ids, told = random.Random(5), list[str](), list[tuple[str, str]]()
     async with Wire(delay=0.15) as wire:
         for kill in range(rounds * 4):
@@ -231,7 +233,7 @@ async def test_a_server_may_be_killed_at_any_moment(tmp_path: Path, rounds: int)
 
 
 async def drain(home: Path, wire: Wire) -> str:
-    """SIGTERM with a call in flight: the answer is waited for, nothing more is begun, and the process ends well."""
+    """SIGTERM with a call in flight: the answer is awaited, nothing more begins, and the process ends with code 0."""
     async with running(home, **thinking(wire)) as server, calling(server) as client:
         async with asyncio.timeout(LONG):
             while any(row["ended_at"] is None for row in left(home)["flows"]):
@@ -248,8 +250,8 @@ async def drain(home: Path, wire: Wire) -> str:
 
 @pytest.mark.soak
 async def test_a_frozen_worker_calls_and_writes_nothing_late(tmp_path: Path, postgres_url: str, redis_url: str) -> None:
-    """SIGSTOP of a worker with a call in flight, beyond its lease: another ends the workflow `uncertain` and calls
-    nobody, takes the next one, and the first, when it goes on, changes nothing."""
+    """SIGSTOP of a worker with a call in flight, beyond its lease: another worker ends the workflow `uncertain` without
+    a call and takes the next one; when the first worker continues, it changes nothing."""
     async with Wire(delay=0.1) as wire, contextlib.AsyncExitStack() as stack:
         folders = {"BUCKET": f"file://{tmp_path}/bucket", "IMAGES": f"file://{tmp_path}/images"}
         shared = thinking(wire, DB=postgres_url, REDIS_URL=redis_url, API_KEY="k" * 40, **folders)
@@ -275,7 +277,7 @@ async def test_a_frozen_worker_calls_and_writes_nothing_late(tmp_path: Path, pos
 
 
 async def who_called(home: Path, workflow_id: str) -> str:
-    """The worker whose log tells that it began a call for the workflow."""
+    """The worker whose log shows that it began a call for the workflow."""
     async with asyncio.timeout(LONG):
         while True:
             for name in ("one", "two"):
