@@ -41,7 +41,7 @@ START = InputImage(painted("a red boat", 4, (120, 80)), "image/png", 120, 80)
 
 
 class Told:
-    """Remembers the progress it was told."""
+    """Records the reported progress."""
 
     def __init__(self) -> None:
         self.fractions: list[float] = []
@@ -69,7 +69,7 @@ class Desk:
         return result, call
 
     async def fail(self, op: ImageOp, env: Env | None = None) -> VendorError:
-        """What the call ends in; it is one call, and the error says nothing that is not ours to say."""
+        """The error of one call, which contains nothing confidential."""
         before = len(self.wire.calls)
         with pytest.raises(VendorError) as caught:
             await call_adapter(adapter, op, env or self.env, Told())
@@ -104,7 +104,7 @@ def sent_parts(call: Received) -> list[bytes | str]:
         content["parts"], blobs, strict=True)]  # fmt: skip
 
 
-# What is asked for
+# Requests
 
 
 @pytest.mark.parametrize("model", [None, FLASH, PRO, LITE])
@@ -149,7 +149,7 @@ async def test_words_start_and_references_go_in_this_order(desk: Desk, kind: Kin
 
 @pytest.mark.parametrize("size", [None, "200x100", "60x60"])
 async def test_an_outpainting_shows_the_start_image_within_a_larger_canvas(desk: Desk, size: str | None) -> None:
-    """The canvas has the proportions that are asked for, holds the whole start image, and is empty around it."""
+    """The canvas has the requested proportions, contains the whole start image, and is empty around it."""
     result, call = await desk.paint(ImageOp(kind="outpaint", prompt=PROMPT, start_image=START, size=size))
     words, canvas = sent_parts(call)
     image = opened(cast(bytes, canvas)).convert("RGBA")
@@ -226,7 +226,7 @@ def test_the_catalog_holds_the_shapes_google_publishes() -> None:
     ],
 )
 def test_a_size_becomes_the_nearest_that_can_be_had(asked: str, given: str) -> None:
-    """Proportions first, then 60 % of the pixels at least; what is not exactly as asked is said."""
+    """Proportions first, then 60 % of the pixels at least; a size that differs from the request is reported."""
     said = adapter.adjustments(generate(FLASH, asked))
     assert said == ([] if asked == given else [f"size {asked} became {given}, the nearest that this model makes"])
 
@@ -305,7 +305,7 @@ async def test_of_several_pictures_the_last_is_kept_and_that_is_said(desk: Desk)
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 async def test_the_media_type_is_read_from_the_bytes(desk: Desk, form: str) -> None:
-    """Whatever the answer calls it, the result's type is what the bytes are."""
+    """The result's type follows from the bytes, whatever type the answer declares."""
     file = io.BytesIO()
     opened(picture(5)).convert("RGB").save(file, form)
     desk.answers("ok", image=file.getvalue())
@@ -335,7 +335,7 @@ async def test_the_bill_is_told_and_was_foreseen(desk: Desk, kind: Kind, model: 
 
 
 async def test_references_that_are_not_known_yet_are_metered(desk: Desk) -> None:
-    """A quote made before the images are read holds for the largest request."""
+    """A quote made before the images are read is enough for the largest request."""
     references = tuple(START for _ in range(13))
     for kind in ("generate", "edit"):
         start = None if kind == "generate" else START
@@ -352,7 +352,7 @@ async def test_an_answer_that_does_not_tell_its_bill_has_no_units(desk: Desk) ->
     assert result.units == {} and result.usage["promptTokenCount"] > 0
 
 
-# What goes wrong
+# Failures
 
 
 PROMPT_BLOCKS = ("SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "A_REASON_OF_TOMORROW")
@@ -416,7 +416,7 @@ async def test_a_slow_answer_is_waited_for(desk: Desk) -> None:
 
 
 async def test_past_the_deadline_nobody_knows(desk: Desk) -> None:
-    """A vendor that hangs leaves the outcome uncertain, and is not asked again."""
+    """A vendor that hangs leaves the outcome uncertain, and is not called again."""
     desk.answers("hang")
     error = await desk.fail(generate(), desk.altered(vendor_seconds=0.4))
     assert isinstance(error, Uncertain) and error.code == "deadline"
@@ -429,7 +429,7 @@ def free_port() -> int:
 
 
 async def test_a_connection_that_was_never_made_did_nothing(desk: Desk, tmp_path: Path) -> None:
-    """Nobody listens: safe to try again."""
+    """When nothing listens, the call is safe to try again."""
     nowhere = settings(tmp_path, GEMINI_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=f"http://127.0.0.1:{free_port()}")
     async with open_ai(nowhere) as ai:
         with pytest.raises(Unavailable) as caught:
@@ -469,7 +469,7 @@ async def test_the_wait_that_is_asked_for_is_passed_on(
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 async def test_an_answered_5xx_did_nothing(desk: Desk, status: int) -> None:
-    """The vendor said that it failed: an outage, to be tried again."""
+    """The vendor reported a failure: an outage, to be tried again."""
     desk.answers("error", status=status, retry_after="3")
     error = await desk.fail(generate())
     assert isinstance(error, Unavailable)
@@ -477,7 +477,7 @@ async def test_an_answered_5xx_did_nothing(desk: Desk, status: int) -> None:
 
 
 async def test_a_key_that_is_not_accepted_is_said_to_be_so(desk: Desk, tmp_path: Path) -> None:
-    """Google answers 400 for it; the reason tells."""
+    """Google answers 400 for a bad key; the reason distinguishes it."""
     base = desk.env.AI.keys["GOOGLE_GEMINI_BASE_URL"]
     async with open_ai(settings(tmp_path, GEMINI_API_KEY=BAD_KEY, GOOGLE_GEMINI_BASE_URL=base)) as ai:
         error = await desk.fail(generate(), dataclasses.replace(desk.env, AI=ai))
@@ -488,7 +488,7 @@ async def test_a_key_that_is_not_accepted_is_said_to_be_so(desk: Desk, tmp_path:
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_forbidden_key_is_said_to_be_so(desk: Desk, status: int) -> None:
-    """401 and 403 speak of the key."""
+    """401 and 403 are errors of the key."""
     desk.answers("error", status=status)
     error = await desk.fail(generate())
     assert isinstance(error, VendorFailed) and error.message == "Gemini did not accept our key"
@@ -497,7 +497,7 @@ async def test_a_forbidden_key_is_said_to_be_so(desk: Desk, status: int) -> None
 
 @pytest.mark.parametrize("status", [302, 400, 404, 413])
 async def test_a_request_that_is_not_accepted_is_ours_to_mend(desk: Desk, status: int) -> None:
-    """Other answers say that the request is wrong; a redirect is not followed."""
+    """Other 4xx answers mean that the request is wrong; a redirect is not followed."""
     desk.answers("error", status=status)
     error = await desk.fail(generate())
     assert isinstance(error, VendorFailed) and (error.failure, error.provider_status) == ("invalid", status)
@@ -546,7 +546,8 @@ async def answered(desk: Desk, status: int, body: bytes) -> VendorError:
     ],
 )  # fmt: skip
 async def test_other_words_for_not_now(desk: Desk, body: bytes, failure: Failure) -> None:
-    """A 429 is a rate limit unless it says that the money or the day's quota is gone, whatever its body looks like."""
+    """A 429 is a rate limit unless it states that the money or the day's quota is used up, whatever its body looks
+    like."""
     error = await answered(desk, 429, body)
     assert error.failure == failure and isinstance(error, VendorFailed if failure == "quota" else Unavailable)
     assert error.provider_code in (None, "MODEL_CAPACITY_EXHAUSTED")
@@ -569,7 +570,7 @@ async def test_an_error_page_in_no_known_alphabet_is_an_outage(desk: Desk) -> No
     ],
 )
 async def test_a_200_that_is_no_answer_of_gemini_is_invalid(desk: Desk, body: bytes) -> None:
-    """Whatever a 200 holds instead of an answer, the call ends in one known way."""
+    """Whatever a 200 contains instead of an answer, the call ends with one known error."""
     error = await answered(desk, 200, body)
     assert error.failure == "invalid" and isinstance(error, VendorFailed)
 
@@ -598,7 +599,8 @@ async def test_a_strange_usage_does_not_cost_the_picture(desk: Desk) -> None:
 async def test_an_error_that_comes_as_200_is_that_error(
     desk: Desk, said: Any, error: type[VendorError], failure: Failure
 ) -> None:
-    """A server between us and Google may answer 200 with an error in it: nothing was made, so it may be asked again."""
+    """A proxy between us and Google may answer 200 with an error in it: nothing was made, so the call may be
+    repeated."""
     for body in ({"error": said}, [{"error": said}]):
         ended = await answered(desk, 200, msgspec.json.encode(body))
         assert (type(ended), ended.failure) == (error, failure)

@@ -29,7 +29,7 @@ each = pytest.mark.parametrize("called", SAID)
 
 @dataclasses.dataclass
 class Says:
-    """One of the vendors, which gives this one answer."""
+    """One of the vendors, with this one answer to every call."""
 
     name: str
     prefix: str
@@ -59,7 +59,7 @@ async def reached(home: Path, called: str, answer: Reply, **environ: str) -> Asy
         async with talking(home, wire, **base, **environ) as env:
             yield env
         (made,) = wire.calls
-        # A vendor may pack its answer in whatever it was told of, and what we cannot unpack is paid and lost.
+        # A vendor may use any encoding that we offered; an answer that we cannot decode is paid and lost.
         assert {coding.strip() for coding in made.headers["accept-encoding"].split(",")} == {"gzip", "deflate"}
 
 
@@ -73,7 +73,7 @@ async def ended(home: Path, called: str, answer: Reply, **environ: str) -> Vendo
 @each
 @pytest.mark.parametrize("status", [408, 499])
 async def test_a_vendor_that_gave_up_waiting_may_have_made_something(tmp_path: Path, called: str, status: int) -> None:
-    """None of them says that such work is not billed: it is never bought again by itself."""
+    """Such an answer does not state that the work is unbilled, so the call is never repeated automatically."""
     error = await ended(tmp_path, called, Reply(b'{"error": {"message": "timeout"}}', status))
     assert (type(error), error.code, error.provider_status) == (Uncertain, "deadline", status)
 
@@ -95,14 +95,14 @@ async def test_a_vendor_that_gave_up_waiting_may_have_made_something(tmp_path: P
 async def test_a_status_means_the_same_whoever_sends_it(
     tmp_path: Path, called: str, status: int, kind: type[VendorError], cause: str
 ) -> None:
-    """One ladder for all: where a vendor's own code says no more, its status decides."""
+    """One mapping for all vendors: where a vendor's own code adds nothing, the status decides."""
     error = await ended(tmp_path, called, Reply(b"{}", status, {"retry-after": "7"}))
     assert (type(error), error.failure, error.provider_status) == (kind, cause, status)
     assert not isinstance(error, Unavailable) or error.retry_after == 7
 
 
 def test_a_vendors_code_outranks_its_status_but_no_doubt() -> None:
-    """A 429 may be a spent quota; but who stopped waiting may have made something, whatever the code says."""
+    """A 429 may be a spent quota; but after a timeout something may have been made, whatever the code."""
     assert failure("Acme", 429, "quota").failure == "quota"
     assert isinstance(failure("Acme", 400, "refused"), Refused)
     assert isinstance(failure("Acme", 408, "outage"), Uncertain)
@@ -111,7 +111,7 @@ def test_a_vendors_code_outranks_its_status_but_no_doubt() -> None:
 @each
 @pytest.mark.parametrize("packed", [True, False])
 async def test_an_answer_is_read_no_further_than_its_limit(tmp_path: Path, called: str, packed: bool) -> None:
-    """However small it was made, and whoever reads it (MAX_IMAGE is 1 KiB here, so an answer has 70 KB)."""
+    """However small its encoded form, and in every reader (MAX_IMAGE is 1 KiB here, so an answer has 70 KB)."""
     body = json.dumps({"nothing": " " * 100_000}).encode()
     headers = {"content-encoding": "gzip"} if packed else {}
     answer = Reply(gzip.compress(body) if packed else body, 200, headers)
@@ -121,7 +121,7 @@ async def test_an_answer_is_read_no_further_than_its_limit(tmp_path: Path, calle
 
 
 async def test_a_chat_that_is_streamed_without_end_is_read_no_further(tmp_path: Path) -> None:
-    """The limit holds for whoever listens to the words as they come, too."""
+    """The limit also applies to a reader that streams the words as they arrive."""
     line = f"data: {json.dumps({'choices': [], 'x': ' ' * 1000})}\n\n".encode()
     async with reached(tmp_path, "openai chat", Reply(line * 100, mime="text/event-stream"), MAX_IMAGE="1024") as env:
         with pytest.raises(VendorFailed, match="longer than"):
@@ -151,7 +151,7 @@ async def test_an_answer_is_unpacked_whole(coding: str, pack: Callable[[bytes], 
 
 
 async def test_what_is_packed_in_another_way_keeps_its_name() -> None:
-    """Whoever reads it can tell, and unpack it if it knows how."""
+    """A reader sees the content encoding and can decode it where it knows how."""
     vendor: dict[str, Vendor] = {"x": Says("x", "/x", Reply(b"packed", headers={"content-encoding": "x-odd"}))}
     hooks: dict[str, list[Callable[..., Any]]] = {"response": [Bounding(100)]}
     async with Wire(_vendors=vendor) as wire, httpx.AsyncClient(event_hooks=hooks) as client:
@@ -161,7 +161,7 @@ async def test_what_is_packed_in_another_way_keeps_its_name() -> None:
 
 @pytest.mark.parametrize("called", PAINTERS)
 async def test_a_request_id_is_short_and_can_be_printed(tmp_path: Path, called: str) -> None:
-    """It is stored with the call and shown: what a vendor sends in its place is cut."""
+    """The id is stored with the call and shown, so whatever a vendor sends in its place is cut."""
     header = "cf-ray" if called == "workers" else "x-request-id"
     error = await ended(tmp_path, called, Reply(b"{}", 500, {header: "i" * 9000}))
     assert error.request_id == "i" * 200

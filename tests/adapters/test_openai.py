@@ -1,4 +1,4 @@
-"""OpenAI's adapter against the false Internet: what goes out, what comes back, what goes wrong."""
+"""OpenAI's adapter against the false Internet: requests, answers and failures."""
 
 import contextlib
 import dataclasses
@@ -45,7 +45,7 @@ OTHER = as_input(plain((10, 200, 30)))
 
 
 class Told:
-    """Keeps what an adapter told of its progress."""
+    """Records the progress that an adapter reports."""
 
     def __init__(self) -> None:
         self.fractions: list[float] = []
@@ -67,7 +67,7 @@ async def shop(home: Path, url: str, **environ: str) -> AsyncIterator[Env]:
 
 
 def asked(kind: Kind = "generate", **fields: Any) -> ImageOp:
-    """An op with all that its kind needs."""
+    """An op with everything that its kind needs."""
     images = {} if kind == "generate" else {"start_image": START}
     masks = {"mask": MASK} if kind == "inpaint" else {}
     return ImageOp(**{"kind": kind, "prompt": PROMPT, **images, **masks, **fields})
@@ -76,7 +76,7 @@ def asked(kind: Kind = "generate", **fields: Any) -> ImageOp:
 async def bought(
     home: Path, op: ImageOp, *answers: Answer, vendor: Vendor | None = None
 ) -> tuple[ProviderResult, Received, Told]:
-    """The result of one run, the one call that it made, and what it told on the way."""
+    """The result of one run, the one call that it made, and the progress that it reported."""
     told = Told()
     async with Wire(_vendors={"openai": vendor or played.vendor}) as wire, shop(home, wire.url) as env:
         wire.scripts["openai"].extend(answers)
@@ -86,7 +86,7 @@ async def bought(
 
 
 async def failed(home: Path, *answers: Answer, vendor: Vendor | None = None, **environ: str) -> VendorError:
-    """The error of one run through the router's door; it made one call, and says nothing that is nobody's business."""
+    """The error of one run through the router; it made one call, and the error contains nothing confidential."""
     async with Wire(_vendors={"openai": vendor or played.vendor}) as wire, shop(home, wire.url, **environ) as env:
         wire.scripts["openai"].extend(answers)
         with pytest.raises(VendorError) as ended:
@@ -103,7 +103,7 @@ def files(call: Received, name: str) -> list[bytes]:
 
 
 async def test_a_picture_is_made_from_words(tmp_path: Path) -> None:
-    """One JSON call with exactly what was asked for; the bytes come back as the vendor sent them, with its previews."""
+    """One JSON call with exactly what was requested; the bytes come back as the vendor sent them, with its previews."""
     op = asked(size="1536x1024", quality="high")
     result, call, told = await bought(tmp_path, op)
     assert (call.method, call.path, call.headers["authorization"]) == ("POST", "/images/generations", f"Bearer {KEY}")
@@ -123,7 +123,7 @@ async def test_a_picture_is_made_from_words(tmp_path: Path) -> None:
 
 
 async def test_the_vendors_count_is_the_bill(tmp_path: Path) -> None:
-    """Tokens are told by kind, as the answer says, and the answer's own words are kept."""
+    """Tokens are reported by kind, as in the answer, and the answer's own revised prompt is kept."""
     result, call, _ = await bought(tmp_path, asked("edit", quality="low", references=(OTHER,), size="1024x1024"))
     assert result.usage["input_tokens_details"] == {
         "text_tokens": result.units["text_input"],
@@ -158,7 +158,8 @@ async def test_words_with_references_go_to_the_edit_endpoint(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("way", ["transparent", "white"])
 async def test_a_mask_is_sent_in_the_vendors_words(tmp_path: Path, way: Any) -> None:
-    """Whichever way the caller masked, alpha 0 means "change here", in the size of the picture; the change is told."""
+    """In whichever form the caller sent the mask, alpha 0 means "change here", at the picture's size; the conversion is
+    reported."""
     small = as_input(mask((150, 100), (10, 20, 60, 70), way))
     result, call, _ = await bought(tmp_path, asked("inpaint", mask=small))
     (start,), (said,) = files(call, "image[]"), files(call, "mask")
@@ -169,7 +170,7 @@ async def test_a_mask_is_sent_in_the_vendors_words(tmp_path: Path, way: Any) -> 
 
 
 async def test_a_picture_grows_by_a_masked_canvas(tmp_path: Path) -> None:
-    """Outpainting sends the picture on the canvas that was asked for, with only the new part opened."""
+    """Outpainting sends the picture on the requested canvas, with only the new part opened."""
     _, call, _ = await bought(tmp_path, asked("outpaint", size="1024x1024"))
     (canvas,), (said,) = files(call, "image[]"), files(call, "mask")
     box = (362, 412, 662, 612)
@@ -182,7 +183,7 @@ async def test_a_picture_grows_by_a_masked_canvas(tmp_path: Path) -> None:
 async def test_outpainting_always_leaves_something_to_paint(
     tmp_path: Path, size: str | None, shape: tuple[int, int]
 ) -> None:
-    """A picture as large as its canvas is made smaller on it, and that is told."""
+    """A picture as large as its canvas is made smaller on it, and that is reported."""
     start = as_input(encoded(textured(30, 20).resize(shape), "PNG"))
     result, call, _ = await bought(tmp_path, asked("outpaint", size=size, start_image=start))
     alpha = opened(files(call, "mask")[0]).getchannel("A")
@@ -192,7 +193,7 @@ async def test_outpainting_always_leaves_something_to_paint(
 
 
 async def test_a_variation_says_that_it_is_an_edit(tmp_path: Path) -> None:
-    """What the vendor no longer has is made another way, and said."""
+    """What the vendor no longer offers is made as an edit, and reported as one."""
     result, call, _ = await bought(tmp_path, asked("variation"))
     assert call.path == "/images/edits" and any("variation" in note for note in result.adjustments)
 
@@ -217,7 +218,7 @@ async def test_what_is_asked_of_a_model_is_what_it_takes(tmp_path: Path, model: 
 
 
 async def test_a_photograph_in_foreign_colours_is_made_plain(tmp_path: Path) -> None:
-    """What the vendor cannot read, or takes too much of, is written anew before it goes out."""
+    """An image that the vendor cannot read, or that is too large for it, is re-encoded before it is sent."""
     press = InputImage(encoded(textured(300, 200, "CMYK"), "JPEG"), "image/jpeg", 300, 200)
     wide = as_input(encoded(textured(36, 3).resize((3600, 300)), "PNG"))
     result, call, _ = await bought(tmp_path, asked("edit", start_image=wide, references=(press,)))
@@ -226,7 +227,7 @@ async def test_a_photograph_in_foreign_colours_is_made_plain(tmp_path: Path) -> 
 
 
 async def test_what_the_answer_says_about_itself_is_told(tmp_path: Path) -> None:
-    """A picture of another size or quality than asked for is an adjustment, known only afterwards."""
+    """A picture of another size or quality than requested is an adjustment, known only afterwards."""
     liar = played.OpenAI(says={"size": "1024x1536", "quality": "low"})
     result, _, _ = await bought(tmp_path, asked(size="1024x1024", quality="high"), vendor=liar)
     assert result.adjustments == [
@@ -237,7 +238,7 @@ async def test_what_the_answer_says_about_itself_is_told(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("vendor", [played.OpenAI(streams=False), played.OpenAI(partials=1), played.OpenAI(partials=0)])
 async def test_a_server_that_shows_less_is_as_good(tmp_path: Path, vendor: played.OpenAI) -> None:
-    """Fewer previews than asked for, or one JSON answer instead of a stream: the picture is what counts."""
+    """Fewer previews than requested, or one JSON answer instead of a stream: the picture is what counts."""
     result, call, told = await bought(tmp_path, asked(), vendor=vendor)
     assert result.data == call.sent and result.units["image_output"] > 0 and result.request_id == call.id
     assert len(told.previews) == (vendor.partials if vendor.streams else 0)
@@ -282,14 +283,14 @@ async def test_each_misbehaviour_is_one_call_and_one_known_error(
     status: int | None,
     streams: bool,
 ) -> None:
-    """Whatever the vendor does is told by kind, with its own code, status and request id."""
+    """Each fault of the vendor is reported by kind, with the vendor's own code, status and request id."""
     ended = await failed(tmp_path, Answer(fault), vendor=played.OpenAI(streams=streams))
     assert (type(ended), ended.failure, ended.provider_code, ended.provider_status) == (error, failure, code, status)
     assert ended.request_id or fault == "drop"
 
 
 async def test_a_vendor_that_never_answers_leaves_the_call_uncertain(tmp_path: Path) -> None:
-    """Past the deadline nobody knows what was bought."""
+    """Past the deadline it is unknown what was bought."""
     ended = await failed(tmp_path, Answer("hang"), VENDOR_SECONDS="0.4")
     assert (type(ended), ended.code) == (Uncertain, "deadline")
 
@@ -356,7 +357,7 @@ async def test_an_error_inside_the_stream_speaks_by_its_code(
 
 @dataclasses.dataclass
 class Says:
-    """A server that speaks OpenAI's API in its own way: it gives this one answer."""
+    """A server with a dialect of OpenAI's API: it gives this one answer."""
 
     body: bytes
     mime: str = "application/json"
@@ -383,13 +384,13 @@ class Says:
 async def test_an_error_that_comes_as_200_is_that_error(
     tmp_path: Path, said: Any, error: type[VendorError], failure: str, code: str | None
 ) -> None:
-    """A server between us and the vendor may answer 200 with an error: it speaks by its code, and is billed as that."""
+    """A proxy between us and the vendor may answer 200 with an error: its code decides, also about the bill."""
     ended = await failed(tmp_path, vendor=Says(msgspec.json.encode({"error": said})))
     assert (type(ended), ended.failure, ended.provider_code) == (error, failure, code)
 
 
 async def test_an_error_that_calls_itself_nothing_speaks_by_its_status(tmp_path: Path) -> None:
-    """Whatever stands where a code should be, an answered 4xx bought nothing."""
+    """Whatever is in place of a code, an answered 4xx bought nothing."""
     for said in (b'{"error": {"code": ["a"], "type": {"b": 1}}}', b'{"error": [1]}', b"[]", b""):
         ended = await failed(tmp_path, vendor=Says(said, status=400))
         assert (type(ended), ended.failure, ended.provider_status) == (VendorFailed, "invalid", 400)
@@ -397,7 +398,7 @@ async def test_an_error_that_calls_itself_nothing_speaks_by_its_status(tmp_path:
 
 @pytest.mark.parametrize("usage", [None, [1], "much", {"output_tokens": "many"}, {"output_tokens": 10**30}])
 async def test_nothing_said_beside_a_picture_costs_the_picture(tmp_path: Path, usage: Any) -> None:
-    """A strange bill, size or order of previews leaves the picture whole, and no more than a word is told of it."""
+    """A strange bill, size or order of previews leaves the picture intact, and is at most reported as an adjustment."""
     data, strange = coded(picture(9)), {"size": ["1"], "quality": {"a": 1}, "background": "so " * 99, "usage": usage}
     partial = {"type": "image_generation.partial_image", "b64_json": coded(picture(1)), "partial_image_index": "last"}
     events = [partial, {**partial, "partial_image_index": -5, "b64_json": "!"}]
@@ -421,7 +422,7 @@ async def test_events_that_are_none_are_an_invalid_answer_or_none(tmp_path: Path
 
 
 async def test_an_answered_outage_left_nothing_behind(tmp_path: Path) -> None:
-    """A status that says "not now" says that nothing was made."""
+    """A status that means "not now" means that nothing was made."""
     ended = await failed(tmp_path, Answer("error", status=503, retry_after="3"))
     assert (type(ended), ended.failure, ended.provider_status) == (Unavailable, "outage", 503)
     assert isinstance(ended, Unavailable) and ended.retry_after == 3
@@ -445,7 +446,7 @@ async def test_a_faulty_request_is_no_refusal(tmp_path: Path) -> None:
 
 
 async def test_nothing_is_logged_that_nobody_may_see(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither the key nor the prompt stands in the log of a call that failed."""
+    """Neither the key nor the prompt is in the log of a call that failed."""
     with caplog.at_level(logging.INFO):
         await failed(tmp_path, Answer("refuse"))
     assert caplog.records and not any(secret in caplog.text for secret in (KEY, PROMPT))
@@ -486,7 +487,7 @@ async def test_what_cannot_be_asked_is_never_sent(tmp_path: Path, op: ImageOp, c
     ],
 )
 def test_each_change_is_announced_before_anything_is_spent(fields: dict[str, Any], note: str) -> None:
-    """`strict` can refuse whatever would be changed (nothing is changed silently)."""
+    """Every change is known before anything is spent, so `strict` can refuse it."""
     assert adapter.adjustments(asked(**fields)) == [note]
     assert adapter.adjustments(asked(size="2048x1152", quality="low")) == []
 
@@ -506,7 +507,7 @@ def test_a_start_image_gives_its_shape() -> None:
 
 @given(st.integers(1, 20_000), st.integers(1, 20_000))
 def test_any_size_becomes_one_that_can_be_had(width: int, height: int) -> None:
-    """The nearest size is always possible, and a possible one is kept."""
+    """The nearest size is always possible, and a possible one is unchanged."""
     free, fixed = MODELS[0], next(model for model in MODELS if model.any_size is None)
     near = nearest(free, (width, height))
     assert played.possible(f"{near[0]}x{near[1]}") and nearest(free, near) == near
@@ -523,7 +524,7 @@ BILLED: tuple[dict[str, Any], ...] = (
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_bill_lies_between_its_bounds(tmp_path: Path, kind: Kind) -> None:
-    """What is billed lies between the bounds that were quoted, whether the start image was known then or not."""
+    """The bill is between the quoted bounds, whether or not the start image was known at the time of the quote."""
     async with Wire() as wire, shop(tmp_path, wire.url) as env:
         for model in MODELS:
             for fields in BILLED:
@@ -540,7 +541,7 @@ async def test_a_bill_lies_between_its_bounds(tmp_path: Path, kind: Kind) -> Non
 
 @pytest.mark.parametrize("kind", ["generate", "edit"])
 def test_what_is_not_published_is_not_guessed(kind: Kind) -> None:
-    """A model whose tokens are known is quoted by them; one of an unknown count is as good as unpriced."""
+    """A model with known token counts is quoted by them; one with an unknown count is treated as unpriced."""
     assert adapter.meter(asked(kind, model="gpt-image-2.6-flare", quality="low")) == ({}, {})
     assert (adapter.meter(asked(kind, model="gpt-image-2.5-flare")) == ({}, {})) == (kind == "edit")
     assert adapter.meter(asked(kind, size="1024x1024"))[0] == {"image_output": 1756}
@@ -548,7 +549,7 @@ def test_what_is_not_published_is_not_guessed(kind: Kind) -> None:
 
 @given(st.integers(1, 8000), st.integers(1, 8000), st.sampled_from(["low", "medium", "high"]))
 def test_the_tokens_of_an_unknown_shape_are_bounded(width: int, height: int, quality: str) -> None:
-    """Before the start image is known, its picture's tokens lie between those of all that it may become."""
+    """Before the start image is known, its tokens are bounded by those of all shapes that it may have."""
     known = asked("edit", start_image=InputImage(b"", "image/png", width, height), quality=quality)
     least, most = adapter.meter(msgspec.structs.replace(known, start_image=None))
     exact, dearer = adapter.meter(known)
@@ -563,7 +564,7 @@ def test_upscaling_is_not_offered() -> None:
 
 
 def test_the_sdk_is_loaded_when_it_is_needed() -> None:
-    """A process that only knows of the provider does not pay for its SDK."""
+    """A process that only lists the provider does not import its SDK."""
     code = (
         "import sys; from adapters.openai.images import adapter; adapter.capabilities(); print('openai' in sys.modules)"
     )

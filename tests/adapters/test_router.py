@@ -19,16 +19,15 @@ from tools.rows import JobRequest
 
 
 class Keys:
-    """The part of AI that the router asks."""
+    """The part of AI that the router uses."""
 
     def __init__(self, **keys: str) -> None:
         self.keys = keys
 
 
 class Painter:
-    """A provider in a test's hands: `request` and `answer` are what its two acts return, an error that they raise, or
-    None for an act that never ends.
-    """
+    """A provider under a test's control: `request` and `answer` are what its two steps return, an error that they
+    raise, or None for a step that never ends."""
 
     free = False
 
@@ -77,13 +76,13 @@ def request(*providers: str | dict[str, str], **fields: Any) -> JobRequest:
 
 
 def test_the_built_in_painter_is_found_and_modules_without_an_adapter_are_not() -> None:
-    """Discovery takes the modules that hold an `adapter` and passes over the others."""
+    """Discovery takes the modules that define an `adapter` and ignores the others."""
     assert discovery.providers()["sketch"].id == "sketch"
     assert not {"router", "provider", "studio"} & discovery.providers().keys()
 
 
 async def test_items_are_numbered_over_the_provider_and_seeded_one_after_another(tmp_path: Path) -> None:
-    """`variantIndex` runs on when two models of one provider are asked; variant i has seed + i."""
+    """`variantIndex` continues when two models of one provider are requested; variant i has seed + i."""
     known = {"easel": Painter(), "knife": Painter("knife")}
     asked = request("easel", "knife", {"provider": "easel", "model": "chalk-1"}, variants=2, seed=40)
     async with bare_env(tmp_path, AI=Keys()) as env:
@@ -153,7 +152,7 @@ async def test_strict_lets_an_exact_request_pass(tmp_path: Path) -> None:
 
 
 async def test_providers_are_described_with_what_is_missing(tmp_path: Path) -> None:
-    """`GET /api/providers` learns what exists, whether it is configured, and what each can do."""
+    """`GET /api/providers` lists which providers exist, whether they are configured, and what each can do."""
     async with bare_env(tmp_path, AI=Keys()) as env:
         told = msgspec.to_builtins(discovery.describe(env))
     sketch = next(info for info in told if info["id"] == "sketch")
@@ -241,7 +240,8 @@ async def test_preparing_may_take_longer_than_a_call(tmp_path: Path) -> None:
 
 
 async def test_a_key_that_is_gone_since_is_no_doubt_about_a_bill(tmp_path: Path) -> None:
-    """A job accepted before a restart without the key is told what to set: nothing was sent, so nothing is charged."""
+    """A job accepted before a restart without the key fails with the setting to set: nothing was sent, so nothing is
+    charged."""
     painter = Painter(needs=("EASEL_KEY",), answer=b"png")
     async with bare_env(tmp_path, AI=Keys()) as env:
         with pytest.raises(Invalid, match="set EASEL_KEY") as ended:
@@ -273,7 +273,7 @@ async def test_a_good_answer_is_handed_on_as_it_came(tmp_path: Path) -> None:
 
 
 async def test_a_sketch_comes_through_the_door(tmp_path: Path) -> None:
-    """The built-in painter is called like any vendor."""
+    """The built-in provider is called like any vendor."""
     op = ImageOp(kind="generate", prompt="a moon", size="64x64", seed=1)
     async with bare_env(tmp_path) as env:
         result = await call_provider("sketch", op, env, deaf)

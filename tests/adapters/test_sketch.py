@@ -79,7 +79,7 @@ def test_variants_and_prompts_differ_to_the_eye() -> None:
 
 @pytest.mark.parametrize("size", [(64, 64), (64, 700), (1000, 80), (513, 257), (2048, 1024)], ids=str)
 async def test_a_picture_has_the_size_asked_for(size: tuple[int, int]) -> None:
-    """Any size from 64 to 2048 is painted as it was asked, and is a PNG that says who painted it."""
+    """Any size from 64 to 2048 is drawn as requested, and is a PNG that names its maker."""
     image = opened(painted("a moonlit desert", 3, size))
     assert (image.size, image.format) == (size, "PNG")
     assert image.info["Software"] == "picasso sketch-1"
@@ -125,7 +125,7 @@ def test_edit_changes_the_start_but_keeps_its_layout(prompt: str) -> None:
 @pytest.mark.parametrize("way", ["transparent", "white"])
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_inpaint_leaves_every_protected_pixel_as_it_was(way: Literal["transparent", "white"], mode: str) -> None:
-    """Only the masked region is painted anew; every other pixel keeps its exact value, alpha included."""
+    """Only the masked region is drawn anew; every other pixel keeps its exact value, alpha included."""
     start = opened(painted("mountains at dawn", 4, (200, 140))).convert(mode)
     if mode == "RGBA":
         start.putalpha(Image.linear_gradient("L").resize(start.size))
@@ -170,7 +170,7 @@ def test_variations_are_like_the_start_but_none_is_another_again() -> None:
 
 
 def test_upscale_doubles_and_stays_true() -> None:
-    """Twice the size, and the same picture when brought back to its own."""
+    """Twice the size, and the same picture when scaled back."""
     start = opened(painted("a fox", 4))
     result = opened(painted("", 1, (384, 256), "upscale", start=png(start)))
     assert result.size == (384, 256)

@@ -1,4 +1,4 @@
-"""Workers AI over real sockets: every model and kind, every way a call can end, and what it is said to cost."""
+"""Workers AI over real sockets: every model and kind of job, every way a call can end, and its price."""
 
 import contextlib
 import datetime
@@ -108,13 +108,13 @@ async def test_each_model_is_asked_in_its_own_words_and_its_bytes_come_back_as_t
 
 
 async def test_bytes_are_believed_before_a_content_type(tmp_path: Path) -> None:
-    """A model that says PNG and sends JPEG is seen through."""
+    """The type of a JPEG that the model declares to be a PNG is JPEG."""
     result, call = await made(tmp_path, msgspec.structs.replace(FOX, model=LIGHTNING))
     assert (result.mime, result.data) == ("image/jpeg", call.sent)
 
 
 async def test_an_edit_sends_the_start_image_first_and_then_its_references(tmp_path: Path) -> None:
-    """Pictures are sent in order, each made smaller than 512 pixels, and what is left out or shrunk is told."""
+    """Pictures are sent in order, each scaled below 512 pixels, and what is left out or scaled is reported."""
     big = as_input(gradient((0, 90, 0), (250, 250, 0), (1200, 800)))
     small = [as_input(plain((n * 50, 10, 10), (64, 48))) for n in range(5)]
     op = ImageOp(kind="edit", prompt=PROMPT, seed=3, start_image=big, references=tuple(small))
@@ -147,7 +147,7 @@ async def test_inpainting_sends_white_where_the_caller_wants_a_change(tmp_path: 
 
 
 async def test_outpainting_keeps_the_start_image_in_the_middle_and_paints_around_it(tmp_path: Path) -> None:
-    """The canvas has the size asked for, the start image as it is within it, and the mask is the rest."""
+    """The canvas has the requested size, the start image unchanged within it, and the mask is the rest."""
     op = ImageOp(kind="outpaint", prompt=PROMPT, start_image=START, size="512x400")
     result, call = await made(tmp_path, op)
     sent = arrays(call)
@@ -160,7 +160,7 @@ async def test_outpainting_keeps_the_start_image_in_the_middle_and_paints_around
 
 
 async def test_a_canvas_that_is_too_large_is_scaled_with_the_start_image_in_it(tmp_path: Path) -> None:
-    """The picture keeps its place and its share of the canvas, and both sizes are told."""
+    """The picture keeps its place and its share of the canvas, and both sizes are reported."""
     op = ImageOp(kind="outpaint", prompt=PROMPT, start_image=START, size="1200x800")
     result, call = await made(tmp_path, op)
     hole = arrays(call)["mask"].point(lambda value: 255 - value).getbbox()
@@ -217,7 +217,7 @@ QUICK = {"VENDOR_SECONDS": "0.5"}
 async def test_each_misfortune_is_one_call_and_one_known_error(
     tmp_path: Path, model: str, answer: Answer, kind: type[VendorError], failure: str, code: str
 ) -> None:
-    """Nothing is asked twice, and only what certainly was not done says so."""
+    """No call is repeated, and only an error of a call that certainly did nothing permits a retry."""
     error = await ended(
         tmp_path, msgspec.structs.replace(FOX, model=model), answer, **(QUICK if answer.fault == "hang" else {})
     )
@@ -258,7 +258,8 @@ async def test_each_misfortune_is_one_call_and_one_known_error(
 async def test_each_code_of_the_vendor_means_what_its_documents_say(
     tmp_path: Path, status: int, said: str, kind: type[VendorError], failure: str
 ) -> None:
-    """Retried is what was not done, refused the vendor's no, and the vendor's own words are kept for the ledger."""
+    """What was not done is retryable, refused is the vendor's refusal, and the vendor's own message is kept for the
+    ledger."""
     error = await ended(tmp_path, FOX, Answer("error", status=status, text=said))
     assert (type(error), error.failure) == (kind, failure)
     assert (error.provider_status, error.provider_code) == (status, said.split()[0])
@@ -266,7 +267,7 @@ async def test_each_code_of_the_vendor_means_what_its_documents_say(
 
 
 def test_an_error_without_words_speaks_by_its_code() -> None:
-    """A refusal is one whatever else its envelope leaves empty."""
+    """A refusal is recognised whatever else its envelope leaves empty."""
     for body in (b'{"errors": [{"code": 3030, "message": null}]}', b'{"errors": [{"code": 3030}], "result": null}'):
         with pytest.raises(Refused):
             answers.image_of(answers.Answer(400, {}, body))
@@ -276,7 +277,7 @@ def test_an_error_without_words_speaks_by_its_code() -> None:
 
 
 async def test_the_two_reasons_of_a_403_are_told_apart(tmp_path: Path) -> None:
-    """Who reads it knows whether to change the key or the account."""
+    """The error distinguishes whether the key or the account must change."""
     key = await ended(tmp_path, FOX, Answer("error", status=403, text="10000 Authentication error"))
     plan_of_account = await ended(tmp_path / "b", FOX, Answer("error", status=403, text="5018 not allowed"))
     assert key.message == "the provider did not accept our key"
@@ -311,7 +312,7 @@ async def test_a_slow_answer_is_waited_for(tmp_path: Path) -> None:
 
 
 async def test_a_connection_that_was_never_made_is_nothing_done(tmp_path: Path) -> None:
-    """With nobody there the call may be made again."""
+    """When nothing listens, the call may be made again."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -323,7 +324,7 @@ async def test_a_connection_that_was_never_made_is_nothing_done(tmp_path: Path) 
 
 @pytest.mark.parametrize("model", [FLUX, PHOENIX])
 async def test_an_answer_is_read_no_further_than_images_may_be_large(tmp_path: Path, model: str) -> None:
-    """MAX_IMAGE, and what base64 adds to it, bounds what one call can make us hold; its request id is kept."""
+    """MAX_IMAGE, and what base64 adds to it, bounds the memory of one call; its request id is kept."""
     noise = Image.frombytes("RGB", (400, 400), random.Random(1).randbytes(480_000))
     out = io.BytesIO()
     noise.save(out, "PNG")
@@ -349,7 +350,7 @@ UNFIT = [
 
 @pytest.mark.parametrize(("op", "code"), UNFIT)
 async def test_what_cannot_be_made_is_refused_before_anything_is_sent(tmp_path: Path, op: ImageOp, code: str) -> None:
-    """No prompt is cut and no image made up: the vendor hears nothing."""
+    """No prompt is cut and no image made up: the vendor is not called."""
     async with Wire() as wire, reaching(tmp_path, wire) as env:
         with pytest.raises(Invalid) as error:
             await call_provider("workers", op, env, deaf)
@@ -357,7 +358,7 @@ async def test_what_cannot_be_made_is_refused_before_anything_is_sent(tmp_path: 
 
 
 def test_a_prompt_that_is_too_long_is_known_before_the_job() -> None:
-    """Asked for a quote or for adjustments, the adapter says it too."""
+    """A quote and the adjustments report it too."""
     op = ImageOp(kind="generate", prompt="x" * 2049, model=SCHNELL)
     for ask in (adapter.adjustments, adapter.meter):
         with pytest.raises(Invalid, match=r"2049 characters.* takes 2048 at most"):
@@ -431,8 +432,8 @@ RATES: dict[Any, float] = {
 
 
 def test_a_quote_without_images_holds_whatever_they_will_be() -> None:
-    """Any shape, any number of references, any size asked: the charge lies between least and most, and what is made
-    is a size that the model has."""
+    """Any shape, any number of references, any requested size: the charge is between the bounds, and the result's size
+    is one that the model has."""
     dice = random.Random(5)
     for _ in range(1500):
         model = dice.choice(request.models())
@@ -452,7 +453,8 @@ def test_a_quote_without_images_holds_whatever_they_will_be() -> None:
 
 @pytest.mark.parametrize("model", [model for model in GENERATE if model.wire["billed"] != ["step"]], ids=lambda m: m.id)
 async def test_what_a_result_is_charged_by_is_the_vendors_bill(tmp_path: Path, model: ImageModel) -> None:
-    """The neurons that the answer tells, else what the call asked for; and the meter had said the same before."""
+    """The charge is the neurons in the answer, or else what the call requested; the meter had quoted the same
+    before."""
     op = msgspec.structs.replace(FOX, model=model.id)
     result, call = await made(tmp_path, op)
     told = model.id != PHOENIX

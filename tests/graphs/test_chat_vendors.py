@@ -108,7 +108,7 @@ async def test_a_turn_with_tools_passes_over_openais_responses(tmp_path: Path, r
 async def test_what_goes_wrong_is_a_plain_sentence(
     tmp_path: Path, redis_client: Redis, wire: Wire, family: str, answer: Answer, said: str
 ) -> None:
-    """Each vendor's no, limit, outage and cut ends the turn with our words, and the chat goes on."""
+    """Each vendor's refusal, limit, outage and cut ends the turn with a sentence of ours, and the chat goes on."""
     async with chatting(tmp_path, redis_client, **vendors(tmp_path, wire, MODELS[family])) as env:
         wire.scripts[VENDORS[family]].extend([answer, answer])
         reply = (await say(env, "hello"))["reply"]
@@ -124,7 +124,7 @@ async def test_what_goes_wrong_is_a_plain_sentence(
 async def test_a_model_without_tools_is_told_clearly(
     tmp_path: Path, redis_client: Redis, wire: Wire, family: str
 ) -> None:
-    """Whoever chose such a model learns what is missing and what to set."""
+    """With a model that cannot call tools, the reply names what is missing and which setting to change."""
     async with chatting(tmp_path, redis_client, **vendors(tmp_path, wire, f"{MODELS[family]}-no-tools")) as env:
         reply = (await say(env, "hello"))["reply"]
         assert "cannot call tools" in reply and "DEFAULT_MODEL_REASONING" in reply
@@ -133,7 +133,8 @@ async def test_a_model_without_tools_is_told_clearly(
 async def test_a_server_that_does_not_count_streams_is_asked_without(
     tmp_path: Path, redis_client: Redis, wire: Wire
 ) -> None:
-    """A 400 for `stream_options` is asked again once without them, and remembered; such a call is paid at its quote."""
+    """After a 400 for `stream_options` the call is repeated once without them, and so are later ones; such a call is
+    charged its quote."""
     async with chatting(tmp_path, redis_client, **vendors(tmp_path, wire, f"{MODELS['openai']}-plain")) as env:
         wire.scripts["openai_chat"].extend([Answer(), Answer(text="Hello."), Answer(text="And again.")])
         assert (await say(env, "hello"))["reply"] == "Hello."
@@ -177,7 +178,7 @@ async def test_arguments_that_cannot_be_read_are_told_to_the_model(
 async def test_a_spent_budget_ends_the_chat_before_the_call(
     tmp_path: Path, redis_client: Redis, wire: Wire, family: str
 ) -> None:
-    """No byte reaches the vendor; the person is told that the budget is used up, and the built-in one still works."""
+    """No byte reaches the vendor; the reply states that the budget is used up, and the built-in model still works."""
     async with chatting(tmp_path, redis_client, **vendors(tmp_path, wire, MODELS[family])) as env:
         await env.DB.run("UPDATE projects SET budget_micros = 0 WHERE id = 'p'")
         reply = (await say(env, "hello"))["reply"]

@@ -1,4 +1,4 @@
-"""A chat whose model, memory and pictures are in other hands: nothing leaves the page, nothing goes public."""
+"""A chat whose model, memory or pictures an attacker controls: nothing leaves the page, nothing becomes public."""
 
 import json
 from collections.abc import AsyncIterator
@@ -79,7 +79,8 @@ async def shelves(env: Env) -> None:
 
 
 async def poison(env: Env, orders: list[str]) -> None:
-    """The orders in each of eight places that a model reads and others write; a title holds 200 characters of them."""
+    """Put the orders in each of eight places that a model reads and others write; a title has room for 200 characters
+    of them."""
     likings = {"theme": orders[0], "tone": orders[1], "layout": " ".join(orders)}
     await env.USER_PREFERENCES.aput(("preferences", "ada"), "value", likings)
     await env.DB.run("UPDATE artifacts SET title = :text WHERE id = 'c'", text="\n".join(orders)[:200])
@@ -97,7 +98,7 @@ def looking() -> AIMessage:
 
 
 def calls_in(messages: list[BaseMessage]) -> dict[str, tuple[str, Any]]:
-    """Whatever calls of tools any text asks for, by their words."""
+    """Every tool call that any text asks for, found by its words."""
     text = "\n".join(str(message.text) for message in messages if not isinstance(message, HumanMessage))
     found: dict[str, tuple[str, Any]] = {}
     for piece in text.replace("\\", "").split("!!")[1:]:
@@ -111,8 +112,8 @@ def calls_in(messages: list[BaseMessage]) -> dict[str, tuple[str, Any]]:
 
 
 async def test_ninety_orders_in_eight_places_change_nothing(env: Env) -> None:
-    """An obedient model reads five orders at a time in all that others wrote, and makes each call it is told: nothing
-    is read of others, set, remembered or published."""
+    """An obedient model reads five orders at a time in all that others wrote, and makes every call they demand: nothing
+    of others is read, set, remembered or published."""
     assert len(ORDERS) >= 90
     await shelves(env)
     await say(env, "title: Mine\nuse image 1 as hero", artifact="c")
@@ -143,7 +144,7 @@ BUILTIN = ["hello", "show images", "what is missing?", "help", "thanks", "publis
 
 
 async def test_the_builtin_model_hears_the_person_alone(env: Env) -> None:
-    """Whatever names, prompts, tags, notes and values say is listed, and nothing else is done."""
+    """Orders in names, prompts, tags, notes and values are listed as text, and nothing else is done."""
     await shelves(env)
     await say(env, "title: Mine\nuse image 1 as hero", artifact="c")
     for start, said in zip(range(0, len(ORDERS), 11), BUILTIN, strict=False):
@@ -156,7 +157,7 @@ async def test_the_builtin_model_hears_the_person_alone(env: Env) -> None:
 
 
 async def test_a_prompt_that_speaks_of_other_images_changes_no_order(env: Env) -> None:
-    """The model is told the order of the list that was shown, whatever numbers stand in the words of its images."""
+    """The model gets the order of the list that was shown, whatever numbers the prompts of its images contain."""
     await env.DB.run("UPDATE image_progressions SET prompt = 'image 4. 3. after image 3' WHERE id = 'p-0'")
     await say(env, "show images")
     briefs: list[Brief] = []
@@ -272,7 +273,7 @@ def vendors(home: Path, wire: Wire, family: str) -> dict[str, Any]:
 @each_family
 async def test_a_vendor_that_says_too_much_or_stops_midway(tmp_path: Path, redis_client: Redis, family: str) -> None:
     """A megabyte of arguments, 200,000 words in a reply, and an answer that stops in its middle: each turn ends in
-    time, what is kept stays small, and the next turn goes on."""
+    time, what is stored stays small, and the next turn goes on."""
     async with Wire() as wire, chatting(tmp_path, redis_client, **vendors(tmp_path, wire, family)) as env:
         script = wire.scripts[VENDORS[family]]
         huge = {"choices": [{"key": "TITLE", "value": "x" * 1_000_000}]}
@@ -296,7 +297,7 @@ JUNK: list[Any] = [None, 5, ["word"], [None], {"a": 1}, "publish"]
 
 
 async def test_whatever_stands_in_memory_is_no_accident(env: Env, redis_client: Redis) -> None:
-    """Each channel of the state filled with each kind of junk: the chat answers, or says that its memory is damaged;
+    """Each channel of the state filled with each kind of junk: the chat answers, or reports that its memory is damaged;
     nothing is published, and another session goes on."""
     await say(env, "pick for me", "theme: dark", "show images")
     (key,) = [key async for key in redis_client.scan_iter(match="memory:*:b")]

@@ -33,7 +33,7 @@ async def judged(work: Work) -> None:
 
 
 async def test_a_verdict_is_written_down_and_ends_the_item(tmp_path: Path) -> None:
-    """Row, `judge` event and the item's end tell the same; a fail carries the retry ready to be sent."""
+    """Row, `judge` event and the item's end agree; a fail has a retry that is ready to be sent."""
     async with working(tmp_path, prompt="a black poster") as work:
         await judged(work)
     left = history_checks.read(tmp_path / "picasso.db")
@@ -70,7 +70,8 @@ each_family = pytest.mark.parametrize("family", MODELS)
 
 @each_family
 async def test_a_model_judges_the_users_own_words(tmp_path: Path, family: str) -> None:
-    """What was asked for is shown, not what a vendor was told; verdict, row and ledger name the item."""
+    """The judge sees the user's prompt, not the refined one that a vendor received; verdict, row and ledger name the
+    item."""
     async with Wire() as wire, working_with(tmp_path, wire, DEFAULT_MODEL_VISION=MODELS[family]) as work:
         wire.scripts[VENDORS[family]].append(Answer(text=json.dumps(FAIL)))
         await judged(work)
@@ -92,7 +93,7 @@ FAULTS: tuple[Fault, ...] = ("hang", "drop", "truncate", "wrong_mime", "garbage"
 @each_family
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_whatever_the_judge_does_the_item_is_complete(tmp_path: Path, family: str, fault: Fault) -> None:
-    """Each fault, as often as it is asked, ends in `error` without a verdict, every call settled."""
+    """Each fault, however often it is repeated, ends in `error` without a verdict, with every call settled."""
     environ = {"DEFAULT_MODEL_VISION": MODELS[family], **(HANG if fault == "hang" else {})}
     async with Wire() as wire, working_with(tmp_path, wire, **environ) as work:
         retry_after = "30" if fault == "rate" else "0"
@@ -107,7 +108,7 @@ async def test_whatever_the_judge_does_the_item_is_complete(tmp_path: Path, fami
 
 
 async def test_a_look_that_a_crash_cut_off_is_not_bought_again(tmp_path: Path) -> None:
-    """The row is there, its answer is not: the judge ends in `error`, and nobody is called."""
+    """With a row for the call and no answer, the judge ends in `error` without another call."""
     async with Wire() as wire, working_with(tmp_path, wire, DEFAULT_MODEL_VISION=MODELS["openai"]) as work:
         errand = judge.call_key(work.lease, work.job, work.items[0])
         assert await calls.begin(work.env, errand, 1, MODELS["openai"], Quote(1, 9, None, "ceiling"))

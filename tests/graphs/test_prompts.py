@@ -60,7 +60,7 @@ def test_without_tips_and_wishes_a_prompt_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tips_for_the_painter_put_no_words_in_the_users_mouth(kind: Kind) -> None:
-    """Read by the painter, a prompt refined with the seeded tips asks for what the prompt alone asks for."""
+    """For the built-in image model, a prompt refined with the seeded tips asks for the same as the prompt alone."""
     tips = [Tip(key, str(value["tip"])) for key, value in seeded().items() if key.startswith("sketch.")]
     prompt = "a red boat at dusk"
     assert read_wording(refine(prompt, tips, kind, None)) == read_wording(prompt)
@@ -100,7 +100,7 @@ async def guided(work: Work, *providers: str) -> JobMetadata:
 
 @each_family
 async def test_a_model_guides_each_provider_after_the_users_words(tmp_path: Path, family: str) -> None:
-    """Asked for all providers at once, each with its own tips; the user's words stay verbatim and in front."""
+    """One call for all providers, each with its own tips; the user's words stay verbatim and come first."""
     environ = {"DEFAULT_MODEL_REASONING": MODELS[family]}
     async with Wire(delay=0.2) as wire, working_with(tmp_path, wire, PROMPT, **environ) as work:
         await set_tips(work)
@@ -123,7 +123,7 @@ FAULTS: tuple[Fault, ...] = ("hang", "drop", "wrong_mime", "empty", "refuse", "r
 @each_family
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_without_an_answer_the_rule_refines(tmp_path: Path, family: str, fault: Fault) -> None:
-    """Whatever happens to the model, the prompt is the one that the tips make, and no call is left open."""
+    """Whatever the model's failure, the prompt is the one that the tips make, and no call is left open."""
     environ = {"DEFAULT_MODEL_REASONING": MODELS[family], **(HANG if fault == "hang" else {})}
     async with Wire() as wire, working_with(tmp_path, wire, PROMPT, **environ) as work:
         await set_tips(work)
@@ -149,7 +149,8 @@ async def test_without_an_answer_the_rule_refines(tmp_path: Path, family: str, f
     ],
 )
 async def test_guidance_brings_in_no_constraint_of_its_own(tmp_path: Path, said: str, kept: bool) -> None:
-    """No number, colour or quoted text that nobody asked for, nothing excluded, and not at length: else the rule."""
+    """Guidance that adds a number, colour, quoted text or exclusion of its own, or is too long, is replaced by the
+    rule."""
     assert is_only_guidance(PROMPT, None, [], " ".join(said.split())) is kept
     async with Wire() as wire, working_with(tmp_path, wire, PROMPT, DEFAULT_MODEL_REASONING=MODELS["openai"]) as work:
         await set_tips(work)
@@ -159,7 +160,8 @@ async def test_guidance_brings_in_no_constraint_of_its_own(tmp_path: Path, said:
 
 
 def test_refining_adds_no_more_than_quotes_count_on() -> None:
-    """However long the tips: the prompt grows by GUIDANCE_CHARS at most, and what does not fit is not said applied."""
+    """However long the tips, the prompt grows by GUIDANCE_CHARS at most, and what does not fit is not reported as
+    applied."""
     for kind in get_args(Kind):
         tips = fitting([Tip(f"toy.{n}", "x" * 333) for n in range(9)])
         assert 3 <= len(tips) < 9

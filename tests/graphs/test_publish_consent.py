@@ -1,4 +1,4 @@
-"""Whether words ask to publish: what counts as a request, and what only speaks of it."""
+"""Whether a message asks to publish: what counts as a request, and what only mentions it."""
 
 import time
 
@@ -35,7 +35,7 @@ NOT_ASKING = [
 
 @pytest.mark.parametrize("said", ASKING)
 def test_a_request_to_publish_is_one(said: str) -> None:
-    """“Render” or “publish”, said as a request, is the approval."""
+    """“Render” or “publish”, phrased as a request, is consent."""
     assert asks_to_publish(said)
 
 
@@ -49,7 +49,7 @@ def test_what_only_speaks_of_publishing_is_no_request(said: str) -> None:
     "hostile", ["this page ", "right now ", "'publish' ", " \t", "ok, ", "and publish it ", "“", "it "]
 )
 def test_a_request_is_read_at_once(hostile: str) -> None:
-    """What is said in 4,000 characters is a request, or none, after milliseconds: no words are tried in many ways."""
+    """A message of 4,000 characters is classified within milliseconds: matching does not backtrack."""
     started = time.process_time()
     for opening in ("", "publish ", "make this page "):
         asks_to_publish(f"{opening}{hostile * 4000}"[:3999] + "x")

@@ -1,4 +1,4 @@
-"""Decisions about paid calls, told as tables of ledger rows."""
+"""Decisions about paid calls, as tables of ledger rows."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -149,7 +149,7 @@ OUT = GiveUp("failed", "provider_outage", "the provider did not answer")
     ],
 )
 def test_the_ledger_alone_decides_the_next_move(rows: list[Attempt], move: Move) -> None:
-    """The same rows always lead to the same move, whoever reads them."""
+    """The same rows always lead to the same move, whichever process reads them."""
     assert next_move(rows, [TOY_1]) == move
 
 
@@ -213,7 +213,7 @@ def test_another_steps_in_only_where_nothing_was_bought(rows: list[Attempt], mov
 
 @pytest.mark.parametrize(("status", "billed"), [(None, True), (200, True), (204, True), (307, False), (400, False)])
 def test_only_an_answer_with_success_is_billed(status: int | None, billed: bool) -> None:
-    """What the vendor made and nobody can use costs; what it turned away or sent elsewhere does not."""
+    """What the vendor made is charged even if we cannot use it; what it refused or redirected is not."""
     failures: tuple[Failure, ...] = ("invalid", "empty")
     for failure in failures:
         settled = settlement_after(VendorFailed("no image", failure=failure, provider_status=status))
@@ -228,7 +228,7 @@ def reaching_toy(env: Env, wire: Wire) -> Env:
 
 @pytest.fixture
 def guests(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The guest packages of `tests/support/guests`, as if they were installed here."""
+    """The plugin packages of `tests/support/guests`, as if they were installed here."""
     monkeypatch.syspath_prepend(str(GUESTS))
     discovery.adapters_found.cache_clear()
     yield
@@ -248,7 +248,7 @@ def guests(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 async def test_what_goes_wrong_in_preparing_costs_nothing_and_is_not_the_vendors_fault(
     tmp_path: Path, prompt: str, code: str
 ) -> None:
-    """The item fails with a reason; the vendor is not called, its place not taken and its circuit not told."""
+    """The item fails with a reason; the vendor is not called, no slot is taken and its circuit counts no failure."""
     async with Wire() as wire, working(tmp_path, prompt=prompt) as work:
         work.env = reaching_toy(work.env, wire)
         assert await buy(work.env, work.lease, work.job, work.items[0].id) is None

@@ -37,7 +37,7 @@ async def wire() -> AsyncIterator[Wire]:
 
 @contextlib.asynccontextmanager
 async def thinking(home: Path, wire: Wire, database_url: str = "", queue: Line | None = None) -> AsyncIterator[Env]:
-    """An `Env` whose reasoning model is played, and whose queue keeps what it is sent."""
+    """An `Env` with a simulated reasoning model and a queue that records what is sent to it."""
     model = {"DEFAULT_MODEL_REASONING": MODELS["openai"], "JOB_LEASE_SECONDS": "60"}
     async with talking(home, wire, database_url, **model) as env:
         yield dataclasses.replace(env, PICASSO_WORKFLOW=Nobody(), PICASSO_QUEUE=queue or Line())  # type: ignore[arg-type]
@@ -94,7 +94,7 @@ async def test_a_task_becomes_a_stored_and_announced_result(tmp_path: Path, wire
 
 
 class Fatal(Line):
-    """A queue whose first message goes through, and with it its sender."""
+    """A queue that delivers its first message and then fails, as if the sender had died."""
 
     async def send(self, message: Message) -> None:
         await super().send(message)
@@ -120,7 +120,8 @@ async def test_a_run_that_is_repeated_does_nothing_twice(tmp_path: Path, wire: W
 
 
 async def test_a_stored_result_needs_no_model(tmp_path: Path, wire: Wire) -> None:
-    """The rule answered, the worker died while it announced, and the next one has a model: it is not asked."""
+    """When the rule answered and the worker died while announcing, the next worker announces that result and calls no
+    model."""
     queue = Fatal()
     async with thinking(tmp_path, wire, queue=queue) as env:
         row = await claimed(env, await submitted(env))
@@ -191,7 +192,8 @@ async def test_a_call_that_a_crash_left_in_flight_is_not_made_again(tmp_path: Pa
 async def test_what_the_vendor_does_is_told(
     tmp_path: Path, wire: Wire, faults: list[Any], status: str, code: str | None, states: list[str]
 ) -> None:
-    """Outages are asked once more, a no and a lost answer are not; the error is safe to show and can be found."""
+    """Outages are tried once more, refusals and lost answers are not; the error is safe to show and can be found in the
+    log."""
     wire.scripts["openai_chat"].extend(Answer(fault, retry_after="0") for fault in faults)
     async with thinking(tmp_path, wire) as env:
         row = await run(env, await claimed(env, await submitted(env)))
@@ -205,7 +207,7 @@ async def test_what_the_vendor_does_is_told(
 
 
 async def test_a_worker_that_lost_its_lease_calls_and_writes_nothing(tmp_path: Path, wire: Wire) -> None:
-    """Its row belongs to a later claim: no step is noted, no call is begun, no result kept, no end written."""
+    """When the row belongs to a later claim, no step is recorded, no call begins, no result and no end is written."""
     async with thinking(tmp_path, wire) as env:
         late = await claimed(env, await submitted(env))
         lease = Lease(late.id, late.fence)
@@ -232,7 +234,7 @@ async def test_a_worker_that_lost_its_lease_calls_and_writes_nothing(tmp_path: P
 
 
 async def test_a_task_without_words_is_not_paid_for(tmp_path: Path, wire: Wire) -> None:
-    """`validate` ends it before the model is asked."""
+    """`validate` ends such a workflow before the model is called."""
     async with thinking(tmp_path, wire) as env:
         ended = await run(env, await claimed(env, await submitted(env, "… !?")))
         assert (ended.status, ended.steps_done) == ("failed", 0)
@@ -241,7 +243,7 @@ async def test_a_task_without_words_is_not_paid_for(tmp_path: Path, wire: Wire) 
 
 
 async def test_without_a_model_the_rule_answers_and_says_so(tmp_path: Path) -> None:
-    """The built-in brief restates the task, lists the words it knows, adds none, and is free."""
+    """The built-in brief restates the task, lists the words it recognises, adds none, and is free."""
     task = (
         "A calm series of 3 posters: a red boat at dawn, 40 x 60 cm. No text. It must fit on A2, and at most two boats."
     )
@@ -289,7 +291,7 @@ async def test_a_workflow_that_ends_its_workers_is_ended(tmp_path: Path, wire: W
 
 
 async def test_a_runner_takes_up_what_a_drain_left(tmp_path: Path, wire: Wire) -> None:
-    """A draining runner begins nothing; the next one brings the workflow to its end from there."""
+    """A draining runner begins nothing; the next runner continues the workflow to its end."""
     async with thinking(tmp_path, wire) as env:
         env = dataclasses.replace(env, AGENTIC_MEMORIES=InMemorySaver())
         leaving, workflow_id = Runner(env), await submitted(env)

@@ -120,7 +120,7 @@ async def test_sessions_that_differ_in_case_are_two(env: Env) -> None:
 
 
 async def test_a_page_is_bounded_in_bytes(env: Env) -> None:
-    """However large its events are, one page holds about half a megabyte, at least one event and no gap."""
+    """However large its events are, one page has about half a megabyte, at least one event and no gap."""
     big = PostedEvent("agent", {"text": "x" * 60_000})
     for _ in range(3):
         async with env.DB.transaction() as tx:
@@ -164,7 +164,7 @@ async def test_what_others_send_survives_as_it_was(env: Env) -> None:
 
 
 async def test_a_jobs_events_are_read_by_job(env: Env) -> None:
-    """A job's page holds its own events only, in order, under the session's numbers."""
+    """A job's page has its own events only, in order, under the session's numbers."""
     await env.DB.run(PROJECT)
     for name in ("a", "b"):
         async with env.DB.transaction() as tx:
@@ -216,8 +216,8 @@ async def test_numbers_go_on_after_all_was_forgotten(env: Env) -> None:
 
 
 async def test_a_job_in_an_old_session_can_be_read_from_its_start(env: Env) -> None:
-    """Retention of a session's older events does not expire the log of a job that is whole; one that has lost events
-    says so."""
+    """Retention of a session's older events does not expire the log of a job that is complete; a log that has lost
+    events reports it."""
     await env.DB.run(PROJECT)
     for name, ts in (("old", 1), ("new", 9)):
         await add_job(env.DB, name, "s")

@@ -127,7 +127,7 @@ async def test_a_clock_that_steps_back_moves_no_project(env: Env) -> None:
 
 
 async def test_projects_are_listed_by_their_last_change(env: Env) -> None:
-    """A change, also a new progression, brings a project to the front; pages give each project once."""
+    """A change, also a new progression, moves a project to the front; the pages list each project once."""
     made = [await db.create_project(env, str(i)) for i in range(7)]
     for i, project in enumerate(made):
         await env.DB.run(
@@ -335,7 +335,8 @@ async def test_what_is_older_than_the_window_is_found(env: Env) -> None:
 
 
 async def test_pages_follow_time_whatever_order_rows_came_in(env: Env) -> None:
-    """Older rows that come later, and many of one millisecond, are shown from the newest, once each, by any limit."""
+    """Older rows that are inserted later, and many of one millisecond, are listed from the newest, once each, with any
+    limit."""
     project = await db.create_project(env, "p")
     rows = [progression(project.id, id=derived_id(i), created_at=10 + i * 7 % 5) for i in range(60)]
     await insert(env, *rows)
@@ -377,7 +378,7 @@ async def test_what_was_filed_before_the_order_is_found(tmp_path: Path) -> None:
 
 
 async def test_pages_are_stable_under_inserts(env: Env) -> None:
-    """While newer progressions arrive, with equal times too, every older one is shown once and in order."""
+    """While newer progressions are inserted, with equal times too, every older one is listed once and in order."""
     project = await db.create_project(env, "p")
     await insert(env, *(progression(project.id, id=f"old-{i:02}", created_at=10 + i // 3) for i in range(11)))
     searches: list[dict[str, Any]] = [{}, {"query": "boat"}, {"provider": "sketch"}]

@@ -134,7 +134,7 @@ def test_public_addresses_are_public(address: str) -> None:
 
 @given(st.ip_addresses(v=4) | st.ip_addresses(v=6))
 def test_no_reserved_address_is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
-    """Our own list refuses whatever the standard library calls reserved, private or local."""
+    """Our own list refuses every address that the standard library calls reserved, private or local."""
     if (
         address.is_private
         or address.is_loopback
@@ -220,7 +220,7 @@ async def test_two_hundred_answers_are_not_two_hundred_dials() -> None:
 
 
 async def test_a_slow_resolver_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
-    """A name that is not resolved in time is refused, and the deadline of the whole fetch holds."""
+    """A name that is not resolved in time is refused, and the deadline of the whole fetch is kept."""
 
     async def never(host: str, port: int) -> Sequence[str]:
         await asyncio.Event().wait()
@@ -382,7 +382,7 @@ async def test_a_bad_server_costs_a_bounded_time(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in BAD_SERVERS if name.startswith(("endless", "length-over"))])
 async def test_a_bad_server_costs_a_bounded_memory(name: str) -> None:
-    """However much a server sends, the fetch keeps little more than the limit in memory."""
+    """However much a server sends, the fetch has little more than the limit in memory."""
     async with server(BAD_SERVERS[name]) as port:
         tracemalloc.start()
         try:
@@ -397,7 +397,7 @@ async def test_all_failures_look_alike(caplog: pytest.LogCaptureFixture) -> None
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         filtered, closed = full.getsockname()[1], unused.getsockname()[1]
-        # The queue of a listener that nobody serves: further connects are answered by silence.
+        # The queue of a listener that never accepts: further connects get no answer.
         waiting = [socket.socket() for _ in range(4)]
         for one in waiting:
             one.setblocking(False)

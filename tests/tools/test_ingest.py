@@ -106,7 +106,7 @@ async def test_a_progression_gives_its_original(env: Env) -> None:
 
 
 async def test_a_flipped_bit_is_noticed(env: Env) -> None:
-    """Stored bytes that are not what their row says do not become a start image."""
+    """Stored bytes that do not match their row's digest do not become a start image."""
     still_an_image = encoded(textured(40, 30).point(lambda level: level ^ 1), "PNG")
     await env.BUCKET.put("project/p/jobs/j9/orig/sketch-0", still_an_image, content_type="image/png")
     row = {"id": "flipped", "project_id": "p", "r2_key": "project/p/jobs/j9/orig/sketch-0", "sha256": SHA256}
@@ -143,7 +143,7 @@ async def test_a_row_without_its_object_is_refused(env: Env) -> None:
 
 
 async def test_uploads_are_checked(env: Env) -> None:
-    """Unknown projects, too many bytes and bytes that are no image are refused, and nothing of them is kept."""
+    """Unknown projects, too many bytes and bytes that are not an image are refused, and nothing of them is stored."""
     with pytest.raises(NotFound):
         await store_upload(env, "unknown", PICTURE)
     with pytest.raises(TooLarge):

@@ -1,4 +1,5 @@
-"""Guests come in by the same door for providers and for generators, and what cannot be loaded hinders nobody."""
+"""Plugins are loaded in the same way for providers and for generators, and one that cannot be loaded affects no
+other."""
 
 import json
 import os

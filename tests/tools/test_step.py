@@ -3,7 +3,7 @@ from tools.step import TRIES, step
 
 
 async def test_a_paid_effect_is_tried_once_and_a_free_one_again() -> None:
-    """`retry=False` makes one call of it; without it `Unavailable` is tried `TRIES` times."""
+    """`retry=False` calls it once; without it `Unavailable` is tried `TRIES` times."""
     calls = {"paid": 0, "free": 0}
 
     @step("test.paid", retry=False)

@@ -1,4 +1,4 @@
-"""The ledger of calls to models: each row is written once, under the lease of whoever calls."""
+"""The ledger of calls to models: each row is written once, under the caller's lease."""
 
 import asyncio
 from pathlib import Path
@@ -47,7 +47,7 @@ async def test_a_settled_call_tells_what_came_back(database_url: str, tmp_path: 
 
 
 async def test_a_lost_call_is_billed_at_its_quote_until_its_maker_knows_better(tmp_path: Path) -> None:
-    """Nobody knows what became of it: it counts at the most it can cost, unless a slow worker tells after all."""
+    """A call with unknown outcome counts at the most it can cost, until a slow worker reports the outcome after all."""
     async with bare_env(tmp_path) as env:
         call = await begun(env)
         assert call is not None

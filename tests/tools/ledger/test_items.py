@@ -18,7 +18,8 @@ from tools.rows import now_ms
 
 
 async def test_only_one_worker_holds_a_job(tmp_path: Path) -> None:
-    """While the lease lasts nobody else can claim it; once it is released the next claim has a higher fence."""
+    """While the lease lasts no other worker can claim the job; once it is released the next claim has a higher
+    fence."""
     async with working(tmp_path) as work:
         assert await leases.claim(work.env, jobs.LEASES, id=work.job.id) is None
         await leases.release(work.env, jobs.LEASES, work.lease)
@@ -45,7 +46,7 @@ async def test_a_lost_lease_writes_nothing(tmp_path: Path) -> None:
 
 
 async def test_an_item_ends_once(tmp_path: Path) -> None:
-    """A second end, of whatever kind, changes nothing and tells nothing."""
+    """A second end of any kind changes nothing and sends no event."""
     async with working(tmp_path) as work:
         item = work.items[0].id
         await items.fail(work.env, work.lease, item, "refused", "refused", "no")
@@ -59,7 +60,7 @@ async def test_an_item_ends_once(tmp_path: Path) -> None:
 
 
 async def test_near_duplicates_are_decided_once_and_atomically(tmp_path: Path) -> None:
-    """Of images compared at the same moment one is kept; asking again gives the same answer."""
+    """Of images compared at the same moment one is kept; repeating the decision gives the same answer."""
     async with working(tmp_path, variants=4) as work:
         bought = [await work.buy(n, seed=1) for n in range(4)]
         rows = [await work.item(n) for n in range(4)]
@@ -75,7 +76,8 @@ async def test_near_duplicates_are_decided_once_and_atomically(tmp_path: Path) -
 
 
 async def test_a_duplicate_takes_the_place_of_a_kept_image_that_fails(tmp_path: Path) -> None:
-    """Duplicates wait for the kept image's end: if it fails, the first of them is taken up, the others wait for it."""
+    """Duplicates wait for the kept image's end: if it fails, the first of them takes its place, the others wait for
+    that one."""
     async with working(tmp_path, variants=3) as work:
         for n in range(3):
             bought = await work.buy(n, seed=1)
@@ -94,7 +96,7 @@ async def test_a_duplicate_takes_the_place_of_a_kept_image_that_fails(tmp_path: 
 
 
 async def test_what_was_bought_is_recorded_after_a_cancel(tmp_path: Path) -> None:
-    """Bytes that arrive after the cancel are kept and billed; the item stays cancelled, nothing more is told."""
+    """Bytes that arrive after the cancel are stored and billed; the item stays cancelled, and no event is sent."""
     async with working(tmp_path) as work:
         attempt = await attempts.intend(work.env, work.lease, work.items[0], 1, TOY)
         assert await attempts.send(work.env, work.lease, attempt)
@@ -108,7 +110,7 @@ async def test_what_was_bought_is_recorded_after_a_cancel(tmp_path: Path) -> Non
 
 
 async def test_progress_is_told_in_plain_numbers(tmp_path: Path) -> None:
-    """Nobody is told of 0.33999999999999997."""
+    """No event reports a fraction such as 0.33999999999999997."""
     async with working(tmp_path) as work:
         await progress.advance(work.env, work.lease, work.items[0].id, "generate", 0.4)
         assert (await work.item(0)).progress == 0.34

@@ -1,4 +1,4 @@
-"""Leases that are kept, lost and released around a block of work, on real databases."""
+"""Leases that are renewed, lost and released around a block of work, on real databases."""
 
 import asyncio
 import contextlib

@@ -57,7 +57,7 @@ def test_an_unreadable_answer_leads_to_the_next_way_and_an_outage_to_the_same() 
     ],
 )
 def test_nothing_is_called_where_no_call_can_help(made: list[ModelCall], kind: type[VendorError]) -> None:
-    """Uncertain and refused calls, spent quotas, wrong keys, and the end of the tries."""
+    """Uncertain and refused calls, used-up quotas, wrong keys, and the last try are not repeated."""
     match move(*made):
         case Stop(error):
             assert type(error) is kind and error.provider_status == made[-1].provider_status

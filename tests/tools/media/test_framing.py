@@ -45,14 +45,14 @@ async def test_a_canvas_grows_around_the_picture() -> None:
 async def test_a_picture_too_large_for_its_place_is_scaled_down(
     inner: tuple[int, int] | None, box: tuple[int, ...]
 ) -> None:
-    """The picture keeps its proportions, within the canvas or the place it is given there."""
+    """The picture keeps its proportions, within the canvas or the box given for it."""
     extended = await run_in_child(extend, encoded(textured(300, 180), "PNG"), 100, 80, inner)
     assert opened(extended.mask).getchannel("A").getbbox() == box
 
 
 @pytest.mark.parametrize("way", ["transparent", "white"])
 async def test_a_mask_is_said_in_alpha(way: str) -> None:
-    """Whatever way the caller chose, alpha is 0 exactly where to change, in the size asked for."""
+    """In whichever form the caller sent the mask, alpha is 0 exactly where to change, at the requested size."""
     given = mask((60, 40), (10, 5, 30, 25), way)  # type: ignore[arg-type]
     said = opened(await run_in_child(alpha_mask, given, 120, 80))
     alpha = said.getchannel("A")

@@ -40,7 +40,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 async def one_loop() -> AsyncIterator[None]:
-    """Keeps the loop, and with it the children, for the whole module."""
+    """One event loop, and with it the same children, for the whole module."""
     yield
 
 
@@ -215,7 +215,7 @@ async def test_an_image_without_a_profile_keeps_its_colours() -> None:
 
 
 async def test_sixteen_bits_are_scaled_not_clipped() -> None:
-    """A 16-bit grey of two fifths is shown as two fifths."""
+    """A 16-bit grey of two fifths is converted to two fifths."""
     grey = Image.new("I;16", (64, 64), 65535 * 2 // 5)
     shown = Image.open(io.BytesIO(await run_in_child(pixels.delivery, encoded(grey, "PNG"))))
     assert all(abs(level - 102) <= 2 for level in pixel(shown, 32, 32))

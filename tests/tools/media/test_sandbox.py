@@ -23,13 +23,13 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 async def one_loop() -> AsyncIterator[None]:
-    """Keeps the event loop, and with it the children, for the whole module."""
+    """One event loop, and with it the same children, for the whole module."""
     yield
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=lambda number: number.name)
 async def test_a_child_killed_from_outside_is_repeated(tmp_path: Path, number: signal.Signals) -> None:
-    """After a child is killed from outside, the work is repeated, and this process goes on."""
+    """After a child is killed from outside, its work is repeated, and this process continues."""
     pid = os.getpid()
     child = await run_in_child(sandbox_work.die_once, str(tmp_path / "seen"), number)
     assert child != pid == os.getpid()
@@ -80,7 +80,7 @@ async def test_limits_are_set_in_the_child_alone() -> None:
 
 
 async def test_an_interrupt_from_the_terminal_does_not_reach_the_answers() -> None:
-    """Ctrl-C goes to the whole process group; the child ignores it and keeps answering in step."""
+    """Ctrl-C goes to the whole process group; the child ignores it and its answers still match the requests."""
     child = await run_in_child(sandbox_work.interrupt)
     os.kill(child, signal.SIGINT)
     assert await run_in_child(os.getpid) == child

@@ -47,7 +47,7 @@ def test_what_shows_through_is_white() -> None:
     [((214, 42, 42), "red"), ((20, 120, 120), "teal"), ((250, 250, 250), "white"), ((240, 140, 30), "orange")],
 )
 def test_a_colour_has_the_word_that_fits_it(rgb: tuple[int, int, int], word: str) -> None:
-    """The words are those that people and the painter use."""
+    """The names are the common ones, which the sketch provider uses too."""
     fitting = {
         "red": {"red", "vermilion", "scarlet"},
         "white": {"white", "pearl", "snow white"},

@@ -71,7 +71,7 @@ def test_a_fit_gives_the_size_it_means(
 
 @given(source=st.tuples(SIDES, SIDES), width=SIDES | st.none(), height=SIDES, fit=st.sampled_from(FITS))
 def test_no_layout_leaves_the_bounds(source: tuple[int, int], width: int | None, height: int, fit: Fit) -> None:
-    """No result is longer than the limit or the box, and no part lies outside of the source."""
+    """No result is larger than the limit or the box, and no part is outside of the source."""
     plan = layout(source, Variant("", width, height, fit))
     assert all(1 <= side <= MAX_SIDE for side in plan.size)
     assert plan.size[1] <= height and (width is None or plan.size[0] <= width)
@@ -84,7 +84,7 @@ def test_no_layout_leaves_the_bounds(source: tuple[int, int], width: int | None,
 
 
 def test_named_variants_never_enlarge() -> None:
-    """A small image keeps its size."""
+    """A small image is not scaled up."""
     assert {layout((40, 30), variant).size for variant in NAMED.values()} == {(40, 30)}
 
 

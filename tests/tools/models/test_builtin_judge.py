@@ -42,7 +42,7 @@ def asked(prompt: str, image: bytes, kind: Kind = "generate", **fields: object) 
     ],
 )
 def test_colours_light_and_contrast_are_held_against_the_words(prompt: str, image: bytes, judgment: str) -> None:
-    """The verdict is "pass" exactly when every measured criterion is met, and a fail says what to ask for."""
+    """The verdict is "pass" exactly when every measured criterion is met, and a fail has a suggestion."""
     verdict = asked(prompt, image)
     assert verdict.judgment == judgment
     assert all(criterion.met for criterion in verdict.criteria) == (judgment == "pass")
@@ -157,6 +157,6 @@ def test_a_verdict_has_exactly_the_names_of_the_contract() -> None:
     ],
 )
 def test_the_painter_usually_satisfies_the_judge(prompt: str) -> None:
-    """Of three sketches at least two show the colours and the light that were asked for."""
+    """Of three sketches at least two show the requested colours and light."""
     verdicts = [asked(prompt, painted(prompt, seed, (160, 160))) for seed in range(3)]
     assert sum(verdict.judgment == "pass" for verdict in verdicts) >= 2, [v.notes for v in verdicts]

@@ -73,7 +73,7 @@ def test_every_price_names_its_source(model: ImageModel | ChatModel) -> None:
 
 @each_image_model
 def test_a_table_of_tokens_comes_with_a_rate(model: ImageModel) -> None:
-    """Where an image's tokens are known, so is what they cost, and the table speaks of the model's own qualities."""
+    """Where an image's tokens are known, so is their price, and the table has the model's own qualities."""
     price = in_force(model.price, TODAY)
     if model.output_tokens or model.output_grid:
         assert price is not None and "image_output" in price.rates
@@ -90,7 +90,7 @@ def test_the_grid_and_the_table_agree(model: ImageModel) -> None:
 
 
 def test_tokens_of_other_sizes_follow_from_the_grid() -> None:
-    """As OpenAI's calculator says at 2048x1152; where there is neither grid nor table nothing is made up."""
+    """The count matches OpenAI's calculator at 2048x1152; without grid and table nothing is made up."""
     found = [catalog.output_tokens(GRID, quality, "2048x1152") for quality in GRID.output_grid]
     assert found == [157, 367, 1413, 2511, 5650]
     assert (
@@ -110,7 +110,7 @@ def test_tokens_are_the_same_lying_and_standing(width: int, height: int, quality
 
 @each_image_model
 def test_sizes_are_sizes(model: ImageModel) -> None:
-    """Every listed size can be read, and keeps to what the model says of other sizes."""
+    """Every listed size can be parsed, and obeys the model's own limits for other sizes."""
     free = model.any_size
     for size in model.sizes:
         sides = read_size(size)
@@ -138,7 +138,7 @@ BAD = [
 
 @pytest.mark.parametrize(("text", "why"), BAD)
 async def test_a_bad_prices_file_ends_the_start(tmp_path: Path, text: str | bytes, why: str) -> None:
-    """Not the first paid call but the start says that PRICES holds no prices: on one line, with the reason."""
+    """The start, not the first paid call, reports that PRICES has no prices: on one line, with the reason."""
     path = tmp_path / "prices.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(SettingError) as refused:

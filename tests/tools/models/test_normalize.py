@@ -1,4 +1,4 @@
-"""What somebody typed, made ready to be read by pattern."""
+"""Normalizing typed text for pattern matching."""
 
 import time
 

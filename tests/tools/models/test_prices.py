@@ -72,7 +72,7 @@ def test_a_worked_example(tmp_path: Path) -> None:
 
 
 def test_what_an_answer_of_workers_ai_counts(tmp_path: Path) -> None:
-    """flux-1-schnell, 1024x1024, 4 steps: 172.8 neurons as its answers tell, of which a thousand cost $0.011."""
+    """flux-1-schnell, 1024x1024, 4 steps: 172.8 neurons as its answers report, of which a thousand cost $0.011."""
     model, units = "@cf/black-forest-labs/flux-1-schnell", cast(Units, {"tile": 4, "tile_step": 16})
     quoted = prices.quote(env(tmp_path), "workers", model, units, units)
     assert (quoted.low, quoted.high) == (1900, 1901)
@@ -93,7 +93,7 @@ def test_amounts_are_exact(rates: dict[Unit, float], data: st.DataObject) -> Non
 @given(RATES, st.data())
 @settings(deadline=None)
 def test_quotes_are_rounded_outwards_and_charges_to_the_nearest(rates: dict[Unit, float], data: st.DataObject) -> None:
-    """What a call costs lies within its quote, whole micro-USD, and is charged to half a micro-USD."""
+    """What a call costs is within its quote, in whole micro-USD, and is charged to half a micro-USD."""
     most = data.draw(st.dictionaries(st.sampled_from(sorted(rates)), COUNTS, min_size=1))
     least = {unit: data.draw(st.sampled_from([0, count])) for unit, count in most.items()}
     low, high = by_hand(rates, least), by_hand(rates, most)
@@ -123,7 +123,8 @@ def test_the_latest_price_that_holds_already_counts(offsets: list[int]) -> None:
 
 
 def test_a_future_price_does_not_count_yet(tmp_path: Path) -> None:
-    """Announced prices stand in the table; calls cost what holds today, and a model without that is unpriced."""
+    """Announced prices are in the table; calls cost what is valid today, and a model without such a price is
+    unpriced."""
     dated = [price({"image": float(n)}, TODAY + offset * DAY) for n, offset in ((1, -9), (2, 0), (4, 1))]
     local = env(tmp_path, ("toy", "risen", dated), ("toy", "announced", dated[2:]))
     assert prices.quote(local, "toy", "risen", {}, {"image": 1}).high == 2_000_000
@@ -132,7 +133,8 @@ def test_a_future_price_does_not_count_yet(tmp_path: Path) -> None:
 
 
 def test_an_unpriced_call_counts_as_the_ceiling(tmp_path: Path) -> None:
-    """Without a price, or a rate for one of the units, a call counts as UNPRICED_USD, says so, and is never free."""
+    """Without a price, or a rate for one of the units, a call counts as UNPRICED_USD, is marked so, and is never
+    free."""
     local = env(tmp_path, ("toy", "m", [price({"image": 0.01})]), UNPRICED_USD="0.50")
     ceiling = prices.Quote(CENTS_50, CENTS_50, None, "ceiling")
     one: Units = {"image": 1}
@@ -165,7 +167,7 @@ def test_without_an_answer_the_highest_quote_is_charged(tmp_path: Path) -> None:
 
 
 def test_cached_tokens_cost_no_more_than_others(tmp_path: Path) -> None:
-    """Where no rate is known for cached tokens, they count in full; where one is, at that."""
+    """Without a rate for cached tokens they cost the full rate; with one, that rate."""
     local = env(
         tmp_path,
         ("toy", "plain", [price({"text_input": 2.0})]),

@@ -46,7 +46,7 @@ def test_a_colour_belongs_to_the_thing_right_after_it() -> None:
 
 
 def test_the_negative_prompt_takes_words_away() -> None:
-    """Its words are excluded and no longer asked for; words outside of the tables are returned."""
+    """Its words are excluded and no longer required; words outside of the tables are returned."""
     wording = read_wording("a red house and a moon", "moon, red, ugly hands")
     assert (wording.colours, wording.subject) == ((), ("house",))
     assert {"red", "moon"} <= wording.excluded

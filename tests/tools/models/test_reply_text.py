@@ -89,19 +89,19 @@ def test_nothing_in_a_reply_acts(text: str) -> None:
 
 @pytest.mark.parametrize("text", SAFE)
 def test_plain_words_and_own_links_stay(text: str) -> None:
-    """What is harmless is shown as it was said."""
+    """Harmless text is shown unchanged."""
     assert safe(text, HERE) == text
 
 
 @pytest.mark.parametrize("text", [*UNSAFE, *SAFE])
 def test_words_told_one_by_one_read_the_same(text: str) -> None:
-    """A stream that is cut between words says what the whole reply says."""
+    """A stream that is cut between words gives the same text as the whole reply."""
     said = f"Before {text} after"
     assert "".join(safe(word, HERE) for word in re.findall(r"\S+\s*", said)) == safe(said, HERE)
     assert safe(safe(said, HERE), HERE) == safe(said, HERE)
 
 
 def test_a_reply_has_an_end() -> None:
-    """What nobody would read is cut, visibly."""
+    """An overlong reply is cut, visibly."""
     assert cut("short") == "short"
     assert len(cut("x" * 100_000)) == LONGEST_REPLY and cut("x" * 100_000).endswith("…")

@@ -48,7 +48,7 @@ def guest(n: int) -> str:
 
 
 async def told(env: Env, session_id: str) -> list[BoardNews]:
-    """The board's news in a session, in the order of `seq`."""
+    """The board's updates in a session, in the order of `seq`."""
     data = [msgspec.json.decode(event.data, type=Artifact) for event in await actor_emit.read(env.DB, session_id, 0)]
     assert {each.stage for each in data} <= {"board"}
     return [each.board for each in data if each.board]
@@ -59,7 +59,7 @@ async def rows(env: Env, table: str) -> int:
 
 
 async def test_fifty_voters_at_once_are_counted_one_by_one(env: Env, rounds: int) -> None:
-    """Each vote counts once: the tally is that of the rows, and the last event of each image tells it too."""
+    """Each vote counts once: the tally equals the rows, and the last event of each image has it too."""
     artifact = await made(env, "voting-deck", session_id="owner")
     last = {n: CHOICES[n % 3] for n in range(50 * rounds)}
     await asyncio.gather(
@@ -77,7 +77,7 @@ async def test_fifty_voters_at_once_are_counted_one_by_one(env: Env, rounds: int
 
 
 async def test_a_guest_has_one_vote_however_often_and_fast_it_is_cast(env: Env) -> None:
-    """Of twenty votes of one guest at once one row is left; the same again changes and tells nothing."""
+    """Twenty simultaneous votes of one guest leave one row; the same vote again changes nothing and sends no event."""
     artifact = await made(env, "voting-deck")
     votes = itertools.islice(itertools.cycle(CHOICES), 20)
     await asyncio.gather(*(boards.vote(env, artifact, guest(1), "p-0", choice) for choice in votes))
@@ -130,7 +130,7 @@ async def test_a_board_takes_nothing_until_it_is_opened_and_what_it_takes(env: E
 
 
 async def test_opening_keeps_what_is_left_out(env: Env) -> None:
-    """`closes_at` and the session stay until they are said anew; a time that is over cannot be opened until."""
+    """`closes_at` and the session stay until they are set again; a board cannot be opened until a time that is past."""
     artifact = await made(env, "voting-deck", session_id="owner")
     await boards.set_board(env, artifact, open=True, closes_at=1 << 60)
     await boards.set_board(env, artifact, open=False)
@@ -161,8 +161,8 @@ async def test_images_that_the_page_does_not_show_are_refused(env: Env) -> None:
 
 
 async def test_an_approval_names_the_version_and_is_stale_once_there_is_a_newer_one(env: Env) -> None:
-    """Image, SHA-256, who and when are kept. A child with other bytes makes it stale, a copy of the same bytes does
-    not, and neither does another image's child; taking it back leaves nothing."""
+    """Image, SHA-256, author and time are stored. A child with other bytes makes the approval stale, a copy of the same
+    bytes or another image's child does not; withdrawing it leaves nothing."""
     artifact = await made(env, "review-board", session_id="owner")
     approved = await boards.approve(env, artifact, guest(1), "p-0", "approve", "Ana")
     await boards.approve(env, artifact, guest(1), "p-1", "reject", None)
@@ -181,7 +181,8 @@ async def test_an_approval_names_the_version_and_is_stale_once_there_is_a_newer_
 
 
 async def test_a_newer_version_of_the_artifact_takes_over_its_images(env: Env) -> None:
-    """What was said about images that are shown no more stays for the owner, stale; guests speak of the new ones."""
+    """Feedback on images that are no longer shown stays visible to the owner, as stale; guests comment on the new
+    ones."""
     artifact, deck = await made(env, "review-board"), await made(env, "voting-deck")
     await boards.approve(env, artifact, guest(1), "p-0", "approve", None)
     await boards.approve(env, artifact, guest(1), "p-2", "approve", None)
@@ -206,7 +207,8 @@ async def test_a_newer_version_of_the_artifact_takes_over_its_images(env: Env) -
 
 
 async def test_a_comment_is_made_once_and_hidden_for_good(env: Env) -> None:
-    """The same id again is the same comment; hidden, only the owner sees it, and a second time tells nothing."""
+    """The same id again is the same comment; once hidden, only the owner sees it, and hiding it again sends no
+    event."""
     artifact = await made(env, "review-board", session_id="owner")
     remark = Remark(id="c1", progression_id="p-0", text="a\nb", name="Ana", x=0.25, y=1.0)
     for _ in range(2):
@@ -266,7 +268,8 @@ IMPOSSIBLE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 async def test_states_that_cannot_be_are_refused_by_the_database(env: Env) -> None:
-    """A second vote of a guest for an image, images that the board does not show, lengths, halves of a point."""
+    """The schema refuses a second vote of a guest for an image, images that the board does not show, bad lengths, and
+    half of a coordinate pair."""
     artifact = await made(env, "voting-deck")
     await add_image(env, "p", 9)
     for table, good, change in IMPOSSIBLE:

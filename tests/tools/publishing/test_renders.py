@@ -1,4 +1,4 @@
-"""Renders as rows: claimed under a fence, told of without ever falling back, published once whatever happens."""
+"""Renders as rows: claimed under a fence, with progress that never falls, published once."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ from tools.rows import ArtifactRow, Project, now_ms
 
 
 class Press:
-    """A generator that tells of its work as it is told to, and counts how often it was asked."""
+    """A generator that reports the given progress, and counts its calls."""
 
     output = "pdf"
 
@@ -68,15 +68,15 @@ async def claimed(env: Env) -> RenderRow:
 
 
 async def told(env: Env) -> list[dict[str, Any]]:
-    """The data of the session's events in order, all of which tell of an artifact."""
+    """The data of the session's events in order, all of which are about an artifact."""
     events: list[StoredEvent] = await actor_emit.read(env.DB, "s", 0)
     assert {event.type for event in events} == {"artifact"}
     return [msgspec.json.decode(event.data) for event in events]
 
 
 async def test_a_render_goes_from_row_to_page(tmp_path: Path, database_url: str) -> None:
-    """Asked for, it is a draft and a queued row; made, it is a version, a complete row, and events whose progress never
-    falls and ends with the link."""
+    """A requested render is a draft and a queued row; once made, it is a version, a complete row, and events whose
+    progress never falls and ends with the link."""
     async with pressing(tmp_path, database_url) as env:
         new = draft(only="passed")
         row = await submitted(env, new)
@@ -100,7 +100,7 @@ async def test_a_render_goes_from_row_to_page(tmp_path: Path, database_url: str)
 
 
 async def test_the_oldest_is_made_first_and_by_one_alone(tmp_path: Path, database_url: str) -> None:
-    """A render that is held is given to nobody else; one that is let go is the next again."""
+    """A claimed render is not given to another worker; one that was released is the next again."""
     async with pressing(tmp_path, database_url) as env:
         first, second = await submitted(env), await submitted(env)
         one, two = await claimed(env), await claimed(env)
@@ -115,8 +115,8 @@ async def test_the_oldest_is_made_first_and_by_one_alone(tmp_path: Path, databas
 
 
 async def test_who_lost_the_lease_publishes_nothing(tmp_path: Path, database_url: str) -> None:
-    """Two workers make the same version: the one whose fence is old cannot tell, fail or publish, also when it
-    ends last; the version is there once."""
+    """Two workers make the same version: the one with the old fence cannot report progress, fail or publish, even when
+    it ends last; the version is there once."""
     async with pressing(tmp_path, database_url) as env:
         new = draft()
         await submitted(env, new)
@@ -136,7 +136,7 @@ async def test_who_lost_the_lease_publishes_nothing(tmp_path: Path, database_url
 
 
 class Thief:
-    """A bucket; with its first file the lease goes to another worker."""
+    """A bucket that gives the lease to another worker when its first file is written."""
 
     def __init__(self, env: Env, lease: Lease) -> None:
         self._env, self._lease = env, lease
@@ -165,7 +165,8 @@ async def test_a_lease_lost_at_the_very_end_is_noticed(tmp_path: Path) -> None:
 
 
 async def test_what_a_crash_left_is_made_again_and_told_once(tmp_path: Path) -> None:
-    """Files of a render that died before its row are taken up; progress goes on where it was and is not told again."""
+    """Files of a render that died before its row are reused; progress continues from where it was and is not reported
+    again."""
     async with pressing(tmp_path) as env:
         new = draft()
         await submitted(env, new)
@@ -198,7 +199,7 @@ async def test_claims_without_progress_count(tmp_path: Path) -> None:
 
 
 async def test_a_failure_is_told_and_shown(tmp_path: Path, database_url: str) -> None:
-    """What the generator says ends the render with its words, in the row, in the answer and on the session."""
+    """The generator's error ends the render with its message, in the row, in the answer and on the session."""
     async with pressing(tmp_path, database_url) as env:
         new = draft()
         await submitted(env, new)
@@ -213,7 +214,7 @@ async def test_a_failure_is_told_and_shown(tmp_path: Path, database_url: str) ->
 
 
 async def test_what_nobody_foresaw_ends_a_render(tmp_path: Path) -> None:
-    """A generator's own bug is told at once, without its words, and does not hold up the next."""
+    """A generator's own bug is reported at once, without its message, and does not delay the next render."""
     async with pressing(tmp_path) as env:
         new = draft()
         await submitted(env, new)
@@ -244,7 +245,7 @@ async def test_a_crash_of_a_regeneration_is_made_again(tmp_path: Path, database_
 
 
 async def test_a_page_taken_away_while_it_waits_stays_away(tmp_path: Path) -> None:
-    """A regeneration brings back what was gone when it was asked for, and not what went after that."""
+    """A regeneration restores a page that was unpublished before the request, and not one unpublished after it."""
     async with pressing(tmp_path) as env:
         first = await artifacts.publish(env, draft(), await Press().generate(env, draft(), [], None), ["p"])
         await submitted(env, first)
@@ -261,7 +262,7 @@ async def test_a_page_taken_away_while_it_waits_stays_away(tmp_path: Path) -> No
 
 
 async def test_a_draft_that_somebody_uses_stays(tmp_path: Path, database_url: str) -> None:
-    """Who waited is told the reason, and the draft goes, unless something was made of it meanwhile."""
+    """A caller who waits gets the reason, and the draft is deleted, unless it was used meanwhile."""
     async with pressing(tmp_path, database_url) as env:
         projects = [await get_project(env, "p")]
         for is_used in (False, True):
@@ -286,7 +287,8 @@ async def refused(env: Env, new: ArtifactRow, projects: Sequence[Project]) -> st
 
 
 async def test_short_work_is_done_at_once_unless_asked_otherwise(tmp_path: Path) -> None:
-    """What is no long output needs no row; with no wait everything is left to a worker; who waits hears the end."""
+    """A short output needs no row; without a wait everything is left to a worker; a caller who waits gets the
+    outcome."""
     async with pressing(tmp_path) as env:
         quick, page = Press(), draft()
         quick.output = "html"
@@ -324,5 +326,5 @@ FROM renders WHERE id = :of
 
 
 async def test_telling_elsewhere_costs_nothing() -> None:
-    """A generator tells also where nobody listens."""
+    """Reporting progress outside of a render does nothing."""
     await renders.report_progress("render", 0.5)

@@ -126,7 +126,8 @@ def test_a_number_longer_than_python_reads_is_no_failure() -> None:
 
 
 def test_strings_are_written_in_double_quotes() -> None:
-    """Whatever quotes they came in, and a sign that could end them or the element is escaped."""
+    """Whatever quotes a string had, it gets double ones, and a character that could end it or the element is
+    escaped."""
     assert clean_sheet("a{content:'x \"y\" <'}") == 'a{content:"x \\22 y\\22  \\3c "}'
 
 
@@ -146,7 +147,7 @@ PIECES = st.lists(
 @given(pieces=PIECES, noise=st.text(max_size=12))
 @effort(max_examples=300, deadline=None)
 def test_cleaning_twice_changes_nothing_more(pieces: list[str], noise: str) -> None:
-    """Whatever it was made of: idempotent, without an address and without a way out of the element."""
+    """Cleaning any input is idempotent, and leaves no address and no way out of the element."""
     cleaned = clean_sheet(noise.join(pieces))
     assert clean_sheet(cleaned) == cleaned
     assert "<" not in cleaned.replace("<=", "")

@@ -1,4 +1,5 @@
-"""Users' templates as they are read and written: every place known, every value escaped for it, all in bounded time."""
+"""Users' templates, parsed and rendered: every placeholder's context known, every value escaped for it, in bounded
+time."""
 
 import html
 import time
@@ -123,7 +124,7 @@ BOUNDS = {
 
 @pytest.mark.parametrize("template", BOUNDS.values(), ids=BOUNDS)
 def test_reading_and_writing_are_bounded(template: str) -> None:
-    """Whatever fits into 64 KiB is read and written in time."""
+    """Whatever fits into 64 KiB is parsed and rendered in time."""
     assert len(template) <= template_html.TEMPLATE_BYTES
     started = time.process_time()
     read_again = read(template)

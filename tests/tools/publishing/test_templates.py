@@ -56,7 +56,8 @@ class Two:
 
 
 def test_a_page_on_a_base_is_one_file() -> None:
-    """Its blocks stand in the base's places, what it leaves out is the base's; a block without a place is a mistake."""
+    """Its blocks replace the base's; a block that it omits is the base's; a block that the base does not have is an
+    error."""
     page = '{% extends "shared/base.html" %}\n{% block a %}x{{ y }}{% endblock %}\n'
     assert whole_template(Two(page), "p.html") == b"<p>x{{ y }}</p>2"
     assert whole_template(Two("<p>{% block a %}"), "p.html") == b"<p>{% block a %}"

@@ -55,12 +55,12 @@ async def rows(env: Env) -> int:
     ],
 )
 def test_what_is_kept_of_an_address(ip: str | None, how: views.Keeping, kept: str | None) -> None:
-    """A network, everything or nothing, as VIEW_IP says."""
+    """A network, everything or nothing is stored, as VIEW_IP demands."""
     assert views.kept_ip(ip, how, "secret", NOON) == kept
 
 
 def test_a_hashed_address_is_the_same_for_one_utc_day() -> None:
-    """Readings of one day can be told to be one reader's; across days, keys or addresses nothing is joined."""
+    """Views of one day can be recognised as one reader's; across days, keys or addresses nothing can be linked."""
 
     def code(ip: str = "203.0.113.77", secret: str = "secret", at: int = NOON) -> str | None:
         return views.kept_ip(ip, "hashed", secret, at)
@@ -101,8 +101,8 @@ async def test_a_message_of_no_artifact_fails_alone(tmp_path: Path, database_url
 
 
 async def test_other_messages_are_one_line_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A `log` and a `workflow-complete` say their payload once, also when a bad message stood beside them at first;
-    a `workflow-complete` that comes again is passed by, one of no workflow is bad itself."""
+    """A `log` and a `workflow-complete` are logged once with their payload, even beside a bad message; a repeated
+    `workflow-complete` is ignored, and one without a workflow is bad itself."""
     async with bare_env(tmp_path) as env:
         await env.DB.run(RESULT)
         await env.DB.run(WORKFLOW)
@@ -123,7 +123,7 @@ async def test_other_messages_are_one_line_each(tmp_path: Path, caplog: pytest.L
 
 
 async def test_the_summary_counts_by_utc_day_and_by_country(tmp_path: Path, database_url: str) -> None:
-    """Days from the oldest, countries from the most frequent, what no proxy told is `unknown`."""
+    """Days from the oldest, countries from the most frequent; a view without a country from the proxy is `unknown`."""
     async with bare_env(tmp_path, database_url) as env:
         artifact = await made(env)
         midnight = 20_000 * DAY
@@ -155,7 +155,7 @@ async def test_the_summary_counts_by_utc_day_and_by_country(tmp_path: Path, data
     ],
 )
 def test_crawlers_are_known_by_their_names(agent: str) -> None:
-    """Whoever says one of these names is counted apart."""
+    """A user agent with one of these names is counted separately."""
     assert views.is_crawler(agent)
 
 
@@ -190,7 +190,7 @@ async def test_crawlers_are_counted_apart_and_in_all(tmp_path: Path, database_ur
 
 
 def test_order_and_repetition_do_not_matter(tmp_path: Path, rounds: int) -> None:
-    """Whatever shuffle of the messages with whatever repetitions, in whatever batches: the same rows."""
+    """Any shuffle of the messages with any repetitions, in any batches, gives the same rows."""
     with asyncio.Runner() as runner:
         stack = contextlib.AsyncExitStack()
         env = runner.run(stack.enter_async_context(bare_env(tmp_path)))
@@ -210,7 +210,7 @@ def test_order_and_repetition_do_not_matter(tmp_path: Path, rounds: int) -> None
 
 
 async def written(env: Env, messages: list[Message], chance: random.Random) -> list[tuple[str, int, str | None]]:
-    """What the rows tell once the messages were handled in batches of any size; the rows are gone afterwards."""
+    """The rows after the messages were handled in batches of any size; the rows are deleted afterwards."""
     while messages:
         size = chance.randint(1, 10)
         await views.write_views(env, messages[:size])
@@ -221,7 +221,7 @@ async def written(env: Env, messages: list[Message], chance: random.Random) -> l
 
 
 class Deaf:
-    """A queue whose `send_soon` fails as it is told to."""
+    """A queue whose `send_soon` fails with the given error."""
 
     def __init__(self, failure: Exception) -> None:
         self.failure, self.tries = failure, 0
