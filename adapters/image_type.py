@@ -1,4 +1,4 @@
-"""The type of a picture by its first bytes: what a vendor says of it is not believed."""
+"""The type of an image by its first bytes; the type that a vendor declares is not trusted."""
 
 import re
 
@@ -10,5 +10,5 @@ MAGIC = {
 
 
 def mime_of(data: bytes) -> str | None:
-    """The type of a PNG, JPEG or WebP; None for anything else."""
+    """The MIME type of a PNG, JPEG or WebP; None for anything else."""
     return next((mime for mime, magic in MAGIC.items() if magic.match(data)), None)

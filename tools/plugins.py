@@ -1,4 +1,4 @@
-"""Plugins: objects under one well-known name, in modules of a package of ours and behind other packages' entry points.
+"""Plugins: objects under one well-known name, in modules of an own package and in other packages' entry points.
 
 Both are written the same way. An entry point names the object itself, as in `zine = "tiny_zine:generator"`.
 """
@@ -13,6 +13,8 @@ from typing import Generic, Protocol, TypeGuard, TypeVar
 
 
 class Identified(Protocol):
+    """An object with an id."""
+
     @property
     def id(self) -> str: ...
 
@@ -22,7 +24,7 @@ Plugin = TypeVar("Plugin", bound=Identified)
 
 @dataclass(frozen=True)
 class Plugins(Generic[Plugin]):
-    """`found` by id, in the order of ids; `unusable` has one line for each entry point that offers nothing usable."""
+    """`found` by id, in the order of ids; `unusable` has one line for each entry point without a usable object."""
 
     found: Mapping[str, Plugin]
     unusable: Sequence[str]
@@ -31,10 +33,10 @@ class Plugins(Generic[Plugin]):
 def discover(
     package: ModuleType, name: str, group: str, accepts: Callable[[object], TypeGuard[Plugin]]
 ) -> Plugins[Plugin]:
-    """The objects called `name` in the package's modules, however deep, and behind the entry points of `group`.
+    """The objects called `name` in all modules of the package, and those of the entry points of `group`.
 
-    What another package offers and cannot be loaded, is no plugin or has an id that is taken is told in `unusable`.
-    Fails: TypeError, ValueError when one of our own modules does so.
+    An entry point that cannot be loaded, is no plugin or has an id that is taken is reported in `unusable`.
+    Fails: TypeError, ValueError for the same faults in a module of the package.
     """
     found: dict[str, Plugin] = {}
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -49,17 +51,17 @@ def discover(
         found[plugin.id] = plugin
     unusable: list[str] = []
     for entry in sorted(entry_points(group=group), key=lambda entry: (entry.name, entry.value)):
-        told = f"the {name} {entry.name!r} of the entry point {entry.value!r} is left out"
+        message = f"the {name} {entry.name!r} of the entry point {entry.value!r} is left out"
         try:
             plugin = entry.load()
         except Exception as error:  # noqa: BLE001 - another package's import may fail in any way; ours runs without it
             first_line = next(iter(str(error).splitlines()), "")
-            unusable.append(f"{told}: {type(error).__name__}: {first_line}")
+            unusable.append(f"{message}: {type(error).__name__}: {first_line}")
             continue
         if not accepts(plugin):
-            unusable.append(f"{told}: the object is no {name}")
+            unusable.append(f"{message}: the object is no {name}")
         elif plugin.id in found:
-            unusable.append(f"{told}: the id {plugin.id!r} is taken")
+            unusable.append(f"{message}: the id {plugin.id!r} is taken")
         else:
             found[plugin.id] = plugin
     return Plugins(MappingProxyType(dict(sorted(found.items()))), tuple(unusable))

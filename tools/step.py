@@ -23,7 +23,7 @@ T = TypeVar("T")
 log = logging.getLogger("picasso.step")
 _fields: ContextVar[dict[str, Any]] = ContextVar("picasso_log_fields")
 Spans = Callable[[str], AbstractContextManager[Callable[[Mapping[str, Any]], None]]]
-"""Opens the span of that name; what it is told becomes the span's attributes."""
+"""Opens a span by its name; the fields passed to the result become the span's attributes."""
 _spans: ContextVar[Spans] = ContextVar("picasso_spans")
 
 TRIES = 3
@@ -42,7 +42,7 @@ def log_context(**fields: Any) -> Iterator[None]:
 
 @contextmanager
 def use_spans(spans: Spans) -> Iterator[None]:
-    """Give every step inside the block (also in tasks started there) a span of its name."""
+    """Open a span for every step inside the block (also in tasks started there)."""
     token = _spans.set(spans)
     try:
         yield
@@ -51,19 +51,19 @@ def use_spans(spans: Spans) -> Iterator[None]:
 
 
 def log_fields() -> dict[str, Any]:
-    """The fields bound here and now, as a plain dict."""
+    """The fields of the current `log_context`, as a dict."""
     return _fields.get({})
 
 
 def correlation_id() -> str:
-    """The id that joins an answer or a `fail` event to its log lines; made up outside any bound block."""
+    """The id that links a response or a `fail` event to its log lines; a random one outside of `log_context`."""
     return str(log_fields().get("correlationId") or uuid.uuid4().hex)
 
 
 def step(name: str, *, retry: bool = True) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
-    """Make an async effect observable and, for `Unavailable`, repeated up to `TRIES` times with jittered backoff.
+    """Decorate an async effect: a log line and a span per try, and up to `TRIES` tries while it is `Unavailable`.
 
-    `retry=False` is for a call that somebody pays for: only the ledger may decide to make it again.
+    `retry=False` is for paid calls: only the ledger may decide to repeat one.
     """
 
     def wrap(effect: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
@@ -85,7 +85,7 @@ def step(name: str, *, retry: bool = True) -> Callable[[Callable[P, Awaitable[T]
 
 
 async def retry_for(effect: Callable[[], Awaitable[T]], seconds: float = 600.0) -> T:
-    """Repeat an effect while it is `Unavailable`: for what must not be given up lightly, with paid bytes in hand.
+    """Repeat an effect while it is `Unavailable`: for storing paid results, which must not be lost.
 
     Fails: Unavailable, the last one, once `seconds` have passed.
     """
@@ -101,15 +101,15 @@ async def retry_for(effect: Callable[[], Awaitable[T]], seconds: float = 600.0) 
 
 
 async def _observed(name: str, effect: Awaitable[T]) -> T:
-    """One try, with its span and its line."""
+    """One try, with its span and its log line."""
     started = time.monotonic()
-    with _spans.get(_no_spans)(name) as tell:
+    with _spans.get(_no_spans)(name) as set_attributes:
         try:
             result = await effect
         except BaseException as error:
-            tell(_line(name, started, error, getattr(error, "request_id", None)))
+            set_attributes(_line(name, started, error, getattr(error, "request_id", None)))
             raise
-        tell(_line(name, started, None, getattr(result, "request_id", None)))
+        set_attributes(_line(name, started, None, getattr(result, "request_id", None)))
         return result
 
 
@@ -118,7 +118,7 @@ def _no_spans(name: str) -> AbstractContextManager[Callable[[Mapping[str, Any]],
 
 
 def _line(name: str, started: float, error: BaseException | None, request_id: str | None) -> dict[str, Any]:
-    """Write the line of a try; its fields. `request_id` is the vendor's, where one answered."""
+    """Log a try and return the line's fields. `request_id` is the vendor's, if it sent one."""
     fields: dict[str, Any] = {
         **log_fields(),
         "step": name,

@@ -1,4 +1,4 @@
-"""Sizes for Gemini: pixels become a ratio and an image size, the nearest there is."""
+"""Sizes for Gemini: sizes in pixels become the nearest supported aspect ratio and image size."""
 
 import functools
 import math
@@ -11,24 +11,24 @@ from tools.media.sizes import read_size
 from tools.models.catalog import ImageModel, image_models
 
 ENOUGH = 0.6
-"""Of the pixels asked for. The next image size has four times as many, and costs more."""
+"""The share of the requested pixels that suffices: the next image size has four times as many, and costs more."""
 OUTGROWN = 1.5
-"""How much larger than its start image an outpainted picture is when no size is asked for."""
+"""How much larger than its start image an outpainted image is when no size is requested."""
 
 
 class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`wire` of a model in the catalog."""
+    """The `wire` table of a model in the catalog."""
 
     ratios: list[str]
     image_sizes: list[str]
-    """`1K`, `2K`, `4K`: so many times 1024 pixels would be the side of a square."""
+    """`1K`, `2K`, `4K`: the side of a square in units of 1024 pixels."""
     output_limit: int
     spare_tokens: int
     image_tokens: tuple[int, int]
 
 
 class Shape(NamedTuple):
-    """A size that a model makes, in pixels and in the vendor's words."""
+    """A size that a model supports, in pixels and in the vendor's terms."""
 
     width: int
     height: int
@@ -37,11 +37,12 @@ class Shape(NamedTuple):
 
     @property
     def text(self) -> str:
+        """`WIDTHxHEIGHT` in pixels."""
         return f"{self.width}x{self.height}"
 
 
 class Canvas(NamedTuple):
-    """Where an outpainted start image stands: sizes in pixels of the whole and of the image in its middle."""
+    """The canvas of an outpainting in pixels; `inner` is the size of the start image in its middle."""
 
     width: int
     height: int
@@ -49,12 +50,13 @@ class Canvas(NamedTuple):
 
 
 def wire(model: ImageModel) -> Wire:
+    """The model's facts from the catalog."""
     return msgspec.convert(model.wire, Wire)
 
 
 @functools.cache
 def shapes(model_id: str) -> tuple[Shape, ...]:
-    """What the model makes, its default first."""
+    """The sizes that the model supports, its default first."""
     model = next(model for model in image_models("gemini") if model.id == model_id)
     facts, made = wire(model), []
     for width, height in map(read_size, model.sizes):
@@ -71,7 +73,7 @@ def shapes(model_id: str) -> tuple[Shape, ...]:
 
 
 def nearest(model: ImageModel, size: tuple[int, int], *, pixels: int | None = None) -> Shape:
-    """Of the shapes with the nearest proportions the smallest that has enough of `pixels` (when None: of `size`'s)."""
+    """Of the shapes with the nearest proportions the smallest with enough of `pixels` (by default those of `size`)."""
 
     def off(shape: Shape) -> float:
         return round(abs(math.log(shape.width / shape.height * size[1] / size[0])), 6)
@@ -87,7 +89,7 @@ def _pixels(shape: Shape) -> int:
 
 
 def shape_of(model: ImageModel, op: ImageOp) -> Shape:
-    """What to ask for. Without a size: the start image's proportions, at the model's smallest image size."""
+    """The shape to request. Without a size: the start image's proportions and the default size's pixels."""
     if size := wanted(op):
         return nearest(model, size)
     if op.start_image and op.kind != "generate":
@@ -96,19 +98,21 @@ def shape_of(model: ImageModel, op: ImageOp) -> Shape:
 
 
 def wanted(op: ImageOp) -> tuple[int, int] | None:
-    """The size asked for; of an outpainting, one that holds its start image whole."""
-    asked = read_size(op.size) if op.size else None
+    """The requested size, None without one; for an outpainting, a size that contains the whole start image."""
+    requested = read_size(op.size) if op.size else None
     if op.kind != "outpaint" or op.start_image is None:
-        return asked
+        return requested
     start = op.start_image
-    grown = (max(asked[0], start.width), max(asked[1], start.height)) if asked else (start.width, start.height)
+    grown = (
+        (max(requested[0], start.width), max(requested[1], start.height)) if requested else (start.width, start.height)
+    )
     if grown == (start.width, start.height):
         return round(start.width * OUTGROWN), round(start.height * OUTGROWN)
     return grown
 
 
 def canvas(shape: Shape, start: tuple[int, int], grown: tuple[int, int]) -> Canvas:
-    """The smallest canvas of the shape's proportions that holds `grown`, scaled down if need be to the shape's size."""
+    """The smallest canvas with the shape's proportions around `grown`, scaled down to the shape's size if larger."""
     factor = min(1.0, shape.width / grown[0], shape.height / grown[1])
     unit = max(grown[0] / shape.width, grown[1] / shape.height) * factor
     inner = (max(1, round(start[0] * factor)), max(1, round(start[1] * factor)))
@@ -116,12 +120,12 @@ def canvas(shape: Shape, start: tuple[int, int], grown: tuple[int, int]) -> Canv
 
 
 def image_tokens(model: ImageModel, shape: Shape) -> int | None:
-    """Output tokens of one picture, where they are published."""
+    """The output tokens of one image, None when the vendor does not publish them."""
     published = model.output_tokens.get("any", {})
     return published.get(shape.text, published.get(shape.image_size))
 
 
 def output_cap(model: ImageModel, shape: Shape) -> int:
-    """The most tokens an answer may have: one picture and what is spared for thoughts and words."""
+    """The maximum tokens of an answer: one image and an allowance for thoughts and text."""
     facts = wire(model)
     return min(facts.output_limit, (image_tokens(model, shape) or facts.spare_tokens) + facts.spare_tokens)

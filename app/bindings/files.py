@@ -1,4 +1,4 @@
-"""Files below one folder, for bindings that live on a disk: written whole or not at all, from threads, in time."""
+"""Files below one folder, for bindings on a disk: atomic writes, on threads, with a deadline for every call."""
 
 import asyncio
 import contextlib
@@ -18,16 +18,16 @@ from tools.errors import NotFound, Unavailable
 T = TypeVar("T")
 
 CALL_SECONDS = 60.0
-"""For one write, read or listing on a slow disk."""
+"""The deadline of one write, read or listing, for a slow disk."""
 THREADS = 4
 WRITING = ".writing"
-"""Where files are written before they get their names; a binding's own names never open with a dot."""
+"""The folder of unfinished files; a binding's own names never begin with a dot."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class Files:
-    """One folder and the threads that work on it. `name` is the binding's, for codes such as `bucket_full`."""
+    """One folder and the threads that access it. `name` is the binding's, for codes such as `bucket_full`."""
 
     def __init__(self, root: Path, name: str, threads: ThreadPoolExecutor) -> None:
         self.root, self._name, self._threads = root, name, threads
@@ -35,9 +35,9 @@ class Files:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, root: Path, name: str) -> AsyncIterator["Files"]:
-        """Make the folder and sweep what killed writers left; what a living writer is at stays.
+        """Create the folder and delete unfinished files of killed writers; files of running writers stay.
 
-        Fails: SettingError when there can be no folder that is written to · Unavailable while the disk is full.
+        Fails: SettingError when the folder cannot be created or written · Unavailable while the disk is full.
         """
         with ThreadPoolExecutor(THREADS, thread_name_prefix=name) as threads:
             files = cls(root, name, threads)
@@ -45,34 +45,35 @@ class Files:
             yield files
 
     async def replace(self, path: Path, data: bytes) -> None:
-        """Write the file, or put it in place of the one that is there."""
+        """Write the file atomically, replacing an existing one."""
         await self.call(_write, self.root, path, data, os.replace)
 
     async def create(self, path: Path, data: bytes) -> None:
-        """Write the file; FileExistsError when there is one."""
+        """Write the file atomically. Fails: FileExistsError when it exists."""
         await self.call(_write, self.root, path, data, _link)
 
     async def read(self, path: Path) -> bytes:
+        """The file's bytes. Fails: NotFound · Unavailable."""
         try:
             return await self.call(path.read_bytes)
         except ABSENT:
             raise NotFound("no such object") from None
 
     async def open_read(self, path: Path, size: int) -> tuple[BinaryIO, bytes]:
-        """The file and its first `size` bytes; fewer when it ends there, and then it is closed already."""
+        """The open file and its first `size` bytes; a shorter file is closed already. Fails: NotFound · Unavailable."""
         try:
             return await self.call(_open, path, size)
         except ABSENT:
             raise NotFound("no such object") from None
 
     async def ping(self) -> None:
-        """Fails: Unavailable when the folder is gone or must not be written."""
+        """Check that the folder is usable. Fails: Unavailable when it is gone or not writable."""
         await self.call(_check, self.root)
 
     async def call(self, act: Callable[..., T], *args: object) -> T:
-        """Run on one of the threads. What is absent or in the way is told as the OSError it is.
+        """Run `act` on one of the threads. A missing or already existing file is raised as the original OSError.
 
-        Fails: Unavailable, `…_full` when no byte more fits, else `…_unavailable`.
+        Fails: Unavailable, `…_full` when the disk is full, else `…_unavailable`.
         """
         try:
             async with asyncio.timeout(CALL_SECONDS):
@@ -102,7 +103,7 @@ def _prepare(root: Path, name: str) -> None:
         raise SettingError(f"{name.upper()} cannot be used at {root}: {error.strerror}") from error
     for left in (root / WRITING).iterdir():
         with contextlib.suppress(FileNotFoundError, BlockingIOError), left.open("rb") as file:
-            # A writer holds the lock as long as it lives.
+            # A running writer has the file locked; the kernel releases the lock when it dies.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()
 
@@ -115,7 +116,7 @@ def _write(root: Path, path: Path, data: bytes, place: Callable[[Path, Path], No
         with temporary.open("xb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if not os.fstat(file.fileno()).st_nlink:
-                raise OSError(errno.EAGAIN, "another process is opening the folder and took this file for a leftover")
+                raise OSError(errno.EAGAIN, "another process opened the folder and deleted this file as a leftover")
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -137,7 +138,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    # A new name survives a power cut only when its folder has been written too.
+    # A new name survives a power failure only when its folder has been synced too.
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,10 +1,10 @@
 """PICASSO_QUEUE: a Redis Stream with one consumer group, at least once, in batches.
 
-An entry leaves the stream in the transaction that acknowledges it, and only then: nothing is ever trimmed by length
-or age, so a pending entry keeps its body. Dead letters are kept until somebody redrives them.
+An entry is deleted only in the transaction that acknowledges it: nothing is trimmed by length or age, so a pending
+entry keeps its body. Dead letters are kept until an operator redrives them.
 
-A consumer says each second that it lives. What one that died had in hand is taken over by the others, one message
-at a time: so a message that kills its worker is found out alone.
+Each consumer renews a heartbeat key every second. The pending messages of a dead consumer are claimed by the others,
+one at a time, so that a message that kills its worker is handled alone.
 """
 
 import asyncio
@@ -36,31 +36,32 @@ STREAM, GROUP = "{queue}", "workers"
 DEAD = "{queue}:dead"
 BODY_BYTES = 64 << 10
 LENGTH = 1_000_000
-"""Messages that may wait; more are refused to the sender, who counts them."""
+"""Messages that may wait; a sender of more gets an error and counts it."""
 TRIES = 5
 HANDLE_SECONDS = 30.0
 SEND_SECONDS = 0.045
-"""The rest of the 50 ms is for this process to find out."""
+"""The deadline of a send; the rest of the 50 ms is for this process to notice it."""
 SOON_SECONDS = 0.05
-"""How long a sender waits at most for what may also be sent later."""
+"""How long `send_soon` waits before it leaves the message to the buffer."""
 BUFFER_BYTES = 8 << 20
-"""Bodies that wait in this process for Redis; at some 300 bytes for a view, 25,000 of them."""
+"""Total size of buffered bodies in this process: some 25,000 views of about 300 bytes."""
 WRITE_SECONDS, REWRITE_SECONDS = 1.0, 0.1
 """The deadline of a write from the buffer, and the pause after one that failed."""
 DRAIN_SECONDS = 2.0
-"""How long a process that ends goes on writing what is buffered; it fits into what a stop leaves to all bindings."""
+"""How long a stopping process goes on writing its buffer; a stop gives all bindings more time than this."""
 HELD = 200
-"""Messages that one consumer keeps while their handler fails, before it stops reading more."""
+"""Unhandled messages at which one consumer stops reading more."""
 BEAT_SECONDS, ALIVE_MS = 1.0, 3000
+"""The interval of a consumer's heartbeat, and how long each one counts."""
 
 AT_ONCE = 50
-"""Dead letters that go back in one call; each may have 64 KiB."""
+"""Dead letters redriven per call; each may have 64 KiB."""
 
 Handler = Callable[[Sequence[Message]], Awaitable[None]]
 
 
 def open_queue(client: Redis, *, batch: int = 10, window_seconds: float = 30.0, length: int = LENGTH) -> "RedisQueue":
-    """The queue; a batch is handled when it has `batch` messages or its first one is `window_seconds` old."""
+    """The queue; a batch is handled once it has `batch` messages or its first one is `window_seconds` old."""
     return RedisQueue(client, batch, window_seconds, length)
 
 
@@ -71,7 +72,7 @@ class _Buffered:
 
 
 class RedisQueue:
-    """The sender's side, with a buffer for what may be late; `consume` is a worker's side."""
+    """Sends messages, with a buffer for those that may be late; `consume` is for workers."""
 
     def __init__(self, client: Redis, batch: int, window: float, length: int) -> None:
         self._client, self._batch, self._window, self._length = client, batch, window, length
@@ -80,27 +81,27 @@ class RedisQueue:
         self._buffer: deque[_Buffered] = deque()
         self._buffered = 0
         self._writer: asyncio.Task[None] | None = None
-        """Runs while the buffer holds something."""
+        """Runs while the buffer is not empty."""
 
     async def send(self, message: Message) -> None:
-        """Return when Redis has the message.
+        """Return when Redis has stored the message.
 
-        Fails: Unavailable when Redis has not taken it within 50 ms (then it never will), or holds too many ·
+        Fails: Unavailable when Redis has not stored it within 50 ms (then it never will), or when the queue is full ·
         TooLarge over 64 KiB.
         """
         if not await self._send.run(_encode(message), stream=STREAM, length=self._length):
             raise Unavailable("the queue is full", code="queue_full")
 
     async def send_soon(self, message: Message) -> None:
-        """Wait 50 ms at most until Redis has the message; if it has not, it is sent later.
+        """Wait 50 ms at most until Redis has stored the message; after that it is sent later.
 
-        Effect: the message is in the queue, or in this process's buffer, which is written as soon as Redis answers:
-        messages of one moment together. `close` writes the rest; what a kill takes away from the buffer is lost.
-        Fails: Unavailable (`buffer_full`) when BUFFER_BYTES wait already · TooLarge over 64 KiB.
+        Effect: the message is in the queue, or in this process's buffer, which is written in batches as soon as Redis
+        answers. `close` writes the rest; what is buffered when the process is killed is lost.
+        Fails: Unavailable (`buffer_full`) when BUFFER_BYTES are buffered already · TooLarge over 64 KiB.
         """
         buffered = _Buffered(_encode(message))
         if self._buffered + len(buffered.body) > BUFFER_BYTES:
-            raise Unavailable("too many messages wait for Redis in this process", code="buffer_full")
+            raise Unavailable("this process has too many unsent queue messages", code="buffer_full")
         self._buffer.append(buffered)
         self._buffered += len(buffered.body)
         if self._writer is None or self._writer.done():
@@ -110,7 +111,7 @@ class RedisQueue:
                 await buffered.written.wait()
 
     async def _write_buffer(self) -> None:
-        """Write all. A write whose answer is lost is repeated: consumers know messages by their ids."""
+        """Write the whole buffer. A write without an answer is repeated: consumers recognise messages by their ids."""
         while self._buffer:
             batch = list(itertools.islice(self._buffer, BATCH_ITEMS))
             answers = await asyncio.gather(
@@ -133,7 +134,7 @@ class RedisQueue:
                 await asyncio.sleep(REWRITE_SECONDS)
 
     async def close(self, seconds: float = DRAIN_SECONDS) -> None:
-        """Write what is buffered, for so many seconds at most; what is lost then is one line in the log."""
+        """Write the buffer, for at most `seconds`; the number of lost messages is logged."""
         if self._writer is not None:
             await asyncio.wait({self._writer}, timeout=seconds)
             await end_tasks([self._writer])
@@ -141,24 +142,25 @@ class RedisQueue:
             log.error("%d queue messages are lost: Redis did not take them before the end", len(self._buffer))
 
     async def consume(self, handle: Handler) -> None:
-        """Run until cancelled. `handle` gets each message at least once and must take a repetition as success.
+        """Run until cancelled. `handle` gets each message at least once and must treat a repetition as success.
 
-        What it raises counts against the message, up to 5 tries, and sends it to the dead letters. Unavailable
-        is an outage instead and is waited for, unless other messages went through meanwhile.
+        An error counts as a try of the message; after 5 tries it becomes a dead letter. Unavailable is an outage
+        instead and is waited out, unless other messages succeeded meanwhile.
         """
         await _Consumer(self._client, handle, self._batch, self._window).run()
 
     async def depth(self) -> int:
-        """Messages that wait or are being handled."""
+        """The number of messages that wait or are being handled. Fails: Unavailable."""
         with answering():
             return int(await self._client.xlen(STREAM))
 
     async def dead_depth(self) -> int:
+        """The number of dead letters. Fails: Unavailable."""
         with answering():
             return int(await self._client.xlen(DEAD))
 
     async def dead(self, limit: int) -> list[DeadLetter]:
-        """The oldest dead letters."""
+        """The oldest dead letters, `limit` at most. Fails: Unavailable."""
         with answering():
             entries: Any = await self._client.xrange(DEAD, count=limit)
         return [
@@ -172,11 +174,11 @@ class RedisQueue:
         ]
 
     async def redrive(self) -> int:
-        """Put the dead letters of now back into the queue, to be handled like new ones, and tell how many.
+        """Move the present dead letters back into the queue, to be handled like new messages, and return their number.
 
-        Effect: each leaves the dead letters in the step that queues it, so it is never there twice, whoever else
-        does the same; one log line each. Messages that were handled before change nothing (their ids are known).
-        Fails: Unavailable, with those back that were already moved.
+        Effect: each is moved atomically, so concurrent calls never queue one twice; one log line each. Messages that
+        were handled before change nothing (their ids are known).
+        Fails: Unavailable; what was moved before the failure stays in the queue.
         """
         script, moved = Script(self._client, "queue_redrive"), 0
         with answering():
@@ -184,32 +186,32 @@ class RedisQueue:
             while newest:
                 letters: Any = await script.run(stream=STREAM, dead=DEAD, newest=newest[0][0], count=AT_ONCE)
                 for entry, reason, tries in letters:
-                    _note_redrive(entry.decode(), reason.decode(errors="replace"), tries.decode())
+                    _log_redrive(entry.decode(), reason.decode(errors="replace"), tries.decode())
                 moved += len(letters)
                 if not letters:
                     break
         return moved
 
 
-def _note_redrive(letter: str, reason: str, tries: str) -> None:
+def _log_redrive(letter: str, reason: str, tries: str) -> None:
     fields = {"step": "queue.redrive", "outcome": "ok", "ms": 0, "letter": letter, "reason": reason, "tries": tries}
     log.info("queue.redrive", extra={"fields": {**log_fields(), **fields}})
 
 
 @dataclass
 class _Held:
-    """A message in hand. `due` is the monotonic time at which it is to be handled at the latest."""
+    """An unhandled message of this consumer. `due` is the monotonic time by which it is to be handled."""
 
     entry: bytes
     body: bytes
     message: Message
     due: float
     state: Literal["new", "waiting", "suspect"] = "new"
-    """`waiting`: met an outage · `suspect`: its handler failed where others did not"""
+    """`waiting`: its handler met an outage · `suspect`: its handler failed while others succeeded"""
     tries: int = 0
     outages: int = 0
     seen: int = 0
-    """How many messages had been handled when this one was last looked at."""
+    """The consumer's count of handled messages when this one last failed or was read."""
 
 
 class _Consumer:
@@ -222,15 +224,15 @@ class _Consumer:
         self._unsure = True
         self._next_adoption = 0.0
         self._since = 0
-        """Redis's time in milliseconds when this consumer began; what was sent before has waited long enough."""
+        """Redis's time in milliseconds when this consumer started; earlier messages are handled without a window."""
 
     async def run(self) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._beat())
-                await self._go_on()
+                await self._run_turns()
         finally:
-            # What is still in hand is pending; without this key another consumer takes it up soon.
+            # Unhandled messages are still pending; without this key another consumer claims them soon.
             with contextlib.suppress(RedisError, OSError):
                 async with asyncio.timeout(1):
                     await self._client.delete(_alive(self._name))
@@ -238,12 +240,12 @@ class _Consumer:
 
     async def _beat(self) -> None:
         while True:
-            # A beat that is lost costs at most that a message is handled twice.
+            # A lost heartbeat costs at most that a message is handled twice.
             with contextlib.suppress(RedisError, OSError):
                 await self._client.set(_alive(self._name), 1, px=ALIVE_MS)
             await asyncio.sleep(BEAT_SECONDS)
 
-    async def _go_on(self) -> None:
+    async def _run_turns(self) -> None:
         pause = 0.1
         while True:
             try:
@@ -258,14 +260,14 @@ class _Consumer:
 
     async def _turn(self) -> None:
         if self._unsure:
-            await self._take_stock()
+            await self._resync()
         await self._adopt()
         await self._read()
         for batch in ready(self._held.values(), time.monotonic(), self._batch):
             await self._work(batch)
 
-    async def _take_stock(self) -> None:
-        """After a start or an outage: make sure of the group, and of what Redis believes this consumer has in hand."""
+    async def _resync(self) -> None:
+        """After a start or an outage: create the group if needed, and reload this consumer's pending messages."""
         with contextlib.suppress(ResponseError):  # the group exists
             await self._client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
         await self._recall()
@@ -273,8 +275,10 @@ class _Consumer:
         self._unsure = False
 
     async def _recall(self) -> None:
-        """Have in hand what Redis believes this consumer has: the client asks again on a new connection when one is
-        lost, and what the lost answer held would be nobody's."""
+        """Load the messages that are pending for this consumer in Redis.
+
+        The client repeats a command when its connection is lost; the lost answer's messages would never be handled.
+        """
         pending: list[Any] = await self._client.xpending_range(
             STREAM, GROUP, "-", "+", 2 * HELD, consumername=self._name
         )
@@ -286,14 +290,14 @@ class _Consumer:
                 await self._admit(entry, fields, time.monotonic(), mine[entry])
 
     async def _read(self) -> None:
-        """Wait for new messages, as long as nothing in hand is due."""
+        """Wait for new messages until one of the held messages is due."""
         now = time.monotonic()
         pause = min(BEAT_SECONDS, min((held.due for held in self._held.values()), default=math.inf) - now)
         room = min(self._batch - sum(held.state == "new" for held in self._held.values()), HELD - len(self._held))
         if room <= 0:
             await asyncio.sleep(max(pause, 0) if len(self._held) >= HELD else 0)
             return
-        # To XREADGROUP, a BLOCK of 0 is for ever.
+        # A BLOCK of 0 would make XREADGROUP wait for ever.
         block = math.ceil(pause * 1000) if pause > 0 and self._next_adoption > now else None
         answer: Any = await self._client.xreadgroup(GROUP, self._name, {STREAM: ">"}, count=room, block=block)
         for _, entries in answer:
@@ -302,7 +306,7 @@ class _Consumer:
                 await self._admit(entry, fields, time.monotonic() + window, 1)
 
     async def _admit(self, entry: bytes, fields: Mapping[bytes, bytes], due: float, tries: int) -> _Held | None:
-        """Take the entry in hand, or bury it when it is no message."""
+        """Hold the entry for handling, or make it a dead letter when its body is no message."""
         body = fields.get(b"body", b"")
         try:
             message = decode(body)
@@ -313,8 +317,8 @@ class _Consumer:
         return self._held[entry]
 
     async def _adopt(self) -> None:
-        """Take up what was lost on the way here; take over and handle one message of a consumer that died, and strike
-        the names of those that left none."""
+        """Recover messages of lost answers; claim and handle one message of a dead consumer, and delete dead consumers
+        that have none."""
         if time.monotonic() < self._next_adoption:
             return
         self._next_adoption = time.monotonic() + BEAT_SECONDS
@@ -334,7 +338,7 @@ class _Consumer:
                     await self._work([held])
 
     async def _silent(self) -> list[str]:
-        """Consumers of the group that no longer say that they live."""
+        """Consumers of the group without a heartbeat."""
         consumers: list[Any] = await self._client.xinfo_consumers(STREAM, GROUP)
         names = [consumer["name"].decode() for consumer in consumers]
         names = [name for name in names if name != self._name]
@@ -342,7 +346,7 @@ class _Consumer:
         return [name for name, beat in zip(names, alive, strict=True) if beat is None]
 
     async def _work(self, batch: Sequence[_Held]) -> None:
-        """Handle the batch; one that fails is handled once more, then message by message."""
+        """Handle the batch; after a failure once more as a whole, then message by message."""
         failure, tries = await self._attempt(batch), 1
         if failure and len(batch) > 1 and not isinstance(failure, Unavailable):
             failure, tries = await self._attempt(batch), 2
@@ -377,7 +381,7 @@ class _Consumer:
             await pipe.execute()
 
     async def _blame(self, held: _Held, failure: Exception, tries: int) -> None:
-        """Put the message off, or bury it after its last try."""
+        """Postpone the message, or make it a dead letter after its last try."""
         others_went_through = held.seen != self._handled
         held.seen = self._handled
         if isinstance(failure, Unavailable) and not others_went_through:
@@ -388,7 +392,7 @@ class _Consumer:
         held.due = time.monotonic() + 0.05 * 4 ** (held.tries - 2)
         if held.tries >= TRIES:
             reason = failure.code if isinstance(failure, PicassoError) else type(failure).__name__
-            log.error("a queue message is given up: %s", reason, exc_info=failure)
+            log.error("a queue message becomes a dead letter: %s", reason, exc_info=failure)
             await self._bury(held.entry, held.body, reason, held.tries)
             self._held.pop(held.entry, None)
 
@@ -398,12 +402,12 @@ class _Consumer:
         )
 
     async def _retire(self, name: str) -> None:
-        """Strike the name if it is silent and nothing is pending for it: with the name would go what is pending."""
+        """Delete a consumer without heartbeat and pending messages; deleting one that has some would lose them."""
         await self._retire_script.run(stream=STREAM, alive=_alive(name), group=GROUP, consumer=name)
 
 
 def _encode(message: Message) -> bytes:
-    """Fails: TooLarge."""
+    """The body of a message. Fails: TooLarge."""
     body = msgspec.json.encode(message)
     if len(body) > BODY_BYTES:
         raise TooLarge("a queue message is limited to 64 KiB", code="message_too_large")
@@ -411,19 +415,19 @@ def _encode(message: Message) -> bytes:
 
 
 def ready(held: Iterable[_Held], now: float, batch: int) -> list[list[_Held]]:
-    """What is to be handled now: new messages when there are enough or one is due, and each suspect alone."""
-    hand = list(held)
-    new = [one for one in hand if one.state == "new"]
-    waiting = [one for one in hand if one.state == "waiting" and one.due <= now]
+    """The batches to handle now: new messages when there are enough or one is due, and each suspect message alone."""
+    messages = list(held)
+    new = [one for one in messages if one.state == "new"]
+    waiting = [one for one in messages if one.state == "waiting" and one.due <= now]
     full = len(new) >= batch or any(one.due <= now for one in new)
     batches = [new[:batch] if full else [], waiting[:batch]]
-    return [*filter(None, batches), *([one] for one in hand if one.state == "suspect" and one.due <= now)]
+    return [*filter(None, batches), *([one] for one in messages if one.state == "suspect" and one.due <= now)]
 
 
 def decode(body: bytes) -> Message:
-    """The message in a body.
+    """Parse the body of an entry.
 
-    Fails: ValueError that says why there is none.
+    Fails: ValueError with the reason when it is no message.
     """
     if not body:
         raise ValueError("it has no body")

@@ -1,7 +1,7 @@
 """An exhibition: rooms with the images on their walls, framed and labelled, to walk through in any viewer of GLB.
 
-The rooms lie in a row from west (-X) to east; walls and ceilings are seen from inside alone, so that from above one
-looks into the rooms as into a doll's house.
+The rooms are in a row from west (-X) to east; walls and ceilings are visible only from inside, so that a view from
+above shows the rooms as in a doll's house.
 """
 
 import io
@@ -27,11 +27,11 @@ SIDE = 1024
 """The longer side of a texture, in pixels."""
 PROMPT_SHOWN = 130
 DEPTH, HEIGHT, BETWEEN = 7.0, 3.8, 0.24
-"""Of each room, and the thickness of the wall to the next, in metres."""
+"""Depth and height of each room, and the thickness of the wall to the next, in metres."""
 SHORTEST = 6.0
 DOOR = (1.8, 2.6)
 AREA, WIDEST, TALLEST = 1.7, 2.7, 2.0
-"""Square metres of an image, and the longest its sides may be."""
+"""The area of an image in square metres, and the maximum of its width and height in metres."""
 EYES, GAP, BAR, MAT = 1.62, 1.1, 0.05, 0.08
 LABEL = (0.40, 0.225)
 WALL_TEXT = (3.6, 1.44)
@@ -57,7 +57,7 @@ class Wall(msgspec.Struct, frozen=True, tag_field="kind", tag="wall"):
 
 
 class Hung(msgspec.Struct, frozen=True):
-    """An image with its place: the middle of it along its wall, and its size, in metres."""
+    """An image with its position: its centre along the wall, and its size, in metres."""
 
     number: int
     row: Progression
@@ -68,7 +68,7 @@ class Hung(msgspec.Struct, frozen=True):
 
 
 class Room(msgspec.Struct, frozen=True):
-    """A room from `west` on, `length` metres long."""
+    """A room that begins at `west` and is `length` metres long."""
 
     name: str
     lines: list[str]
@@ -78,7 +78,7 @@ class Room(msgspec.Struct, frozen=True):
 
 
 class Kit(NamedTuple):
-    """What the rooms are built of: shapes and materials that many parts share."""
+    """Shapes and materials that many parts of the rooms share."""
 
     sheet: Faces
     box: Faces
@@ -118,7 +118,7 @@ generator = Exhibition()
 
 
 def plan(shown: Sequence[Shown]) -> list[Room]:
-    """The rooms: those of a project follow one another, and there is always one."""
+    """The rooms in order, a project's next to each other; at least one."""
     every = image_pages.all_rows(shown)
     kept = {row.id for row in sorted(every, key=lambda row: row.created_at)[-MOST_IMAGES:]}
     rooms: list[Room] = []
@@ -166,7 +166,7 @@ def _size(row: Progression) -> tuple[float, float]:
 
 
 def written(title: str, rooms: Sequence[Room]) -> list[Label | Wall]:
-    """The pages of writing: the title, each room's name, each image's label."""
+    """The texts to typeset: the title, each room's name, each image's label."""
     names = [room.name for room in rooms]
     opening = Wall(typesetting.breakable(title), [image_pages.line(", ".join(dict.fromkeys(names)), 70)])
     labels = [_label(each) for room in rooms for each in room.hung]
@@ -186,7 +186,7 @@ def _label(hung: Hung) -> Label:
 def build(
     title: str, rooms: Sequence[Room], pictures: Sequence[bytes], writing: Sequence[bytes], labels: bool
 ) -> bytes:
-    """The file. For the child: it draws the floor and the shadows."""
+    """The GLB file. Runs in the child, because it draws the floor and the shadows."""
     scene = Scene()
     kit = _kit(scene)
     first, last = rooms[0], rooms[-1]
@@ -237,7 +237,7 @@ def _raise_walls(scene: Scene, kit: Kit, room: Room, *, is_first: bool, is_last:
 
 
 def _wall(scene: Scene, kit: Kit, foot: Vector, width: float, height: float, turn: float) -> None:
-    """A wall that stands on the middle of its foot and faces where it is turned to."""
+    """A wall with `foot` as the middle of its lower edge, turned by `turn` degrees."""
     x, y, z = foot
     upright = scene.mesh(kit.sheet, kit.wall, "Wall")
     scene.place(upright, "Wall", (x, y + height / 2, z), (width, height, 1.0), turn)
@@ -281,7 +281,7 @@ def _put_words(scene: Scene, kit: Kit, png: bytes, name: str, at: Vector, turn: 
 
 
 def _name_place(room: Room) -> Vector:
-    """On the north wall, before its first image."""
+    """The position of a room's name: on the north wall, before its first image."""
     north = [each.along - each.width / 2 for each in room.hung if each.is_north]
     middle = north[0] - GAP - WALL_TEXT[0] / 2 if north else room.west + room.length / 2
     return middle, 2.0, -DEPTH / 2 + 0.01
@@ -331,7 +331,7 @@ def _boards() -> bytes:
 
 
 def _shade() -> bytes:
-    """What a frame throws on the wall: black with a soft edge."""
+    """The shadow of a frame on the wall: black with a soft edge."""
     alpha = Image.new("L", (128, 128))
     alpha.paste(120, (13, 15, 115, 117))
     image = Image.new("LA", (128, 128))

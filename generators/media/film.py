@@ -1,9 +1,10 @@
 """A film from still images: H.264 in MP4, 1280 × 720 at 25 frames a second, the same bytes for the same shots.
 
-Everything here runs in the child of `tools/media/sandbox.py`, one shot at a time, so that memory stays that of two
-shots. The shots' streams begin with a key frame and share their parameters, and are put behind one another without
-encoding again. A ground becomes planes of Y'CbCr once; the camera moves over these, which is half the work of moving
-over RGB."""
+Everything here runs in the child of `tools/media/sandbox.py`, one shot at a time, so that memory holds two shots at
+most. The streams of the shots begin with a key frame and share their parameters, so they are concatenated without
+encoding again. A background is converted to planes of Y'CbCr once; moving the camera over these is half the work of
+moving over RGB.
+"""
 
 import functools
 import io
@@ -20,12 +21,12 @@ from PIL.Image import Resampling
 
 WIDTH, HEIGHT, RATE = 1280, 720, 25
 FADE = 12
-"""Frames that one shot takes to become the next."""
+"""Frames of the cross-fade between two shots."""
 STAGE = (1600, 900)
-"""What a camera moves over, in pixels: larger than the frame, so that coming near shows more."""
+"""The size of a background in pixels: larger than the frame, so that zooming in shows more detail."""
 NEAR, STANDING_NEAR = 1.16, 1.06
 FILLS = (1.3, 2.4)
-"""Width by height of the images that fill the frame; others stand whole before a blurred enlargement."""
+"""Width by height of the images that fill the frame; others are shown whole before a blurred enlargement."""
 INK = (20, 22, 26)
 SETTINGS = {
     "preset": "superfast",
@@ -36,7 +37,7 @@ SETTINGS = {
     "x264-params": "threads=2:bframes=0:keyint=250:scenecut=0:open-gop=0",
 }
 BT709 = (0.1826, 0.6142, 0.0620, 16, -0.1006, -0.3386, 0.4392, 128, 0.4392, -0.3989, -0.0403, 128)
-"""RGB to Y'CbCr of limited range. Pillow computes it alike on every machine, which swscale does not promise."""
+"""RGB to Y'CbCr of limited range. Pillow's result is the same on every machine, which swscale does not promise."""
 BACK = (1.1644, 0, 1.7927, -248.10, 1.1644, -0.2132, -0.5329, 76.88, 1.1644, 2.1124, 0, -289.02)
 """Y'CbCr to RGB."""
 
@@ -44,9 +45,9 @@ Box = tuple[float, float, float, float]
 
 
 class Shot(msgspec.Struct, frozen=True):
-    """An image (a JPEG; none is a plain ground) under an overlay (a PNG as large as the frame), `frames` long.
+    """An image (a JPEG; None is a plain background) under an overlay (a PNG of the frame's size), `frames` long.
 
-    A `dim` shot is a still, blurred and darkened ground for words. `move` chooses among the camera's ways.
+    A `dim` shot is a still, blurred and darkened background for text. `move` selects the camera movement.
     """
 
     image: bytes | None
@@ -57,7 +58,7 @@ class Shot(msgspec.Struct, frozen=True):
 
 
 class _Planes(NamedTuple):
-    """A picture in 4:2:0: light, and both differences of colour at half its width and height."""
+    """A picture in 4:2:0: luma, and both chroma planes at half its width and height."""
 
     light: Image.Image
     blue: Image.Image
@@ -65,7 +66,7 @@ class _Planes(NamedTuple):
 
 
 class _Words(NamedTuple):
-    """The overlay without its empty rims, how much it covers (whole and at half size), and its even place."""
+    """The overlay cropped to its content, its alpha masks (at full and half size), and its even position."""
 
     planes: _Planes
     covers: tuple[Image.Image, Image.Image]
@@ -73,8 +74,8 @@ class _Words(NamedTuple):
 
 
 class _Set(NamedTuple):
-    """A shot made ready: the ground, where the camera begins and ends over it, the words. Of a still, `ground` is the
-    whole picture."""
+    """A prepared shot: the background, where the camera begins and ends over it, the overlay. For a still, `ground` is
+    the whole picture."""
 
     ground: _Planes
     begin: Box
@@ -85,8 +86,8 @@ class _Set(NamedTuple):
 
 
 def encode(before: Shot | None, shot: Shot, is_last: bool) -> bytes:
-    """The shot as an Annex B stream of `shot.frames` frames: it comes out of the one before, or out of black."""
-    # 100 MB that only the child shall carry.
+    """The shot as an Annex B stream of `shot.frames` frames: it fades in from the shot before, or from black."""
+    # Imported here, so that only the child process needs the 100 MB.
     import av
 
     codec = av.CodecContext.create("libx264", "w")
@@ -109,7 +110,7 @@ def encode(before: Shot | None, shot: Shot, is_last: bool) -> bytes:
 
 
 def join(streams: Sequence[bytes], title: str) -> bytes:
-    """One MP4 of the streams, its index before its data."""
+    """One MP4 of the streams, with its index before its data."""
     import av
 
     with tempfile.TemporaryDirectory(prefix="picasso-") as folder:
@@ -132,7 +133,7 @@ def join(streams: Sequence[bytes], title: str) -> bytes:
 
 
 def poster(shot: Shot) -> bytes:
-    """The shot at its middle as a JPEG."""
+    """The middle frame of the shot as a JPEG."""
     file = io.BytesIO()
     light, *colours = _picture(_prepared(shot), shot.frames // 2)
     whole = [light, *(plane.resize(light.size, Resampling.BICUBIC) for plane in colours)]
@@ -158,19 +159,19 @@ def _blend(one: _Planes, other: _Planes, part: float) -> _Planes:
 
 
 def _picture(scene: _Set, number: int) -> _Planes:
-    """What the camera sees at a frame; the `FADE` frames after the last belong to the next shot's beginning."""
+    """The picture of a frame; the `FADE` frames after the last are blended into the next shot's beginning."""
     if scene.is_still:
         return scene.ground
     at = _eased(number / (scene.frames + FADE - 1))
     left, top, right, bottom = (a + (b - a) * at for a, b in zip(scene.begin, scene.end, strict=True))
     picture = _seen(scene.ground, (left, top, right, bottom))
-    # Words are gone before the next ones come: two lines of text on one another cannot be read.
+    # The text fades out before the next one fades in, because overlapping lines cannot be read.
     _lay(picture, scene.words, min(1.0, number / FADE, (scene.frames - number) / (FADE / 2)))
     return picture
 
 
 def _seen(ground: _Planes, box: Box) -> _Planes:
-    """The part of the ground as large as the frame."""
+    """The part of the background in `box`, scaled to the frame."""
     left, top, right, bottom = box
     half, size = (left / 2, top / 2, right / 2, bottom / 2), (WIDTH // 2, HEIGHT // 2)
     return _Planes(
@@ -217,7 +218,7 @@ def _words(overlay: bytes) -> _Words | None:
         return None
     left, top = box[0] & ~1, box[1] & ~1
     image = image.crop((left, top, (box[2] + 1) & ~1, (box[3] + 1) & ~1))
-    # A colour counts as much as it covers, or the rims of letters would take on that of the empty space.
+    # Premultiplied by alpha, or the edges of letters would take on the colour of the empty space.
     small = image.convert("RGBa").reduce(2).convert("RGBA")
     (light, _, _), (_, blue, red) = (each.convert("RGB").convert("RGB", BT709).split() for each in (image, small))
     return _Words(_Planes(light, blue, red), (image.getchannel("A"), small.getchannel("A")), (left, top))
@@ -247,7 +248,7 @@ def _standing(image: Image.Image) -> Image.Image:
 
 
 def _covering(image: Image.Image) -> Image.Image:
-    """The middle of the image as large as the stage."""
+    """The middle of the image, scaled and cropped to the stage."""
     width, height = _scaled(image.size, covers=True)
     left, top = (width - STAGE[0]) // 2, (height - STAGE[1]) // 2
     return image.resize((width, height), Resampling.BICUBIC).crop((left, top, left + STAGE[0], top + STAGE[1]))
@@ -261,7 +262,7 @@ def _scaled(size: tuple[int, int], *, covers: bool) -> tuple[int, int]:
 
 
 def _way(size: tuple[int, int], move: int, closest: float) -> tuple[Box, Box]:
-    """Where the camera begins and ends over a ground of that size: near, away, across, and back."""
+    """The camera's first and last view of a background of that size: zoom in, pan, zoom out, or pan back."""
     far = _view(size, 1.0, 0.5, 0.5)
     match move % 4:
         case 0:
@@ -275,7 +276,7 @@ def _way(size: tuple[int, int], move: int, closest: float) -> tuple[Box, Box]:
 
 
 def _view(size: tuple[int, int], near: float, across: float, down: float) -> Box:
-    """The part of a ground that fills the frame: `near` times enlarged, at a place from 0 to 1 in both directions."""
+    """The part of a background that fills the frame: enlarged `near` times, at a position from 0 to 1 on both axes."""
     scale = min(size[0] / WIDTH, size[1] / HEIGHT) / near
     width, height = WIDTH * scale, HEIGHT * scale
     left, top = (size[0] - width) * across, (size[1] - height) * down

@@ -29,8 +29,8 @@ class Faces(NamedTuple):
 
 
 class Paint(NamedTuple):
-    """What a surface looks like. `image` is the number that `Scene.image` gave; `is_lit` is false for what shows its
-    own colours, `is_clear` true where the image's alpha counts."""
+    """The look of a surface. `image` is the number that `Scene.image` returned; `is_lit` is false for a surface without
+    shading, `is_clear` true where the image's alpha counts."""
 
     colour: Vector = (1.0, 1.0, 1.0)
     rough: float = 0.9
@@ -40,7 +40,7 @@ class Paint(NamedTuple):
 
 
 class Scene:
-    """Gathers the parts of a scene and writes them down at the end."""
+    """Collects the parts of a scene and writes them as one file at the end."""
 
     def __init__(self) -> None:
         self._binary = bytearray()
@@ -55,11 +55,12 @@ class Scene:
         self._shapes: dict[int, tuple[Faces, Json]] = {}
 
     def image(self, data: bytes, mime: str, name: str) -> int:
-        """Keep the bytes of a JPEG or PNG."""
+        """Add a JPEG or PNG as a texture; returns its number."""
         self._images.append({"name": name, "mimeType": mime, "bufferView": self._view(data, None)})
         return len(self._images) - 1
 
     def material(self, paint: Paint, name: str) -> int:
+        """Add a material; returns its number."""
         surface: Json = {"baseColorFactor": [*paint.colour, 1.0], "metallicFactor": 0.0, "roughnessFactor": paint.rough}
         if paint.image is not None:
             surface["baseColorTexture"] = {"index": paint.image}
@@ -72,9 +73,9 @@ class Scene:
         return len(self._materials) - 1
 
     def mesh(self, faces: Faces, material: int, name: str) -> int:
-        """Faces in a material. The same Faces object again shares its numbers with the first."""
+        """Add a mesh of faces in a material; returns its number. A Faces object that is used again is stored once."""
         if id(faces) not in self._shapes:
-            # The object is kept, or its identity could be given to another.
+            # The object is kept alive, so that no other object gets its id.
             self._shapes[id(faces)] = faces, self._primitive(faces)
         primitive = {**self._shapes[id(faces)][1], "material": material}
         self._meshes.append({"name": name, "primitives": [primitive]})
@@ -83,13 +84,14 @@ class Scene:
     def place(
         self, mesh: int, name: str, at: Vector = (0, 0, 0), size: Vector = (1, 1, 1), turn: float = 0.0, says: str = ""
     ) -> None:
-        """Put a mesh into the scene, turned by so many degrees about the vertical. `says` is told to who asks."""
-        told: Json = {"extras": {"description": says}} if says else {}
+        """Put a mesh into the scene, turned by `turn` degrees about the vertical. `says` is its description."""
+        description: Json = {"extras": {"description": says}} if says else {}
         self._nodes.append(
-            {"name": name, "mesh": mesh, "translation": at, "scale": size, "rotation": _about_y(turn), **told}
+            {"name": name, "mesh": mesh, "translation": at, "scale": size, "rotation": _about_y(turn), **description}
         )
 
     def light(self, at: Vector, candela: float, reach: float) -> None:
+        """Add a point light with a range of `reach` metres."""
         self._lights.append(
             {"type": "point", "color": [1.0, 0.96, 0.9], "intensity": candela, "range": reach, "name": "Lamp"}
         )
@@ -97,13 +99,14 @@ class Scene:
         self._nodes.append({"name": "Lamp", "translation": at, "extensions": {LIGHTS: light}})
 
     def camera(self, at: Vector, turn: float) -> None:
+        """Add the camera, turned by `turn` degrees about the vertical."""
         lens = {"yfov": math.radians(60), "znear": 0.05, "zfar": 500.0}
         self._cameras.append({"type": "perspective", "perspective": lens, "name": "Entrance"})
         node: Json = {"name": "Entrance", "camera": len(self._cameras) - 1, "translation": at}
         self._nodes.append({**node, "rotation": _about_y(turn)})
 
     def write(self, title: str) -> bytes:
-        """The whole file."""
+        """The whole file as GLB."""
         while len(self._binary) % 4:
             self._binary.append(0)
         text = msgspec.json.encode({name: part for name, part in self._document(title).items() if part != []})
@@ -133,7 +136,7 @@ class Scene:
 
     def _primitive(self, faces: Faces) -> Json:
         corners = _floats(faces.corners)
-        # Of the numbers as they are stored, or the bounds would miss them by a hair.
+        # Bounds of the stored 32-bit numbers, from which the originals differ slightly.
         stored = list(struct.iter_unpack("<3f", corners))
         bounds: Json = {"min": list(map(min, *stored)), "max": list(map(max, *stored))}
         return {
@@ -174,7 +177,7 @@ def _about_y(degrees: float) -> list[float]:
 
 
 def sheet(width: float = 1.0, height: float = 1.0, repeat: float = 0.0) -> Faces:
-    """An upright rectangle about the origin that faces +Z; its image fills it, or repeats every `repeat` metres."""
+    """An upright rectangle centred at the origin, facing +Z; its image fills it or repeats every `repeat` metres."""
     x, y = width / 2, height / 2
     across, down = (width / repeat, height / repeat) if repeat else (1.0, 1.0)
     return Faces(
@@ -186,7 +189,7 @@ def sheet(width: float = 1.0, height: float = 1.0, repeat: float = 0.0) -> Faces
 
 
 def slab(width: float, depth: float, repeat: float, faces_up: bool) -> Faces:
-    """A level rectangle about the origin, seen from above or from below."""
+    """A horizontal rectangle centred at the origin, visible from above or from below."""
     x, z = width / 2, depth / 2
     corners: list[Vector] = [(-x, 0, z), (x, 0, z), (x, 0, -z), (-x, 0, -z)]
     coordinates = [(0, depth / repeat), (width / repeat, depth / repeat), (width / repeat, 0), (0, 0)]
@@ -196,7 +199,7 @@ def slab(width: float, depth: float, repeat: float, faces_up: bool) -> Faces:
 
 
 def box() -> Faces:
-    """A cube of one metre about the origin."""
+    """A cube of one metre centred at the origin."""
     corners: list[Vector] = []
     normals: list[Vector] = []
     for axis in range(3):

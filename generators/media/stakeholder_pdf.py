@@ -1,4 +1,4 @@
-"""A PDF for stakeholders: cover, contents, summary, every image with its judgement, and what it all cost."""
+"""A PDF for stakeholders: cover, contents, summary, every image with its verdict, and the costs."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -39,7 +39,7 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 class Plate(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of one image."""
+    """The page of one image."""
 
     number: int
     headline: str
@@ -79,7 +79,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the template writes."""
+    """The data of the template."""
 
     title: str
     paper: str
@@ -125,8 +125,8 @@ class StakeholderPdf:
         boxes = await typesetting.in_press(typesetting.unshown, msgspec.json.encode(document).decode())
         if boxes:
             which = "1 character of the texts is" if boxes == 1 else f"{boxes} different characters of the texts are"
-            lacking = f"{which} not in this document's fonts and shown as boxes."
-            document = msgspec.structs.replace(document, colophon=[*document.colophon, lacking])
+            remark = f"{which} not in this document's fonts and shown as boxes."
+            document = msgspec.structs.replace(document, colophon=[*document.colophon, remark])
         derived = await image_pages.pictures(env, rows, SIDE)
         pictures = {_file(number): picture for number, picture in enumerate(derived, 1)}
         template = env.ASSETS.read("stakeholder-pdf.typ")
@@ -138,7 +138,7 @@ generator = StakeholderPdf()
 
 
 def write(title: str, shown: Sequence[Shown], spent: Sequence[DayCost], options: PdfOptions) -> Document:
-    """All text of the document, except for the sentence about characters that the fonts lack."""
+    """The whole text of the document, except for the sentence about missing characters."""
     rows = image_pages.all_rows(shown)
     cover = image_pages.cover(rows)
     numbers = image_pages.numbers(rows)
@@ -177,13 +177,15 @@ def _summary(rows: Sequence[Progression], shown: Sequence[Shown]) -> list[str]:
     judged = [row for row in rows if row.judgment is not None]
     passed = sum(row.judgment == "pass" for row in judged)
     within = f"{len(shown)} projects" if len(shown) > 1 else "one project"
-    told = [f"{len(rows)} {'image' if len(rows) == 1 else 'images'} of {within}, made {image_pages.period(rows)}."]
+    sentences = [f"{len(rows)} {'image' if len(rows) == 1 else 'images'} of {within}, made {image_pages.period(rows)}."]
     if judged:
-        told.append(f"Of {len(judged)} judged, {passed} passed ({round(100 * passed / len(judged))} %).")
+        sentences.append(f"Of {len(judged)} judged, {passed} passed ({round(100 * passed / len(judged))} %).")
     unmet = sum(not criterion.met for row in rows for criterion in row.criteria)
     if unmet:
-        told.append(f"{unmet} {'requirement was' if unmet == 1 else 'requirements were'} not met; the pages say which.")
-    return told
+        sentences.append(
+            f"{unmet} {'requirement was' if unmet == 1 else 'requirements were'} not met; the pages say which."
+        )
+    return sentences
 
 
 def _plate(row: Progression, number: int) -> Plate:
@@ -219,9 +221,11 @@ def _costs(spent: Sequence[DayCost]) -> Iterator[Cost]:
 
 def _remarks_on(spent: Sequence[DayCost]) -> list[str]:
     estimated, unpriced = sum(day.estimated for day in spent), sum(day.unpriced for day in spent)
-    told = []
+    sentences = []
     if estimated:
-        told.append(f"{estimated} of the calls are priced by an estimate, because their answers reported no usage.")
+        sentences.append(
+            f"{estimated} of the calls are priced by an estimate, because their answers reported no usage."
+        )
     if unpriced:
-        told.append(f"{unpriced} of the calls have no known price and count at the most they can cost.")
-    return told
+        sentences.append(f"{unpriced} of the calls have no known price and count at the most they can cost.")
+    return sentences

@@ -19,7 +19,7 @@ MOST_IMAGES = 40
 MOST_SECONDS = 120.0
 CARD_SECONDS = 2.6
 SIDE = 1600
-"""The longer side of what is derived of an image, in pixels."""
+"""The longer side of an image in the film, in pixels."""
 PROMPT_SHOWN = 150
 
 
@@ -46,7 +46,7 @@ class Caption(msgspec.Struct, frozen=True, tag_field="kind", tag="caption"):
 
 
 class Script(msgspec.Struct, frozen=True):
-    """What the film tells: the images in order, and a page of words for the title, each image and the end."""
+    """The content of the film: the images in order, and a text page for the title, each image and the end."""
 
     rows: list[Progression]
     pages: list[Card | Caption]
@@ -83,7 +83,7 @@ generator = WalkthroughReel()
 
 
 def write(title: str, shown: Sequence[Shown], options: ReelOptions) -> Script:
-    """The film's words and times. It depends on nothing but its arguments."""
+    """The film's texts and times."""
     every = image_pages.all_rows(shown)
     rows = every[-MOST_IMAGES:]
     seconds = min(options.seconds, (MOST_SECONDS - 2 * CARD_SECONDS) / max(1, len(rows)))

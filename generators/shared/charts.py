@@ -15,7 +15,7 @@ Tone = Literal["solid", "hollow"]
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A stretch of a bar, in percent."""
+    """A segment of a bar, in percent of the width."""
 
     x: float
     width: float
@@ -54,7 +54,7 @@ class Chart(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """The content of one bar: stretches in the unit of the scale, one after the other, and the ends of a whisker."""
+    """The content of one bar: adjacent segments in the unit of the scale, and the ends of a whisker."""
 
     name: str
     value: str
@@ -70,7 +70,7 @@ def draw(
     scale: Sequence[tuple[float, str]],
     legend: Sequence[tuple[Tone, str]] = (),
 ) -> Chart:
-    """The chart on a scale that opens with zero; its last tick is the whole width."""
+    """The chart on a scale that begins with zero and whose last tick is the full width."""
     full = scale[-1][0]
     anchors: dict[float, Literal["start", "middle", "end"]] = {full: "end", 0: "start"}
     return Chart(
@@ -105,7 +105,7 @@ def shortened(name: str) -> str:
 
 
 def top(most: float) -> float:
-    """The round number at or above `most` where a scale may end; 1 when there is nothing to show."""
+    """The nearest round number at or above `most`, as the end of a scale; 1 when there is nothing to show."""
     if most <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(most))

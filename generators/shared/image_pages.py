@@ -1,4 +1,4 @@
-"""What the kinds that show images share: which images, in which order, and the words about them."""
+"""Shared by all generators of images' pages: which images in which order, and the texts about them."""
 
 import asyncio
 import itertools
@@ -29,7 +29,7 @@ Contra = TypeVar("Contra", bound="Selection", contravariant=True)
 Intro = Annotated[str, Meta(max_length=2000)] | None
 MOST = 500
 AT_ONCE = 4
-"""Originals in memory at a time."""
+"""Originals in memory at the same time."""
 ALT_SHOWN = 180
 RATIOS = {
     "9x21": 9 / 21,
@@ -128,9 +128,9 @@ async def collect(env: Env, projects: Sequence[Project], selection: Selection) -
 
 
 async def a_few_at_once(work: Callable[[Progression], Awaitable[T]], rows: Sequence[Progression]) -> list[T]:
-    """The results of the work on each image, in their order.
+    """The results of the work on each image, in order, `AT_ONCE` at the same time.
 
-    Fails: with the first failure among those that ran together, after all of them have ended.
+    Fails: with the first failure of those that ran together, after all of them have ended.
     """
     results = list[T]()
     for start in range(0, len(rows), AT_ONCE):
@@ -167,18 +167,18 @@ def numbers(rows: Sequence[Progression]) -> dict[str, int]:
 
 
 def step(row: Progression, numbers: Mapping[str, int]) -> tuple[str, int | None]:
-    """How the image was made from another, in words, and the number of that one when it is on the page."""
+    """How the image was derived from another, in words, and the other's number when it is on the page."""
     origin = numbers.get(row.parent_progression_id) if row.parent_progression_id else None
     return (STEPS if origin else STEPS_ALONE).get(row.edge, ""), origin
 
 
 def intro(given: str | None, shown: Sequence[Shown]) -> str | None:
-    """The text under the title: the one that was given, else the description of the only project."""
+    """The text under the title: `given`, else the description of the only project."""
     return given or (shown[0].project.description if len(shown) == 1 else None)
 
 
 def notes(shown: Sequence[Shown], selection: Selection) -> list[tuple[str, str]]:
-    """Of each project that is not shown in full its name and the note about it."""
+    """The name and the note of each project that is not shown in full."""
     return [(part.project.name, text) for part in shown if (text := note(part, selection))]
 
 
@@ -194,7 +194,7 @@ def note(part: Shown, selection: Selection) -> str | None:
 
 
 def facts(rows: Sequence[Progression]) -> list[Fact]:
-    """The counts on a cover; a count of nothing is left out, but for the images."""
+    """The counts on a cover; zeros are left out, except for the number of images."""
     counted = [
         Fact("Image" if len(rows) == 1 else "Images", len(rows)),
         Fact("Passed", sum(row.judgment == "pass" for row in rows)),
@@ -252,7 +252,7 @@ async def web_page(
 
 
 def cover(rows: Sequence[Progression]) -> Progression | None:
-    """The image that stands for all: the last that passed, else the last."""
+    """The image for the cover: the last that passed, else the last; None without images."""
     return next((row for row in reversed(rows) if row.judgment == "pass"), rows[-1] if rows else None)
 
 
@@ -262,7 +262,7 @@ def picture(row: Progression, public_url: str) -> page.Picture:
 
 
 def ratio(row: Progression) -> str:
-    """The name in `RATIOS` that is nearest to the image's shape."""
+    """The name in `RATIOS` nearest to the image's aspect ratio."""
     return min(RATIOS, key=lambda name: abs(RATIOS[name] * row.height / row.width - 1))
 
 
@@ -278,7 +278,7 @@ def line(text: str, at: int) -> str:
 
 
 def cut(text: str, at: int) -> tuple[str, str]:
-    """A long text in two at a white space, nothing lost; a text that is only a little longer stays whole."""
+    """Split a long text in two at a white space; a text that is only a little longer than `at` stays whole."""
     if len(text) <= at * 1.25:
         return text, ""
     spaces = [match.start() for match in re.finditer(r"\s", text[:at])]
@@ -287,12 +287,12 @@ def cut(text: str, at: int) -> tuple[str, str]:
 
 
 def maker(row: Progression) -> str:
-    """The provider, and the model when it is known."""
+    """The provider, with the model when it is known."""
     return f"{row.ai_provider} · {row.ai_model}" if row.ai_model else row.ai_provider
 
 
 def scores(rows: Sequence[Progression]) -> list[Score]:
-    """One for each provider and model, in the order of their names."""
+    """The scores of each provider and model, ordered by name."""
     found = []
     for name in sorted({maker(row) for row in rows}):
         own = [row for row in rows if maker(row) == name]

@@ -1,7 +1,7 @@
-"""Where the steps of a lineage stand on paper: from left to right by descent, cut into drawings that fit a page.
+"""The layout of a lineage: steps from left to right by descent, divided into drawings that fit a page.
 
-A step is what one prompt made of one version: its versions stand below each other in one box, and each may have
-steps of its own in the next column. What fits neither the columns nor the height goes on in a drawing of its own.
+A step is the versions that one prompt made from one parent version: they are listed in one box, and each may have
+further steps in the next column. Steps beyond the last column or the height continue in a drawing of their own.
 """
 
 from collections import defaultdict, deque
@@ -13,15 +13,15 @@ from tools.rows import Progression
 
 COLUMNS = 4
 WIDTH, BETWEEN = 232, 96
-"""Pixels: a box, and the gap to the next column, where the edges run."""
+"""Pixels: the width of a box, and of the gap to the next column, where the edges are drawn."""
 HEAD, ROW, FOOT, GAP = 92, 62, 8, 22
-"""Pixels of height: a box's words, one version, its lower edge, and what lies between two boxes."""
+"""Pixels of height: a box's text, one version, the box's lower edge, and the gap between two boxes."""
 TALLEST = 820
 MOST_ROWS = 8
 
 
 class Step(msgspec.Struct, frozen=True, eq=False):
-    """`part` of `parts` when one box could not hold all versions."""
+    """One box of the drawing; number `part` of `parts` when the versions need several boxes."""
 
     parent: Progression | None
     versions: list[Progression]
@@ -55,7 +55,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Drawing(msgspec.Struct, frozen=True):
-    """`continued` are the versions in it whose steps stand in a drawing further down."""
+    """`continued` are the versions in it whose steps are in a later drawing."""
 
     boxes: list[Placed]
     lines: list[Line]
@@ -65,7 +65,7 @@ class Drawing(msgspec.Struct, frozen=True):
 
 
 def steps(rows: Sequence[Progression]) -> list[Step]:
-    """The steps that have no parent among the rows, oldest first, with all that came after them."""
+    """The steps without a parent among the rows, oldest first, each with its descendants."""
     known = {row.id: row for row in rows}
     made: defaultdict[tuple[str | None, str, str], list[Progression]] = defaultdict(list)
     for row in rows:
@@ -88,7 +88,7 @@ def _parts(parent: Progression | None, versions: list[Progression]) -> list[Step
 
 
 def drawings(roots: Sequence[Step]) -> list[Drawing]:
-    """First the steps from which others came, tree by tree, then those that stand alone, side by side."""
+    """First the steps with descendants, tree by tree, then those without, side by side."""
     found, waiting = list[Drawing](), deque(step for step in roots if step.after)
     while waiting:
         sheet = _Sheet()
@@ -99,13 +99,13 @@ def drawings(roots: Sequence[Step]) -> list[Drawing]:
 
 
 class _Sheet:
-    """One drawing while boxes are being put on it; `left` are the steps that found no room."""
+    """A drawing in the making; `left` are the steps that did not fit."""
 
     def __init__(self) -> None:
         self.boxes, self.lines, self.left = list[Placed](), list[Line](), list[Step]()
 
     def place(self, step: Step, column: int, y: int) -> int:
-        """Put the step there and right of it what came after; the lower end of it all."""
+        """Place the step, and its descendants to its right; returns the lower end of all."""
         x = column * (WIDTH + BETWEEN)
         self.boxes.append(Placed(step, x, y))
         lowest = cursor = y
@@ -119,6 +119,7 @@ class _Sheet:
         return max(y + step.height, lowest)
 
     def drawing(self) -> Drawing:
+        """The finished drawing, as large as its boxes need."""
         return Drawing(
             self.boxes,
             self.lines,
@@ -138,7 +139,7 @@ def _line(step: Step, after: Step, x: int, y: int, down: int) -> Line:
 
 
 def _side_by_side(alone: Iterable[Step]) -> list[Drawing]:
-    """Each box in the column that is shortest so far; a new drawing when none has room."""
+    """Place each box in the shortest column so far; begin a new drawing when none has room."""
     sheets, ends = list[_Sheet](), [TALLEST] * COLUMNS
     for step in alone:
         if min(ends) + step.height > TALLEST:

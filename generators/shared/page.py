@@ -1,7 +1,7 @@
-"""Our own templates become pages: Jinja2 with autoescape, and a policy that lets nothing else in.
+"""Pages of packaged templates: Jinja2 with autoescape, and a policy that allows only the page's own content.
 
-A template carries its style in `<style>` blocks, and its script, if the kind needs one, in `<script>` blocks, both
-without placeholders; it has no style attribute and no handler attribute.
+A template has its style in `<style>` blocks and its script, if any, in `<script>` blocks, both without placeholders;
+it has no style attributes and no event handler attributes.
 """
 
 import base64
@@ -16,7 +16,7 @@ import jinja2
 import msgspec
 
 PUBLIC_SIDE = 2048
-"""The longer side of the variant `public`, in pixels, where the image is larger."""
+"""The maximum longer side of the variant `public`, in pixels."""
 WIDTHS = (480, 960, 1440)
 STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
@@ -25,7 +25,7 @@ ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?")
 
 
 class Picture(msgspec.Struct, frozen=True):
-    """A delivery image for `<img>`: `url` is the whole one, `srcset` is empty where there are no smaller ones."""
+    """A delivered image for `<img>`: `url` is the full size, `srcset` is empty when there are no smaller sizes."""
 
     url: str
     src: str
@@ -36,7 +36,7 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 def picture(url: str, width: int, height: int, alt: str, public_url: str) -> Picture:
-    """The image with the widths that this application's own delivery makes; a foreign delivery's URL as it is."""
+    """The image with the widths that this application's delivery offers; another delivery's URL is unchanged."""
     base = url.removesuffix("/public")
     if base == url or not base.startswith(f"{public_url}/images/"):
         return Picture(url, url, "", width, height, alt)
@@ -47,15 +47,15 @@ def picture(url: str, width: int, height: int, alt: str, public_url: str) -> Pic
 
 
 def render(template: bytes, context: Mapping[str, Any]) -> bytes:
-    """The page as UTF-8. A name that the context lacks is an error, never an empty space."""
+    """The page as UTF-8. A name that is missing in the context is an error, never an empty text."""
     return _compiled(template).render(context).encode()
 
 
 def policy(template: bytes, images: Iterable[str], *, live: bool = False) -> str:
     """The Content-Security-Policy of a page of this template that shows these image URLs.
 
-    Its own styles and scripts are let in by their hashes, and a page with a link to save a file may save it. A `live`
-    page may speak with the server it came from, so it has no sandbox.
+    Its own styles and scripts are allowed by their hashes, and a page with a download link may download. A `live` page
+    may send requests to the server it came from, so it has no sandbox.
     """
     text = template.decode()
     scripts = " ".join(map(_hash, SCRIPT.findall(text)))
@@ -91,5 +91,5 @@ def _hash(block: str) -> str:
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     origin = f"{parts.scheme}://{parts.netloc}"
-    # A policy cannot name an IPv6 literal; there the pictures are the page's own origin.
+    # A policy cannot name an IPv6 literal; in that case the images have the page's own origin.
     return origin if ORIGIN.fullmatch(origin) else "'self'"

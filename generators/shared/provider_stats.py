@@ -34,22 +34,24 @@ class Tally(msgspec.Struct, frozen=True):
 
     @property
     def pass_rate(self) -> float | None:
-        """Of those judged, to four places; None when none was."""
+        """The share of the judged images that passed, to four decimals; None when none was judged."""
         return round(self.passed / self.judged, 4) if self.judged else None
 
 
 def tally(judgments: Iterable[Judgment | None]) -> Tally:
-    """The verdicts, counted."""
+    """Count the verdicts."""
     found = list(judgments)
     return Tally(found.count("pass"), found.count("fail"), found.count(None))
 
 
 class Painted(msgspec.Struct, frozen=True, kw_only=True):
-    """One provider's model. Times are milliseconds from a call's start to its image being stored and looked at.
+    """The results of one model of a provider. Times are milliseconds from a call's start until its image was
+    stored and examined.
 
-    `calls` were made (those that a crash of ours undid are left out), `cost_micros` is what the calls with a known
-    price cost, `unpriced` of the billed ones have none and count as `ceiling_micros` in budgets, `estimated` brought no
-    answer that tells. `stood_in` images were asked of another; `replaced` of its own were painted by another.
+    `calls` were sent (those undone by a crash of ours are left out), `cost_micros` is the cost of the calls with a
+    known price; `unpriced` billed calls have none and count as `ceiling_micros` in budgets; `estimated` calls are
+    priced by an estimate. `stood_in` images were requested of another model; `replaced` images were requested of this
+    model and made by another.
     """
 
     provider: str
@@ -84,24 +86,24 @@ def measure(calls: Sequence[Call], images: Sequence[Image]) -> list[Painted]:
 
 def _measured(name: tuple[str, str], calls: Sequence[Call], images: Sequence[Image]) -> Painted:
     own = [call for call in calls if (call.provider, call.model) == name]
-    asked = [call for call in calls if (call.asked_provider, call.asked_model) == name]
-    brought = [call for call in own if call.state == "succeeded"]
+    requested = [call for call in calls if (call.asked_provider, call.asked_model) == name]
+    succeeded = [call for call in own if call.state == "succeeded"]
     unpriced = [call for call in own if is_unpriced(call)]
     causes = [cause(call) for call in own]
     return Painted(
         provider=name[0],
         model=name[1],
         verdicts=tally(image.judgment for image in images if (image.provider, image.model or "") == name),
-        duplicates=sum(call.item_status == "duplicate" for call in brought),
+        duplicates=sum(call.item_status == "duplicate" for call in succeeded),
         calls=sum(call.sent_at is not None and call.state != "abandoned" for call in own),
-        milliseconds=sorted(took for call in brought if (took := milliseconds(call)) is not None),
+        milliseconds=sorted(took for call in succeeded if (took := milliseconds(call)) is not None),
         failures={named: causes.count(named) for named in CAUSES},
         cost_micros=sum(call.cost_micros or 0 for call in own if not is_unpriced(call)),
         unpriced=len(unpriced),
         ceiling_micros=sum(call.cost_micros or 0 for call in unpriced),
         estimated=sum(bool(call.billed) and call.cost_basis == "estimate" for call in own),
-        stood_in=sum((call.asked_provider, call.asked_model) != name for call in brought),
-        replaced=sum(call.state == "succeeded" and (call.provider, call.model) != name for call in asked),
+        stood_in=sum((call.asked_provider, call.asked_model) != name for call in succeeded),
+        replaced=sum(call.state == "succeeded" and (call.provider, call.model) != name for call in requested),
     )
 
 
@@ -129,7 +131,7 @@ def milliseconds(call: Call) -> int | None:
 
 
 def percentile(ordered: Sequence[int], percent: int) -> int | None:
-    """The percentile by nearest rank, which is always one of the values."""
+    """The percentile by nearest rank, which is always one of the values; None without values."""
     return ordered[math.ceil(len(ordered) * percent / 100) - 1] if ordered else None
 
 

@@ -1,6 +1,6 @@
-"""Pages of users' templates: values are put in, then everything is cleaned by an allow-list.
+"""Pages of users' templates: values are filled in, then everything is cleaned by an allow-list.
 
-Nothing of a template is executed. The frame of the page is ours; body and style are what the cleaners let through.
+No code of a template is executed. The frame of the page is fixed; body and style are the output of the cleaners.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from tools.r2 import get_template
 from tools.rows import ArtifactRow, Progression, Project
 
 MOST_STATED = 200
-"""Images that a template may name by their address."""
+"""Images that a template itself may contain by their address."""
 TAGS = template_html.words("""
     a abbr address article aside b blockquote br caption cite code col colgroup dd details dfn div dl dt em
     figcaption figure footer h1 h2 h3 h4 h5 h6 header hr i img kbd li main mark nav ol p pre q s samp section
@@ -101,7 +101,7 @@ def render(
     images: Mapping[str, Image],
     shown: frozenset[str],
 ) -> bytes:
-    """The page. `images` fills those placeholders that take one; `shown` are the only addresses that an image may have.
+    """The page as UTF-8. `images` fills the image placeholders; `shown` are the only allowed image addresses.
 
     Fails: TooLarge.
     """
@@ -118,7 +118,7 @@ def render(
 
 
 def clean(body: str, shown: frozenset[str]) -> str:
-    """The body with known elements and attributes alone; addresses are fragments of the page or images in `shown`."""
+    """The body with allowed elements and attributes only; addresses are fragments of the page or images in `shown`."""
 
     def keep(tag: str, name: str, value: str) -> str | None:
         if name == "style":
@@ -140,5 +140,5 @@ def clean(body: str, shown: frozenset[str]) -> str:
 
 
 def policy(images: Iterable[str]) -> str:
-    """The policy of our own pages, except that styles may stand anywhere in the template."""
+    """The policy of packaged pages, except that inline styles are allowed."""
     return page.policy(b"", images).replace("style-src 'none'", "style-src 'unsafe-inline'")

@@ -1,4 +1,4 @@
-"""What stands in for a reasoning model where none is set: a task's own words, read by table and put in order."""
+"""The built-in replacement for a reasoning model: the words of a task, found by tables and put in order."""
 
 import re
 
@@ -15,7 +15,7 @@ CONSTRAINT = re.compile(
 )
 CLAUSE = re.compile(r"[;!?\n]+|[.,](?=\s|$)")
 MOST = 20
-"""Entries of one line of the brief."""
+"""Entries per line of the brief at most."""
 
 
 def brief(task: str) -> str:
@@ -33,7 +33,7 @@ def brief(task: str) -> str:
 
 
 def numbers(task: str) -> tuple[str, ...]:
-    """Numbers as they stand, each with the word of measure after it."""
+    """The numbers in the text, each with the unit after it."""
     return tuple(dict.fromkeys(found.strip() for found in NUMBER.findall(task)))
 
 

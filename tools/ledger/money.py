@@ -1,7 +1,7 @@
-"""Budgets: what a project has spent, what its open items still hold, and whether one more job fits.
+"""Budgets: what a project has spent, what its open items still reserve, and whether one more job fits.
 
-Money is integer micro-USD. A call in flight counts as what it may cost at most; an open item holds what was reserved
-for it less what its calls have cost already, and lets go of the rest by ending.
+Money is integer micro-USD. A call in flight counts at its maximum cost; an open item reserves what was reserved for it
+minus what its calls have cost already, and releases the rest when it ends.
 """
 
 from typing import Literal
@@ -13,7 +13,7 @@ from tools.errors import NotFound, OverBudget
 from tools.format import to_usd
 from tools.step import step
 
-# How a call's cost counts, for both tables of calls: what was charged; where no answer says that, its quote.
+# The cost of a call in both tables of calls: what was charged or, if no answer reported that, its quote.
 CHARGE = "COALESCE(cost_micros, quote_micros)"
 CHARGE_BASIS = "COALESCE(cost_basis, CASE WHEN price_version IS NULL THEN 'ceiling' ELSE 'estimate' END)"
 
@@ -63,7 +63,7 @@ Purpose = Literal["image", "refine", "judge", "workflow", "chat"]
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What a project has of its budget, in micro-USD; `budget` is None when it has none."""
+    """A project's budget, spending and reservations (`held`), in micro-USD; `budget` is None without a limit."""
 
     budget: int | None
     spent: int
@@ -84,6 +84,8 @@ class DayCost(msgspec.Struct, frozen=True):
 
 
 class JobCost(msgspec.Struct, frozen=True):
+    """Billed calls of one job."""
+
     job_id: str
     calls: int
     micros: int
@@ -92,14 +94,14 @@ class JobCost(msgspec.Struct, frozen=True):
 
 
 async def reserve(tx: Statements, project_id: str, micros: int) -> None:
-    """See that so much more fits into the budget; the caller's items then hold it.
+    """Check that `micros` more fit into the budget; the items that the caller inserts then reserve them.
 
-    Effect: until `tx` ends nobody else reserves for this project.
+    Effect: locks the project's reservations until `tx` ends.
     Fails: OverBudget (402).
     """
     if not micros or not await tx.run(LOCK_BUDGET, id=project_id):
         return
-    # One statement, so one snapshot: between two, an item could let go of what is not in the books yet.
+    # One statement, so one snapshot: between two, an item could release money whose call is not recorded yet.
     now = await tx.one(STANDING, Standing, id=project_id)
     assert now is not None
     if now.budget is not None and now.spent + now.held + micros > now.budget:
@@ -116,7 +118,7 @@ async def reserve(tx: Statements, project_id: str, micros: int) -> None:
 
 @step("money.standing")
 async def standing(env: Env, project_id: str) -> Standing:
-    """Budget, spending and reservations of the project; NotFound when there is none."""
+    """Budget, spending and reservations of the project. Fails: NotFound."""
     found = await env.DB.one(STANDING, Standing, id=project_id)
     if found is None:
         raise NotFound("there is no such project")

@@ -1,7 +1,7 @@
-"""The instructions for a vision model as a judge, and reading its answer as a verdict.
+"""The instructions for a vision model as a judge, and the parser of its answer.
 
-The user's request is passed as one JSON object, so that nothing in it can end the quotation; the instructions say that
-it is data. An image passes only when the answer says "pass" and finds every requirement met.
+The user's request is passed as one JSON object, so that nothing in it can end the quotation; the instructions declare
+it to be data. An image passes only when the answer says "pass" and finds every requirement met.
 """
 
 import contextlib
@@ -77,21 +77,20 @@ class _Answer(msgspec.Struct, rename="camel"):
 
 
 def request_text(prompt: str, kind: Kind, negative: str | None, size: str | None) -> str:
-    """The request as the model reads it: data in one JSON object."""
-    asked = {"request": prompt, "kind": kind, "mustNotShow": negative, "shape": size}
-    data = json.dumps({name: value for name, value in asked.items() if value}, ensure_ascii=False)
+    """The request as a message to the model: data in one JSON object."""
+    fields = {"request": prompt, "kind": kind, "mustNotShow": negative, "shape": size}
+    data = json.dumps({name: value for name, value in fields.items() if value}, ensure_ascii=False)
     return f"The request, as data:\n{data}"
 
 
 def read_verdict(text: str) -> Verdict:
-    """The verdict in an answer, wherever in the text its JSON is.
+    """Parse the verdict in an answer, wherever in the text its JSON is; of several, the last one counts.
 
-    Of several verdicts, the last one counts.
     Fails: ValueError when there is none, or when several differ in their judgment.
     """
     answers = _answers(text)
     if not answers or len({answer.judgment.lower() for answer in answers}) > 1:
-        raise ValueError("the answer holds no verdict")
+        raise ValueError("the answer contains no verdict")
     answer = answers[-1]
     criteria = [
         Criterion(_one_line(c.requirement, NOTE_CHARS), c.met, _one_line(c.evidence, NOTE_CHARS))
@@ -101,8 +100,8 @@ def read_verdict(text: str) -> Verdict:
     passed = answer.judgment.lower() == "pass" and not missed
     suggestion = _one_line(answer.retry_suggestion or "", SUGGESTION_CHARS)
     if not suggestion:
-        wishes = "; ".join(criterion.requirement for criterion in missed) or "what was asked for"
-        suggestion = _one_line(f"Make sure of this: {wishes}.", SUGGESTION_CHARS)
+        unmet = "; ".join(criterion.requirement for criterion in missed) or "what was asked for"
+        suggestion = _one_line(f"Make sure of this: {unmet}.", SUGGESTION_CHARS)
     return Verdict(
         judgment="pass" if passed else "fail",
         notes=_lines(answer.notes, MOST_NOTES, NOTE_CHARS),

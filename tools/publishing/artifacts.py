@@ -20,6 +20,7 @@ from tools.rows import ArtifactRow, Progression, dump, new_id, now_ms
 from tools.step import step
 
 PLACES = 16
+"""Version numbers that are tried before publishing fails."""
 
 INSERT = """
 INSERT INTO artifacts (id, owner_id, title, template_r2_key, public_slug, created_at, generator_id, options, updated_at)
@@ -85,7 +86,7 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """What a generator made. `index` is what the public link answers.
+    """What a generator made. `index` is the file that the public link serves.
 
     `policy` is the Content-Security-Policy it is served under (None lets nothing load), `progression_ids` are the
     image versions shown, `template` is the key of the template in BUCKET, if one was used.
@@ -161,18 +162,19 @@ def draft(*, generator_id: str | None, title: str, owner_id: str, options: dict[
 
 
 def version_folder(artifact_id: str, version: int) -> str:
+    """The folder in BUCKET that holds the files of one version."""
     return f"artifacts/{artifact_id}/v{version}"
 
 
 async def get(env: Env, artifact_id: str) -> ArtifactRow:
-    """Fails: NotFound."""
+    """The row of an artifact. Fails: NotFound."""
     if (row := await env.DB.one(GET, ArtifactRow, id=artifact_id)) is None:
         raise NotFound("there is no such artifact")
     return row
 
 
 async def by_slug(env: Env, public_slug: str) -> ArtifactRow | None:
-    """The published artifact behind a public link."""
+    """The published artifact with this slug, or None."""
     return await env.DB.one(BY_SLUG, ArtifactRow, public_slug=public_slug)
 
 
@@ -191,7 +193,7 @@ async def list_versions(env: Env, artifact_id: str, cursor: str | None, limit: i
 
 
 def published(artifact: ArtifactRow) -> Version:
-    """The version that the link of a published artifact answers."""
+    """The current version of a published artifact, which its public link serves."""
     assert artifact.content_r2_key is not None and artifact.content_sha256 is not None
     return Version(
         artifact_id=artifact.id,
@@ -207,7 +209,7 @@ def published(artifact: ArtifactRow) -> Version:
 
 
 async def get_version(env: Env, artifact_id: str, version: int) -> Version:
-    """Fails: NotFound."""
+    """A published version by its number. Fails: NotFound."""
     if not 0 < version < 1 << 53:
         raise NotFound("there is no such version")
     if (row := await env.DB.one(VERSION, Version, artifact_id=artifact_id, version=version)) is None:
@@ -216,15 +218,15 @@ async def get_version(env: Env, artifact_id: str, version: int) -> Version:
 
 
 async def get_manifest(env: Env, artifact_id: str, version: int) -> Manifest:
-    """Fails: NotFound."""
+    """The manifest of a version, read from BUCKET. Fails: NotFound."""
     written = await env.BUCKET.get(f"{version_folder(artifact_id, version)}/manifest.json")
     return msgspec.json.decode(written, type=Manifest)
 
 
 async def find_file(env: Env, artifact_id: str, version: int, name: str) -> FileFacts:
-    """A file beside the index of a version, as its manifest tells of it.
+    """The manifest's entry for a file beside the index of a version.
 
-    Fails: NotFound for any other name, the manifest's own among them.
+    Fails: NotFound for any other name, including `manifest.json`.
     """
     beside = (await get_manifest(env, artifact_id, version)).files[1:]
     if (found := next((file for file in beside if file.name == name), None)) is None:
@@ -249,7 +251,7 @@ async def create(env: Env, artifact: ArtifactRow, project_ids: Sequence[str]) ->
 
 
 async def store(tx: Statements, artifact: ArtifactRow, project_ids: Sequence[str]) -> None:
-    """`create` as a part of a transaction."""
+    """`create` inside a transaction of the caller."""
     await tx.run(
         INSERT,
         id=artifact.id,
@@ -279,14 +281,14 @@ async def associate(env: Env, artifact_id: str, project_ids: Sequence[str]) -> N
 
 @step("artifacts.unpublish")
 async def unpublish(env: Env, artifact_id: str) -> ArtifactRow:
-    """Take the page and its versions away: all links say 410 until it is published again. Repeating changes nothing.
+    """Withdraw the page and its versions: all links answer 410 until it is published again. Idempotent.
 
-    Fails: NotFound · Conflict when there was never a page.
+    Fails: NotFound · Conflict when no page was ever published.
     """
     await env.DB.run(WITHDRAW, id=artifact_id, now=now_ms())
     row = await get(env, artifact_id)
     if row.unpublished_at is None:
-        raise Conflict("this artifact has no page to take away", code="not_published")
+        raise Conflict("this artifact has no published page", code="not_published")
     return row
 
 
@@ -300,11 +302,11 @@ async def publish(
     session_id: str | None = None,
     along: Callable[[Statements, int], Awaitable[None]] | None = None,
 ) -> ArtifactRow:
-    """Make the output the artifact's next version, and the one its link answers.
+    """Publish the output as the artifact's next version, which its public link serves from then on.
 
     Effect: files and manifest in BUCKET under the first free version, then one transaction: the row with title and
     options as given (a draft is stored with its projects), what `along` writes with the version's number, and the
-    `artifact` event of `session_id`. A page that was taken away since `artifact` was read stays away.
+    `artifact` event of `session_id`. A page unpublished since `artifact` was read stays unpublished.
     Fails: Conflict when a later version was published meanwhile · Unavailable.
     """
     version = await _place(env, artifact, output, project_ids)
@@ -340,6 +342,7 @@ async def publish(
 
 
 async def _place(env: Env, artifact: ArtifactRow, output: Output, project_ids: Sequence[str]) -> int:
+    """Write all files under the first free version number and return that number."""
     files = (output.index, *output.beside, _manifest_file(artifact, output, project_ids))
     for version in range(artifact.version + 1, artifact.version + 1 + PLACES):
         try:
@@ -347,7 +350,7 @@ async def _place(env: Env, artifact: ArtifactRow, output: Output, project_ids: S
                 key = f"{version_folder(artifact.id, version)}/{file.name}"
                 await env.BUCKET.put_once(key, file.data, content_type=file.content_type)
         except Conflict:
-            # A render that crashed before its row, or one that runs beside this one, holds the number.
+            # The number is taken by a render that crashed before it wrote its row, or by one running concurrently.
             continue
         return version
     raise Conflict("too many versions are being published at once", code="superseded")
@@ -381,7 +384,7 @@ def _published(env: Env, artifact: ArtifactRow) -> ArtifactEvent:
 
 
 def public_url(env: Env, artifact: ArtifactRow) -> str:
-    """The public link of an artifact; it answers once a version is published."""
+    """The public link of an artifact; it works once a version is published."""
     return f"{env.settings.public_url}/public/artifact/{artifact.public_slug}"
 
 

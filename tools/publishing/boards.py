@@ -1,7 +1,7 @@
-"""Boards: what guests of a published page say about its images, counted and told as it happens.
+"""Boards: votes, comments and approvals of a published page's guests, counted and published as events.
 
-A board belongs to an artifact and takes nothing until its owner opens it. Every change takes the lock on the board's
-row first, so tallies, revisions and events come in one order, and none is accepted after the board was closed.
+A board belongs to an artifact and accepts nothing until its owner opens it. Every change first locks the board's row,
+so tallies, revisions and events have one order, and nothing is accepted after the board was closed.
 """
 
 import hashlib
@@ -28,10 +28,11 @@ TAKES: Mapping[str, frozenset[Input]] = {
     "review-board": frozenset({"comment", "approval"}),
     "voting-deck": frozenset({"vote"}),
 }
-"""What the pages of a generator take from guests, by its id; all others take nothing."""
+"""What the pages of a generator accept from guests, by its id; pages of all others accept nothing."""
 MOST_COMMENTS, MOST_APPROVALS = 1000, 2000
-"""Of one board, hidden ones included; everyone who looks at it is sent all that is not hidden."""
+"""Per board, hidden ones included; every visitor loads all that are not hidden."""
 GUEST_SHOWN = 8
+"""Characters of a guest's id that the owner sees."""
 
 OPEN_BOARD = """
 INSERT INTO boards (artifact_id, is_open, created_at) VALUES (:artifact_id, 0, :created_at)
@@ -133,12 +134,12 @@ class Board(msgspec.Struct, frozen=True):
 
     @property
     def takes(self) -> bool:
-        """Whether guests may say something now."""
+        """Whether guests may vote, comment or approve now."""
         return self.is_open == 1 and (self.closes_at is None or self.closes_at > now_ms())
 
 
 class Remark(msgspec.Struct, frozen=True, kw_only=True):
-    """A comment to be made; its `id` is made by the caller, so that a repeat is the same comment."""
+    """A comment to store; the caller chooses its `id`, so that a repeated request stores it once."""
 
     id: str
     progression_id: str
@@ -160,14 +161,14 @@ class State(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class Mine(msgspec.Struct, frozen=True):
-    """What one guest has said, by image."""
+    """The votes and approvals of one guest, by image."""
 
     votes: dict[str, Choice]
     approvals: dict[str, Verdict]
 
 
 class OwnerComment(Comment, frozen=True, rename="camel", kw_only=True):
-    """`guest` is the same for everything that one guest says on this board, and says nothing else of them."""
+    """`guest` is the same for all of one guest's comments and approvals on this board, and reveals nothing else."""
 
     guest: str
     hidden_at: int | None
@@ -235,28 +236,31 @@ class _Approved(msgspec.Struct, frozen=True):
     stale: int
 
 
-class _Said(msgspec.Struct, frozen=True):
+class _GuestChoice(msgspec.Struct, frozen=True):
     progression_id: str
     said: str
 
 
 def session_of(artifact_id: str) -> str:
-    """The session whose events are the board's, and nothing else's."""
+    """The id of the session that carries only this board's events."""
     return f"board:{artifact_id}"
 
 
 def guest_of(artifact_id: str, cookie: str) -> str:
-    """Who a cookie is on one board. Nobody gets the cookie back from it, or can tell the same guest on two boards."""
+    """The guest's id on one board: a hash that neither reveals the cookie nor links a guest's ids on two boards."""
     return hashlib.sha256(f"{artifact_id}/{cookie}".encode()).hexdigest()
 
 
 def check_takes(artifact: ArtifactRow, input: Input) -> None:
-    """Fails: NotFound when the page is no board · Forbidden (`not_on_this_board`) when it takes other things."""
+    """Check that the artifact's board accepts this input.
+
+    Fails: NotFound when the page has no board · Forbidden (`not_on_this_board`) when it accepts other inputs only.
+    """
     takes = TAKES.get(artifact.generator_id or "")
     if takes is None:
         raise NotFound("there is no board on this page")
     if input not in takes:
-        raise Forbidden(f"this board takes no {input}s", code="not_on_this_board", detail={"takes": sorted(takes)})
+        raise Forbidden(f"this board accepts no {input}s", code="not_on_this_board", detail={"takes": sorted(takes)})
 
 
 @step("boards.set")
@@ -268,7 +272,7 @@ async def set_board(
     closes_at: int | UnsetType | None = UNSET,
     session_id: str | UnsetType | None = UNSET,
 ) -> None:
-    """Open or close the artifact's board. `closes_at` (UTC ms) and the owner's session stay where they are UNSET.
+    """Open or close the artifact's board. `closes_at` (UTC ms) and the owner's session stay as they are when UNSET.
 
     Effect: the board's row and images, and an `opened` or `closed` event when that changed, in one transaction.
     Fails: Invalid when the artifact has no board or `closes_at` lies in the past · Conflict while it is unpublished.
@@ -281,30 +285,32 @@ async def set_board(
     await _follow(env, artifact)
     async with env.DB.transaction() as tx:
         board = await _locked(tx, artifact.id)
-        became = msgspec.structs.replace(
+        changed = msgspec.structs.replace(
             board,
             is_open=int(open),
             closes_at=board.closes_at if isinstance(closes_at, UnsetType) else closes_at,
             session_id=board.session_id if isinstance(session_id, UnsetType) else session_id,
         )
-        if open and not became.takes:
+        if open and not changed.takes:
             raise Invalid("closesAt lies in the past", code="closes_in_past")
         await tx.run(
             SET,
             artifact_id=artifact.id,
-            is_open=became.is_open,
-            closes_at=became.closes_at,
-            session_id=became.session_id,
+            is_open=changed.is_open,
+            closes_at=changed.closes_at,
+            session_id=changed.session_id,
         )
-        if (became.is_open, became.closes_at) != (board.is_open, board.closes_at):
+        if (changed.is_open, changed.closes_at) != (board.is_open, board.closes_at):
             kind: Literal["opened", "closed"] = "opened" if open else "closed"
-            await _tell(tx, became, BoardNews(kind=kind, revision=became.revision, closes_at=became.closes_at))
-    await _wake(env, became)
+            await _append_event(
+                tx, changed, BoardNews(kind=kind, revision=changed.revision, closes_at=changed.closes_at)
+            )
+    await _wake(env, changed)
 
 
 @step("boards.vote")
 async def vote(env: Env, artifact: ArtifactRow, guest: str, progression_id: str, choice: Choice | None) -> Tally:
-    """Count a guest's vote for an image in place of the one before; None takes it back. The image's votes after it.
+    """Set a guest's vote on an image, replacing the previous one; None withdraws it. Returns the image's new tally.
 
     Effect: one row at most and, when it changed something, one event, in one transaction.
     Fails: NotFound for an image that the page does not show · Forbidden and Gone while the board is closed.
@@ -322,7 +328,7 @@ async def vote(env: Env, artifact: ArtifactRow, guest: str, progression_id: str,
         assert counted is not None
         tally = Tally(progression_id, counted.yes, counted.maybe, counted.no)
         if changed:
-            await _tell(tx, board, BoardNews(kind="vote", revision=board.revision, tally=tally))
+            await _append_event(tx, board, BoardNews(kind="vote", revision=board.revision, tally=tally))
     await _wake(env, board)
     return tally
 
@@ -350,7 +356,7 @@ async def comment(env: Env, artifact: ArtifactRow, guest: str, remark: Remark) -
         _check_room(await tx.one(COUNT_COMMENTS, Count, artifact_id=artifact.id), MOST_COMMENTS)
         row = {**msgspec.structs.asdict(remark), "created_at": made.created_at}
         if await tx.run(COMMENT, artifact_id=artifact.id, guest=guest, **row):
-            await _tell(tx, board, BoardNews(kind="comment", revision=board.revision, comment=made))
+            await _append_event(tx, board, BoardNews(kind="comment", revision=board.revision, comment=made))
     await _wake(env, board)
     return made
 
@@ -366,7 +372,7 @@ async def hide(env: Env, artifact_id: str, comment_id: str) -> None:
         if board is None or await tx.one(COMMENTED, Count, id=comment_id, artifact_id=artifact_id) == Count(0):
             raise NotFound("there is no such comment")
         if await tx.run(HIDE, id=comment_id, artifact_id=artifact_id, hidden_at=now_ms()):
-            await _tell(tx, board, BoardNews(kind="hidden", revision=board.revision, comment_id=comment_id))
+            await _append_event(tx, board, BoardNews(kind="hidden", revision=board.revision, comment_id=comment_id))
     await _wake(env, board)
 
 
@@ -393,7 +399,7 @@ async def approve(
         kept = await tx.one(APPROVALS, _Approved, **whose)
         approval = _approval(artifact.id, kept) if kept else _withdrawn(artifact.id, guest, image)
         if changed:
-            await _tell(tx, board, BoardNews(kind="approval", revision=board.revision, approval=approval))
+            await _append_event(tx, board, BoardNews(kind="approval", revision=board.revision, approval=approval))
     await _wake(env, board)
     return approval
 
@@ -422,16 +428,16 @@ async def look(env: Env, artifact: ArtifactRow) -> State:
 
 
 async def mine(env: Env, artifact_id: str, guest: str) -> Mine:
-    """What the guest has said on the board."""
-    votes = await env.DB.all(MY_VOTES, _Said, artifact_id=artifact_id, guest=guest)
-    approvals = await env.DB.all(MY_APPROVALS, _Said, artifact_id=artifact_id, guest=guest)
-    said = {"votes": {row.progression_id: row.said for row in votes}}
-    said["approvals"] = {row.progression_id: row.said for row in approvals}
-    return msgspec.convert(said, Mine)
+    """The guest's own votes and approvals on the board."""
+    votes = await env.DB.all(MY_VOTES, _GuestChoice, artifact_id=artifact_id, guest=guest)
+    approvals = await env.DB.all(MY_APPROVALS, _GuestChoice, artifact_id=artifact_id, guest=guest)
+    choices = {"votes": {row.progression_id: row.said for row in votes}}
+    choices["approvals"] = {row.progression_id: row.said for row in approvals}
+    return msgspec.convert(choices, Mine)
 
 
 async def inspect(env: Env, artifact: ArtifactRow) -> OwnerState:
-    """The board with all that was ever said on it.
+    """The board with every vote, comment and approval, as its owner sees it.
 
     Fails: NotFound when it was never opened.
     """
@@ -461,7 +467,7 @@ async def inspect(env: Env, artifact: ArtifactRow) -> OwnerState:
 
 
 async def _follow(env: Env, artifact: ArtifactRow) -> None:
-    """Take up the images of the artifact's published version, once per version."""
+    """Record the images of the artifact's published version, once per version."""
     board = await env.DB.one(GET, Board, artifact_id=artifact.id)
     if board is None or board.version >= artifact.version:
         return
@@ -484,7 +490,10 @@ async def _locked(tx: Statements, artifact_id: str) -> Board:
 
 
 async def _enter(tx: Statements, artifact: ArtifactRow, progression_id: str) -> tuple[Board, _Image]:
-    """The board, locked until the transaction ends, and the image that something is to be said about."""
+    """The board, locked until the transaction ends, and the image to vote or comment on.
+
+    Fails: Forbidden (`board_not_open`) · Gone (`board_closed`) · NotFound (`foreign_image`).
+    """
     board = await tx.one(LOCK, Board, artifact_id=artifact.id)
     if board is None:
         raise Forbidden("this board has not been opened yet", code="board_not_open")
@@ -497,13 +506,13 @@ async def _enter(tx: Statements, artifact: ArtifactRow, progression_id: str) -> 
 
 
 def _check_room(taken: Count | None, most: int) -> None:
-    """Fails: Conflict (`board_full`)."""
+    """Check that the board has room for one more. Fails: Conflict (`board_full`)."""
     if taken is not None and taken.n >= most:
         raise Conflict("this board is full", code="board_full", detail={"most": most})
 
 
-async def _tell(tx: Statements, board: Board, news: BoardNews) -> None:
-    """Tell the board's own session, and the owner's where there is one. Last in the transaction."""
+async def _append_event(tx: Statements, board: Board, news: BoardNews) -> None:
+    """Append an event to the board's session and to the owner's, if there is one. Last in the transaction."""
     event = ArtifactEvent(artifact_id=board.artifact_id, stage="board", progress=1.0, board=news)
     await append(tx, session_of(board.artifact_id), [event])
     if board.session_id not in (None, session_of(board.artifact_id)):
@@ -556,5 +565,5 @@ def _withdrawn(artifact_id: str, guest: str, image: _Image) -> Approval:
     )
 
 
-def _plain(told: Tally | Comment | Approval) -> dict[str, Any]:
-    return msgspec.structs.asdict(told)
+def _plain(entry: Tally | Comment | Approval) -> dict[str, Any]:
+    return msgspec.structs.asdict(entry)

@@ -1,7 +1,7 @@
-"""Effects of chats about an artifact: the lease of a conversation, choices and their undo, the owner's likings.
+"""Effects of chats about an artifact: the conversation's lease, choices and their undo, the owner's preferences.
 
-A choice and what it replaced are stored in one transaction, under the lease of its conversation. The same choice
-repeated under its id, after a crash, changes nothing.
+A choice and the values it replaced are stored in one transaction, under the lease of its conversation. Repeating a
+choice under the same id, after a crash, changes nothing.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from tools.rows import Count, dump, now_ms
 from tools.step import step
 
 KEPT_CHOICES = 100
-"""Choices of each conversation that can be undone; older ones are forgotten."""
+"""Choices per conversation that can be undone; older ones are deleted."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.25
 TASTES = ("theme", "tone", "layout")
 LIKING = re.compile(r"[A-Za-z][A-Za-z -]{0,39}")
-"""A word or two: the only values of those preferences that a chat reads or writes."""
+"""A word or two: a chat reads and writes no other values of these preferences."""
 
 IS_BUSY = """
 SELECT COUNT(*) AS n FROM artifact_chats
@@ -99,16 +99,16 @@ class _Choice(msgspec.Struct, frozen=True):
 
 @contextlib.asynccontextmanager
 async def holding(env: Env, artifact_id: str, session_id: str, *, wait: float) -> AsyncIterator[ChatLease]:
-    """Hold the lease of a chat, alone over all processes, while the block runs; a busy chat is waited for, `wait`
-    seconds at most.
+    """Own the chat's lease, exclusively across all processes, while the block runs.
 
-    Fails: Conflict (`chat_busy`) after that · LeaseLost, which cancels the block, when the lease was lost.
+    A busy chat is waited for, at most `wait` seconds.
+    Fails: Conflict (`chat_busy`) after that time · LeaseLost, which cancels the block, when the lease was lost.
     """
     chat = {"artifact_id": artifact_id, "session_id": session_id}
     clock = asyncio.get_running_loop().time
     end, pause = clock() + wait, FIRST_PAUSE_SECONDS
     while True:
-        # A look first: those who wait must not keep the database writing.
+        # Read before claiming, so that waiting requests do not keep writing to the database.
         busy = await env.DB.one(IS_BUSY, Count, **chat, now=now_ms())
         if busy == Count(0) and (lease := await leases.claim(env, LEASES, **chat)):
             break
@@ -125,7 +125,7 @@ async def holding(env: Env, artifact_id: str, session_id: str, *, wait: float) -
 async def choose(env: Env, lease: ChatLease, choice_id: str, values: Mapping[str, str | None]) -> list[Change]:
     """Fill placeholders, or clear those with None, and return what changed.
 
-    Effect: configuration and history in one transaction; under the same id again, nothing but the same answer.
+    Effect: configuration and history in one transaction; repeating it with the same id returns the same changes.
     Fails: LeaseLost when the lease was lost.
     """
     async with env.DB.transaction() as tx:
@@ -145,10 +145,10 @@ async def choose(env: Env, lease: ChatLease, choice_id: str, values: Mapping[str
 
 @step("chats.undo")
 async def undo(env: Env, lease: ChatLease, undo_id: str) -> list[Change] | None:
-    """Undo the conversation's last choice that is not undone yet; its changes, or None when there is none.
+    """Undo the conversation's last choice that is not undone yet; returns its changes, or None without such a choice.
 
-    What another conversation has changed since is left as it is.
-    Effect: as `choose`; under the same id again, nothing but the same answer.
+    Values that another conversation has changed since are left as they are.
+    Effect: as `choose`; repeating it with the same id returns the same changes.
     Fails: LeaseLost when the lease was lost.
     """
     async with env.DB.transaction() as tx:
@@ -166,7 +166,7 @@ async def undo(env: Env, lease: ChatLease, undo_id: str) -> list[Change] | None:
 
 
 async def _lock(tx: Statements, lease: ChatLease) -> None:
-    """Lock the chat under its lease, and keep other chats from the artifact until `tx` ends."""
+    """Lock the chat under its lease, and lock the artifact against other chats until `tx` ends."""
     await leases.lock(tx, LEASES, lease)
     await tx.run(LOCK_ARTIFACT, artifact_id=lease.artifact_id)
 
@@ -187,7 +187,7 @@ async def changed_since(env: Env, artifact_id: str, ms: int) -> bool:
 
 @step("chats.taste")
 async def taste(env: Env, owner_id: str) -> dict[str, str]:
-    """What the owner is known to like of theme, tone and layout; other values of these preferences are left out."""
+    """The owner's preferred theme, tone and layout; values that are more than a word or two are left out."""
     kept = await _preferences(env, owner_id)
     return {
         kind: word
@@ -198,7 +198,7 @@ async def taste(env: Env, owner_id: str) -> dict[str, str]:
 
 @step("chats.remember")
 async def remember(env: Env, owner_id: str, likings: Mapping[str, str]) -> None:
-    """Keep likings beside the owner's other preferences; an empty word forgets one."""
+    """Store preferences beside the owner's others; an empty word deletes one."""
     kept = {key: value for key, value in (await _preferences(env, owner_id)).items() if key not in likings}
     wanted = {kind: word for kind, word in likings.items() if word}
     await env.USER_PREFERENCES.aput(("preferences", owner_id), "value", {**kept, **wanted})
@@ -211,5 +211,5 @@ async def _preferences(env: Env, owner_id: str) -> dict[str, Any]:
 
 @step("chats.prune", retry=False)
 async def prune(env: Env, thread_id: str) -> None:
-    """Forget all checkpoints of a conversation but the last."""
+    """Delete all checkpoints of a conversation but the last."""
     await env.AGENTIC_MEMORIES.aprune([thread_id], strategy="keep_latest")

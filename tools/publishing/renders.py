@@ -1,7 +1,7 @@
-"""Artifacts that take long, made as background work: one row per version, from the request to the publication.
+"""Artifacts that take long, rendered in the background: one row per version, from the request to the publication.
 
 A worker changes a row under the lease of its claim. The version is published and the row ended in one transaction.
-Generators say how far they are with `report_progress`, which does nothing when nobody listens.
+Generators report their progress with `report_progress`, which does nothing outside a worker's render.
 """
 
 import asyncio
@@ -30,19 +30,19 @@ Stage = Literal["collect", "render", "publish"]
 Status = Literal["queued", "running", "complete", "failed"]
 
 PREFIX = "rn-"
-"""Begins the ids of renders; jobs and workflows go through PICASSO_WORKFLOW too."""
+"""Prefix of render ids, because jobs and workflows go through PICASSO_WORKFLOW too."""
 LONG = frozenset({"pdf", "video", "3d"})
-"""Outputs that are always made as background work."""
+"""Outputs that are always rendered in the background."""
 WAIT_SECONDS = 120.0
 """How long a request waits for its artifact unless it asks for an early answer."""
 SPANS: dict[Stage, tuple[float, float]] = {"collect": (0.0, 0.3), "render": (0.3, 0.95), "publish": (0.95, 1.0)}
-"""Which part of the whole progress each stage is."""
+"""The range of the total progress that each stage covers."""
 SMALLEST_STEP = 0.01
-"""Progress by less is not stored."""
+"""Smaller progress is not stored."""
 POLL_SECONDS = 0.25
 MOST_OPEN = 200
 CALLERS_ERRORS = (NotFound, Invalid, Conflict, TooLarge)
-"""Errors that the caller can mend and that are reported as they are; whatever else ended a render is our fault."""
+"""Errors that the caller can correct, reported as they are; any other error is reported as an internal one."""
 
 _reporter: ContextVar[Callable[[Stage, float], Awaitable[None]] | None] = ContextVar("picasso_render", default=None)
 
@@ -88,14 +88,14 @@ FORGET_DRAFT = "DELETE FROM artifacts WHERE id = :artifact_id"
 
 
 class Failure(ArtifactError, frozen=True):
-    """Why a render failed; `kind` is the code of one of `CALLERS_ERRORS`, or of an error of ours."""
+    """Why a render failed; `kind` is the code of one of `CALLERS_ERRORS`, or of an internal error."""
 
     kind: str = PicassoError.code
 
 
 class RenderRow(msgspec.Struct, frozen=True):
     """A row of `renders`. `title` and `options` are those of the version to be made; `progress` runs from 0 to 1 over
-    all stages and never falls, also not after a crash."""
+    all stages and never decreases, not even after a crash."""
 
     id: str
     artifact_id: str
@@ -131,7 +131,7 @@ LEASES = WorkTable(
 
 
 class Rendering(msgspec.Struct, frozen=True):
-    """How the making of an artifact's latest version stands or ended, as an answer shows it."""
+    """The state of the render of an artifact's latest version, as responses show it."""
 
     status: Status
     stage: Stage | None
@@ -159,11 +159,11 @@ async def make(
     session_id: str | None = None,
     wait: float | None = WAIT_SECONDS,
 ) -> ArtifactRow | RenderRow:
-    """The artifact with its next version, published at once or by a worker that is waited for at most `wait` seconds;
-    the render, which goes on by itself, when it takes longer. With `wait=None` everything is left to a worker.
+    """Make the next version: the artifact once it is published, or the render that still runs after `wait` seconds.
 
-    `artifact` is a draft or a row, with the title and options to be used.
-    Fails: whatever the generator fails with, unless a worker was not waited for. A draft that failed is removed.
+    Short work runs here, long work (`LONG`) in a worker; with `wait=None` everything runs in a worker and the render
+    is returned at once. `artifact` is a draft or a row, with the title and options to be used.
+    Fails: with the generator's error, unless the render was returned before it ended. A draft that failed is removed.
     """
     ids = [project.id for project in projects]
     if wait is not None and generator.output not in LONG:
@@ -181,10 +181,10 @@ async def make(
 
 
 async def submit(env: Env, artifact: ArtifactRow, project_ids: Sequence[str], session_id: str | None) -> RenderRow:
-    """Store what is to be made and ask for a worker.
+    """Store the render and enqueue it for a worker.
 
     Effect: the draft with its projects, the render, and an event, in one transaction.
-    Fails: RateLimited when `MOST_OPEN` renders wait already.
+    Fails: RateLimited when `MOST_OPEN` renders are open already.
     """
     waiting = await env.DB.one(COUNT_OPEN, Count)
     if waiting is not None and waiting.n >= MOST_OPEN:
@@ -224,8 +224,8 @@ async def _insert(
 
 @step("renders.forget")
 async def _forget(env: Env, render: RenderRow) -> None:
-    """Remove a draft whose first version could not be made, because no answer named it; any other artifact stays."""
-    # Whatever refers to it by now (somebody may know it from the session's events) keeps it.
+    """Remove a draft whose first version failed, because no response named it; any other artifact stays."""
+    # A row that refers to it by now keeps it: its id is known from the session's events.
     with contextlib.suppress(Violation):
         async with env.DB.transaction() as tx:
             if await tx.run(FORGET, id=render.id):
@@ -234,7 +234,7 @@ async def _forget(env: Env, render: RenderRow) -> None:
 
 
 async def get(env: Env, render_id: str) -> RenderRow:
-    """The render; NotFound when there is none."""
+    """The row of a render. Fails: NotFound."""
     found = await env.DB.one(RENDER, RenderRow, id=render_id)
     if found is None:
         raise NotFound("there is no such render")
@@ -242,13 +242,13 @@ async def get(env: Env, render_id: str) -> RenderRow:
 
 
 async def latest(env: Env, artifact_id: str) -> Rendering | None:
-    """How the making of the latest version stands, or why it failed; None when it was not left to a worker."""
+    """The state of the latest version's render, or why it failed; None when no worker rendered it."""
     row = await env.DB.one(LATEST, RenderRow, artifact_id=artifact_id)
     return None if row is None else shown(row)
 
 
 def shown(row: RenderRow) -> Rendering:
-    """The render as an answer shows it."""
+    """The render as responses show it."""
     return Rendering(row.status, row.stage, row.progress, row.version, row.error and _shown_error(row.error))
 
 
@@ -257,9 +257,9 @@ def _shown_error(error: ArtifactError) -> ArtifactError:
 
 
 async def ended(env: Env, render_id: str, seconds: float) -> RenderRow:
-    """The render once it has ended, or as it stands after that many seconds."""
+    """The render once it has ended, or its state after that many seconds."""
     until = time.monotonic() + seconds
-    # Any process may have the worker that changes the row.
+    # Polled, because the worker that changes the row may be in any process.
     while (row := await get(env, render_id)).ended_at is None and time.monotonic() < until:  # noqa: ASYNC110
         await asyncio.sleep(POLL_SECONDS)
     return row
@@ -291,9 +291,9 @@ async def fail(env: Env, lease: Lease, error: PicassoError) -> None:
 
 
 async def report_progress(stage: Stage, part: float) -> None:
-    """Say how much of a stage is done, from 0 to 1. It has an effect only while a worker makes a render.
+    """Report how much of a stage is done, from 0 to 1. It has an effect only inside a worker's render.
 
-    Fails: LeaseLost when another worker makes this by now · Unavailable.
+    Fails: LeaseLost when another worker has claimed the render · Unavailable.
     """
     if (report := _reporter.get()) is not None:
         await report(stage, part)
@@ -301,7 +301,7 @@ async def report_progress(stage: Stage, part: float) -> None:
 
 @contextlib.contextmanager
 def reporting(env: Env, lease: Lease) -> Iterator[None]:
-    """Store what `report_progress` says inside the block in the render's row, with an event each."""
+    """Inside the block, `report_progress` stores the progress in the render's row, with one event each."""
 
     async def report(stage: Stage, part: float) -> None:
         first, last = SPANS[stage]
@@ -321,7 +321,7 @@ def reporting(env: Env, lease: Lease) -> Iterator[None]:
 
 
 async def tick(env: Env, lease: Lease) -> None:
-    """Repeat the render's last event, so that long work is not silent. Fails: LeaseLost."""
+    """Append the render's last event again, as a sign of life during long work. Fails: LeaseLost."""
     async with change(env, LEASES, lease) as render:
         row = render.row
         render.emit(_event(row.artifact_id, row.stage or "collect", row.progress))

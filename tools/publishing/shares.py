@@ -20,14 +20,14 @@ from tools.rows import ArtifactRow, load, new_id, now_ms, params
 from tools.step import step
 
 MAIN = "main"
-"""What the main link is called among an artifact's links."""
+"""The name of the main link among an artifact's links."""
 MOST_LINKS = 100
 PASS_MS = 12 * 3_600_000
-"""How long somebody who knew the password is let in without it."""
+"""How long a visitor who gave the password needs it no more."""
 FILES_MS = 3_600_000
 """How long after the last counted view the files of its page may still be loaded."""
 COST, BLOCK, PARALLEL = 1 << 14, 8, 5
-"""Of scrypt: 16 MiB and about a fifth of a second per try."""
+"""Parameters of scrypt: 16 MiB of memory and about a fifth of a second per try."""
 
 FIND = """
 SELECT artifacts.*, artifact_shares.id AS share_id, slug, label, password_hash, expires_at, max_views, views, viewed_at,
@@ -78,7 +78,7 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of whoever comes by a link; `expires_at` in UTC milliseconds."""
+    """The conditions of a link; `expires_at` in UTC milliseconds."""
 
     password: str | None = None
     expires_at: int | None = None
@@ -86,14 +86,14 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """An artifact that may be shown. `share` is the link it was reached by, None for a main link without conditions."""
+    """An artifact that may be shown. `share` is the link that was used, None for a main link without conditions."""
 
     artifact: ArtifactRow
     share: Share | None
 
     @property
     def is_counted(self) -> bool:
-        """Whether each view must be taken with `consume`."""
+        """Whether each view must be counted with `consume`."""
         return self.share is not None and self.share.max_views is not None
 
 
@@ -114,10 +114,10 @@ class _Found(ArtifactRow, frozen=True, kw_only=True):
 async def admit(
     env: Env, slug: str, *, passes: Iterable[str] = (), secret: str | None = None, beside: bool = False
 ) -> Admission:
-    """The published artifact behind a public slug, its own or a share's, for whoever may see it.
+    """The published artifact behind a public slug, its own or a share's, if the visitor may see it.
 
-    `passes` are those that the visitor brought (`make_pass`), signed with `secret`. `beside` is for files of a page:
-    with the last view spent they can still be loaded for an hour.
+    `passes` are the visitor's (`make_pass`), signed with `secret`. `beside` is for files of a page: they can still be
+    loaded for an hour after the last view.
     Fails: NotFound · Gone (unpublished, revoked, expired, used up) · Locked, when a password is needed first.
     """
     found = await env.DB.one(FIND, _Found, slug=slug)
@@ -132,10 +132,10 @@ async def admit(
 
 @step("shares.consume")
 async def consume(env: Env, share: Share) -> None:
-    """Take one of the link's views.
+    """Count one view of the link.
 
-    Effect: one row counted up, atomically: of many at once exactly as many succeed as are left.
-    Fails: Gone when none is left, or the link was closed meanwhile.
+    Effect: one atomic update; of concurrent calls exactly as many succeed as views are left.
+    Fails: Gone when no view is left, or the link was closed meanwhile.
     """
     if not await env.DB.run(CONSUME, id=share.id, now=now_ms()):
         raise _used_up()
@@ -143,7 +143,7 @@ async def consume(env: Env, share: Share) -> None:
 
 @step("shares.find")
 async def find(env: Env, slug: str) -> Share:
-    """The link of a slug that has conditions, while it leads somewhere.
+    """The active link with conditions that has this slug.
 
     Fails: NotFound · Gone (unpublished, revoked, expired, used up).
     """
@@ -156,7 +156,7 @@ async def find(env: Env, slug: str) -> Share:
 
 @step("shares.create")
 async def create(env: Env, artifact_id: str, label: str | None, conditions: Conditions) -> Share:
-    """A new link to an artifact.
+    """Create a link to an artifact.
 
     Fails: NotFound · Conflict (`too_many_links`).
     """
@@ -170,7 +170,7 @@ async def create(env: Env, artifact_id: str, label: str | None, conditions: Cond
 
 @step("shares.set_main")
 async def set_main(env: Env, artifact_id: str, conditions: Conditions) -> Share:
-    """Put the main link under these conditions instead of those it had, or, without any, open it again.
+    """Replace the conditions of the main link; without any, the link is open.
 
     Fails: NotFound.
     """
@@ -185,7 +185,7 @@ async def set_main(env: Env, artifact_id: str, conditions: Conditions) -> Share:
 
 @step("shares.revoke")
 async def revoke(env: Env, artifact_id: str, share_id: str) -> None:
-    """Close a link for good. Repeating it changes nothing.
+    """Close a link permanently. Repeating it changes nothing.
 
     Fails: NotFound.
     """
@@ -205,7 +205,7 @@ async def close_main(env: Env, artifact_id: str) -> None:
 
 
 async def list_active(env: Env, artifact: ArtifactRow) -> list[Share]:
-    """The links that lead to the artifact now, the main one first, the others from the oldest."""
+    """The active links of the artifact, the main one first, the others from the oldest."""
     rows = await env.DB.all(ACTIVE, Share, artifact_id=artifact.id, now=now_ms())
     main = [row for row in rows if row.slug == artifact.public_slug]
     if not main and await env.DB.one(BY_SLUG, Share, slug=artifact.public_slug) is None:
@@ -214,14 +214,14 @@ async def list_active(env: Env, artifact: ArtifactRow) -> list[Share]:
 
 
 async def unlock(share: Share, password: str) -> bool:
-    """Whether this is the link's password, or it needs none. It takes its time, on a thread, however wrong it is."""
+    """Whether this is the link's password, or the link needs none. Runs scrypt on a thread, which takes its time."""
     return share.password_hash is None or await asyncio.to_thread(_is_password, password, share.password_hash)
 
 
 def make_pass(share: Share, secret: str) -> tuple[str, int]:
-    """What lets its bearer in without the password, and for how many seconds.
+    """A pass that replaces the password, and its lifetime in seconds.
 
-    It ends with the link, with its password, and with the key that signed it.
+    It becomes invalid when the link expires, and when the link's password or the signing secret changes.
     """
     until = min(now_ms() + PASS_MS, share.expires_at or now_ms() + PASS_MS)
     return f"{until}.{_signature(share, until, secret)}", max(0, (until - now_ms()) // 1000)
@@ -239,8 +239,8 @@ def _is_pass(share: Share, given: str, secret: str) -> bool:
 
 
 def _signature(share: Share, until: int, secret: str) -> str:
-    said = f"share/{share.id}/{share.password_hash}/{until}"
-    return hmac.digest(secret.encode(), said.encode(), "sha256").hex()
+    signed = f"share/{share.id}/{share.password_hash}/{until}"
+    return hmac.digest(secret.encode(), signed.encode(), "sha256").hex()
 
 
 def _share(found: _Found) -> Share | None:

@@ -1,8 +1,8 @@
-"""CSS of a user's template: what is known to load nothing and to run nothing stays, all else is left out.
+"""CSS of a user's template: only what is known to load nothing and run nothing is kept.
 
-`tinycss2` reads it as CSS Syntax Level 3 says. It is written anew, and only from what is listed here: a declaration
-with anything else in it (an address, another function, a sign that CSS does not know) goes as a whole, and so does a
-rule whose selector has such a thing.
+`tinycss2` parses it by CSS Syntax Level 3. The output is written anew from an allow-list: a declaration that contains
+anything else (an address, another function, a delimiter unknown to CSS) is dropped as a whole, and so is a rule with
+such a selector.
 """
 
 import re
@@ -17,7 +17,7 @@ from tools.publishing.template_html import words
 IDENT = re.compile(r"-?[A-Za-z_][A-Za-z0-9_-]*|--[A-Za-z0-9_-]+")
 HASH = re.compile(r"[A-Za-z0-9_-]+")
 UNIT = re.compile(r"[A-Za-z]+|[Nn]-[0-9]*")
-"""Of a number: a unit, or the `n` of `2n-1`."""
+"""The unit of a number, or the `n` of `2n-1`."""
 SIGNS = words("|| ^= $= *= ~= |= : , > + ~ * / . = | ! & % # -")
 FUNCTIONS = words("""
     abs acos asin atan blur brightness calc circle clamp color color-mix conic-gradient contrast cos counter
@@ -29,32 +29,31 @@ FUNCTIONS = words("""
 """)
 SELECTING = words("dir has is lang not nth-child nth-last-child nth-last-of-type nth-of-type where")
 GROUPS = words("media supports layer container keyframes -webkit-keyframes")
-"""At-rules that hold rules. All others that load something are not here; `@page` and `@property` hold declarations."""
+"""At-rules that contain rules and load nothing; `@page` and `@property` contain declarations."""
 LISTS = words("page property")
 NEVER = words("behavior -moz-binding src")
 DEEPEST = 8
-"""Rules within each other, and brackets within each other."""
+"""Levels of nested rules, and of nested brackets."""
 LONG_NUMBER = re.compile(r"(?<![0-9])[0-9]{1000,}")
 UNSAFE = re.compile(r"[\x00-\x1f\"\\<>&\x7f]")
 
 
 class Unlisted(Exception):
-    """Something that may not stand there."""
+    """A token or rule that is not on the allow-list."""
 
 
 def clean_sheet(css: str) -> str:
-    """The rules of a style sheet that may stay. What comes out comes out unchanged the next time, and has no `<`
-    but in `<=`."""
+    """The allowed rules of a style sheet. Cleaning the result again changes nothing; it contains `<` only in `<=`."""
     return "".join(_rules(tinycss2.parse_stylesheet(_read(css)), 0))
 
 
 def clean_declarations(css: str) -> str:
-    """The declarations of a `style` attribute that may stay."""
+    """The allowed declarations of a `style` attribute."""
     return ";".join(_declarations(_read(css)))
 
 
 def _read(css: str) -> list[ast.Node]:
-    # Python reads no integer of more than 4,300 digits.
+    # Python converts no integer of more than 4,300 digits.
     return tinycss2.parse_component_value_list(LONG_NUMBER.sub("0", css))
 
 
@@ -78,7 +77,7 @@ def _rules(nodes: Iterable[ast.Node], depth: int) -> Iterator[str]:
 
 
 def _declarations(content: Sequence[ast.Node]) -> Iterator[str]:
-    """Rules within a rule are dropped."""
+    """The allowed declarations; nested rules are dropped."""
     for part in tinycss2.parse_blocks_contents(content):
         if not isinstance(part, ast.Declaration) or part.lower_name in NEVER or not IDENT.fullmatch(part.name):
             continue
@@ -102,11 +101,11 @@ def _pieces(nodes: Sequence[ast.Node], functions: frozenset[str], depth: int) ->
         raise Unlisted
     for node, following in zip_longest(nodes, nodes[1:]):
         match node:
-            # A comment parts what stands around it: without the space, `url/**/(` would become an address.
+            # A comment separates its neighbours: without the space, `url/**/(` would become an address.
             case ast.WhitespaceToken() | ast.Comment():
                 yield " "
             case ast.IdentToken(value=value) if IDENT.fullmatch(value):
-                # `url` would make an address of the bracket after it, `u+a` a range of characters.
+                # `url` before a bracket would become an address, `u+a` a range of characters.
                 if node.lower_value == "url" or (node.lower_value == "u" and following == "+"):
                     raise Unlisted
                 yield value
@@ -132,5 +131,5 @@ def _pieces(nodes: Sequence[ast.Node], functions: frozenset[str], depth: int) ->
                 raise Unlisted
 
 
-def _escaped(sign: re.Match[str]) -> str:
-    return f"\\{ord(sign[0]):x} "
+def _escaped(char: re.Match[str]) -> str:
+    return f"\\{ord(char[0]):x} "

@@ -1,8 +1,8 @@
-"""A user's template: HTML with `{{PLACEHOLDERS}}` in it, and no program.
+"""A user's template: HTML with `{{PLACEHOLDERS}}` and no code.
 
-It is read once, in linear time, into a balanced list of tags and texts: so what a placeholder stands in is known for
-sure, and whoever reads the written page finds no element left open, deeply nested or repaired. What may stay on a page
-is not decided here but by the cleaner that has the last word (`generators/shared/template_page.py`).
+It is parsed once, in linear time, into a balanced list of tags and texts: the context of every placeholder is known,
+and a parser of the written page finds no element left open or deeply nested that it would have to repair. What may
+stay on a page is decided later, by the cleaner in `generators/shared/template_page.py`.
 """
 
 import html
@@ -18,9 +18,9 @@ TEMPLATE_BYTES = 64 << 10
 DEEPEST = 100
 VALUE_LENGTH = 10_000
 PAGE_LENGTH = 1 << 20
-"""Characters that a page may have before it is cleaned: a long value may stand in thousands of places."""
+"""Characters that a page may have before it is cleaned: a long value may occur thousands of times."""
 STYLE_LENGTH = 2 * TEMPLATE_BYTES
-"""Of these, characters of CSS, in the sheet and in attributes: each sign of it costs more than one of text."""
+"""Of these, characters of CSS, in the sheet and in attributes: they are more expensive to clean than text."""
 
 PLACEHOLDER = re.compile(r"\{\{[ \t]{0,8}([A-Z][A-Z0-9_]{0,63})[ \t]{0,8}\}\}")
 MARK = re.compile(r"<(?:(?P<comment>!--)|(?P<tag>/?[A-Za-z][^\s/>]*)|[!?/])")
@@ -33,6 +33,7 @@ COLOUR_OR_SIZE = re.compile(r"[A-Za-z0-9#%., +-]*|(?:rgb|hsl)a?\([0-9a-z%., /-]*
 
 
 def words(text: str) -> frozenset[str]:
+    """The words of a text that is separated by white space."""
     return frozenset(text.split())
 
 
@@ -46,7 +47,7 @@ SILENT = words("""
     audio canvas iframe math noembed noframes noscript object plaintext script select style svg template
     textarea title video xmp
 """)
-"""Elements whose content is no text of the page; of `style` and `title` it is kept elsewhere."""
+"""Elements whose content is no text of the body; the content of `style` and `title` is kept separately."""
 TABLE = {
     "caption": {"table"},
     "colgroup": {"table"},
@@ -58,16 +59,16 @@ TABLE = {
     "td": {"table", "thead", "tbody", "tfoot", "tr"},
     "th": {"table", "thead", "tbody", "tfoot", "tr"},
 }
-"""Parts of tables, and what they may stand in."""
+"""Parts of tables, and their possible parents."""
 WALLS = words("table td th caption")
-"""Nothing outside of these is closed from within."""
+"""A tag inside one of these closes no element outside of it."""
 ITEMS = {"li": ({"li"}, {"ul", "ol"}), "dt": ({"dt", "dd"}, {"dl"}), "dd": ({"dt", "dd"}, {"dl"}), "a": ({"a"}, set())}
-"""What closes its predecessor, and where looking for one ends."""
+"""Elements that implicitly close a preceding one: which tags they close, and where the search ends."""
 ADDRESSES = words("action background cite data formaction href longdesc poster src srcset")
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """A place for a value."""
+    """A placeholder in a text or an attribute."""
 
     name: str
 
@@ -76,22 +77,26 @@ Pieces = tuple[str | Slot, ...]
 
 
 class Open(msgspec.Struct, frozen=True):
-    """A start tag; names are in lower case, a repeated attribute is the first one."""
+    """A start tag; names are in lower case, and of a repeated attribute the first one counts."""
 
     tag: str
     attributes: dict[str, Pieces]
 
 
 class End(msgspec.Struct, frozen=True):
+    """An end tag."""
+
     tag: str
 
 
 class Text(msgspec.Struct, frozen=True):
+    """Text between tags, with its placeholders."""
+
     pieces: Pieces
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True):
-    """A template as it was read. `body` is balanced; `placeholders` are in the order of their first place."""
+    """A parsed template. `body` is balanced; `placeholders` are in the order of their first occurrence."""
 
     lang: str
     title: Pieces
@@ -100,7 +105,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     placeholders: tuple[str, ...]
 
     def addresses(self) -> Iterator[str]:
-        """The images that the template names itself."""
+        """The image addresses that the template itself contains."""
         for node in self.body:
             if isinstance(node, Open) and node.tag == "img":
                 for piece in node.attributes.get("src", ()):
@@ -109,7 +114,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Image(msgspec.Struct, frozen=True):
-    """What an image placeholder is filled with; `alt` is for an `<img>` that has none."""
+    """The value of an image placeholder; `alt` is for an `<img>` without one."""
 
     url: str
     alt: str
@@ -124,26 +129,26 @@ class Written(msgspec.Struct, frozen=True):
 
 
 def is_image(name: str) -> bool:
-    """Whether a placeholder takes an image instead of words."""
+    """Whether a placeholder is for an image instead of text."""
     return name == "IMAGE" or name.startswith("IMAGE_")
 
 
 def check_value(name: str, value: str) -> None:
-    """Fails: TooLarge."""
+    """Check the length of a placeholder's value. Fails: TooLarge."""
     if len(value) > VALUE_LENGTH:
         detail = {"placeholder": name, "maxLength": VALUE_LENGTH}
         raise TooLarge(f"{name} is limited to {VALUE_LENGTH} characters", code="value_too_large", detail=detail)
 
 
 def read(text: str) -> Template:
-    """The template in a text.
+    """Parse the text of a template.
 
-    Fails: TooLarge over 64 KiB · Invalid (`template_nesting`) for more than 100 elements within each other.
+    Fails: TooLarge over 64 KiB · Invalid (`template_nesting`) for elements nested more than 100 deep.
     """
     if len(text) > TEMPLATE_BYTES or len(text.encode("utf-8", "surrogatepass")) > TEMPLATE_BYTES:
         detail = {"maxBytes": TEMPLATE_BYTES}
         raise TooLarge("a template is limited to 64 KiB", code="template_too_large", detail=detail)
-    # Some editors open a file with a byte order mark; in the page it would be a line of its own.
+    # Some editors begin a file with a byte order mark; the page would show it as an empty line.
     reader = _Reader(text.removeprefix("\ufeff"))
     reader.run()
     return Template(
@@ -167,7 +172,7 @@ class _Reader:
 
     def run(self) -> None:
         while (mark := MARK.search(self._text, self._at)) is not None:
-            self._say(self._text[self._at : mark.start()])
+            self._add_text(self._text[self._at : mark.start()])
             self._at = mark.end()
             if mark["comment"]:
                 self._skip(COMMENT_END)
@@ -178,11 +183,11 @@ class _Reader:
                 self._end(mark["tag"][1:].lower())
             else:
                 self._start(mark["tag"].lower(), self._attributes())
-        self._say(self._text[self._at :])
+        self._add_text(self._text[self._at :])
         self._close(0)
 
     def _skip(self, until: re.Pattern[str]) -> str:
-        """What stands before the pattern; go on after it."""
+        """Move behind the next match of the pattern and return the text before it."""
         found = until.search(self._text, self._at)
         assert found is not None
         before, self._at = self._text[self._at : found.start()], found.end()
@@ -213,7 +218,7 @@ class _Reader:
 
     def _keep_aside(self, tag: str, content: str) -> None:
         if tag == "style":
-            # CSS knows no character references.
+            # CSS has no character references.
             self.style += [*self._split(content), "\n"]
         elif tag == "title" and not self.title:
             self.title += self._pieces(content)
@@ -223,13 +228,13 @@ class _Reader:
         if len(self._open) > DEEPEST:
             detail = {"maxDepth": DEEPEST}
             raise Invalid(
-                f"more than {DEEPEST} elements stand within each other, or are left open",
+                f"elements are nested more than {DEEPEST} deep, or left open",
                 code="template_nesting",
                 detail=detail,
             )
 
     def _make_room(self, tag: str) -> None:
-        """Close what an element of this tag ends by beginning, as browsers do."""
+        """Close the elements that a start tag implicitly closes, as browsers do."""
         if tag in TABLE:
             if "table" in self._open:
                 depth = len(self._open)
@@ -251,7 +256,7 @@ class _Reader:
             self._close_last({tag}, walls - {tag})
 
     def _close_last(self, tags: set[str], walls: frozenset[str]) -> None:
-        """Close the innermost element of one of the tags, and what is open in it; a wall hides what is outside."""
+        """Close the innermost element with one of the tags, and all open inside it; the search stops at a wall."""
         for depth in reversed(range(len(self._open))):
             if self._open[depth] in tags:
                 self._close(depth)
@@ -263,12 +268,12 @@ class _Reader:
         self.body += [End(tag) for tag in reversed(self._open[depth:])]
         del self._open[depth:]
 
-    def _say(self, text: str) -> None:
+    def _add_text(self, text: str) -> None:
         if text:
             self.body.append(Text(self._pieces(text)))
 
     def _pieces(self, text: str) -> Pieces:
-        """Text with its character references read; braces that are written as references are no placeholder."""
+        """Text with character references decoded; braces written as references form no placeholder."""
         return tuple(html.unescape(piece) if isinstance(piece, str) else piece for piece in self._split(text))
 
     def _split(self, text: str) -> Iterator[str | Slot]:
@@ -284,10 +289,10 @@ class _Reader:
 
 
 def write(template: Template, values: Mapping[str, str], images: Mapping[str, Image]) -> Written:
-    """The template with its values, each escaped for the place where it stands. A value is never a template.
+    """The template with its values, each escaped for its context. Values are not searched for placeholders.
 
     Every placeholder must be in one of the mappings.
-    Fails: TooLarge when it, or the CSS in it, becomes longer than that of a page may be.
+    Fails: TooLarge when the page, or the CSS in it, becomes longer than allowed.
     """
     writer = _Writer(values, images)
     body = [writer.node(node) for node in template.body]
@@ -349,10 +354,10 @@ class _Writer:
 
 
 def css_value(value: str) -> str:
-    """A value as it may stand in CSS: a colour, a size or a word as it is, of anything else each odd sign escaped."""
+    """A value for CSS: a colour, size or word is unchanged; in other values every special character is escaped."""
     if COLOUR_OR_SIZE.fullmatch(value):
         return value
-    return re.sub(r"[^A-Za-z0-9]", lambda sign: f"\\{ord(sign[0]):x} ", value)
+    return re.sub(r"[^A-Za-z0-9]", lambda char: f"\\{ord(char[0]):x} ", value)
 
 
 def _within_address(value: str) -> str:

@@ -1,7 +1,7 @@
-"""Templates in BUCKET, under keys that name their bytes, and the rows that list them.
+"""Templates in BUCKET, under keys that contain the hash of their bytes, and the rows that list them.
 
-Those of our generators and the examples are packaged; others are uploaded. A user's template, and so an example, has
-`{{PLACEHOLDERS}}` and is no program; one of a generator is made into pages by its generator alone.
+Templates of generators and examples are packaged; others are uploaded. Uploaded templates and examples have
+`{{PLACEHOLDERS}}` and run no code; a generator's template is rendered by its generator only.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from tools.step import step
 
 Kind = Literal["generator", "example", "upload"]
 KINDS: dict[str, Kind] = {".": "generator", "examples": "example"}
-"""Folders of ASSETS whose templates are published, and what those are."""
+"""Folders of ASSETS whose templates are published, and the kind of the templates in each."""
 EXTENDS = re.compile(r'\{% extends "([a-z/]+\.html)" %\}\n')
 BLOCK = re.compile(r"\{% block ([a-z]+) %\}\n?(.*?)\{% endblock %\}\n?", re.DOTALL)
 
@@ -38,7 +38,7 @@ ORDER BY created_at DESC, r2_key DESC LIMIT :limit
 
 
 class Template(msgspec.Struct, frozen=True):
-    """A row of `templates`; `size` in bytes. A generator's own has no placeholders that could be filled."""
+    """A row of `templates`; `size` in bytes. A generator's template has no placeholders."""
 
     r2_key: str
     name: str
@@ -49,31 +49,31 @@ class Template(msgspec.Struct, frozen=True):
 
 
 def template_key(name: str, data: bytes) -> str:
-    """Where a template's bytes live: `name` without its suffix, then the SHA-256 of the bytes."""
+    """A template's key in BUCKET: `name` without its suffix, then the SHA-256 of the bytes."""
     return f"templates/{name.removesuffix('.html')}/{hashlib.sha256(data).hexdigest()}.html"
 
 
 def whole_template(assets: Assets, name: str) -> bytes:
-    """The packaged template as one file that renders alone.
+    """The packaged template as one file that needs no other template.
 
-    A template that extends a base is the base's text with its own blocks in their places, so it may use the base's
-    macros; a block that it leaves out keeps what the base says. Blocks do not stand within blocks.
-    Fails: ValueError for a block that the base has no place for.
+    For a template that extends a base: the base's text with the blocks replaced, so it may use the base's macros; a
+    block that it leaves out keeps the base's content. Blocks are not nested.
+    Fails: ValueError for a block that the base does not have.
     """
     text = assets.read(name).decode()
     if (extends := EXTENDS.match(text)) is None:
         return text.encode()
     blocks = dict(BLOCK.findall(text))
-    whole = BLOCK.sub(lambda place: blocks.pop(place[1], place[2]), assets.read(extends[1]).decode())
+    whole = BLOCK.sub(lambda block: blocks.pop(block[1], block[2]), assets.read(extends[1]).decode())
     if blocks:
         raise ValueError(f"{extends[1]} has no block for {', '.join(blocks)} of {name}")
     return whole.encode()
 
 
 def placeholders(html: str) -> list[str]:
-    """The placeholders of a template in the order of their first place, each once.
+    """The placeholders of a template in the order of their first occurrence, each once.
 
-    Fails: TooLarge · Invalid, as `markup.read` does.
+    Fails: TooLarge · Invalid, as `template_html.read` does.
     """
     return list(template_html.read(html).placeholders)
 
@@ -82,8 +82,8 @@ def placeholders(html: str) -> list[str]:
 async def publish_templates(env: Env) -> list[str]:
     """Put every packaged template into BUCKET and return the keys.
 
-    Effect: write-once puts at `template_key`, then a row each; repeating it changes nothing. Belongs to every start.
-    Fails: Conflict when other bytes lie under a key, which only damage can cause.
+    Effect: write-once puts at `template_key`, then a row each; repeating it changes nothing. Run at every start.
+    Fails: Conflict when a key has other bytes, which only damage can cause.
     """
     paths = [PurePosixPath(name) for name in sorted(env.ASSETS.names())]
     found = [path for path in paths if path.suffix == ".html" and str(path.parent) in KINDS]

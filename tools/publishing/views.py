@@ -1,7 +1,7 @@
-"""Readings of published pages: a queue message per reading, a row per message, and counts of the rows.
+"""Views of published pages: one queue message per view, one row per message, and counts of the rows.
 
-What is kept of an address is decided here, before the message exists, so a raw one is in no queue, log or table
-unless VIEW_IP=full asks for it.
+How much of an IP address is kept is decided here, before the message exists, so no queue, log or table contains a
+full address unless VIEW_IP=full asks for it.
 """
 
 import hmac
@@ -52,12 +52,12 @@ CRAWLERS = re.compile(
     r"slurp|storebot-google|telegrambot|twitterbot|whatsapp|yandex[a-z]*bot|yisouspider)\b",
     re.IGNORECASE,
 )
-"""Crawlers and makers of link previews that say their name, as their operators published it; read on 2026-11-21.
-Programs of people (curl, a script) are readers like any other."""
+"""Names of crawlers and link previewers as their operators published them; read on 2026-11-21. Other programs (curl, a
+script) count as readers."""
 
 
 class View(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """The payload of an `artifact-view`: who read what. `ip` is what VIEW_IP leaves of the address."""
+    """The payload of an `artifact-view` message. `ip` is what VIEW_IP leaves of the address."""
 
     artifact_id: str
     ip: str | None
@@ -74,15 +74,15 @@ class DayCount(msgspec.Struct, frozen=True):
 
 
 class CountryCount(msgspec.Struct, frozen=True):
-    """`country` is the code that the proxy told, or `unknown`."""
+    """`country` is the code that the proxy sent, or `unknown`."""
 
     country: str
     views: int
 
 
 class Summary(msgspec.Struct, frozen=True, rename="camel"):
-    """Days with at least one view from the oldest; countries from the most frequent. `bots` are those among `total`
-    that say they are a known crawler."""
+    """Days with at least one view from the oldest; countries from the most frequent. `bots` counts the
+    views in `total` whose user agent names a known crawler."""
 
     total: int
     bots: int
@@ -101,19 +101,19 @@ class _Written(msgspec.Struct, frozen=True):
 
 
 def is_crawler(user_agent: str | None) -> bool:
-    """Whether somebody says to be a crawler that is known by name."""
+    """Whether the user agent names a known crawler."""
     return user_agent is not None and CRAWLERS.search(user_agent) is not None
 
 
 def message(view: View) -> Message:
-    """The message of one reading, now. Its id becomes the row's, so that a redelivery is the same row."""
+    """The queue message of a view at the present time. Its id becomes the row's, so a redelivery adds no row."""
     return Message(id=new_id(), type="artifact-view", ts=now_ms(), payload=msgspec.to_builtins(view))
 
 
 def kept_ip(ip: str | None, how: Keeping, secret: str | None, at_ms: int) -> str | None:
-    """What is stored of an address: its /24 or /48, all of it, a code that is the same for one UTC day, or nothing.
+    """What is stored of an address: its /24 or /48, all of it, a hash that is stable for one UTC day, or None.
 
-    Without a secret there is nothing to hash with, and nothing is stored.
+    `hashed` without a secret stores nothing.
     """
     if ip is None or how == "none":
         return None
@@ -127,52 +127,52 @@ def kept_ip(ip: str | None, how: Keeping, secret: str | None, at_ms: int) -> str
 
 @step("views.enqueue")
 async def enqueue(env: Env, view: Message) -> None:
-    """Hand the reading to the queue and wait 50 ms at most; one that is late is written later, not lost.
+    """Send the view to the queue and wait 50 ms at most; a late one is written later, not lost.
 
     Effect: one message in PICASSO_QUEUE, or in its buffer in this process.
-    Fails: Uncertain (`view_dropped`, which the metrics count) when the buffer is full; the page is shown all the same.
+    Fails: Uncertain (`view_dropped`, which the metrics count) when the buffer is full; the page is served regardless.
     """
     try:
         await env.PICASSO_QUEUE.send_soon(view)
     except PicassoError as error:
-        raise Uncertain("the view found no room in the buffer", code="view_dropped") from error
+        raise Uncertain("the view could not be buffered and was dropped", code="view_dropped") from error
 
 
 @step("views.write")
 async def write_views(env: Env, messages: Sequence[Message]) -> None:
-    """Handle a batch of queue messages: readings become rows, `log` and `workflow-complete` one log line each.
+    """Handle a batch of queue messages: views become rows, `log` and `workflow-complete` one log line each.
 
     Effect: one transaction with a row per `artifact-view` and a mark per workflow; a message that was written before
-    changes nothing, and a workflow that is marked has no second line.
-    Fails: Invalid naming the messages that can never be handled; what stands beside them is written all the same.
+    changes nothing, and a marked workflow gets no second line.
+    Fails: Invalid naming the messages that can never be handled; the other rows are written regardless.
     """
-    news: list[Message] = []
+    finished: list[Message] = []
     async with env.DB.transaction() as tx:
-        bad = await _write_readings(tx, [message for message in messages if message.type == "artifact-view"])
+        bad = await _write_rows(tx, [message for message in messages if message.type == "artifact-view"])
         for message in (each for each in messages if each.type == "workflow-complete"):
             match await workflows.note(tx, message):
                 case "unknown":
                     bad.append(message.id)
                 case "first":
-                    news.append(message)
-    # After the rows, because what raised is handed in again, and a line cannot be unwritten.
-    for message in news:
-        _tell(message)
+                    finished.append(message)
+    # After the transaction, because a failed batch is delivered again, and a log line cannot be rolled back.
+    for message in finished:
+        _log_message(message)
     if bad:
         detail = {"messages": bad}
-        raise Invalid("these messages tell of no artifact and of no result", code="bad_message", detail=detail)
+        raise Invalid("these messages name no known artifact or workflow result", code="bad_message", detail=detail)
     for message in messages:
         if message.type == "log":
-            _tell(message)
+            _log_message(message)
 
 
-def _tell(message: Message) -> None:
+def _log_message(message: Message) -> None:
     named = {"step": f"queue.{message.type}", "messageId": message.id, "payload": message.payload}
     log.info("queue.%s", message.type, extra={"fields": {**log_fields(), **named}})
 
 
 async def summary(env: Env, artifact_id: str) -> Summary:
-    """How often the artifact was read, all in all, per UTC day and per country."""
+    """The artifact's views: in total, per UTC day and per country."""
     days = await env.DB.all(BY_DAY, _Day, artifact_id=artifact_id)
     return Summary(
         total=sum(day.views for day in days),
@@ -182,8 +182,8 @@ async def summary(env: Env, artifact_id: str) -> Summary:
     )
 
 
-async def _write_readings(tx: Statements, messages: Sequence[Message]) -> list[str]:
-    """Write them all and return the ids of those that tell of no artifact."""
+async def _write_rows(tx: Statements, messages: Sequence[Message]) -> list[str]:
+    """Write the views and return the ids of the messages that name no known artifact."""
     if not messages:
         return []
     await tx.many(INSERT, [row for message in messages for row in _rows(message)])
@@ -193,7 +193,7 @@ async def _write_readings(tx: Statements, messages: Sequence[Message]) -> list[s
 
 
 def _rows(message: Message) -> list[dict[str, Value]]:
-    """The row of a reading; none, when its payload is no reading."""
+    """The row of a view, in a list; empty when the payload is no view."""
     try:
         view = msgspec.convert(message.payload, View, strict=True)
     except msgspec.ValidationError:

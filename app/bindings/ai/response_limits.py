@@ -1,4 +1,4 @@
-"""How much of a vendor's answer is read, packed or not: one small answer may unpack to a thousand times its bytes."""
+"""A limit on the decompressed size of a vendor's answer: a small one may unpack to a thousand times its size."""
 
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -9,25 +9,25 @@ import httpx
 from adapters.http_failures import TooLong
 
 PICTURES = 4
-"""An answer holds this many pictures at most: three previews and the one that was bought."""
+"""Pictures in one answer at most: three previews and the final image."""
 ENVELOPE_BYTES = 64 << 10
-"""What an answer may hold beside its pictures."""
+"""Bytes that an answer may have beside its pictures."""
 PIECE_BYTES = 64 << 10
 PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 ASKED = {"accept-encoding": "gzip, deflate"}
-"""For every request: what else httpx can unpack, such as zstd, it would unpack without a bound."""
+"""Headers of every request: httpx would unpack other encodings, such as zstd, without a limit."""
 EITHER = zlib.MAX_WBITS | 32
-"""Tells zlib to look by itself which of them it is."""
+"""Window bits that make zlib detect gzip or zlib format itself."""
 
 
 def answer_bytes(max_image: int) -> int:
-    """The most that one answer may hold, whose pictures are in base64."""
+    """The maximum bytes of one answer with base64 pictures of at most `max_image` bytes each."""
     return PICTURES * (max_image * 4 // 3) + ENVELOPE_BYTES
 
 
 class Bounding:
-    """A response hook of an HTTP client that asks for no more than `ASKED`: whoever reads the answer meets `TooLong`
-    after so many bytes."""
+    """A response hook for an HTTP client that sends `ASKED`: reading more than `most` bytes of an answer raises
+    `TooLong`."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -35,9 +35,9 @@ class Bounding:
     async def __call__(self, response: httpx.Response) -> None:
         packed = response.headers.get("content-encoding", "").strip().lower() in PACKED
         if packed:
-            # Or it would be unpacked once more.
+            # Without the header httpx does not unpack the answer a second time.
             del response.headers["content-encoding"]
-        # What is an error already is not hidden by its length.
+        # An error answer is cut off instead, so that its status is still reported.
         strict = response.status_code < 400
         response.stream = _Bounded(cast(httpx.AsyncByteStream, response.stream), packed, strict, self._most)
 
@@ -52,7 +52,7 @@ class _Bounded(httpx.AsyncByteStream):
             for plain in _unpacked(unpacker, piece) if self._packed else (piece,):
                 self._left -= len(plain)
                 if self._left < 0 and self._strict:
-                    raise TooLong("the answer is longer than it may be")
+                    raise TooLong("the answer is longer than allowed")
                 if self._left < 0:
                     return
                 yield plain
@@ -64,7 +64,7 @@ class _Bounded(httpx.AsyncByteStream):
 
 
 def _unpacked(unpacker: "zlib._Decompress", piece: bytes) -> Iterator[bytes]:
-    """Fails: httpx.DecodingError."""
+    """The decompressed pieces of a piece. Fails: httpx.DecodingError."""
     while piece:
         try:
             yield unpacker.decompress(piece, PIECE_BYTES)

@@ -1,4 +1,4 @@
-"""BUCKET: a directory or S3; the scheme of the address picks which."""
+"""BUCKET: a directory or S3, chosen by the scheme of the address."""
 
 import asyncio
 import contextlib
@@ -10,17 +10,17 @@ from app.settings import SettingError, Settings
 from tools.env import Bucket
 
 CHUNK = 64 << 10
-"""Bytes of one piece of a streamed object."""
+"""Bytes per chunk of a streamed object."""
 
 
 @contextlib.asynccontextmanager
 async def open_bucket(settings: Settings) -> AsyncIterator[Bucket]:
-    """The bucket that `BUCKET` names.
+    """Open the bucket that the setting `BUCKET` names.
 
     Fails: SettingError for an address that cannot be used · Unavailable when the bucket does not answer yet.
     """
     if settings.bucket.startswith("s3://"):
-        # boto3 takes half a second and 50 MB, which a directory does without.
+        # Imported only when needed: boto3 costs half a second and 50 MB.
         await asyncio.to_thread(importlib.import_module, "app.bindings.bucket.s3")
         from app.bindings.bucket.s3 import S3
 

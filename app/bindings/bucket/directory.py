@@ -1,4 +1,4 @@
-"""BUCKET as a directory, whose objects are files, written whole or not at all."""
+"""BUCKET as a directory: each object is a file, written atomically."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from tools.errors import Conflict
 
 
 class Directory:
-    """Files below one folder. The content type of an object is in the row that names it, not here."""
+    """Files below one folder. An object's content type is not stored here but in the row that names it."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -22,28 +22,28 @@ class Directory:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, root: Path) -> AsyncIterator["Directory"]:
-        """Fails: SettingError when the folder cannot be used · Unavailable while the disk is full."""
+        """Open the folder `root`. Fails: SettingError when it cannot be used · Unavailable while the disk is full."""
         async with Files.open(root, "bucket") as files:
             yield cls(files)
 
     async def put(self, key: str, data: bytes, *, content_type: str) -> None:
-        """Store the object, over the one that is there. Fails: Invalid · Conflict (`bad_key`) · Unavailable."""
+        """Store the object, replacing an existing one. Fails: Invalid · Conflict (`bad_key`) · Unavailable."""
         try:
             await self._files.replace(self._path(key), data)
         except (*ABSENT, FileExistsError):
             raise _key_is_folder() from None
 
     async def put_once(self, key: str, data: bytes, *, content_type: str) -> None:
-        """Store the object where none is; the same bytes again are fine, and count as written now.
+        """Store the object unless the key is in use; the same bytes again succeed and renew the object's time.
 
-        Fails: Conflict (`write_once`) when other bytes are there · Invalid · Conflict (`bad_key`) · Unavailable.
+        Fails: Conflict (`write_once`) when the key has other bytes · Invalid · Conflict (`bad_key`) · Unavailable.
         """
         path = self._path(key)
 
         def has_same_bytes() -> bool:
             if not path.is_file() or path.read_bytes() != data:
                 return False
-            # As if written now, so that no sweep takes it for forgotten.
+            # Renew the time, so that no sweep takes the object for abandoned.
             os.utime(path, ns=(time.time_ns(), time.time_ns()))
             return True
 
@@ -65,7 +65,7 @@ class Directory:
         with contextlib.closing(file):
             while chunk:
                 yield chunk
-                # Files are written whole, so a short read is the end.
+                # Files are written atomically, so a short read is the end.
                 chunk = await self._files.call(file.read, CHUNK) if len(chunk) == CHUNK else b""
 
     async def head(self, key: str) -> StoredObject | None:
@@ -78,7 +78,7 @@ class Directory:
             await self._files.call(os.unlink, self._path(key))
 
     async def list(self, prefix: str) -> AsyncIterator[StoredObject]:
-        """The objects whose keys begin so, by key."""
+        """The objects whose keys begin with `prefix`, ordered by key. Fails: Invalid · Unavailable."""
         root, prefix = self._files.root, check_prefix(prefix)
 
         def walk() -> list[StoredObject]:
@@ -93,7 +93,7 @@ class Directory:
             yield stored
 
     async def ping(self) -> None:
-        """Fails: Unavailable when the folder is gone or cannot be written."""
+        """Check that the folder is usable. Fails: Unavailable when it is gone or cannot be written."""
         await self._files.ping()
 
     def _path(self, key: str) -> Path:

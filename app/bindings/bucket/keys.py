@@ -1,11 +1,11 @@
-"""Which keys an object of BUCKET may have, on every backend."""
+"""Valid keys of objects in BUCKET, the same for every backend."""
 
 import re
 
 from tools.errors import Invalid
 
 KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,254})*")
-"""No part of a key opens with a dot, so none leads upwards or hides from a listing."""
+"""No part of a key begins with a dot, so no key leaves the folder or is hidden from a listing."""
 MAX_KEY = 512
 
 
@@ -17,7 +17,7 @@ def check_key(key: str) -> str:
 
 
 def check_prefix(prefix: str) -> str:
-    """The beginning of keys, unchanged; it may be empty or end with a slash. Fails: Invalid (`bad_key`)."""
+    """The prefix of keys, unchanged; it may be empty or end with a slash. Fails: Invalid (`bad_key`)."""
     if prefix:
         check_key(prefix.removesuffix("/"))
     return prefix

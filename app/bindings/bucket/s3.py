@@ -1,8 +1,8 @@
-"""BUCKET on S3: R2, AWS and whatever else speaks the protocol, through boto3 on threads of its own.
+"""BUCKET on S3: R2, AWS and other servers of the protocol, through boto3 on threads of its own.
 
-Each object carries the SHA-256 of its bytes, which is compared when they are read: what was cut off or flipped on the
-way, or is an error in an object's place, is asked for again and never handed on. All calls may be repeated, so those
-that were not answered are, a few times and for a bounded while.
+Each object carries the SHA-256 of its bytes, which is checked on every read: a truncated or corrupted answer, or an
+error in place of an object, is requested again and never returned. All calls are idempotent, so those without an
+answer are repeated, with a bound on tries and time.
 """
 
 import asyncio
@@ -36,13 +36,13 @@ log = logging.getLogger("picasso.bucket")
 
 THREADS = 32
 SLOWEST = 512 << 10
-"""A write may last one second longer per so many bytes."""
+"""Bytes per second: the slowest upload for which a write's deadline is extended."""
 TRIES = 3
 BACKOFF_SECONDS = 0.1
 PART = 1 << 20
-"""So much of a streamed object is asked for at once, so that a slow reader holds no connection."""
+"""Bytes of a streamed object per request, so that a slow reader occupies no connection."""
 PING_SECONDS = 1.0
-"""How long an answer counts: the door to `ping` is open to everybody, and each call costs."""
+"""How long a successful `ping` is reused: the health route is public, and each request costs money."""
 DIGEST = "sha256"
 EMPTY = hashlib.sha256(b"").hexdigest()
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
@@ -51,11 +51,11 @@ REFUSED = frozenset(
     {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "Unauthorized"}
 )
 PASSING = frozenset({"400", "BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown", "XAmzContentSHA256Mismatch"})
-"""What is said of a request under a status that blames it, though the next may go well. HEAD says only `400`."""
+"""Codes of a 4xx answer after which a repeat may succeed. An answer to HEAD has only the code `400`."""
 SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
 GARBLED = (ResponseParserError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 FAILURES = (BotoCoreError, ClientError, OSError, *GARBLED)
-"""What boto3 raises when an answer does not come, or stumbles over when a part of it is garbled."""
+"""What boto3 raises without an answer, or while it parses a garbled one."""
 
 
 class Deadlines(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ DEADLINES = Deadlines()
 
 
 class Address(msgspec.Struct, frozen=True):
-    """What `s3://name?endpoint=…&region=…` says."""
+    """The parts of `s3://name?endpoint=…&region=…`."""
 
     name: str
     endpoint: str | None = None
@@ -79,7 +79,7 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """Bytes of an object, from one answer: the whole or a part of `size`. `digest` is that of the whole, where told."""
+    """The bytes of a whole object, or a part of one of `size` bytes; `digest` is the whole object's, if known."""
 
     data: bytes
     etag: str
@@ -88,7 +88,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def read_address(address: str) -> Address:
-    """Fails: SettingError."""
+    """Parse the value of BUCKET. Fails: SettingError."""
     try:
         parts = urlsplit(address)
         given = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
@@ -102,21 +102,21 @@ def read_address(address: str) -> Address:
 
 
 class S3:
-    """A bucket. Writers that race for one key are told apart by the server, which must honour `If-None-Match`: of one
-    that ignores it (rclone does) only writers at the very same moment can overwrite each other."""
+    """A bucket. Concurrent writers of one key are serialised by the server, which must honour `If-None-Match`; on a
+    server that ignores it (rclone) only simultaneous writers can overwrite each other."""
 
     def __init__(self, client: Any, name: str, threads: ThreadPoolExecutor, seconds: float) -> None:
         self._client, self._name, self._threads, self._seconds = client, name, threads, seconds
         self._pinging, self._answered = asyncio.Lock(), float("-inf")
-        self._told: str | None = None
+        self._logged_code: str | None = None
 
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, address: str, keys: Mapping[str, str], deadlines: Deadlines = DEADLINES) -> AsyncIterator["S3"]:
-        """`keys` by boto3's own names; without any, boto3 looks where it always does (profiles, instance roles).
+        """Connect and check access. `keys` by boto3's names; without any, boto3 uses its profiles or instance roles.
 
-        Fails: SettingError for an address or keys that cannot be used · Unavailable, saying why, when the bucket is
-        not there, refuses the keys or does not answer.
+        Fails: SettingError for an address or keys that cannot be used · Unavailable with the reason when the bucket
+        does not exist, refuses the keys or does not answer.
         """
         where = read_address(address)
         threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bucket")
@@ -124,25 +124,30 @@ class S3:
             client = await asyncio.get_running_loop().run_in_executor(threads, _connect, where, keys, deadlines)
             try:
                 bucket = cls(client, where.name, threads, deadlines.call)
-                # Not HeadBucket, whose answer has no room for the reason of a refusal.
+                # Not HeadBucket, whose answer has no body and so no reason of a refusal.
                 await bucket._ask(client.list_objects_v2, MaxKeys=1)
                 yield bucket
             finally:
                 client.close()
         finally:
-            # Threads that wait for a dead server end by their own deadlines; nobody waits for them.
+            # Threads that wait for a dead server end by their own deadlines and are not awaited.
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def put(self, key: str, data: bytes, *, content_type: str) -> None:
+        """Store the object, replacing an existing one. Fails: Invalid · Unavailable."""
         await self._put(key, data, content_type)
 
     async def put_once(self, key: str, data: bytes, *, content_type: str) -> None:
+        """Store the object unless the key is in use; the same bytes again succeed and renew the object's time.
+
+        Fails: Conflict (`write_once`) when the key has other bytes · Invalid · Unavailable.
+        """
         for _ in range(TRIES):
-            # Asked first, for servers that ignore the condition. Equal bytes are written again, and so count as new.
+            # Read first, for servers that ignore the condition. Equal bytes are written again, which renews their time.
             try:
                 found = await self._find(key)
             except Unavailable as error:
-                if error.code != "bucket_damaged" or not await self._was(key, data):
+                if error.code != "bucket_damaged" or not await self._was_written(key, data):
                     raise
                 return await self._put(key, data, content_type)
             if found is not None and found.data != data:
@@ -150,14 +155,16 @@ class S3:
             condition = {"IfMatch": found.etag} if found else {"IfNoneMatch": "*"}
             with contextlib.suppress(Conflict):
                 return await self._put(key, data, content_type, **condition)
-        raise Unavailable("others keep writing this object", code="bucket_contended")
+        raise Unavailable("other writers keep changing this object", code="bucket_contended")
 
     async def get(self, key: str) -> bytes:
+        """The object's bytes, checked against its digest. Fails: NotFound · Unavailable."""
         if (found := await self._find(key)) is None:
             raise NotFound("no such object")
         return found.data
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
+        """The object's bytes in chunks of 64 KiB. Fails: NotFound · Unavailable, also at the end."""
         part = await self._part(key, 0)
         digest, read, expected, etag = hashlib.sha256(part.data), len(part.data), part.digest, part.etag
         while read < part.size:
@@ -166,23 +173,26 @@ class S3:
             part = await self._part(key, read, IfMatch=etag)
             read += len(part.data)
             digest.update(part.data)
-        # The last part is held back until the whole is known to be what was stored.
+        # The last part is returned only after the digest of the whole object has been checked.
         if expected not in (None, digest.hexdigest()):
             raise _damaged()
         for chunk in _chunks(part.data):
             yield chunk
 
     async def head(self, key: str) -> StoredObject | None:
+        """The object's size and time, or None. Fails: Invalid · Unavailable."""
         try:
             return await self._ask(_head, self._client, Key=check_key(key))
         except NotFound:
             return None
 
     async def delete(self, key: str) -> None:
+        """Remove the object, if there is one. Fails: Invalid · Unavailable."""
         with contextlib.suppress(NotFound):
             await self._ask(self._client.delete_object, Key=check_key(key))
 
     async def list(self, prefix: str) -> AsyncIterator[StoredObject]:
+        """The objects whose keys begin with `prefix`, in the server's order. Fails: Invalid · Unavailable."""
         at: dict[str, str] | None = {}
         while at is not None:
             page, at = await self._ask(_page, self._client, Prefix=check_prefix(prefix), **at)
@@ -190,13 +200,14 @@ class S3:
                 yield stored
 
     async def ping(self) -> None:
+        """Check that the bucket answers; a success is reused for `PING_SECONDS`. Fails: Unavailable."""
         async with self._pinging:
             if time.monotonic() - self._answered < PING_SECONDS:
                 return
             try:
                 await self._ask(self._client.head_bucket)
             except NotFound:
-                raise self._noted(_missing()) from None
+                raise self._logged(_missing()) from None
             self._answered = time.monotonic()
 
     async def _put(self, key: str, data: bytes, content_type: str, **condition: str) -> None:
@@ -205,16 +216,16 @@ class S3:
         await self._tried(lambda: self._call(_write, self._client, data, **request), len(data) / SLOWEST)
 
     async def _find(self, key: str) -> Found | None:
-        """The whole object, found to be intact."""
+        """The whole object, checked against its digest; None when there is none."""
         try:
             return await self._ask(_read_whole, self._client, Key=check_key(key))
         except NotFound:
             return None
 
-    async def _was(self, key: str, data: bytes) -> bool:
-        """Whether these bytes are what was once written there, whatever became of them."""
-        told = await self._ask(self._client.head_object, Key=check_key(key))
-        return _digest(told) == hashlib.sha256(data).hexdigest()
+    async def _was_written(self, key: str, data: bytes) -> bool:
+        """Whether the object was written with these bytes, even if it is damaged now."""
+        answer = await self._ask(self._client.head_object, Key=check_key(key))
+        return _digest(answer) == hashlib.sha256(data).hexdigest()
 
     async def _part(self, key: str, start: int, **condition: str) -> Found:
         span = f"bytes={start}-{start + PART - 1}"
@@ -227,7 +238,7 @@ class S3:
         return await self._tried(lambda: self._call(operation, *args, **request))
 
     async def _tried(self, call: Callable[[], Awaitable[T]], more_seconds: float = 0.0) -> T:
-        """Repeat what was not answered. Fails: Unavailable, after `TRIES` or when the time is over."""
+        """Repeat a call without an answer. Fails: Unavailable, after `TRIES` or at the deadline."""
         try:
             async with asyncio.timeout(self._seconds + more_seconds):
                 for tries in range(TRIES - 1):
@@ -248,20 +259,20 @@ class S3:
                 self._threads, lambda: operation(*args, Bucket=self._name, **request)
             )
         except FAILURES as error:
-            raise self._noted(_translated(error)) from error
-        self._told = None
+            raise self._logged(_translated(error)) from error
+        self._logged_code = None
         return answer
 
-    def _noted(self, error: PicassoError) -> PicassoError:
-        """The same; what an operator must mend is logged, once until it changes."""
-        if isinstance(error, Unavailable) and error.code not in REPEATABLE and error.code != self._told:
-            self._told = error.code
+    def _logged(self, error: PicassoError) -> PicassoError:
+        """Return the error; log one that the operator must fix, once until the code changes."""
+        if isinstance(error, Unavailable) and error.code not in REPEATABLE and error.code != self._logged_code:
+            self._logged_code = error.code
             log.error("BUCKET: %s (%s)", error.message, error.provider_code or error.code)
         return error
 
 
 def _connect(where: Address, keys: Mapping[str, str], deadlines: Deadlines) -> Any:
-    """The client. Fails: SettingError."""
+    """The boto3 client. Fails: SettingError."""
     if keys and not keys.keys() >= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}:
         raise SettingError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set both, or neither")
     with _configuring():
@@ -298,7 +309,7 @@ def _config(where: Address, deadlines: Deadlines) -> Config:
         max_pool_connections=THREADS,
         retries={"total_max_attempts": 1, "mode": "standard"},
         proxies={},
-        # R2 refuses the checksum trailers that are the default. The signature holds the SHA-256 of what is written.
+        # R2 refuses the checksum trailers that are the default. The signature covers the SHA-256 of the body.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         s3={"addressing_style": "path" if where.endpoint else "auto"},
@@ -306,12 +317,12 @@ def _config(where: Address, deadlines: Deadlines) -> Config:
 
 
 def _head(client: Any, **request: object) -> StoredObject:
-    told = client.head_object(**request)
-    return StoredObject(str(request["Key"]), told["ContentLength"], _ms(told["LastModified"]))
+    answer = client.head_object(**request)
+    return StoredObject(str(request["Key"]), answer["ContentLength"], _ms(answer["LastModified"]))
 
 
 def _page(client: Any, **request: object) -> tuple[list[StoredObject], dict[str, str] | None]:
-    """Some objects, and how to ask for the next."""
+    """One page of a listing, and the request fields of the next page; None after the last."""
     page = client.list_objects_v2(**request)
     found = [
         StoredObject(entry["Key"], entry["Size"], _ms(entry["LastModified"])) for entry in page.get("Contents", [])
@@ -348,20 +359,20 @@ def _read(client: Any, **request: object) -> Found:
     with contextlib.closing(answer["Body"]) as body:
         data = body.read()
     if not (etag := answer.get("ETag")):
-        # An error that came as 200 looks like an object's bytes, but has no tag.
+        # An error sent with status 200 looks like an object's bytes, but has no ETag.
         raise _Damaged
-    # A garbled header can take those after it along; only a second answer without a digest means that it has none.
+    # A garbled header can hide those after it; only a second answer without a digest proves that there is none.
     digest = _digest(answer) or _digest(client.head_object(Bucket=request["Bucket"], Key=request["Key"]))
     return Found(data, etag, _size(answer.get("ContentRange"), data), digest)
 
 
 def _digest(answer: dict[str, Any]) -> str | None:
-    """What the writer told of the whole object; None where another tool wrote it."""
+    """The SHA-256 that the writer stored with the object; None when another tool wrote it."""
     return next((str(value) for name, value in answer["Metadata"].items() if name.lower() == DIGEST), None)
 
 
 def _size(span: str | None, data: bytes) -> int:
-    """Of the whole object, from `bytes 0-99/1234`."""
+    """Bytes of the whole object, from a Content-Range such as `bytes 0-99/1234`."""
     return int(span.rpartition("/")[2]) if span else len(data)
 
 
@@ -381,15 +392,15 @@ def _translated(error: Exception) -> PicassoError:
     if isinstance(error, _Damaged):
         return _damaged()
     if isinstance(error, NoCredentialsError):
-        return Unavailable("there is no key for the bucket", code="bucket_refused", failure="invalid")
+        return Unavailable("there are no credentials for the bucket", code="bucket_refused", failure="invalid")
     if not isinstance(error, ClientError):
         return Unavailable("the bucket did not answer", code="bucket_unavailable")
     return _answered(str(error.response["Error"]["Code"]), int(error.response["ResponseMetadata"]["HTTPStatusCode"]))
 
 
 def _answered(code: str, status: int) -> PicassoError:
-    """What an error that the server told means to us."""
-    told: dict[str, Any] = {"provider_code": code, "provider_status": status}
+    """Translate an error answer of the server."""
+    vendor: dict[str, Any] = {"provider_code": code, "provider_status": status}
     if code == "NoSuchBucket":
         return _missing()
     if status == 404:
@@ -397,14 +408,16 @@ def _answered(code: str, status: int) -> PicassoError:
     if status == 412 or code == "ConditionalRequestConflict":
         return Conflict("the object is not as it was expected to be", code="bucket_changed")
     if code in SKEWED:
-        return Unavailable("the clock of this machine is wrong, so the bucket refuses it", code="bucket_clock", **told)
+        return Unavailable(
+            "the clock of this machine is wrong, so the bucket refuses it", code="bucket_clock", **vendor
+        )
     if status in (401, 403) or code in REFUSED:
-        return Unavailable("the bucket does not accept our key", code="bucket_refused", failure="invalid", **told)
+        return Unavailable("the bucket does not accept our key", code="bucket_refused", failure="invalid", **vendor)
     if status == 507:
-        return Unavailable("the bucket is full", code="bucket_full", **told)
+        return Unavailable("the bucket is full", code="bucket_full", **vendor)
     if code == "NotImplemented" or (400 <= status < 500 and status not in (408, 416, 429) and code not in PASSING):
-        return Unavailable("the bucket rejects our requests; the log says why", code="bucket_rejected", **told)
-    return Unavailable("the bucket did not take the request", code="bucket_unavailable", **told)
+        return Unavailable("the bucket rejects our requests; the log says why", code="bucket_rejected", **vendor)
+    return Unavailable("the bucket did not take the request", code="bucket_unavailable", **vendor)
 
 
 def _ms(moment: datetime) -> int:

