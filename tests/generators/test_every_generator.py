@@ -96,13 +96,13 @@ TALL = "Z" + "\u0301\u0489\u0334" * 300
 
 
 def hostile(first_prompt: str = "") -> finished_project.Words:
-    """One payload after the other, in whatever place is asked for next."""
+    """One payload after the other, for each field in turn."""
     payloads = itertools.cycle(PAYLOADS)
     return lambda text: first_prompt if first_prompt and text == finished_project.PROMPTS[0] else next(payloads)
 
 
 def files(output: Output) -> Iterator[tuple[str, File]]:
-    """Every file with the ending that says how to open it."""
+    """Every file with the suffix of its name."""
     for file in (output.index, *output.beside):
         yield file.name.rpartition(".")[2], file
 
@@ -232,8 +232,8 @@ def parts_of(schema: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("id", IDS)
 async def test_it_opens_and_is_the_same_again(id: str, tmp_path: Path) -> None:
-    """Every file opens with a reader of its own kind, the same image versions give the same bytes, and what was
-    made lies in BUCKET under the row's key and answers under the public link, with its policy."""
+    """Every file opens with a reader of its format, the same image versions give the same bytes, and the output is in
+    BUCKET under the row's key and served under the public link, with its policy."""
     async with seeded_env(tmp_path) as env:
         first, second = await generate(env, id), await generate(env, id)
         assert first == second
@@ -255,7 +255,7 @@ async def test_it_opens_and_is_the_same_again(id: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("id", IDS)
 async def test_a_project_without_images_is_no_failure(id: str, tmp_path: Path) -> None:
-    """The output is valid and says that there is nothing yet, or the answer is a clear 422."""
+    """The output is valid and states that there is nothing yet, or the answer is a clear 422."""
     async with seeded_env(tmp_path) as env:
         try:
             output = await generate(env, id, project_id="empty")
@@ -323,8 +323,8 @@ def own(address: str, here: str) -> bool:
 @pytest.mark.skipif(BINARY is None, reason="no Chromium is installed")
 @pytest.mark.timeout(180)
 async def test_pages_are_whole_in_a_browser(tmp_path: Path) -> None:
-    """Under its own policy each page loads its images, complains of nothing, asks nobody else, takes the
-    keyboard, and has nothing off-screen on a telephone and on a desk; also when it is empty."""
+    """Under its own policy each page loads its images, logs no error, requests nothing from other hosts, works by
+    keyboard, and has nothing off-screen on a telephone and on a desktop; also when it is empty."""
     with free_listener() as (listener, here):
         async with (
             seeded_env(tmp_path, environ={"PUBLIC_URL": here}) as env,
@@ -393,6 +393,6 @@ async def shown_images(tab: Tab) -> bool:
 
 
 def complaints(tab: Tab) -> list[str]:
-    """What the console said. Chromium asks for an icon by itself; what a page asks for below its own link, such as
-    the tally of a board, has routes of its own that are not served here."""
+    """The console's messages, without the favicon that Chromium requests by itself and without requests below the
+    page's own link, such as the tally of a board, whose routes are not served here."""
     return [text for text in tab.complaints if not re.search(r"/favicon\.ico$|/public/artifact/[^/]+/[a-z/]+$", text)]

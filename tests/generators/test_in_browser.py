@@ -37,7 +37,7 @@ def squeezed(html: str) -> tuple[list[str], str]:
 
 
 async def loaded(tab: Tab) -> list[tuple[int, int]]:
-    """Natural size and complete rendering of every image after all of them were asked for."""
+    """Natural size and completeness of every image after all of them were loaded."""
     sizes = await tab.evaluate(
         "Promise.all([...document.images].map(async i => { i.loading = 'eager'; await i.decode().catch(() => 0);"
         " return [i.naturalWidth, i.getBoundingClientRect().width]; }))"
@@ -87,7 +87,7 @@ async def test_a_published_page_is_whole_under_its_own_policy(tmp_path: Path) ->
                 images = await loaded(tab)
                 assert len(images) == 5
                 assert all(natural > 0 and shown > 0 for natural, shown in images)
-                # Chromium asks for an icon by itself.
+                # Chromium requests a favicon by itself.
                 assert [text for text in tab.complaints if not text.endswith("/favicon.ico")] == []
                 assert tab.dialogs == []
                 own = (f"{here}/images/", f"{here}/public/", f"{here}/favicon.ico")

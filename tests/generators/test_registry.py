@@ -1,4 +1,4 @@
-"""Generators are found, named and given their options by one door for built-ins and guests alike."""
+"""Generators are found, named and given their options in the same way, built-in or plugin."""
 
 import msgspec
 import pytest

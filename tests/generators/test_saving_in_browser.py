@@ -55,14 +55,14 @@ async def saved(tab: Tab, folder: Path) -> tuple[str, bytes]:
 
 
 async def until(tab: Tab, expression: str) -> None:
-    """Come back when it holds of the film; asked from outside, for nothing of a page in its sandbox runs."""
+    """Return when the condition is true of the film; polled from outside, because nothing of a sandboxed page runs."""
     async with asyncio.timeout(LONG):
         while not await tab.evaluate(f"{FILM}; {expression}"):
             await asyncio.sleep(0.02)
 
 
 def complaints(tab: Tab) -> list[str]:
-    """Chromium asks for an icon by itself."""
+    """The console's messages, without the favicon that Chromium requests by itself."""
     return [text for text in tab.complaints if not text.endswith("/favicon.ico")]
 
 

@@ -1,4 +1,5 @@
-"""PICASSO_DO on a real database and a real Redis: what subscribers see, whoever emits and whatever breaks."""
+"""PICASSO_DO on a real database and a real Redis: what subscribers receive, whichever process emits and whatever
+fails."""
 
 import asyncio
 import contextlib
@@ -89,7 +90,8 @@ async def test_replay_then_the_mark_then_live(one: Process) -> None:
 
 
 async def test_live_only_without_a_cursor(one: Process) -> None:
-    """Without a cursor nothing old is sent and no mark; the first thing told after subscribing is the first seen."""
+    """Without a cursor no old event and no mark is sent; the first event emitted after subscribing is the first
+    received."""
     await one.emit("s", 3)
     async with one.do.subscribe("s", None) as subscription:
         await one.emit("s")
@@ -185,7 +187,7 @@ async def test_a_wake_up_crosses_processes(env: Env, redis_url: str, one: Proces
 
 
 async def test_clients_are_counted_over_processes(env: Env, redis_url: str, one: Process) -> None:
-    """`clients` sums what hangs on the session anywhere and goes down as they leave."""
+    """`clients` counts the session's connections in all processes and falls as they leave."""
 
     async with open_client(redis_url) as client, process(env, client) as other:
         async with one.do.subscribe("s", None), one.do.subscribe("s", None), other.do.subscribe("s", None):
@@ -245,8 +247,7 @@ async def test_redis_may_be_killed_and_come_back(env: Env, own_valkey: Valkey) -
 
 
 async def test_a_redis_that_hangs_is_given_up(env: Env, own_valkey: Valkey) -> None:
-    """A Redis that accepts and never answers costs the poll interval, not the stream, and counting says Unavailable
-    ."""
+    """A Redis that accepts and never answers costs the poll interval, not the stream, and counting is Unavailable."""
     async with contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(open_client(own_valkey.url)) for _ in range(2)]
         one, other = [await stack.enter_async_context(process(env, client)) for client in clients]
@@ -262,7 +263,7 @@ async def test_a_redis_that_hangs_is_given_up(env: Env, own_valkey: Valkey) -> N
 
 
 async def test_a_reader_that_breaks_tells_its_subscribers(one: Process) -> None:
-    """When the table cannot be read for a reason nobody meant, subscribers get the error instead of silence."""
+    """When reading the table fails with an unforeseen error, subscribers get the error instead of silence."""
     async with one.do.subscribe("s", None) as subscription:
         await one.db.run("ALTER TABLE events RENAME TO events_gone")
         await one.do.wake("s")

@@ -60,7 +60,7 @@ async def test_a_default_model_that_cannot_be_used_stops_the_start(
 
 
 async def test_a_judge_that_cannot_see_stops_the_start(tmp_path: Path) -> None:
-    """A model that is known to read text alone would fail at each image."""
+    """A model that is known to read text alone is refused as a judge, because it would fail at each image."""
     blind = {"DEFAULT_MODEL_VISION": "@cf/meta/llama-3.3-70b-instruct-fp8-fast"}
     keys = {"CLOUDFLARE_ACCOUNT_ID": "a", "CLOUDFLARE_API_TOKEN": "k"}
     with pytest.raises(SettingError, match=r"^DEFAULT_MODEL_VISION is \S+: it cannot be shown images$"):
@@ -101,7 +101,7 @@ ENDS: dict[Fault, tuple[type[VendorError], str]] = {
 
 @each_family
 async def test_every_fault_is_one_request_and_one_of_our_errors(tmp_path: Path, family: str) -> None:
-    """No SDK tries again by itself, and none of its errors gets through; upstream text stays out."""
+    """No SDK retries by itself, and each of its errors becomes one of ours without upstream text."""
     async with played(tmp_path, VENDOR_SECONDS="5") as (wire, models):
         for fault, (kind, failure) in ENDS.items():
             wire.scripts[VENDORS[family]].append(Answer(fault, retry_after="7"))
@@ -118,7 +118,7 @@ async def test_every_fault_is_one_request_and_one_of_our_errors(tmp_path: Path, 
 
 @each_family
 async def test_a_vendors_no_is_told(tmp_path: Path, family: str) -> None:
-    """As an error, or in an answer's metadata where the vendor says it with a 200."""
+    """A refusal is recognised as an error status, or in the metadata of an answer with status 200."""
     async with played(tmp_path) as (wire, models):
         wire.scripts[VENDORS[family]].append(Answer("refuse"))
         try:
@@ -131,7 +131,7 @@ async def test_a_vendors_no_is_told(tmp_path: Path, family: str) -> None:
 
 @each_family
 async def test_errors_of_a_stream_are_ours_too(tmp_path: Path, family: str) -> None:
-    """Whoever streams an answer meets the same errors."""
+    """Streamed answers raise the same errors."""
     async with played(tmp_path) as (wire, models):
         wire.scripts[VENDORS[family]].append(Answer("error"))
         with pytest.raises(Unavailable):
@@ -225,7 +225,7 @@ async def test_no_variable_of_a_library_redirects_a_call(tmp_path: Path) -> None
 
 
 def test_a_start_with_the_built_in_models_loads_no_vendor() -> None:
-    """Seconds of imports are spared to whoever does not chat."""
+    """A process that does not chat with a vendor's model spares seconds of imports."""
     code = "import sys, app.bindings.ai.registry, tools.models.chat_and_vision; print(*sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LONG)
     loaded = {name.partition(".")[0] for name in ended.stdout.split()}
@@ -234,7 +234,7 @@ def test_a_start_with_the_built_in_models_loads_no_vendor() -> None:
 
 
 async def test_openais_own_models_think_little_and_go_where_they_must(tmp_path: Path) -> None:
-    """Without an address of one's own OpenAI's is used, with low effort where the model knows efforts."""
+    """Without another address OpenAI's is used, with low effort where the model has efforts."""
     async with open_ai(settings(tmp_path, OPENAI_API_KEY="k", GEMINI_API_KEY="k")) as models:
         quick, plain, gemini = (
             vars(models.chat_model(name))

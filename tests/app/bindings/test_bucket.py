@@ -81,7 +81,7 @@ async def test_an_original_is_written_once(bucket: Bucket) -> None:
 
 @strict
 async def test_of_many_writers_at_once_one_wins(bucket: Bucket) -> None:
-    """Writers racing for one key: exactly one set of bytes is kept, and every other writer is told."""
+    """Writers race for one key: exactly one set of bytes is stored, and every other writer gets an error."""
     for at in range(50):
         bodies = [bytes([writer]) * 4096 for writer in range(4)]
         ends = await asyncio.gather(*(once(bucket, f"k/{at}", body) for body in bodies), return_exceptions=True)
@@ -222,14 +222,14 @@ asyncio.run(main())
 
 
 async def test_a_full_disk_is_unavailable_and_heals(tmp_path: Path) -> None:
-    """No half object, no leftover, one clear code, and the next write works when there is room."""
+    """No half object, no leftover, one clear error code, and the next write works when there is room."""
     ended = await anyio.run_process([sys.executable, "-c", FULL, str(tmp_path)], stderr=None)
     assert ended.stdout.decode().split("\n") == ["bucket_full", "bucket_full", "None []", str(2 << 20), ""]
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
 async def test_a_folder_that_went_away_is_unavailable(tmp_path: Path) -> None:
-    """A volume that is gone is told by ping and by every write, and not written beside."""
+    """A missing volume is reported by ping and by every write, and nothing is written in its place."""
     async with Directory.open(tmp_path / "bucket") as bucket:
         await bucket.ping()
         (tmp_path / "bucket").rename(tmp_path / "moved")

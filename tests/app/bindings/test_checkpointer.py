@@ -1,4 +1,4 @@
-"""The checkpointer: LangGraph's own suite, what that does not ask, and blobs that somebody else wrote."""
+"""The checkpointer: LangGraph's own suite, promises beyond it, and blobs that an attacker wrote."""
 
 import json
 import os
@@ -284,7 +284,7 @@ async def test_a_graph_keeps_its_state_over_processes(saver: RedisSaver, client:
 
 
 def test_importing_the_application_makes_langgraph_strict() -> None:
-    """Whatever of ours is imported first, LangGraph reads the strict setting."""
+    """Whichever of our modules is imported first, LangGraph reads the strict setting."""
     assert _msgpack.STRICT_MSGPACK_ENABLED
     check = (
         "import app.bindings.checkpointer; from langgraph.checkpoint.serde._msgpack import STRICT_MSGPACK_ENABLED as on"

@@ -72,7 +72,7 @@ async def put(images: Images, image_id: str = ID, data: bytes = WEBP) -> str:
 
 
 async def test_an_image_is_kept_under_our_id_and_its_address_is_told(hosted: Images, wire: Wire) -> None:
-    """One request brings the bytes as they are, and the variant `public` of the answer is the address."""
+    """One request uploads the bytes unchanged, and the variant `public` of the answer is the address."""
     assert await put(hosted) == URL
     assert vendor.stored == {ID: WEBP}
     (call,) = wire.calls
@@ -83,7 +83,7 @@ async def test_an_image_is_kept_under_our_id_and_its_address_is_told(hosted: Ima
 
 @pytest.mark.parametrize("taken", ["code", "text", "status"])
 async def test_an_upload_may_be_repeated(hosted: Images, wire: Wire, taken: Literal["code", "text", "status"]) -> None:
-    """However Cloudflare says that it has the id: the image there is ours, and the answer is the same."""
+    """However Cloudflare reports that it has the id: the image there is ours, and the result is the same."""
     vendor.taken = taken
     assert await put(hosted) == await put(hosted) == await put(hosted) == URL
     assert list(vendor.stored) == [ID]
@@ -92,7 +92,7 @@ async def test_an_upload_may_be_repeated(hosted: Images, wire: Wire, taken: Lite
 
 @pytest.mark.parametrize("fault", ["drop_after", "truncate", "empty", "error", "rate", "garbage", "wrong_mime", "drop"])
 async def test_a_failed_upload_can_be_made_again(hosted: Images, wire: Wire, fault: Fault) -> None:
-    """Whatever became of the first try, it is Unavailable, and the second ends with one image."""
+    """Whatever the first failure, it is Unavailable, and the second try ends with one image."""
     wire.scripts["images"].append(Answer(fault))
     with pytest.raises(Unavailable) as caught:
         await put(hosted)
@@ -117,7 +117,7 @@ async def test_answers_that_get_lost_leave_one_image(wire: Wire, tmp_path: Path,
 
 
 async def test_a_garbled_answer_publishes_no_garbled_address(wire: Wire, tmp_path: Path, rounds: int) -> None:
-    """However answers are garbled, the address is the right one or none is told."""
+    """However answers are garbled, the address is the right one or there is an error."""
     async with far(wire, tmp_path) as (images, proxy):
         proxy.be(Faults(flip=0.7))
         for at in range(rounds * 150):
@@ -128,7 +128,7 @@ async def test_a_garbled_answer_publishes_no_garbled_address(wire: Wire, tmp_pat
 
 
 async def test_another_delivery_host_is_taken_from_the_answer(hosted: Images, wire: Wire) -> None:
-    """An account that delivers elsewhere, or has no variant `public`, is believed once it says the same twice."""
+    """An account with another delivery host, or without a variant `public`, is accepted once two answers agree."""
     vendor.delivery, vendor.variants = "https://images.example.test/cdn-cgi/imagedelivery", ["large", "small"]
     assert await put(hosted) == f"{vendor.delivery}/{HASH}/{ID}/large"
     assert [call.method for call in wire.calls] == ["POST", "GET"]
@@ -144,7 +144,7 @@ async def test_a_large_picture_is_made_to_fit(hosted: Images, tmp_path: Path) ->
 
 
 async def test_what_cloudflare_does_not_take_is_not_tried_again(hosted: Images, wire: Wire) -> None:
-    """Bytes over its limit, or no image at all: the vendor's no, said once."""
+    """Bytes over its limit, or no image at all, are refused once by the vendor."""
     for data in (b"no image", encoded(textured(300, 200), "WEBP") + bytes(10_000_001)):
         with pytest.raises(VendorFailed) as caught:
             await put(hosted, data=data)
@@ -181,7 +181,7 @@ async def test_an_account_without_images_is_told_the_same_way(hosted: Images, wi
 
 
 async def test_a_busy_cloudflare_is_waited_for(hosted: Images, wire: Wire) -> None:
-    """429 carries how long."""
+    """The error of a 429 has the time to wait."""
     wire.scripts["images"].append(Answer("rate", retry_after="7"))
     with pytest.raises(Unavailable) as caught:
         await put(hosted)
@@ -211,7 +211,7 @@ async def test_a_deleted_image_is_gone(hosted: Images) -> None:
 
 
 async def test_a_failed_delete_is_told(hosted: Images, wire: Wire) -> None:
-    """What was not deleted is not said to be."""
+    """An image that was not deleted is not reported as deleted."""
     await put(hosted)
     wire.scripts["images"].append(Answer("error"))
     with pytest.raises(Unavailable):
@@ -254,6 +254,6 @@ async def test_what_is_missing_is_named(tmp_path: Path, environ: dict[str, str],
 
 
 async def test_a_start_does_not_ask_cloudflare(tmp_path: Path) -> None:
-    """Opening works while nobody answers: a server is of use without it."""
+    """Opening works without an answer from Cloudflare: a server is useful without it."""
     async with opened(tmp_path, "http://127.0.0.1:9"):
         pass

@@ -310,7 +310,7 @@ async def fill(tx: Statements) -> None:
 
 
 async def test_impossible_states_are_refused(database_url: str, tmp_path: Path) -> None:
-    """Rows and changes that no history can lead to are refused by the schema, whoever writes them."""
+    """The schema refuses rows and changes that no valid history contains, whatever code writes them."""
     async with bare_env(tmp_path, database_url) as env:
         async with env.DB.transaction() as tx:
             await fill(tx)

@@ -1,4 +1,4 @@
-"""The promises of DB, kept by SQLite and by PostgreSQL alike; then what only one of them must promise."""
+"""The promises of DB, for SQLite and PostgreSQL alike; then those of only one of them."""
 
 import asyncio
 import contextlib
@@ -117,7 +117,7 @@ async def test_reading_does_not_wait_for_a_transaction(db: Database) -> None:
 
 
 async def test_using_the_database_inside_a_transaction_is_refused_at_once(db: Database) -> None:
-    """What would wait for itself says so, and the transaction is rolled back."""
+    """A statement that would wait for its own transaction is an error, and the transaction is rolled back."""
     uses = (
         lambda: count(db),
         lambda: db.run(PUT, id="b", n=1, word="w"),
@@ -160,7 +160,7 @@ async def test_a_refused_row_is_the_same_error_on_both(db: Database) -> None:
 
 
 async def test_a_transaction_with_a_failed_statement_cannot_be_committed(db: Database) -> None:
-    """Who catches the error inside the block is told, and nothing is kept."""
+    """A caller who catches the error inside the block gets another at the commit, and nothing is stored."""
     for goes_on in (True, False):
         with pytest.raises(RuntimeError, match="has failed"):
             async with db.transaction() as tx:
@@ -187,7 +187,7 @@ async def test_a_bug_is_not_called_an_outage(db: Database) -> None:
 
 
 async def test_tasks_cancelled_anywhere_leave_no_half_transaction(db: Database, rounds: int) -> None:
-    """Cancelled once or twice, at any await, transactions are whole or absent and the connection goes on working."""
+    """Cancelled once or twice, at any await, transactions are whole or absent and the connection still works."""
     chance = random.Random(7)
 
     async def write(i: int) -> None:
@@ -268,7 +268,7 @@ async def test_a_statement_has_a_deadline(database_url: str, tmp_path: Path) -> 
 
 
 async def test_a_cancelled_statement_is_given_up(db: Database) -> None:
-    """Whoever stops waiting also stops the work: the connection is free for the next statement at once."""
+    """Cancelling the caller also stops the statement: the connection is free for the next statement at once."""
     for _ in range(3):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
@@ -282,7 +282,7 @@ async def test_a_cancelled_statement_is_given_up(db: Database) -> None:
 
 
 async def test_a_database_that_is_all_taken_says_so_soon(database_url: str, tmp_path: Path) -> None:
-    """With every place held, the next caller is told `database_busy` while they are held; then it works again."""
+    """With every connection in use, the next caller gets `database_busy` soon; afterwards it works again."""
     url = database_url
     held = POOL_SIZE if url.startswith("postgresql") else 1
     opened = Postgres.open(url) if url.startswith("postgresql") else Sqlite.open(tmp_path / "busy.db", 0.5)
@@ -309,7 +309,7 @@ async def test_a_database_that_is_all_taken_says_so_soon(database_url: str, tmp_
 
 
 async def test_a_second_process_on_one_file_is_refused(tmp_path: Path) -> None:
-    """The second process gets one line that says what to set; when the first is gone the file is free."""
+    """The second process gets one line that names the setting to change; when the first has ended the file is free."""
     mine = settings(tmp_path)
     async with open_database(mine):
         with pytest.raises(SettingError, match=r"DB .*set DB=postgresql://"):
@@ -361,7 +361,8 @@ async def test_acknowledged_rows_survive_kill_9(tmp_path: Path, rounds: int) -> 
 
 
 def write_and_kill(url: str, start: int, after: int) -> int:
-    """Let a writer acknowledge `after` rows from `start`, kill it, check what it said; the last number is returned."""
+    """Let a writer acknowledge `after` rows from `start`, kill it, check what it acknowledged; returns the last
+    number."""
     args = [sys.executable, "-c", OPEN, url, str(start)]
     with subprocess.Popen(args, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None

@@ -25,7 +25,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 async def one_loop() -> AsyncIterator[None]:
-    """Keeps the loop, and with it the children, for the whole module."""
+    """One event loop, and with it the same children, for the whole module."""
     yield
 
 
@@ -41,7 +41,7 @@ def files(tmp_path: Path) -> list[str]:
 
 
 async def test_a_delivery_image_gets_its_public_address(local: LocalImages) -> None:
-    """Putting tells the absolute URL; putting the id again is success and the first image stays."""
+    """Putting returns the absolute URL; putting the id again succeeds and the first image stays."""
     url = await local.put("image-2", MASTER, mime="image/webp")
     assert url == "https://picasso.test/images/image-2/public"
     assert await local.put("image-2", b"other", mime="image/webp") == url
@@ -98,7 +98,7 @@ async def test_nobody_fills_the_disk_with_large_sizes(local: LocalImages, tmp_pa
 
 
 async def test_too_many_variants_at_once_are_refused(local: LocalImages) -> None:
-    """Beyond the line's length a visitor is asked to come back, and those in line are served."""
+    """Beyond the queue's length a request is refused with a time to retry, and those in the queue are served."""
     wanted = [parse(f"w={1 + at}") for at in range(directory.WAITING + 4)]
     ends = await asyncio.gather(
         *(local.rendition("image-1", variant, "jpeg") for variant in wanted), return_exceptions=True

@@ -50,7 +50,7 @@ async def consuming(queue: RedisQueue, handle: Handler) -> AsyncIterator[None]:
 
 
 class Recorder:
-    """A handler that keeps what it was given, and fails as it is told by a message's payload."""
+    """A handler that records its messages, and fails as a message's payload demands."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -92,7 +92,7 @@ async def second(client: Redis) -> None:
 
 
 async def test_what_waited_for_a_consumer_waits_no_longer(redis_client: Redis) -> None:
-    """Messages sent while nobody consumed are handled at once after a start, without another window."""
+    """Messages sent while there was no consumer are handled at once after a start, without another batch window."""
     queue, recorder = open_queue(redis_client, window_seconds=30), Recorder()
     await send(queue, message("a"), message("b"))
     await second(redis_client)
@@ -101,7 +101,7 @@ async def test_what_waited_for_a_consumer_waits_no_longer(redis_client: Redis) -
 
 
 async def until_names(client: Redis, number: int) -> None:
-    """Wait until so many consumers are known to the group."""
+    """Wait until the group has that many consumers."""
     async with asyncio.timeout(LONG):
         while not await client.exists(STREAM) or len(await client.xinfo_consumers(STREAM, GROUP)) != number:
             await asyncio.sleep(0.02)
@@ -125,8 +125,8 @@ POISON = {
 
 
 async def test_poison_is_isolated(redis_client: Redis) -> None:
-    """Bad messages of every kind among many good ones: all good ones are done,
-    all bad ones become dead letters with a reason, after 5 tries where trying makes sense."""
+    """Bad messages of every kind among many good ones: all good ones are handled, all bad ones become dead letters with
+    a reason, after 5 tries where a retry makes sense."""
     queue, recorder = open_queue(redis_client, window_seconds=0.2), Recorder()
     good = [message(f"good {n}") for n in range(1000)]
     failing = [message(f"bad {n}", **{"raise": ["value", "unavailable"][n % 2]}) for n in range(14)]
@@ -168,7 +168,7 @@ async def test_good_messages_do_not_wait_for_bad_ones(redis_client: Redis) -> No
 
 
 async def test_an_outage_is_waited_for(redis_client: Redis) -> None:
-    """While the handler says Unavailable nothing is given up, however often it is tried; then all is done."""
+    """While the handler raises Unavailable no message is given up, however often it is tried; then all are handled."""
     queue, recorder = open_queue(redis_client, window_seconds=0.05), Recorder()
     recorder.outage = True
     await send(queue, *(message(str(n)) for n in range(25)))
@@ -341,7 +341,8 @@ async def test_messages_of_one_moment_are_written_together(redis_client: Redis) 
 
 
 async def test_a_full_buffer_refuses_and_loses_nothing(own_valkey: Valkey) -> None:
-    """With Redis stopped the buffer takes eight megabytes; what it took is sent, what it refused its sender knows."""
+    """With Redis stopped the buffer takes eight megabytes; what it took is sent later, and a refusal is an error to the
+    sender."""
     async with open_client(own_valkey.url) as client:
         queue = open_queue(client)
         own_valkey.pause()
@@ -370,7 +371,7 @@ async def test_an_end_in_order_sends_what_is_late(own_valkey: Valkey) -> None:
 
 
 async def test_what_is_lost_at_the_end_is_told(own_valkey: Valkey, caplog: pytest.LogCaptureFixture) -> None:
-    """A Redis that stays away keeps no process from ending; how many messages were lost is in the log."""
+    """A Redis that stays away keeps no process from ending; the log has the number of lost messages."""
     async with open_client(own_valkey.url) as client:
         queue = open_queue(client)
         own_valkey.pause()
@@ -403,7 +404,7 @@ async def test_the_consumer_survives_its_redis(own_valkey: Valkey) -> None:
 
 
 async def test_an_answer_that_was_lost_is_taken_up(redis_client: Redis) -> None:
-    """What Redis gave to a consumer that never heard of it is handled all the same, once."""
+    """A message that Redis assigned to a consumer that never received it is handled all the same, once."""
     queue, recorder = open_queue(redis_client, window_seconds=0.05), Recorder()
     async with consuming(queue, recorder.handle):
         await until_names(redis_client, 1)
@@ -417,7 +418,7 @@ async def test_an_answer_that_was_lost_is_taken_up(redis_client: Redis) -> None:
 
 
 async def test_a_message_has_a_limit_and_so_has_the_queue(redis_client: Redis) -> None:
-    """64 KiB go in, more is refused; a queue that nobody empties refuses instead of growing or forgetting."""
+    """64 KiB are accepted, more is refused; a queue without a consumer refuses instead of growing or forgetting."""
     queue = open_queue(redis_client, length=2)
     await send(queue, message("a", text="x" * 65_000))
     with pytest.raises(TooLarge):
@@ -429,7 +430,7 @@ async def test_a_message_has_a_limit_and_so_has_the_queue(redis_client: Redis) -
 
 
 async def test_no_memory_is_an_error_and_nothing_is_evicted(own_valkey: Valkey) -> None:
-    """At its memory limit Redis refuses the message, loudly, and keeps the others."""
+    """At its memory limit Redis refuses the message with an error, and keeps the others."""
     async with open_client(own_valkey.url) as client:
         queue = open_queue(client)
         await send(queue, message("kept"))
@@ -456,8 +457,8 @@ async def bury(client: Redis, bodies: Sequence[bytes]) -> None:
 async def test_dead_letters_are_redriven_each_once(
     redis_client: Redis, caplog: pytest.LogCaptureFixture, rounds: int
 ) -> None:
-    """A thousand dead letters, redriven by two callers at once and then again: each is handled once, none is
-    left, and one log line tells of each."""
+    """A thousand dead letters, redriven by two callers at once and then again: each is handled once, none is left, and
+    each has one log line."""
     queue, recorder, n = open_queue(redis_client, window_seconds=0.05), Recorder(), 1000 * rounds
     await bury(redis_client, [msgspec.json.encode(message(f"m{number}")) for number in range(n)])
     with caplog.at_level("INFO", "picasso.queue"):
@@ -473,8 +474,8 @@ async def test_dead_letters_are_redriven_each_once(
 
 
 async def test_what_is_still_poison_dies_again_and_ends_the_redrive(redis_client: Redis) -> None:
-    """A letter that fails once more is a dead letter once more; one redrive moves each letter of its start once,
-    whatever a consumer sends back meanwhile."""
+    """A letter that fails again becomes a dead letter again; one redrive moves each letter that was there at its start
+    once, whatever a consumer sends back meanwhile."""
     queue, recorder = open_queue(redis_client, window_seconds=0.02), Recorder()
     await bury(redis_client, [msgspec.json.encode(message("good")), *POISON.values()])
     async with consuming(queue, recorder.handle):

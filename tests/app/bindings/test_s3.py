@@ -1,5 +1,5 @@
-"""BUCKET on S3 when the server, the way to it, or our key is in trouble. What it promises without trouble stands in
-`test_bucket.py`, for every implementation alike."""
+"""BUCKET on S3 when the server, the network, or our key fails. What it promises without failures is tested in
+`test_bucket.py`, for all implementations alike."""
 
 import asyncio
 import gc
@@ -135,7 +135,7 @@ async def ends_of(*calls: Coroutine[Any, Any, Any]) -> list[Any]:
 
 @leaky
 async def test_a_flipped_bit_is_noticed(far: S3, proxy: FaultProxy, rounds: int) -> None:
-    """However answers are garbled, what is handed on is what was stored, or nothing is."""
+    """However answers are garbled, the caller gets exactly the stored bytes or an error."""
     data = PICTURE[:20_000]
     await put(far, data=data)
     proxy.be(Faults(flip=0.6))
@@ -148,7 +148,7 @@ async def test_a_flipped_bit_is_noticed(far: S3, proxy: FaultProxy, rounds: int)
 
 @leaky
 async def test_garbled_answers_are_trouble_and_nothing_else(far: S3, proxy: FaultProxy, rounds: int) -> None:
-    """Whatever bit of whatever answer flips, a call ends well or with an error of ours."""
+    """Whatever bit of whatever answer flips, a call succeeds or ends with an error of ours."""
     await put(far, data=b"small")
     proxy.be(Faults(flip=1.0))
     for _ in range(rounds * 3):
@@ -158,7 +158,7 @@ async def test_garbled_answers_are_trouble_and_nothing_else(far: S3, proxy: Faul
 
 
 async def test_an_answer_that_is_cut_off_is_never_an_object(far: S3, proxy: FaultProxy) -> None:
-    """A partial read is asked for again; when it stays partial there is no object."""
+    """A partial read is repeated; when it stays partial there is no object."""
     await put(far)
     proxy.be(Faults(cut_after=100_000))
     for read in (CALLS["get"], streamed):
@@ -197,7 +197,7 @@ async def test_hundreds_of_hanging_calls_all_end(far: S3, proxy: FaultProxy) -> 
 
 
 async def test_a_server_that_refuses_connections_is_unavailable(far: S3, proxy: FaultProxy) -> None:
-    """No connection: every call says so, and soon."""
+    """Without a connection every call is Unavailable, and soon."""
     proxy.be(Faults(refuse=True))
     proxy.reset_all()
     ends = await asyncio.gather(*(call(far) for call in CALLS.values()), return_exceptions=True)
@@ -293,7 +293,7 @@ async def test_what_an_operator_must_mend_is_said_once(
 
 
 async def test_a_wrong_key_or_bucket_is_told_when_it_is_opened(rclone: S3Server) -> None:
-    """Opening waits for nothing else: the cause stands in the one line that a start logs."""
+    """Opening fails at once: the cause is in the one line that a start logs."""
     for name, keys, code in (
         ("nowhere", KEYS, "bucket_missing"),
         (new_bucket(rclone), {**KEYS, "AWS_SECRET_ACCESS_KEY": "another"}, "bucket_refused"),
@@ -375,7 +375,7 @@ async def test_a_large_object_is_streamed_in_parts(watched: S3, rclone: S3Server
 
 
 async def test_exact_parts_and_empty_objects_are_streamed(watched: S3) -> None:
-    """Nothing is asked for beyond the end, and nothing is also something."""
+    """No range beyond the end is requested, and an empty object is streamed as one."""
     for size in (0, 1, PART, 2 * PART):
         data = random.Random(size).randbytes(size)
         await put(watched, data=data)
@@ -383,7 +383,7 @@ async def test_exact_parts_and_empty_objects_are_streamed(watched: S3) -> None:
 
 
 async def test_damage_at_rest_is_noticed(watched: S3, rclone: S3Server, name: str) -> None:
-    """Bytes that changed in the server's own keeping are not handed on."""
+    """Bytes that changed in the server's storage are not returned."""
     await put(watched)
     damage(rclone.folder / name / KEY, b"x" + PICTURE[1:])
     for read in (CALLS["get"], streamed):
@@ -403,7 +403,7 @@ async def test_damage_at_rest_is_mended_by_the_same_bytes(watched: S3, rclone: S
 
 
 async def test_objects_that_others_put_are_readable(watched: S3, rclone: S3Server, name: str) -> None:
-    """A bucket that was filled from a directory, by a tool that knows nothing of our digests, serves as it is."""
+    """A bucket that was filled from a directory, by a tool without our digests, can be read as it is."""
     (rclone.folder / name / "a").mkdir()
     (rclone.folder / name / "a" / "b").write_bytes(PICTURE)
     assert await watched.get("a/b") == await streamed(watched, "a/b") == PICTURE
@@ -425,7 +425,8 @@ async def test_a_repeated_write_counts_as_new(watched: S3, rclone: S3Server, nam
 
 
 async def test_long_listings_come_page_by_page(watched: S3, rclone: S3Server, counter: Counter, name: str) -> None:
-    """Beyond a thousand objects the next page is asked for; order holds over all; foreign names are left out."""
+    """Beyond a thousand objects the next page is requested; the order is kept across pages; foreign names are left
+    out."""
     folder = rclone.folder / name / "k"
     folder.mkdir()
     for at in range(1005):
@@ -437,7 +438,7 @@ async def test_long_listings_come_page_by_page(watched: S3, rclone: S3Server, co
 
 
 async def test_many_pings_are_one_request(watched: S3, counter: Counter) -> None:
-    """`/readyz` is open to everybody: asking often costs no requests, and an outage is still told."""
+    """`/readyz` is public: frequent pings cost no more requests, and an outage is still reported."""
     await asyncio.gather(*(watched.ping() for _ in range(50)))
     assert [first.split()[0] for first, _ in counter.requests] == ["HEAD"]
 
@@ -453,7 +454,8 @@ async def test_a_bucket_that_is_gone_is_not_ready(rclone: S3Server) -> None:
 
 
 async def test_a_restarted_server_is_found_again(own_rclone: S3Server) -> None:
-    """After kill -9 and a new start, calls work without anybody's help, and what was told as stored is there."""
+    """After kill -9 and a new start, calls work without intervention, and everything that was confirmed as stored is
+    there."""
     async with open_s3(own_rclone, **QUICK) as bucket:
         for at in range(3):
             await once(bucket, f"k/{at}")
@@ -508,7 +510,7 @@ async def test_over_tls_no_trailer_is_sent_either() -> None:
 
 
 async def test_absence_is_told_as_such(watched: S3, counter: Counter) -> None:
-    """What is not there is asked for once."""
+    """A missing object is requested once."""
     with pytest.raises(NotFound):
         await watched.get(KEY)
     assert await watched.head(KEY) is None and len(counter.requests) == 2

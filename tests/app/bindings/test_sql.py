@@ -46,7 +46,7 @@ async def test_every_statement_fits_the_schema(database_url: str, tmp_path: Path
 
 
 async def test_every_statement_is_prepared_with_all_its_types(postgres_url: str, tmp_path: Path) -> None:
-    """PostgreSQL can tell the type of each parameter, as asyncpg must before it sends one."""
+    """PostgreSQL can infer the type of each parameter, which asyncpg needs before it sends one."""
     async with bare_env(tmp_path, postgres_url) as env:
         for name, sql in constants("postgresql").items():
             try:

@@ -15,7 +15,7 @@ STREAM = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: clos
 
 
 class Script:
-    """Answers each connection with the next text and closes it; keeps the requests."""
+    """Answers each connection with the next text and closes it; records the requests."""
 
     def __init__(self, *answers: str) -> None:
         self._answers = itertools.chain(answers, itertools.repeat(answers[-1]))
@@ -70,7 +70,7 @@ async def take(api: Api, since: int, count: int) -> list[int]:
 
 
 async def test_a_cut_stream_is_taken_up_where_it_was() -> None:
-    """A connection cut within an event costs nothing: the next one asks with Last-Event-ID."""
+    """After a cut within an event nothing is lost: the next connection sends Last-Event-ID."""
     half = event(4)[: len(event(4)) // 2]
     scripts = (STREAM + event(2) + CAUGHT_UP + event(3) + half, STREAM + event(4) + event(5))
     async with talking(*scripts, key="k" * 32) as (api, script):

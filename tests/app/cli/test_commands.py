@@ -166,7 +166,7 @@ async def test_generate_shows_its_way_where_it_cannot_redraw(server: Server) -> 
 
 
 async def test_a_refused_job_is_told_in_the_servers_words(server: Server) -> None:
-    """An unknown provider is one line and exit code 1; a wrong key says how to give the right one."""
+    """An unknown provider is one line and exit code 1; a wrong key explains how to give the right one."""
     code, out, err = await ask(server, "generate", "x", "--provider", "rembrandt")
     assert (code, out) == (1, None) and "rembrandt" in err and err.count("\n") == 1
     code, out, err = await ask(server, "generate", "x", "--key", "w" * 32)
@@ -196,20 +196,21 @@ async def test_dead_letters_are_listed_beside_a_running_server(server: Server) -
 
 
 async def test_dead_letters_are_redriven_beside_a_running_server(server: Server) -> None:
-    """`dead --redrive` tells how many went back; without trouble there are none."""
+    """`dead --redrive` reports how many messages went back; without failures there are none."""
     assert await picasso(server.home, "dead", "--redrive", "--json") == (0, '{"redriven":0}\n', "")
     assert (await picasso(server.home, "dead-letters", "--redrive"))[1] == "0 dead letters are back in the queue\n"
 
 
 async def test_a_second_server_on_the_data_directory_is_refused(server: Server) -> None:
-    """One process owns a SQLite file; the other says what to set instead."""
+    """Only one process may use a SQLite file; the second one names the setting to change."""
     for command in ("migrate", "worker"):
         code, _, err = await picasso(server.home, command)
         assert code == 78 and "DB=postgresql://" in err
 
 
 async def test_a_worker_runs_what_a_server_leaves_to_it(tmp_path: Path, postgres_url: str, own_valkey: Valkey) -> None:
-    """`serve --no-jobs` accepts, `worker` on the same PostgreSQL and Redis paints; SIGTERM drains it to exit code 0."""
+    """`serve --no-jobs` accepts jobs, `worker` on the same PostgreSQL and Redis runs them; SIGTERM drains it to exit
+    code 0."""
     shared = {"DB": postgres_url, "REDIS_URL": own_valkey.url}
     async with running(tmp_path, command=NO_JOBS, DB=postgres_url, REDIS_URL=own_valkey.url) as server:
         with (tmp_path / "worker.log").open("wb") as log:

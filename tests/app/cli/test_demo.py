@@ -80,7 +80,7 @@ async def test_the_demo_and_a_server_that_owns_the_data(tmp_path: Path) -> None:
 
 
 async def test_keep_leaves_a_server_up_beside_a_taken_port(tmp_path: Path) -> None:
-    """Somebody else's program on the wanted port costs nothing but the number; the closing words say what to end."""
+    """When another program has the wanted port, the demo uses another number; its last lines state how to stop it."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -16,7 +16,7 @@ BOARD = Board(
 
 
 def tell(board: Board, *events: Event) -> Board:
-    """The board after the events, told one after the other."""
+    """The board after the events, fed one after the other."""
     for event in events:
         board = advance(board, Envelope("s", event.type, 0, board.seq + 1, msgspec.Raw(msgspec.json.encode(event))))
     return board
@@ -105,7 +105,7 @@ def test_repeated_foreign_and_unknown_envelopes_move_nothing() -> None:
 
 
 def test_every_stage_and_state_has_words() -> None:
-    """No stage or state of the house is shown as a blank."""
+    """No stage or state of the service is shown as a blank."""
     for stage in get_args(Stage):
         board = tell(BOARD, progress(0.1, stage))
         assert describe(board, board.bars[0])
@@ -123,7 +123,7 @@ def test_a_judge_that_did_not_speak_is_said(status: str, words: str) -> None:
 
 
 def test_changes_are_told_once() -> None:
-    """A terminal that cannot redraw hears of new words only, not of every percent."""
+    """A terminal that cannot redraw gets a line for each new state only, not for every percent."""
     first = tell(BOARD, progress(0.2, "generate"))
     assert [bar.item_id for bar in changed(BOARD, first)] == ["a"]
     assert changed(first, tell(first, progress(0.3, "generate"))) == []

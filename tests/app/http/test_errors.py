@@ -1,4 +1,4 @@
-"""Every refusal has the one shape and says little; every answer carries its headers."""
+"""Every refusal has the same shape and reveals little; every answer has the security headers."""
 
 import logging
 import re
@@ -134,7 +134,8 @@ def check_shape(answer: Answer, status: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("number", range(len(SEAMS)), ids=lambda number: type(SEAMS[number]()).__name__)
 async def test_errors_say_little(app: Application, number: int, caplog: pytest.LogCaptureFixture) -> None:
-    """An exception that nobody meant gives the one shape and a log line, and nothing of its text gets out."""
+    """An unforeseen exception gives the common error shape and a log line, and none of its text is sent to the
+    client."""
     for path in (f"/api/seams/{number}", "/api/encoder"):
         caplog.clear()
         answer = await call(app, "GET", path)
@@ -184,7 +185,7 @@ DOORS = [
 async def test_every_door_has_the_one_shape(
     app: Application, method: str, target: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
-    """Litestar's refusals, the guard's and our own look alike; 405 says what is allowed."""
+    """Litestar's refusals, the guard's and our own have the same shape; 405 lists what is allowed."""
     answer = await call(app, method, target, {**headers, "Content-Type": "application/json"}, body)
     check_shape(answer, status)
     assert ("allow" in answer.headers) == (status == 405)
@@ -216,7 +217,7 @@ async def test_the_field_is_named_and_its_value_is_not(app: Application, body: b
 
 
 async def test_parameters_are_named_and_not_repeated(app: Application) -> None:
-    """A wrong query parameter is named and its value is not told back."""
+    """A wrong query parameter is named and its value is not repeated."""
     answer = await call(app, "GET", "/api/projects?limit=canary-value")
     error = check_shape(answer, 400)
     assert error["detail"]["errors"][0]["field"] == "limit"

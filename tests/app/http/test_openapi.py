@@ -1,4 +1,4 @@
-"""The API does what its OpenAPI document says, whatever is sent to it."""
+"""The API does what its OpenAPI document promises, for any request."""
 
 import asyncio
 import json

@@ -158,7 +158,7 @@ def each_handler(app: Application) -> Iterator[tuple[str, BaseRouteHandler]]:
 
 
 async def test_every_handler_states_its_guard(tmp_path: Path) -> None:
-    """Handlers carry no stray options, stand behind the guard, and are open only where everybody may come."""
+    """Handlers have no unknown options, are behind the guard, and are open only where they must be public."""
     app = create_app(settings(tmp_path, API_KEY=KEY), jobs=False)
     for path, handler in each_handler(app):
         assert set(handler.opt) <= {"access", "body"}, (path, handler.opt)
@@ -179,7 +179,7 @@ async def test_every_handler_states_its_guard(tmp_path: Path) -> None:
 
 
 async def test_the_key_is_compared_in_constant_time(tmp_path: Path) -> None:
-    """How long a wrong key takes does not tell how much of it is right."""
+    """The time that a wrong key takes does not reveal how much of it is right."""
     chosen = settings(tmp_path, API_KEY=KEY)
     wrong = {"first": [c + KEY[1:] for c in "ABCDEFGHIJ"], "last": [KEY[:-1] + c for c in "ABCDEFGHIJ"]}
     assert is_key(KEY, chosen) and not any(is_key(key, chosen) for keys in wrong.values() for key in keys)
@@ -190,7 +190,7 @@ async def test_the_key_is_compared_in_constant_time(tmp_path: Path) -> None:
         times: dict[str, list[int]] = {name: [] for name in wrong}
         for _ in range(20_000):
             for name in random.sample(list(wrong), 2):
-                # A fresh string each time, or what is measured is where in memory it lies.
+                # A fresh string each time, or the measurement shows where in memory the string is.
                 key = "".join(list(random.choice(wrong[name])))
                 started = time.perf_counter_ns()
                 is_key(key, chosen)
@@ -294,7 +294,7 @@ async def test_ipv6_is_limited_by_its_network(tmp_path: Path) -> None:
 
 
 class Bucket:
-    """A bucket that says what the test wants, and remembers what it was asked."""
+    """A token bucket that gives the test's answer, and records its calls."""
 
     def __init__(self, wait: float | Unavailable) -> None:
         self.wait, self.asked = wait, list[tuple[str, int, int]]()

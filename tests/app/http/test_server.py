@@ -25,7 +25,7 @@ MIB = 1 << 20
 
 
 async def exchange(server: Server, *pieces: bytes) -> bytes:
-    """Send the pieces until the server closes, and return what it said."""
+    """Send the pieces until the server closes, and return its answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
         async with asyncio.timeout(LONG):
@@ -132,7 +132,7 @@ async def test_only_plain_json_is_read(shell_server: Server, headers: dict[str, 
 
 
 async def test_a_client_that_stops_reading_is_dropped(tmp_path: Path) -> None:
-    """A response that nobody reads does not keep the server from ending by itself."""
+    """A client that reads no response does not keep the server from ending."""
     async with running(tmp_path, command=SHELL) as server:
         deaf = []
         for _ in range(4):
@@ -266,7 +266,7 @@ async def test_a_loopback_server_makes_its_own_key(tmp_path: Path) -> None:
 
 
 async def test_several_processes_need_postgresql(tmp_path: Path) -> None:
-    """SQLite serves one process: `--workers 2` is refused with a line that says what to set."""
+    """SQLite serves one process: `--workers 2` is refused with a line that names the setting to change."""
     with pytest.raises(SettingError, match="DB=postgresql://"):
         shell.serve(settings(tmp_path), workers=2, jobs=False)
 
@@ -274,7 +274,7 @@ async def test_several_processes_need_postgresql(tmp_path: Path) -> None:
 async def answered(
     client: httpx.AsyncClient, method: str, path: str, body: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What is answered once the process that takes the call is ready; until then it says 503."""
+    """The answer once the process that takes the call is ready; until then it is 503."""
     async with asyncio.timeout(LONG):
         while (answer := await client.request(method, path, json=body)).status_code == 503:
             await asyncio.sleep(0.1)
@@ -316,7 +316,7 @@ def is_server(pid: str) -> bool:
 
 
 async def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
-    """A port that somebody else has is told by its number, without a traceback."""
+    """The error names a port that is in use, without a traceback."""
     with shell.listen("127.0.0.1", 0) as taken:
         taken.listen()
         with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1 port {taken.getsockname()[1]}"):

@@ -30,6 +30,6 @@ def refuse(home: Path, parent: Parent) -> None:
 
 
 def test_one_that_refuses_ends_them_all(tmp_path: Path) -> None:
-    """It would refuse again: its code is the crew's, and nobody replaces it."""
+    """A process that refuses to start would refuse again: its exit code is the supervisor's, and it is not replaced."""
     assert Supervisor(refuse, (tmp_path,)).run(1) == 78
     assert (tmp_path / "ran").exists()

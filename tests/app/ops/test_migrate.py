@@ -1,4 +1,4 @@
-"""Migrations are applied once, whole, in order, by whoever comes first; seeds never overwrite."""
+"""Migrations are applied once, whole and in order, by whichever process comes first; seeds never overwrite."""
 
 import asyncio
 import hashlib
@@ -97,7 +97,7 @@ async def test_a_failing_file_leaves_nothing_behind(db: Database) -> None:
 
 
 async def test_seeds_fill_only_what_is_absent(db: Database) -> None:
-    """Sowing again inserts nothing, puts back what was deleted and leaves what somebody changed."""
+    """Seeding again inserts nothing, restores what was deleted and leaves what an operator changed."""
     await apply(db, OLD)
     seeds = [
         Script("a.sql", "-- tips; two\nINSERT INTO a (id) VALUES ('x;y'), ('z') ON CONFLICT DO NOTHING;\n-- end\n")

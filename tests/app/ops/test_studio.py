@@ -17,21 +17,21 @@ def graph(name: str) -> Any:
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_every_graph_describes_itself(name: str) -> None:
-    """Studio asks each graph for its input and output as JSON Schema, and draws it, without any binding."""
+    """Studio gets each graph's input and output as JSON Schema, and its drawing, without any binding."""
     made = graph(name)
     assert made.get_input_jsonschema()["properties"] and made.get_output_jsonschema()["properties"]
     assert {"__start__", "__end__"} < set(made.get_graph().nodes)
 
 
 async def test_the_image_job_runs() -> None:
-    """Two sketches are bought, judged and shown; nothing had to be set up."""
+    """Two sketches are bought, judged and delivered without any setup."""
     made = await graph("image_job").ainvoke({"prompt": "a red boat at dawn", "variants": 2, "size": "128x128"})
     assert {image["status"] for image in made["images"]} <= {"complete", "duplicate"}
     assert len(made["images"]) == 2 and any(image["judgment"] for image in made["images"])
 
 
 async def test_the_chat_remembers_its_thread() -> None:
-    """The second turn of a thread goes on with the page and the choices of the first."""
+    """The second turn of a thread continues with the page and the choices of the first."""
     chat, thread = graph("chat"), {"configurable": {"thread_id": "t"}}
     first = await chat.ainvoke({"input": "title: Autumn"}, thread)
     assert first["answer"]["configuration"] == {"TITLE": "Autumn"}

@@ -69,7 +69,7 @@ async def test_metrics_count_steps_and_rows(server: Server) -> None:
 
 
 async def test_models_say_what_they_need(server: Server) -> None:
-    """Each family of models says whether it is configured, what it needs, and which of its models are in use."""
+    """Each family of models has whether it is configured, what it needs, and which of its models are in use."""
     async with server.client(**server.headers) as client:
         items = {item["provider"]: item for item in (await client.get("/api/models")).json()["items"]}
     assert items["builtin"] == {
@@ -102,7 +102,7 @@ async def test_models_say_what_they_can_do_and_cost(server: Server) -> None:
 
 
 async def test_providers_are_described(server: Server) -> None:
-    """sketch is always there, free and configured, and says what it can do."""
+    """sketch is always there, free and configured, with its capabilities."""
     async with server.client(**server.headers) as client:
         items = {item["id"]: item for item in (await client.get("/api/providers")).json()["items"]}
     assert items["sketch"]["configured"] and items["sketch"]["free"] and items["sketch"]["capabilities"]
@@ -110,7 +110,7 @@ async def test_providers_are_described(server: Server) -> None:
 
 
 async def test_what_a_prices_file_says_is_shown(tmp_path: Path) -> None:
-    """What a call costs is what PRICES says of its model, wherever it is shown."""
+    """The price of a call is the one in PRICES for its model, wherever it is shown."""
     today = datetime.datetime.now(datetime.UTC).date()
     model, chat = catalog.image_models("openai")[0].id, catalog.chat_models("gemini")[0].id
     (tmp_path / "prices.toml").write_text(

@@ -1,4 +1,4 @@
-"""Boards over HTTP: who may say what, how often, and what is told live."""
+"""Boards over HTTP: who may vote and comment, how often, and what is streamed."""
 
 import asyncio
 import contextlib
@@ -59,7 +59,7 @@ def said(answer: httpx.Response) -> tuple[int, str]:
 
 
 async def test_a_guest_votes_changes_and_takes_it_back(deck: Board) -> None:
-    """The first vote brings the cookie, the following ones change it; the board and its owner see the tally."""
+    """The first vote sets the cookie, the following ones change it; the board and its owner see the tally."""
     async with deck.guest() as guest:
         for choice, tally in (("yes", [1, 0, 0]), ("maybe", [0, 1, 0]), ("maybe", [0, 1, 0])):
             answer = await guest.post("votes", json={**VOTE, "choice": choice})
@@ -96,7 +96,7 @@ async def test_a_comment_and_a_verdict_reach_the_owner(review: Board, env: Env) 
 
 
 async def test_an_approval_is_stale_once_the_image_has_a_newer_version(review: Board, env: Env) -> None:
-    """It stays, names the version that was approved, and says that there is a newer one."""
+    """The approval stays, names the version that was approved, and is marked as stale."""
     async with review.guest() as guest:
         assert (await guest.post("approvals", json=APPROVAL)).json()["stale"] is False
         await add_image(env, "p", 5, parent_progression_id="p-0", edge="edit", sha256="5" * 64)
@@ -105,7 +105,7 @@ async def test_an_approval_is_stale_once_the_image_has_a_newer_version(review: B
 
 
 async def test_a_closed_board_takes_nothing(deck: Board, env: Env, owner: httpx.AsyncClient) -> None:
-    """403 before it is opened, 410 after it was closed or its time has come; what was said can still be seen."""
+    """403 before it is opened, 410 after it was closed or its time has come; existing feedback can still be read."""
     fresh = await publish_board(owner, boards_app(env), "voting-deck")
     async with fresh.guest() as guest:
         assert said(await guest.post("votes", json=VOTE)) == (403, "board_not_open")
@@ -209,7 +209,7 @@ async def test_under_https_the_cookie_is_secure(tmp_path: Path, redis_url: str) 
 
 
 async def test_a_cookie_that_was_not_made_here_is_nobodys(deck: Board) -> None:
-    """Guests cannot be made up: a forged, changed or doubled cookie counts as none, and brings a new one."""
+    """Guests cannot be forged: a made-up, changed or doubled cookie counts as none, and is replaced by a new one."""
     async with deck.guest() as guest:
         await guest.post("votes", json=VOTE)
         ((name, real),) = guest.cookies.items()
@@ -236,7 +236,7 @@ async def test_a_cookie_that_was_not_made_here_is_nobodys(deck: Board) -> None:
     ],
 )
 async def test_only_our_own_pages_write(tmp_path: Path, redis_url: str, headers: dict[str, str], status: int) -> None:
-    """Another site's page, also one in CORS_ORIGINS, cannot vote in a guest's name; a program without Origin can."""
+    """Another site's page, also one in CORS_ORIGINS, cannot vote as a guest; a program without Origin can."""
     async with boards_env(tmp_path, redis_url, {"CORS_ORIGINS": "https://partner.example"}) as env:
         app = boards_app(env)
         async with client_of(app) as owner:
@@ -255,7 +255,8 @@ class StoredVote(msgspec.Struct):
 
 
 async def test_a_guest_and_an_address_have_their_limits(review: Board, deck: Board) -> None:
-    """Comments come in bursts of ten, and an address brings sixty new guests at once; then 429 with Retry-After."""
+    """A guest may post ten comments in a burst, and an address may bring sixty new guests at once; then 429 with
+    Retry-After."""
     async with review.guest("198.51.100.1") as guest:
         answers = [await guest.post("comments", json=COMMENT) for _ in range(12)]
         assert [answer.status_code for answer in answers[:10]] == [201] * 10
@@ -275,7 +276,7 @@ async def test_a_guest_and_an_address_have_their_limits(review: Board, deck: Boa
 
 
 async def test_the_owners_side_needs_the_key(review: Board, env: Env) -> None:
-    """Opening, reading everything and hiding are the owner's; hidden comments are seen by nobody else."""
+    """Opening, reading everything and hiding need the key; only the owner sees hidden comments."""
     async with review.guest() as guest, client_of(review.app) as stranger:
         stranger.headers.pop("X-Api-Key")
         comment = (await guest.post("comments", json=COMMENT)).json()["commentId"]
@@ -305,7 +306,7 @@ async def test_only_boards_can_be_opened(owner: httpx.AsyncClient, env: Env) -> 
 
 
 class Watcher:
-    """A reader of a board's stream. `news` is what was told so far."""
+    """A reader of a board's stream. `news` are the updates received so far."""
 
     def __init__(self, answer: httpx.Response) -> None:
         self.answer, self._lines = answer, answer.aiter_lines()
@@ -349,8 +350,8 @@ async def live(
 
 
 async def test_the_stream_opens_with_the_board_and_tells_each_change(tmp_path: Path, redis_url: str) -> None:
-    """State first, then news by news, with a revision that grows; whatever else is put into that session stays there,
-    and the end of the server is the end of the stream."""
+    """The state first, then each update, with a revision that grows; other events of that session are not in the
+    stream, and the end of the server ends it."""
     lifecycle = Lifecycle()
     async with (
         live(tmp_path, redis_url, lifecycle) as (env, deck, here),
@@ -390,7 +391,7 @@ async def test_the_stream_opens_with_the_board_and_tells_each_change(tmp_path: P
 async def test_a_stream_ends_when_its_page_is_closed(
     env: Env, deck: Board, close: Callable[[Env, str], Awaitable[Any]]
 ) -> None:
-    """Who was let in before a page is taken down, closed, locked or expires hears nothing of the board after."""
+    """After a page is taken down, closed, locked or expired, a connected client receives no more of the board."""
     sent: list[bytes] = []
 
     async def admit() -> ArtifactRow:
@@ -434,7 +435,7 @@ async def test_many_viewers_share_one_reader(tmp_path: Path, redis_url: str) -> 
 
 
 def test_forged_news_is_no_news() -> None:
-    """Of a session only `artifact` events of this board with news in them are handed on."""
+    """Of a session only this board's `artifact` events with an update are forwarded."""
 
     def read(data: str) -> BoardNews | None:
         return routes.board_news(frame(StoredEvent("s", 1, 1, "artifact", None, None, data)), "a")
@@ -448,7 +449,7 @@ def test_forged_news_is_no_news() -> None:
 
 
 async def test_a_board_is_as_closed_as_its_page(deck: Board, owner: httpx.AsyncClient, env: Env) -> None:
-    """Behind a password nobody reads, votes or follows without the pass; a page that was taken away takes nothing."""
+    """Behind a password, reading, voting and following need the pass; a page that was unpublished takes nothing."""
     await shares.set_main(env, deck.id, Conditions(password="open sesame"))
     async with deck.guest() as guest:
         for answer in (await guest.get("board"), await guest.post("votes", json=VOTE), await guest.get("board/stream")):

@@ -1,4 +1,4 @@
-"""The chat's routes: who may speak, what a session may be called, and what is answered."""
+"""The chat's routes: access, session names, and answers."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ async def read(app: Application, session: str = "s", path: str = "/api/artifacts
 
 
 async def test_a_turn_is_answered_and_read_again(served: tuple[Application, Env]) -> None:
-    """The reply with what is missing, chosen and called; the messages tell both sides in order."""
+    """The reply has what is missing, chosen and called; the messages have both sides in order."""
     app, env = served
     first = await say(app, "use image 2 as hero and title: Autumn")
     assert first.status == 200
@@ -71,7 +71,7 @@ async def test_both_need_the_key(served: tuple[Application, Env]) -> None:
 
 
 async def test_what_is_not_there_is_404(served: tuple[Application, Env]) -> None:
-    """An artifact that nobody made has no chat."""
+    """An artifact that does not exist has no chat."""
     app, _ = served
     assert (await say(app, "hello", path="/api/artifacts/nobody/customize")).status == 404
     assert (await read(app, path="/api/artifacts/nobody/messages")).status == 404
@@ -107,7 +107,7 @@ async def test_memory_is_private(served: tuple[Application, Env]) -> None:
 
 
 async def test_words_are_bounded(served: tuple[Application, Env]) -> None:
-    """Empty, too long, with control characters or with other fields: 400 naming the field, and nothing is said."""
+    """Empty, too long, with control characters or with other fields: 400 naming the field, and no message is stored."""
     app, _ = served
     for said in ("", "   ", "x" * 4001, "a\u0000b", None, ["hello"], 7):
         answer = await say(app, said)

@@ -22,7 +22,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
-    """A server with the delivery image `one`, of 300 × 200 pixels, made from an original that tells a place."""
+    """A server with the delivery image `one`, of 300 × 200 pixels, made from an original with a location in its
+    metadata."""
     home = tmp_path_factory.mktemp("home")
     async with LocalImages.open(home / "images", "https://picasso.test") as local, bare_env(home, IMAGES=local) as env:
         original = encoded(textured(300, 200), "JPEG", exif=exif(gps=True))
@@ -41,7 +42,7 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[http
     ],
 )
 async def test_the_format_is_the_one_that_accept_asks_for(client: httpx.AsyncClient, accept: str, mime: str) -> None:
-    """The bytes are what the media type says, and caches are told that Accept chose."""
+    """The bytes are what the media type declares, and caches get `Vary: Accept`."""
     answer = await client.get("/images/one/thumb", headers={"accept": accept})
     assert (answer.status_code, answer.headers["content-type"]) == (200, mime)
     image = Image.open(io.BytesIO(answer.content))

@@ -141,7 +141,8 @@ async def test_lineage_is_told_both_ways(project: tuple[Application, str]) -> No
 
 
 async def test_rollback_goes_on_from_an_earlier_step(project: tuple[Application, str]) -> None:
-    """A rollback is a new progression with the ancestor's bytes, free of charge; without a start image it says so."""
+    """A rollback is a new progression with the ancestor's bytes, free of charge; `base: start` without a start image is
+    refused."""
     app, _ = project
     headers = {"X-Api-Key": KEY, "Content-Type": "application/json"}
     answer = await call(app, "POST", "/api/progressions/p0/rollback", headers)
@@ -157,7 +158,7 @@ async def test_rollback_goes_on_from_an_earlier_step(project: tuple[Application,
 
 
 async def test_rollback_to_the_start_image(project: tuple[Application, str]) -> None:
-    """`{"base": "start"}` goes on from the image that the step was made from, byte by byte, and makes it public."""
+    """`{"base": "start"}` continues from the image that the step was made from, byte by byte, and makes it public."""
     app, id = project
     env = app.lifecycle.env
     assert env is not None

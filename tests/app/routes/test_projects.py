@@ -82,7 +82,7 @@ async def test_pages_are_stable_under_inserts(client: httpx.AsyncClient) -> None
 
 
 async def test_an_unknown_project_is_not_found(client: httpx.AsyncClient) -> None:
-    """Ids that nobody gave out are 404, whatever they look like."""
+    """Ids of no project are 404, whatever form they have."""
     for id in ("0" * 32, "x", "%F0%9F%8E%A8", "a" * 2000, "'--", "null"):
         for answer in (await client.get(f"/api/projects/{id}"), await client.patch(f"/api/projects/{id}", json={})):
             assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), id

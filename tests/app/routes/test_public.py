@@ -1,4 +1,4 @@
-"""Published pages over real parts: boxed in, cached by hash, counted once, and never held up by the counting."""
+"""Published pages over real parts: sandboxed, cached by hash, counted once, and never delayed by the counting."""
 
 import asyncio
 import base64
@@ -87,7 +87,7 @@ async def test_every_public_answer_is_boxed_in(tmp_path: Path) -> None:
 
 
 async def test_a_page_is_cached_by_the_hash_of_its_bytes(tmp_path: Path) -> None:
-    """ETag is the content's SHA-256; whoever has it gets 304 without a body, HEAD gets the size and no body."""
+    """ETag is the content's SHA-256; a client that has it gets 304 without a body, HEAD gets the size and no body."""
     async with site(tmp_path) as (env, client):
         slug = await made(env, client)
         path = f"/public/artifact/{slug}"
@@ -137,7 +137,7 @@ async def test_random_slugs_hit_nothing(tmp_path: Path, rounds: int) -> None:
 
 
 async def test_a_page_whose_bytes_are_gone_is_no_view(tmp_path: Path) -> None:
-    """What cannot be shown is not counted: the status says it before the queue hears of it."""
+    """A page that cannot be sent is not counted: its status is known before the view is queued."""
     async with site(tmp_path) as (env, client):
         slug = await made(env, client)
         artifact = await artifacts.by_slug(env, slug)
@@ -150,7 +150,7 @@ async def test_a_page_whose_bytes_are_gone_is_no_view(tmp_path: Path) -> None:
 
 
 async def test_originals_are_nowhere_in_public(tmp_path: Path) -> None:
-    """No public answer holds an original's bytes, its key, or the place where it lies."""
+    """No public answer contains an original's bytes, its key, or its location."""
     canary = secrets.token_bytes(64)
     async with site(tmp_path) as (env, client):
         slug = await made(env, client, images=3)
@@ -279,7 +279,7 @@ async def test_views_are_conserved(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 
 async def test_a_page_never_waits_for_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture, rounds: int) -> None:
-    """With the queue's server stopped dead every page is 200; when it goes on, every view becomes a row."""
+    """With the queue's server stopped every page is 200; when it continues, every view becomes a row."""
     caplog.set_level(logging.INFO, "picasso.step")
     async with queued(tmp_path) as (env, queue, server), client_of(small_app(env)) as client:
         path = f"/public/artifact/{await made(env, client)}"
@@ -306,8 +306,8 @@ DIFFERENT = {"truncated": 2, "hashed": 100, "none": 1, "full": 100}
 async def test_an_address_is_kept_as_told_and_nowhere_else(
     how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A hundred known addresses, told by a proxy or by the socket, are in no file of the data directory
-    (database, queue, dead letters, bucket) and in no log line, unless VIEW_IP=full."""
+    """A hundred known addresses, from a proxy or from the socket, are in no file of the data directory (database,
+    queue, dead letters, bucket) and in no log line, unless VIEW_IP=full."""
     caplog.set_level(logging.DEBUG)
     known = [f"203.0.113.{n}" for n in range(101, 151)] + [f"2001:db8:5:{n:x}::7a{n:x}" for n in range(101, 151)]
     async with queued(tmp_path, VIEW_IP=how) as (env, queue, server):
@@ -332,7 +332,7 @@ async def test_an_address_is_kept_as_told_and_nowhere_else(
 
 
 def kept(addresses: list[str | None]) -> int:
-    """How many different things are kept; each of them has the form that its setting promises."""
+    """How many different values are stored; each of them has the form that its setting promises."""
     for address in filter(None, addresses):
         if "/" in address:
             assert ipaddress.ip_network(address).prefixlen in (24, 48)
@@ -340,7 +340,7 @@ def kept(addresses: list[str | None]) -> int:
 
 
 def found_in(folder: Path, needles: list[str]) -> set[str]:
-    """Which of the texts stand in some file below the folder."""
+    """Which of the texts are in some file below the folder."""
     contents = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
     return {needle for needle in needles if any(needle.encode() in content for content in contents)}
 
@@ -357,7 +357,7 @@ async def test_who_does_not_want_to_be_followed_is_not(header: dict[str, str], t
 
 
 async def test_public_files_are_open_and_the_rest_of_the_templates_is_not(tmp_path: Path) -> None:
-    """/assets/* gives what lies in templates/public, by hash, to anyone; a template is not among it."""
+    """/assets/* serves the files of templates/public, by hash, to anyone; templates are not among them."""
     async with site(tmp_path) as (_, client):
         del client.headers["X-Api-Key"]
         icon = await client.get("/assets/favicon.svg")

@@ -65,7 +65,7 @@ async def unlock(client: httpx.AsyncClient, page: str, password: str) -> httpx.R
 
 
 async def test_a_link_of_its_own_can_be_closed_without_the_others(tmp_path: Path) -> None:
-    """Each link shows the page, none the main one's slug; a closed one says 410, and the others go on."""
+    """Each link shows the page, none reveals the main slug; a closed one is 410, and the others stay open."""
     async with gallery(tmp_path) as (_, client, row):
         first, second = await shared(client, row, label="Ada"), await shared(client, row)
         main = f"/public/artifact/{row['public_slug']}"
@@ -85,7 +85,7 @@ async def test_a_link_of_its_own_can_be_closed_without_the_others(tmp_path: Path
 
 
 async def test_a_closed_link_takes_no_passwords(tmp_path: Path, redis_client: Redis) -> None:
-    """410 before a try is counted or looked at: what is closed tells nobody which password it had."""
+    """410 before a try is counted or compared: a closed link reveals nothing about its password."""
     async with gallery(tmp_path, PICASSO_WORKFLOW=TokenBuckets(redis_client)) as (_, client, row):
         path = await shared(client, row, password=WORD)
         (link,) = (await client.get(f"/api/artifacts/{row['id']}/shares")).json()["items"][1:]
@@ -171,7 +171,7 @@ async def httpx_get(env: Env, path: str, headers: dict[str, bytes]) -> httpx.Res
 
 
 async def test_guessing_is_slow_and_then_stopped(tmp_path: Path, redis_client: Redis) -> None:
-    """Six tries from one address, then 429 with Retry-After, also for the right word; others may go on."""
+    """Six tries from one address, then 429 with Retry-After, also for the right password; other addresses may go on."""
     async with gallery(tmp_path, PICASSO_WORKFLOW=TokenBuckets(redis_client)) as (env, client, row):
         page = await shared(client, row, password=WORD)
         async with stranger(env) as visitor, stranger(env, "198.51.100.7") as other:
@@ -187,7 +187,7 @@ async def test_guessing_is_slow_and_then_stopped(tmp_path: Path, redis_client: R
     [b"", b"password=", b"password=a&password=b", b"word=a", b"password=%ff%fe", b"password=" + b"x" * 201, b"\xff"],
 )
 async def test_a_form_that_is_none_is_refused(content: bytes, tmp_path: Path, redis_client: Redis) -> None:
-    """400, whatever is sent; another type of body is 415, an unknown link 404."""
+    """A malformed body is 400; another type of body is 415, an unknown link 404."""
     async with gallery(tmp_path, PICASSO_WORKFLOW=TokenBuckets(redis_client)) as (_, client, row):
         page = await shared(client, row, password=WORD)
         form = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -207,7 +207,7 @@ def test_a_password_is_kept_as_a_salted_slow_hash() -> None:
 
 
 async def test_a_link_ends_when_its_time_is_over(tmp_path: Path) -> None:
-    """Open until then, 410 afterwards, with a page that says so; a time that is over already is refused."""
+    """Open until then, 410 afterwards, with a page that explains it; a time in the past is refused."""
     async with gallery(tmp_path) as (env, client, row):
         page = await shared(client, row, expiresAt=now_ms() + 60_000)
         assert await code(client, page) == (200, None)
@@ -313,7 +313,7 @@ async def test_links_are_the_owners_business(tmp_path: Path) -> None:
 
 
 async def test_a_link_of_another_artifact_cannot_be_closed(tmp_path: Path) -> None:
-    """A share is known only under its own artifact."""
+    """A share can be addressed only under its own artifact."""
     async with gallery(tmp_path) as (_, client, row):
         other = await publish(client, "p")
         answer = await client.post(f"/api/artifacts/{row['id']}/shares")

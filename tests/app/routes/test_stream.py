@@ -105,7 +105,7 @@ class TestFollowing:
     async def test_what_is_told_right_after_the_handshake_is_seen(
         self, server: Server, client: httpx.AsyncClient
     ) -> None:
-        """A client misses nothing that is told after its handshake, first or not in its session."""
+        """A client misses nothing that is emitted after its handshake, first event of its session or not."""
         for i in range(20):
             async with connect(server, f"first-{i % 10}") as ws:
                 await tell(client, f"first-{i % 10}", f"{i}")
@@ -127,7 +127,7 @@ class TestFollowing:
         ],
     )
     async def test_bad_ids_and_cursors_close_with_a_code(self, server: Server, path: str, code: int) -> None:
-        """A socket that cannot be served says why in its close code, and sends nothing."""
+        """A socket that cannot be served gets the reason in its close code, and no frame."""
         async with connect(server, path) as ws:
             with pytest.raises(ConnectionClosed) as closed:
                 await ws.recv()
@@ -229,7 +229,7 @@ class TestInbox:
                 assert (await stranger.post(f"/_actor/s?key={server.key}", json=said("x"))).status_code == 401
 
     async def test_time_and_number_are_ours(self, server: Server, client: httpx.AsyncClient) -> None:
-        """What the sender says of time is ignored; the alias tells the same session."""
+        """The sender's time is ignored; the alias has the same session."""
         answer = await client.post("/broadcast", json={**said("x"), "sessionId": "ours", "ts": 1})
         assert (answer.status_code, answer.json()) == (202, {"seq": 1})
         (event,) = await listed(client, "ours")
@@ -283,7 +283,7 @@ class TestKeys:
         ],
     )
     async def test_no_key_no_stream(self, guarded: Server, query: str, headers: dict[str, str]) -> None:
-        """With READS_NEED_KEY the handshake is refused before it is accepted, and says no more than that."""
+        """With READS_NEED_KEY the handshake is refused before it is accepted, and the refusal reveals no more."""
         sent = {name: value.format(key=guarded.key) for name, value in headers.items()}
         with pytest.raises(InvalidStatus) as refused:
             async with connect(guarded, "s" + query.format(key=guarded.key), additional_headers=sent):
@@ -408,7 +408,7 @@ class TestAbuse:
 class TestPeers:
     async def test_a_client_that_stops_reading_harms_nobody(self, server: Server, client: httpx.AsyncClient) -> None:
         """Stalled clients cost little memory, others get their events meanwhile, stalled ones are closed with 1013 and
-        can go on where they were; a quiet stream is kept alive with comments."""
+        can resume; a quiet stream is kept alive with comments."""
         beat = asyncio.create_task(first_comment(server))
         async with contextlib.AsyncExitStack() as stack:
             others = [await stack.enter_async_context(connect(server, "stall")) for _ in range(20)]
@@ -418,7 +418,7 @@ class TestPeers:
             for ws in slow:
                 ws.transport.pause_reading()
             await deliver(client, others, "x" * 60_000, 3)
-            # The kernel holds less than three of these for a client that does not read: the stalled ones wait by now.
+            # The kernel buffers less than three of these for a client that does not read: the stalled ones wait by now.
             assert await clients_of(client, "stall") == len(others) + len(slow)
             await deliver(client, others, "x" * 60_000, 57)
             assert server.memory() - before < 12 * MIB
@@ -519,8 +519,8 @@ class TestFaults:
         self, tmp_path: Path, postgres_url: str, own_valkey: Valkey, rounds: int
     ) -> None:
         """Two processes on one PostgreSQL and one Redis, clients cut, reset and slowed at random, Redis killed in
-        mid-stream: each client's events are the table, in order, once each; and with Redis back, empty, what one
-        process is told is live in the other within 5 s."""
+        mid-stream: each client's events are the table, in order, once each; and with Redis back, empty, an event
+        emitted in one process is live in the other within 5 s."""
         settings = {"DB": postgres_url, "REDIS_URL": own_valkey.url, "API_KEY": "k" * 40}
         n = 500 * rounds
         async with contextlib.AsyncExitStack() as stack:
@@ -587,8 +587,8 @@ async def shake(proxies: list[FaultProxy]) -> None:
 
 
 async def test_streams_end_with_the_server_and_go_on_with_the_next(tmp_path: Path) -> None:
-    """On SIGTERM sockets are closed with 1012, event streams end and the server ends by itself, even with a client that
-    does not read; after a restart a client goes on at its cursor."""
+    """On SIGTERM sockets are closed with 1012, event streams end and the server ends, even with a client that does not
+    read; after a restart a client resumes at its cursor."""
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(running(tmp_path, command=STREAMS))
         client = await stack.enter_async_context(server.client(**server.headers))

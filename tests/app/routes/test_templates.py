@@ -31,8 +31,8 @@ async def test_a_template_comes_in_once_and_is_listed(tmp_path: Path) -> None:
 
 
 async def test_a_template_written_on_windows_is_a_template(tmp_path: Path) -> None:
-    """Line ends of two signs become one, in its text as in what is said about a project, and a byte order mark before
-    it is no line of the page; a `\\r` alone is a control character."""
+    """CRLF becomes LF in the template and in a page made from it, and a byte order mark is dropped; a lone carriage
+    return is refused."""
     async with site(tmp_path) as (env, client):
         await add_project(env, "p")
         html = "\ufeff<!doctype html>\r\n<title>T</title>\r\n<p>{{TEXT}}\r\n"
@@ -155,7 +155,7 @@ KEYS = (
 
 @pytest.mark.parametrize("key", KEYS)
 async def test_template_keys_cannot_roam(key: str, tmp_path: Path) -> None:
-    """No key but that of a template leads anywhere, and none tells whether something lies there."""
+    """No key but that of a template can be read, and no answer reveals whether another object exists."""
     async with site(tmp_path) as (env, client):
         await add_project(env, "p")
         await env.BUCKET.put("project/p/jobs/job/orig/sketch-1", b"{{SECRET}}", content_type="image/png")
@@ -168,7 +168,7 @@ async def test_template_keys_cannot_roam(key: str, tmp_path: Path) -> None:
 
 
 async def test_a_generators_template_is_not_filled_by_hand(tmp_path: Path) -> None:
-    """Its key is known, and the refusal says what to ask for instead."""
+    """Its key is known, and the refusal names what to use instead."""
     async with site(tmp_path) as (env, client):
         await add_project(env, "p")
         key = template_key("lookbook", open_assets().read("lookbook.html"))

@@ -65,7 +65,7 @@ LIES = [
 
 @pytest.mark.parametrize(("name", "mime"), LIES)
 async def test_the_type_is_what_was_decoded(client: httpx.AsyncClient, name: str, mime: str) -> None:
-    """What the sender says of the type or in the name changes nothing."""
+    """The sender's media type and file name change nothing."""
     answer = await send(client, encoded(textured(20, 10), "JPEG", exif=exif(orientation=6)), name, mime)
     assert answer.status_code == 201
     assert (answer.json()["mime"], answer.json()["width"], answer.json()["height"]) == ("image/jpeg", 10, 20)
@@ -73,7 +73,7 @@ async def test_the_type_is_what_was_decoded(client: httpx.AsyncClient, name: str
 
 @pytest.mark.parametrize("data", [b"<script>", encoded(textured(), "GIF"), PICTURE[:300]], ids=["html", "gif", "cut"])
 async def test_what_is_no_image_is_refused(client: httpx.AsyncClient, data: bytes) -> None:
-    """Bytes that do not decode are 422 and not kept."""
+    """Bytes that do not decode are 422 and not stored."""
     answer = await send(client, data)
     assert (answer.status_code, answer.json()["code"]) == (422, "image_rejected")
 
@@ -99,7 +99,7 @@ async def test_an_upload_over_the_cap_is_refused(client: httpx.AsyncClient) -> N
 
 
 async def test_an_unknown_project_is_not_found(client: httpx.AsyncClient) -> None:
-    """404, whatever the id looks like."""
+    """404, whatever form the id has."""
     for project in ("unknown", "..%2E", "P", "p%20"):
         answer = await client.post(f"/api/projects/{project}/uploads", files={"file": ("a", PICTURE)})
         assert answer.status_code == 404

@@ -56,7 +56,8 @@ def paths(row: ArtifactRow) -> list[str]:
 
 
 async def test_regenerating_is_a_new_version_under_the_same_link(tmp_path: Path) -> None:
-    """Title and options as asked, else as they were; the order of projects stays; earlier versions are addressable."""
+    """Title and options as requested, else as they were; the order of projects stays; earlier versions are
+    addressable."""
     async with site(tmp_path) as (env, client):
         for id in ("p", "q"):
             await add_project(env, id, f"Project {id}")
@@ -82,7 +83,7 @@ async def test_regenerating_is_a_new_version_under_the_same_link(tmp_path: Path)
 
 
 class Press(Nobody):
-    """A worker that makes what it is asked for when the test says so."""
+    """A worker that makes the requested version when the test releases it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,8 +128,8 @@ async def waited(client: httpx.AsyncClient, path: str, body: Any, work: Any) -> 
 
 
 async def test_a_long_one_is_regenerated_as_it_was_made(tmp_path: Path) -> None:
-    """Who waits gets the next version, made by a worker that tells the session; who does not gets 202 with the
-    preference applied. The link stays, and every version is kept under its number."""
+    """A caller who waits gets the next version, made by a worker that reports to the session; one who does not gets 202
+    with the preference applied. The link stays, and every version is kept under its number."""
     async with pressing(tmp_path) as (env, client, press):
         made = (await waited(client, "/api/artifacts", PDF, press.make(env))).json()
         page, again = f"/public/artifact/{made['public_slug']}", f"/api/artifacts/{made['id']}/regenerate"
@@ -153,7 +154,8 @@ async def test_a_long_one_is_regenerated_as_it_was_made(tmp_path: Path) -> None:
 
 
 async def test_a_long_one_that_cannot_be_made_anew_stays_as_it_was(tmp_path: Path) -> None:
-    """The page, its title and its versions are those of before; the artifact says why until there is a newer one."""
+    """The page, its title and its versions are unchanged; the artifact has the reason until there is a newer
+    version."""
     async with pressing(tmp_path) as (env, client, press):
         made = (await waited(client, "/api/artifacts", PDF, press.make(env))).json()
         again = f"/api/artifacts/{made['id']}/regenerate"
@@ -179,7 +181,7 @@ async def test_a_long_one_that_cannot_be_made_anew_stays_as_it_was(tmp_path: Pat
 async def test_of_what_could_not_be_made_nothing_is_left(
     error: PicassoError, status: int, code: str, tmp_path: Path
 ) -> None:
-    """Who waits is told in the one shape whose fault it was, and there is no artifact; who did not wait finds the
+    """A caller who waits gets the usual error with its cause, and there is no artifact; one who did not wait finds the
     reason under the id of the answer, the lists do not show it, and it can be tried again."""
     async with pressing(tmp_path) as (env, client, press):
         answer = await waited(client, "/api/artifacts", PDF, press.make(env, error))
@@ -246,8 +248,8 @@ async def test_parallel_regenerations_leave_one_whole_version_each(tmp_path: Pat
 
 
 async def test_files_are_those_of_the_manifest(tmp_path: Path) -> None:
-    """Their type, a policy that loads nothing but what the generator says, a download where it is data, ETag and HEAD;
-    any other name is 404, the manifest and the index too; and none is a view."""
+    """They have their type, a policy that loads only what the generator declares, a download where it is data, ETag and
+    HEAD; any other name is 404, the manifest and the index too; and none is a view."""
     async with site(tmp_path) as (env, client):
         row = await made(env, VIDEO)
         folder = f"/public/artifact/{row.public_slug}/files"
@@ -343,7 +345,7 @@ async def test_what_is_no_range_is_answered_whole(asked: str, tmp_path: Path) ->
 
 
 async def test_a_part_of_a_page_is_no_view(tmp_path: Path) -> None:
-    """The index can be asked for in parts as well, as players do; only what is whole is counted."""
+    """The index can be requested in ranges as well, as players do; only a whole response is counted."""
     async with site(tmp_path) as (env, client):
         row = await made(env, VIDEO)
         page = f"/public/artifact/{row.public_slug}"
@@ -366,8 +368,8 @@ async def test_an_earlier_page_leads_to_its_own_files(tmp_path: Path) -> None:
 
 
 async def test_unpublishing_takes_everything_away_at_once(tmp_path: Path) -> None:
-    """Page, files, versions, other links and the lookbook's alias say 410, also to who has the page already; no
-    cache keeps a page longer than a minute, and none keeps the 410."""
+    """Page, files, versions, other links and the lookbook's alias are 410, also for a client that has the page cached;
+    no cache keeps a page longer than a minute, and none keeps the 410."""
     async with site(tmp_path) as (env, client):
         row = await made(env, b"1", b"2")
         share = (
@@ -404,7 +406,7 @@ async def test_a_page_that_was_taken_away_comes_back_by_regenerating(tmp_path: P
 async def test_what_was_being_made_while_a_page_was_taken_away_does_not_bring_it_back(
     tmp_path: Path, database_url: str
 ) -> None:
-    """The version is kept, the page stays 410; regenerating after that brings the newest one."""
+    """The version is stored, the page stays 410; regenerating after that publishes the newest one."""
     async with site(tmp_path, database_url=database_url) as (env, client):
         read = await made(env, b"one")
         await artifacts.unpublish(env, read.id)

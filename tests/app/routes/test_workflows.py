@@ -1,4 +1,4 @@
-"""General workflows over HTTP: what is accepted, refused, repeated and shown. Nobody runs them here."""
+"""General workflows over HTTP: what is accepted, refused, repeated and shown. No worker runs them here."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -42,7 +42,7 @@ async def post(client: httpx.AsyncClient, key: str | None = None, **changes: Any
 
 
 async def test_a_task_is_accepted_and_shown(client: httpx.AsyncClient) -> None:
-    """202 with the id and the steps, before anything is run; GET tells the same and what is not there yet."""
+    """202 with the id and the steps, before anything runs; GET returns the same and no result yet."""
     accepted = await post(client, task=f"  {TASK} ")
     assert accepted.status_code == 202
     told = accepted.json()
@@ -92,7 +92,7 @@ async def test_what_is_not_there_is_404_and_a_key_is_needed_to_write(client: htt
 
 
 async def test_one_key_makes_one_workflow(client: httpx.AsyncClient) -> None:
-    """20 callers at once × 2 keys: two workflows; replays are the same bytes and say so."""
+    """20 callers at once × 2 keys: two workflows; replays are the same bytes and marked so."""
     answers = await asyncio.gather(*(post(client, f"one-{n % 2}") for n in range(40)))
     assert {answer.status_code for answer in answers} == {202}
     assert len({(n % 2, answer.content) for n, answer in enumerate(answers)}) == 2
@@ -103,7 +103,8 @@ async def test_one_key_makes_one_workflow(client: httpx.AsyncClient) -> None:
 
 
 async def test_another_task_under_a_key_is_refused(client: httpx.AsyncClient) -> None:
-    """409 that tells nothing of the first task; white space around is no change; the key is the user's own."""
+    """409 that reveals nothing of the first task; surrounding white space is no change; keys are separate for each
+    user."""
     first = await post(client, "k", task="secret words")
     other = await post(client, "k", task="other words")
     assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_mismatch")

@@ -24,7 +24,7 @@ async def make(env: Env, **options: object) -> artifacts.Output:
 
 
 def tips_of(output: artifacts.Output) -> dict[tuple[str, bool], Any]:
-    """The tips by key and whether they are in use, after the file was held against the schema beside it."""
+    """The tips by key and whether they are in use, after validating the file against the schema beside it."""
     (beside,) = output.beside
     schema, pack = json.loads(beside.data), json.loads(output.index.data)
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -58,7 +58,8 @@ async def test_a_tip_is_measured_by_the_images_it_was_applied_to(database_url: s
 
 
 async def test_what_a_tip_changes_is_told_against_images_without_it(tmp_path: Path) -> None:
-    """The workers' tip was in no prompt of the tree: nothing is claimed for it, and its image is nobody's merit."""
+    """The tip for workers was in no prompt of the lineage: no effect is claimed for it, and its image counts for no
+    tip."""
     async with pages_env(tmp_path) as env:
         await add_studio(env)
         await know(env)
@@ -72,7 +73,7 @@ async def test_what_a_tip_changes_is_told_against_images_without_it(tmp_path: Pa
 
 
 async def test_a_wording_that_was_changed_keeps_its_own_measure(tmp_path: Path) -> None:
-    """The old words are told as no longer current, with their images; the new ones start at nothing."""
+    """The old wording is reported as no longer current, with its images; the new one starts at nothing."""
     async with pages_env(tmp_path) as env:
         await add_studio(env)
         await know(env)

@@ -1,4 +1,4 @@
-"""The benchmark: every number of a project known by heart, read back from CSV and from the page of charts."""
+"""The benchmark: every number of a fully known project, read back from CSV and from the page of charts."""
 
 import csv
 import io
@@ -56,8 +56,8 @@ EXPECTED = {
 
 
 async def test_the_table_has_the_numbers_that_were_worked_out_by_hand(database_url: str, tmp_path: Path) -> None:
-    """Failures by cause, a duplicate, a crash, a stand-in, an unknown price and an unknown outcome, each where it
-    belongs; a step back is nobody's image."""
+    """Failures by cause, a duplicate, a crash, a fallback, an unknown price and an unknown outcome, each in its column;
+    a rollback counts for no provider."""
     async with pages_env(tmp_path, database_url, {"DB": database_url}) as env:
         await add_studio(env)
         await step_back(env)
@@ -76,7 +76,8 @@ CAUSES = {f"failed_{cause}" for cause in provider_stats.CAUSES}
 
 
 async def test_the_page_draws_and_says_the_same_numbers(tmp_path: Path) -> None:
-    """Each figure is an SVG with a name and all its values in words; bars are as long as what they stand for."""
+    """Each figure is an SVG with a name and all its values in text; the lengths of bars are proportional to the
+    values."""
     async with pages_env(tmp_path) as env:
         await add_studio(env)
         output = await make(env)
@@ -99,7 +100,7 @@ async def test_the_page_draws_and_says_the_same_numbers(tmp_path: Path) -> None:
 
 
 async def test_where_all_is_free_no_costs_are_drawn(tmp_path: Path) -> None:
-    """A chart of zeros says nothing; the sum and the table say that nothing was billed."""
+    """There is no chart of zeros; the sum and the table state that nothing was billed."""
     async with pages_env(tmp_path) as env:
         await add_studio(env)
         page = page_of(await make(env, providers=["sketch"]))
@@ -112,7 +113,8 @@ async def test_where_all_is_free_no_costs_are_drawn(tmp_path: Path) -> None:
 
 
 async def test_providers_can_be_chosen(tmp_path: Path) -> None:
-    """Only those named are told of; one that has nothing here is refused with those that have."""
+    """Only the named providers are reported; one without calls here is refused with the list of those that have
+    some."""
     async with pages_env(tmp_path) as env:
         await add_studio(env)
         output = await make(env, providers=["sketch"])

@@ -37,7 +37,7 @@ async def make(env: Env, *projects: str, **options: object) -> artifacts.Output:
 
 
 def objects_of(output: artifacts.Output) -> dict[str, Any]:
-    """The objects by key, after table and JSON were found to say the same."""
+    """The objects by key, after checking that table and JSON agree."""
     (beside,) = output.beside
     assert beside.name == "archive.json"
     told = json.loads(beside.data)
@@ -64,8 +64,9 @@ async def fill(env: Env) -> None:
 
 
 async def test_every_object_has_its_row_and_every_row_its_object(database_url: str, tmp_path: Path) -> None:
-    """Originals of kept, duplicate and lent items, a start image, an upload: each with the rows that name it, its hash
-    from the row, its size and type; the lost one is missing, the forgotten one extra, a neighbour's is not there."""
+    """Originals of kept, duplicate and shared items, a start image, an upload: each with the rows that name it, its
+    hash from the row, its size and type; the lost one is missing, the unreferenced one extra, another project's is not
+    listed."""
     async with pages_env(tmp_path, database_url, {"DB": database_url}) as env:
         await fill(env)
         output = await make(env)
@@ -95,7 +96,7 @@ async def test_every_object_has_its_row_and_every_row_its_object(database_url: s
 
 
 async def test_damage_is_seen_by_size_at_once_and_by_hash_on_demand(tmp_path: Path) -> None:
-    """A cut object is damaged whatever is asked; one with a flipped bit only when its bytes are read."""
+    """A cut object is always found to be damaged; one with a flipped bit only when its bytes are read."""
     async with pages_env(tmp_path) as env:
         await fill(env)
         cut, flipped = key("boat", "sketch-0"), key("boat", "sketch-1")

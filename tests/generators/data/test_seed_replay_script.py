@@ -41,8 +41,8 @@ async def make(env: Env, *projects: str, **options: object) -> artifacts.Output:
 
 
 async def test_jobs_are_on_record_as_they_can_be_submitted_again(database_url: str, tmp_path: Path) -> None:
-    """Models that were chosen, the seed that was drawn, who stands in, what it started from and came from, how each
-    item ended and who painted it; a step back counts as the image it goes back to."""
+    """The record has the chosen models, the seed, the fallback, start image and parent, and how each item ended and
+    with which model; a rollback counts as the image it returns to."""
     async with pages_env(tmp_path, database_url, {"DB": database_url}) as env:
         await add_studio(env)
         await step_back(env)
@@ -68,7 +68,8 @@ async def test_jobs_are_on_record_as_they_can_be_submitted_again(database_url: s
 
 
 async def test_the_seed_that_items_count_from_is_on_record(tmp_path: Path) -> None:
-    """Where only a later variant kept its seed, the job's is that of variant 0, so that a replay counts the same."""
+    """Where only a later variant stored its seed, the job's seed is that of variant 0, so that a replay counts the
+    same."""
     async with pages_env(tmp_path) as env:
         await add_project(env, "p")
         await add_job(env, "one", 1, request("x", ("a", "a-1"), OPENAI, variants=2))
@@ -81,7 +82,8 @@ async def test_the_seed_that_items_count_from_is_on_record(tmp_path: Path) -> No
 
 
 async def test_what_was_never_read_cannot_be_made_again(tmp_path: Path) -> None:
-    """A job whose start image was refused says so; an upload is asked for by its hash; no address is on record."""
+    """A job whose start image was refused is marked so; an upload is requested by its hash; no address is in the
+    record."""
     async with pages_env(tmp_path) as env:
         await add_project(env, "p")
         address = "https://user:hush@inner.example/a.png?token=hush"
@@ -102,7 +104,7 @@ async def test_what_was_never_read_cannot_be_made_again(tmp_path: Path) -> None:
 
 
 async def test_jobs_without_an_image_can_be_left_out(tmp_path: Path) -> None:
-    """`only: complete` keeps the jobs that ended with one, and numbers run on through several projects."""
+    """`only: complete` keeps the jobs that ended with an image, and numbers continue through several projects."""
     async with pages_env(tmp_path) as env:
         await add_studio(env)
         await add_project(env, "empty")
@@ -122,7 +124,7 @@ class Recorded:
     folder: Path
 
     async def run(self, *more: str, key: str | None = None) -> tuple[int | None, str, str]:
-        """The script as a person runs it, with nothing but the standard library: its exit code and what it said."""
+        """Run the script as a user does, with nothing but the standard library: its exit code and its output."""
         words = ["--server", self.server.url, "--key", key or self.server.key, *more]
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -155,7 +157,7 @@ async def recorded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Re
         await ended(client, project, prompt="make the boat green", startImageUrl=start, size="256x256")
         files = {"file": ("a.png", picture(3), "image/png")}
         upload = (await client.post(f"/api/projects/{project}/uploads", files=files)).json()["startImageUrl"]
-        # Its start image is a file and its parent is named apart, so only the latter can carry the lineage.
+        # Its start image is a file and its parent is named separately, so only the latter can carry the lineage.
         parent = boat[0]["progressionId"]
         older = {"prompt": "make it older", "startImageUrl": upload, "parentProgressionId": parent, "seed": 5}
         await ended(client, project, **older)
@@ -235,7 +237,7 @@ async def test_a_server_that_cannot_be_used_is_told_in_one_line(recorded: Record
 
 
 async def test_an_answer_that_is_lost_buys_nothing_twice(recorded: Recorded) -> None:
-    """The connection is cut after a job was accepted: the script asks again under the same key, and the job is one."""
+    """The connection is cut after a job was accepted: the script retries under the same key, and there is one job."""
     async with cutting(recorded.server.port) as port:
         code, said, _ = await recorded.run("--server", f"http://127.0.0.1:{port}", "--images", images_folder(recorded))
     assert code == 0, said
@@ -246,7 +248,7 @@ async def test_an_answer_that_is_lost_buys_nothing_twice(recorded: Recorded) -> 
 
 @contextlib.asynccontextmanager
 async def cutting(port: int) -> AsyncIterator[int]:
-    """A way to the server that loses the answer to each first call that carries an idempotency key."""
+    """A proxy to the server that loses the answer to the first call with each idempotency key."""
     seen = set[bytes]()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

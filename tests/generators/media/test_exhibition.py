@@ -82,7 +82,7 @@ async def test_an_independent_reader_finds_the_same_rooms(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("counts", [(0,), (1,), (12,), (13,), (7, 0, 30), (200,)], ids=str)
 def test_images_hang_on_their_rooms_walls_and_apart(counts: tuple[int, ...]) -> None:
-    """Rooms follow one another; whatever hangs lies within its room, below the ceiling, and touches nothing."""
+    """Rooms follow one another; every picture hangs within its room, below the ceiling, and touches no other."""
     rooms = rooms_of(*counts)
     assert sum(len(room.hung) for room in rooms) == min(sum(counts), 60)
     assert all(len(room.hung) <= 12 for room in rooms)

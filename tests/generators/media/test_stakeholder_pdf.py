@@ -65,8 +65,8 @@ async def reported(env: Env, **options: Any) -> pypdf.PdfReader:
 
 
 async def test_the_report_has_cover_contents_images_judgement_and_costs(tmp_path: Path) -> None:
-    """Bookmarks and contents lead to the pages, each image has its prompt and what the judge saw, the costs are
-    those of the books; the same rows give the same bytes."""
+    """Bookmarks and contents lead to the pages, each image has its prompt and the judge's measurements, the costs equal
+    the ledger's; the same rows give the same bytes."""
     async with pictures_env(tmp_path, 3, FACTS) as env:
         for id, basis in (("a", "usage"), ("b", "estimate")):
             await env.DB.run(SPENT, id=id, basis=basis)
@@ -120,7 +120,7 @@ async def test_it_carries_its_fonts_and_its_images_and_no_clock(tmp_path: Path) 
 
 
 async def test_an_empty_project_and_hostile_words_are_no_failure(tmp_path: Path) -> None:
-    """With nothing to show it says so; words of any kind are text, and no page runs or opens anything."""
+    """An empty report states that it is empty; values of any kind are text, and no page runs or opens anything."""
     async with pictures_env(tmp_path, 0) as env:
         empty = read((await made(env, "stakeholder-pdf", {})).index.data)
         assert "There are no images yet." in text(empty, 2) and not any(page.images for page in empty.pages)

@@ -45,7 +45,7 @@ def test_a_persons_words_are_never_the_engines_source() -> None:
     ids=["known scripts", "Chinese, Japanese, Korean", "two", "each once", "nothing"],
 )
 def test_what_the_fonts_lack_is_counted(text: str, lacking: int) -> None:
-    """Different characters without a glyph; those of a script that is carried are none."""
+    """Different characters without a glyph are counted; those of a supported script have one."""
     assert typesetting.unshown(text) == lacking
 
 
@@ -59,7 +59,7 @@ def test_a_word_that_no_line_holds_may_be_broken() -> None:
 
 
 def test_what_is_not_installed_is_named() -> None:
-    """The answer tells which extra brings it."""
+    """The error names the extra to install."""
     typesetting.check_installed(("typst",))
     with pytest.raises(Invalid, match=r"\[media\]"):
         typesetting.check_installed(("typst", "no_such_module"))

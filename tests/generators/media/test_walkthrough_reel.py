@@ -83,7 +83,7 @@ async def test_an_image_that_is_gone_leaves_a_plain_picture(tmp_path: Path) -> N
 
 
 def test_a_film_of_many_images_stays_within_its_bounds() -> None:
-    """Of 60 images the newest 40 are shown, in two minutes at most; the closing card says so."""
+    """Of 60 images the newest 40 are shown, in two minutes at most; the closing card states it."""
     script = script_of([row("p", n) for n in range(60)], seconds=8)
     assert [found.id for found in script.rows] == [f"p-{n}" for n in range(20, 60)]
     assert 110 < (40 * script.frames + 2 * CARD) / 25 <= 120

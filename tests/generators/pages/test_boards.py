@@ -1,4 +1,4 @@
-"""Review board and voting deck: what the page is made of, and what guests do on it in a real browser."""
+"""Review board and voting deck: the page's structure, and what guests do on it in a real browser."""
 
 import asyncio
 import base64
@@ -41,7 +41,7 @@ def page_of(kind: Kind, text: str) -> Outline:
 
 
 def without_script(html: str) -> str:
-    """The page's own script holds `<` signs, which this reader of HTML need not know about."""
+    """The page's own script contains `<` signs, which this reader of HTML does not handle."""
     return re.sub(r"<script>.*?</script>", "<script></script>", html, count=1, flags=re.DOTALL)
 
 
@@ -58,7 +58,7 @@ def test_a_payload_is_text_wherever_it_stands(kind: Kind) -> None:
 
 @kinds
 def test_the_policy_lets_in_the_pages_own_script_and_nobody_elses(kind: Kind) -> None:
-    """The hashes are those of the one style and the one script; the page may speak with its own server only."""
+    """The hashes are those of the one style and the one script; the page may connect to its own server only."""
     html = written(kind, "Autumn", [row("p", 1)])
     (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     (style,) = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
@@ -74,7 +74,7 @@ def test_the_policy_lets_in_the_pages_own_script_and_nobody_elses(kind: Kind) ->
 
 @kinds
 def test_every_control_has_a_name_and_waits_until_the_board_is_open(kind: Kind) -> None:
-    """Buttons and fields stand in fieldsets that are disabled until the server says otherwise."""
+    """Buttons and fields are in fieldsets that are disabled until the server enables them."""
     outline = Outline(without_script(written(kind, "Autumn", [row("p", n) for n in range(3)])))
     assert len(outline.all("fieldset")) == (6 if kind == "review" else 3)
     assert all("disabled" in fieldset for fieldset in outline.all("fieldset"))
@@ -94,7 +94,7 @@ class Desk:
         await until(lambda: tab.evaluate("document.body.classList.contains('open')"))
 
     def clean(self, tab: Tab) -> bool:
-        """No dialog, no complaint but the icon that Chromium asks for by itself, no request elsewhere."""
+        """No dialog, no console message but that of the favicon, no request to another host."""
         complaints = [text for text in tab.complaints if not text.endswith("/favicon.ico")]
         foreign = [url for url in tab.requests if not url.startswith(f"{self.here}/")]
         return (tab.dialogs, complaints, foreign) == ([], [], [])
@@ -124,7 +124,7 @@ async def key(tab: Tab, name: str, text: str = "") -> None:
 
 
 async def tab_to(tab: Tab, selector: str) -> None:
-    """Press Tab until the focus is there."""
+    """Press Tab until the element has the focus."""
     for _ in range(30):
         if await tab.evaluate(f"document.activeElement.matches({selector!r})"):
             return
@@ -219,7 +219,7 @@ async def test_a_pinned_comment_by_keyboard_and_by_touch(tmp_path: Path, redis_u
 
 @browser
 async def test_what_guests_write_is_never_run(tmp_path: Path, redis_url: str) -> None:
-    """Seventy hostile comments and names, some there when the page opens and some told live: each is read as it
+    """Seventy hostile comments and names, some there when the page opens and some streamed later: each is shown as it
     was written, nothing runs and nothing is fetched."""
     async with desk(tmp_path, redis_url, "review") as it:
         (tab,) = it.tabs

@@ -93,7 +93,7 @@ def test_what_is_no_plain_origin_does_not_enter_the_policy(images: list[str], so
 
 
 def test_a_missing_name_is_an_error() -> None:
-    """A template that asks for what it is not given fails instead of showing nothing."""
+    """A template that uses an undefined name fails instead of showing nothing."""
     with pytest.raises(Exception, match="title"):
         page.render(b"<title>{{ title }}</title>", {})
 
@@ -140,7 +140,7 @@ def test_the_cover_counts_and_shows_the_newest_that_passed() -> None:
 
 
 def test_a_step_names_the_image_it_came_from() -> None:
-    """An edge to an image on the page is a link to it; one to an image that is not shown is a word alone."""
+    """An edge to an image on the page is a link to it; one to an image that is not shown is text only."""
     outline = written(
         [
             row("p", 1),

@@ -44,15 +44,15 @@ async def opened(home: Path, id: str, *, scripts: bool = True, **wishes: Any) ->
 
 
 async def until(tab: Tab, expression: str) -> None:
-    """Come back when it holds on the page."""
+    """Return when the condition is true on the page."""
     async with asyncio.timeout(LONG):
         while not await tab.evaluate(f"Boolean({expression})"):
             await asyncio.sleep(0.02)
 
 
 async def test_a_slideshow_goes_by_keys_and_plays(tmp_path: Path) -> None:
-    """Arrows, End and Home move; the button plays and pauses; the whole screen can be asked for. The title can be read
-    also where the words below it are longer than the screen."""
+    """Arrows, End and Home move; the button plays and pauses; full screen can be entered. The title is readable even
+    where the text below it is longer than the screen."""
     async with opened(tmp_path, "slideshow", intro="of autumn " * 190) as tab:
         assert await tab.evaluate("document.querySelector('h1').getBoundingClientRect().top") >= 0
         await tab.press("ArrowRight")
@@ -70,7 +70,7 @@ async def test_a_slideshow_goes_by_keys_and_plays(tmp_path: Path) -> None:
 
 
 async def test_a_slideshow_goes_without_a_script(tmp_path: Path) -> None:
-    """Its links lead from slide to slide; what would need the script is not shown."""
+    """Its links lead from slide to slide; controls that need the script are not shown."""
     async with opened(tmp_path, "slideshow", scripts=False) as tab:
         await tab.press("Tab")
         await tab.press("Tab")

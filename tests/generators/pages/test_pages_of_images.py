@@ -55,7 +55,7 @@ def test_frames_stand_in_order_six_to_a_sheet() -> None:
     [([(1600, 900)] * 2 + [(1024, 1024)], "16x9"), ([(1000, 1500)], "2x3"), ([(4000, 500)], "16x9"), ([], "16x9")],
 )
 def test_the_frame_has_the_shape_of_most_images(sizes: list[tuple[int, int]], frame: str) -> None:
-    """Unless one is asked for."""
+    """The frame has that shape unless another is requested."""
     rows = [row("p", n, width=width, height=height) for n, (width, height) in enumerate(sizes)]
     assert board(rows).all("main")[0]["class"] == f"f-{frame}"
     assert board(rows, frame="4x3").all("main")[0]["class"] == "f-4x3"
@@ -68,8 +68,8 @@ def test_a_clock_reads_as_people_write_it(seconds: int, words: str) -> None:
 
 
 async def test_the_palette_is_in_the_pixels(tmp_path: Path) -> None:
-    """The colours of the board are those of the originals in BUCKET, whatever the tags say; an original that is gone
-    or spoilt leaves its image on the board."""
+    """The colours of the board are those of the originals in BUCKET, whatever the tags are; an original that is missing
+    or damaged leaves its image on the board."""
     async with pages_env(tmp_path) as env:
         rows = await finished_project.seed(env)
         await env.BUCKET.delete(rows[0].original_image_r2_key)
@@ -84,7 +84,7 @@ async def test_the_palette_is_in_the_pixels(tmp_path: Path) -> None:
 
 
 async def test_a_moodboard_holds_the_newest_of_the_chosen(tmp_path: Path) -> None:
-    """`most` of them in the order of the selection, and it says how many there were."""
+    """`most` of them in the order of the selection, and the page states how many there were."""
     async with pages_env(tmp_path) as env:
         await finished_project.seed(env)
         output = await make(env, "moodboard", most=3)
@@ -95,13 +95,14 @@ async def test_a_moodboard_holds_the_newest_of_the_chosen(tmp_path: Path) -> Non
 
 
 def test_words_on_a_board_name_neither_colour_nor_shape() -> None:
-    """What the eye sees by itself is not said."""
+    """Colour and shape, which the picture shows anyway, are not in its caption."""
     rows = [row("p", n, ai_tags=["portrait", "deep teal", "calm", "square"]) for n in range(3)]
     assert moodboard.common_words(rows) == ["calm"]
 
 
 def test_a_note_on_all_images_is_told_once() -> None:
-    """In the closing line; what is said of some stays with them, and one image alone keeps all of its notes."""
+    """A note on all images is in the closing line; a note on some stays with them, and a single image keeps all of its
+    notes."""
     rows = [row("p", n, judgment="pass", ai_notes=["By rule.", f"Light {n}."]) for n in range(3)]
     for write, name, wishes in (
         (lookbook.write, "lookbook", lookbook.LookbookOptions()),
@@ -124,7 +125,7 @@ def test_stripes_fill_the_width() -> None:
 
 
 def test_a_prompt_is_one_slide_with_the_best_of_each_maker() -> None:
-    """Case and gaps of a prompt do not count; of a maker's images one that passed is shown, else the newest."""
+    """Case and spaces of a prompt do not count; of a model's images one that passed is shown, else the newest."""
     rows = [
         row("p", 1, prompt="A fox", judgment="pass"),
         row("p", 2, prompt="a  FOX", judgment="fail"),
@@ -142,7 +143,7 @@ def test_a_prompt_is_one_slide_with_the_best_of_each_maker() -> None:
 
 
 def test_variants_of_one_maker_are_compared_with_each_other() -> None:
-    """Six at most; the page says how many are left out."""
+    """Six at most; the page states how many are left out."""
     rows = [row("p", n) for n in range(8)]
     (slide,) = compare_deck.slides(shown(*rows), compare_deck.CompareDeckOptions(), HERE)
     assert [entry.label for entry in slide.contenders] == [f"sketch · {n}" for n in range(1, 7)]
@@ -170,8 +171,8 @@ def test_slides_go_forth_and_back_without_a_script() -> None:
 
 
 async def test_a_card_has_all_it_takes_to_make_the_image_again(tmp_path: Path) -> None:
-    """Prompt, what was sent, tips of its own provider, what to leave out, model, seed, size and cost, and what was
-    done otherwise than asked; costs can be left out."""
+    """Prompt, the prompt that was sent, tips of its own provider, exclusions, model, seed, size and cost, and
+    adjustments; costs can be left out."""
     async with pages_env(tmp_path) as env:
         await finished_project.seed(env)
         text = words(Outline((await make(env, "prompt-recipe-card", progressionIds=["p-3"])).index.data.decode()))
@@ -207,7 +208,7 @@ def test_a_variant_is_one_of_all_that_its_provider_makes(provider: str, index: i
 
 
 async def test_an_image_that_no_job_made_has_a_card(tmp_path: Path) -> None:
-    """With what its row knows, and a link to the card of the image it came from."""
+    """The card has what the row records, and a link to the card of the parent image."""
     async with pages_env(tmp_path) as env:
         await add_project(env, "p")
         await add_image(env, "p", 1, seed=7)

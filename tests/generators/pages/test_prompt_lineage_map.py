@@ -66,8 +66,8 @@ def overlap(drawing: Drawing) -> bool:
 @effort(max_examples=80, deadline=None)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=120), st.integers(1, 20), st.booleans())
 def test_every_version_stands_once_and_no_box_covers_another(numbers: list[int], together: int, chained: bool) -> None:
-    """Whatever came from whatever: each drawing is at most four columns wide and about a page tall, and each edge
-    that is drawn or said to go on further down is one of the graph."""
+    """For any lineage, each drawing is at most four columns wide and about a page tall, and each edge that is drawn or
+    marked as continued below is one of the graph."""
     parents: list[int | None] = [
         None if n == 0 or number % 5 == 0 else n - 1 if chained else number % n for n, number in enumerate(numbers)
     ]
@@ -119,7 +119,7 @@ def test_a_long_chain_goes_on_in_the_next_drawing() -> None:
 
 
 def test_a_box_holds_eight_versions() -> None:
-    """Twenty variants of one prompt are three boxes that say so; only versions that led on are asked for more."""
+    """Twenty variants of one prompt are three boxes that state it; only versions with children have outgoing edges."""
     steps = lineage_layout.steps(family([None] * 20 + [17], together=20))
     assert [(step.part, step.parts, len(step.versions)) for step in steps] == [(1, 3, 8), (2, 3, 8), (3, 3, 4)]
 
@@ -157,8 +157,8 @@ async def test_the_map_and_its_data_tell_the_same(tmp_path: Path) -> None:
 
 
 async def test_thumbnails_are_small_delivery_images_with_words(tmp_path: Path) -> None:
-    """Our own delivery is asked for its `thumb`, a foreign one for what the row says; every image has its prompt and
-    its size, and waits until it is looked at."""
+    """Our own delivery is asked for its `thumb`, another for the row's URL; every image has its prompt and its size,
+    and is loaded lazily."""
     async with pages_env(tmp_path) as env:
         await add_project(env, "p")
         await add_image(env, "p", 1, prompt="a red boat")

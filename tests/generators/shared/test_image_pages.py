@@ -1,4 +1,4 @@
-"""What kinds share: which images are shown, and the words about them."""
+"""What generators share: which images are shown, and the text about them."""
 
 import pytest
 
@@ -14,7 +14,7 @@ PROJECT = Project("p", "Aurora", None, None, 1, 1)
     ("only", "words"), [("all", "no images yet"), ("passed", "has passed yet"), ("failed", "has failed")]
 )
 def test_an_empty_choice_is_told_in_its_own_words(only: str, words: str) -> None:
-    """The sentence fits what was asked for; a full project has none, one that was cut has one."""
+    """The sentence fits the request; a complete project has none, a cut one has one."""
     selection = Selection(only=only)  # type: ignore[arg-type]
     assert words in str(image_pages.note(Shown(PROJECT, [], False), selection))
     assert image_pages.note(Shown(PROJECT, [row("p", 1)], False), selection) is None

@@ -20,13 +20,13 @@ from tools.media.colours import COLOURS
     ],
 )
 def test_a_tag_has_the_colour_of_its_last_colour_word(name: str, hex: str | None) -> None:
-    """Whole words and six-digit codes name a colour, as the painter and the judge mean it; anything else is a tag
-    without a swatch, also a word that may as well be a thing."""
+    """Whole words and six-digit codes name a colour, with the meaning that the sketch provider and the judge use; any
+    other tag, also an ambiguous word, has no swatch."""
     assert tag_of(name) == Tag(name, hex)
 
 
 def test_the_palette_is_the_most_frequent_colours_under_their_first_names() -> None:
-    """One swatch per colour, the commonest first, at most as many as asked for."""
+    """One swatch per colour, the most frequent first, at most as many as requested."""
     tags = ["navy", "linen", "deep teal", "teal", "gold", "teal"]
     assert palette(tags, 2) == [Tag("deep teal", COLOURS["teal"].hex), Tag("navy", COLOURS["navy"].hex)]
     assert palette(["linen"], 2) == []

@@ -51,7 +51,7 @@ def faults(html: str) -> list[Any]:
 
 
 def test_programs_are_text() -> None:
-    """Sixty programs, as values and in a template's own text, are shown as they stand and evaluated by nobody."""
+    """Sixty programs, as values and in a template's own text, are shown unchanged and never evaluated."""
     assert len(PROGRAMS) >= 45
     for program in PROGRAMS:
         started = time.process_time()
@@ -233,7 +233,7 @@ FOREIGN = (
 
 
 async def test_images_are_those_of_the_artifacts_projects(tmp_path: Path) -> None:
-    """Thirty other ids, hosts and schemes are refused by the placeholder's name; the project's own is shown."""
+    """Thirty other ids, hosts and schemes are refused with the placeholder's name; the project's own image is shown."""
     async with bare_env(tmp_path) as env:
         for id in ("p", "q"):
             await add_project(env, id)
@@ -266,7 +266,7 @@ async def test_images_that_a_template_names_are_the_projects_own_too(tmp_path: P
 
 
 async def test_what_is_not_filled_is_named(tmp_path: Path) -> None:
-    """Every placeholder without a value, in the order of the template; what is more than asked for is left alone."""
+    """Every placeholder without a value is named, in the order of the template; surplus values are ignored."""
     async with bare_env(tmp_path) as env:
         await add_project(env, "p")
         new = await draft(env, "{{B}}{{A}}{{IMAGE_1}}", "p")

@@ -86,7 +86,7 @@ async def test_no_payload_runs_even_where_nothing_forbids_it() -> None:
 
 
 def rows(tab: Tab) -> list[str]:
-    """What the console complained about; Chromium asks for an icon by itself."""
+    """The console's messages, without the favicon that Chromium requests by itself."""
     return [text for text in tab.complaints if not text.endswith("/favicon.ico")]
 
 
@@ -131,7 +131,8 @@ async def test_packaged_examples_are_whole_under_their_own_policy(tmp_path: Path
 
 
 async def test_a_password_is_said_in_a_browser(tmp_path: Path, redis_client: Redis) -> None:
-    """The form is sent under its own policy, a wrong word asks again, the right one shows the page, in one visit."""
+    """The form is sent under its own policy, a wrong password is asked for again, the right one shows the page, as one
+    view."""
     with free_listener() as (listener, here):
         more: dict[str, Any] = {"environ": {"PUBLIC_URL": here}, "PICASSO_WORKFLOW": TokenBuckets(redis_client)}
         async with pages_env(tmp_path, **more) as env:

@@ -27,7 +27,7 @@ async def test_an_evicting_server_is_refused(own_valkey: Valkey, tmp_path: Path)
 async def test_without_append_only_file_there_is_one_warning(
     own_valkey: Valkey, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A server that can forget is used, and said to be one, on one line."""
+    """A server without persistence is used, with one line of warning."""
     assert ask(own_valkey.socket, "CONFIG SET appendonly no") == "+OK"
     async with open_redis(settings(tmp_path, REDIS_URL=own_valkey.url)) as redis:
         assert await redis.client.ping()
@@ -52,8 +52,8 @@ async def test_where_config_is_forbidden_info_decides(
 
 
 async def test_what_may_come_right_can_be_waited_for(own_valkey: Valkey, redis_url: str, tmp_path: Path) -> None:
-    """Nobody there, or a password that is not right yet, is Unavailable and says no secret; the same address opens
-    as soon as there is a server."""
+    """No server, or a password that is not right yet, is Unavailable and reveals no secret; the same address opens as
+    soon as there is a server."""
     absent = settings(tmp_path, REDIS_URL=own_valkey.url)
     locked = settings(tmp_path, REDIS_URL=redis_url.replace("unix://", "unix://guest:hunter2@"))
     own_valkey.kill()
@@ -72,7 +72,7 @@ async def test_what_may_come_right_can_be_waited_for(own_valkey: Valkey, redis_u
 
 @asynccontextmanager
 async def ancient_redis() -> AsyncIterator[int]:
-    """A socket that speaks as much Redis 5 as is needed to be recognised; gives its port."""
+    """A socket that speaks as much Redis 5 as is needed to be recognised; returns its port."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         info = b"# Server\r\nredis_version:5.0.14\r\n"
@@ -89,7 +89,7 @@ async def ancient_redis() -> AsyncIterator[int]:
 
 
 async def test_an_old_server_is_refused(tmp_path: Path) -> None:
-    """The application says which version it needs."""
+    """The error names the version that the application needs."""
     async with ancient_redis() as port:
         with pytest.raises(SettingError, match=r"^REDIS_URL leads to Redis 5\.0\.14: it must be 6\.2 or newer$"):
             async with open_redis(settings(tmp_path, REDIS_URL=f"redis://127.0.0.1:{port}/0")):
@@ -97,7 +97,7 @@ async def test_an_old_server_is_refused(tmp_path: Path) -> None:
 
 
 async def test_an_address_that_makes_no_sense_names_the_setting(tmp_path: Path) -> None:
-    """The line says REDIS_URL and does not repeat what may be a password."""
+    """The line names REDIS_URL and does not repeat what may be a password."""
     with pytest.raises(SettingError, match=r"^REDIS_URL ") as caught:
         async with open_redis(settings(tmp_path, REDIS_URL="redis://:hunter2@host:port/0")):
             pass
@@ -105,7 +105,7 @@ async def test_an_address_that_makes_no_sense_names_the_setting(tmp_path: Path) 
 
 
 async def test_a_data_directory_that_cannot_be_used_names_the_setting(tmp_path: Path) -> None:
-    """The line says PICASSO_HOME."""
+    """The line names PICASSO_HOME."""
     (tmp_path / "valkey").mkdir(mode=0o777)
     (tmp_path / "valkey").chmod(0o777)
     with pytest.raises(SettingError, match=r"^PICASSO_HOME .* mode 0700$"):

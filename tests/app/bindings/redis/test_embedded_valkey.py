@@ -1,4 +1,4 @@
-"""The embedded server under its supervisor: exactly one per data directory, whoever dies."""
+"""The embedded server under its supervisor: exactly one per data directory, whichever process dies."""
 
 import contextlib
 import os
@@ -109,7 +109,7 @@ def answers(home: Path) -> bool:
 
 
 def test_six_starters_share_one_server(home: Path) -> None:
-    """Whoever comes first starts it; the others, at the same moment, find it."""
+    """Of several processes at the same moment one starts the server, and the others find it."""
     users = [User(home) for _ in range(6)]
     try:
         assert {user.address() for user in users} == {embedded_valkey._address(home)}
@@ -156,7 +156,7 @@ def test_a_killed_server_comes_back_with_its_data(home: Path) -> None:
 
 
 def test_the_server_of_a_killed_supervisor_is_adopted(home: Path) -> None:
-    """Without its supervisor the server goes on; the next user gives it a new one, which ends it in the end."""
+    """Without its supervisor the server continues; the next user starts a new supervisor, which ends it eventually."""
     with leased(home):
         server = servers(home)
         kill(supervisors(home))
@@ -235,7 +235,8 @@ def lose_manifest(files: Path) -> None:
 
 @pytest.mark.parametrize("damage", [garble, make_newer, empty_base, lose_manifest])
 def test_data_that_cannot_be_read_is_kept_aside(home: Path, damage: Callable[[Path], None]) -> None:
-    """Damaged in its middle, of a newer server or incomplete: the server starts empty, says so, deletes nothing."""
+    """When the data is damaged, incomplete or of a newer version, the server starts empty, reports it, and deletes
+    nothing."""
     with leased(home) as lease:
         for n in range(100):
             ask(lease.address, f"SET {n} x")

@@ -1,4 +1,4 @@
-"""The provider limiter: never too many calls, none too early, one probe; and no slot is ever held for good."""
+"""The provider limiter: never too many calls, none too early, one probe; and no slot is leaked."""
 
 import asyncio
 import contextlib
@@ -65,14 +65,14 @@ async def circuit_is(limiter: ProviderLimiter, state: str, name: str = CIRCUIT) 
 
 
 async def empty(client: Redis) -> None:
-    """Wait until no slot is held."""
+    """Wait until no slot is in use."""
     async with asyncio.timeout(10):
         while await client.zcard(SLOTS):
             await asyncio.sleep(0.005)
 
 
 class Line:
-    """Callers who hold their slot until they are told to go; `begun` are their monotonic times."""
+    """Callers who use their slot until the test releases them; `begun` are their monotonic times."""
 
     def __init__(self) -> None:
         self.begun: list[float] = []
@@ -122,7 +122,7 @@ async def test_never_more_than_the_width_over_all_processes(redis_url: str) -> N
 
 
 async def test_one_process_hands_its_slots_on_at_once(redis_url: str) -> None:
-    """Nobody waits for a poll when the slot that is free is one's own."""
+    """A free slot of the same process is taken without waiting for a poll."""
     async with limiter_at(redis_url, width=2) as limiter:
         started = time.monotonic()
         await asyncio.gather(*(call(limiter, "answered") for _ in range(200)))
@@ -130,7 +130,7 @@ async def test_one_process_hands_its_slots_on_at_once(redis_url: str) -> None:
 
 
 async def test_processes_take_turns(redis_url: str) -> None:
-    """Of two processes that always have somebody waiting, neither gets much more than half of the slots."""
+    """Of two processes that always have callers waiting, neither gets much more than half of the slots."""
     order: list[int] = []
 
     async def visit(limiter: ProviderLimiter, who: int) -> None:
@@ -143,7 +143,7 @@ async def test_processes_take_turns(redis_url: str) -> None:
 
 
 async def test_a_process_that_died_in_line_is_not_waited_for(redis_url: str, redis_client: Redis) -> None:
-    """A slot that is left free for a process ahead is given to others when nothing is heard of it."""
+    """A slot that is reserved for a process ahead is given to others when that process gives no sign of life."""
     seconds, _ = await redis_client.time()
     await redis_client.hset("gate:{toy}:line", "1", f"1 {seconds * 1000}")
     async with limiter_at(redis_url, width=1) as limiter:
@@ -159,7 +159,7 @@ async def scores(client: Redis) -> list[float]:
 
 
 async def test_a_killed_holder_frees_its_slots_within_its_lease(redis_url: str, redis_client: Redis) -> None:
-    """SIGKILL of a process that holds all slots: they are free when the lease ends, and not before."""
+    """SIGKILL of a process that uses all slots: they are free when the lease ends, and not before."""
     async with Vendor(lambda: 3600) as vendor, limiter_at(redis_url) as limiter:
         with calling(redis_url, vendor.port, calls=2, width=2, lease=LEASE) as caller:
             caller.go()
@@ -247,8 +247,8 @@ async def test_a_slot_that_came_too_late_is_not_used(
 
 
 async def test_five_outages_in_a_row_open_the_circuit_and_an_answer_closes_it(redis_url: str) -> None:
-    """Four outages and an answer leave it closed, five open it; its callers are told at once when to come again, and
-    those of other circuits are not concerned."""
+    """Four outages and an answer leave it closed, five open it; its callers learn at once when to try again, and other
+    circuits are not affected."""
     async with limiter_at(redis_url, open=0.5) as one, limiter_at(redis_url, open=0.5) as two:
         for _ in range(OPENS_AFTER - 1):
             assert await call(one, "outage") == "outage"
@@ -326,14 +326,14 @@ async def test_one_probe_at_a_time_over_all_processes(redis_url: str) -> None:
 
 
 async def until_probe(limiter: ProviderLimiter, outcome: Outcome) -> None:
-    """Make the probe, as soon as nobody else is about to."""
+    """Make the probe, once no other caller is about to."""
     async with asyncio.timeout(10):
         while await call(limiter, outcome) == "circuit_open":
             pass
 
 
 async def test_a_probe_that_died_is_freed_after_its_lease(redis_url: str) -> None:
-    """SIGKILL of the process that makes the probe: when its lease has ended, another one goes."""
+    """SIGKILL of the process that makes the probe: when its lease has ended, another one makes it."""
     async with Vendor(lambda: 3600) as vendor, limiter_at(redis_url, open=0.05) as limiter:
         await fail(limiter)
         await circuit_is(limiter, "half-open")
@@ -384,14 +384,14 @@ async def test_everyone_waits_for_as_long_as_the_vendor_asked(redis_url: str, re
 
 
 async def until_paused(client: Redis) -> None:
-    """Wait until Redis knows of a pause."""
+    """Wait until Redis has recorded a pause."""
     async with asyncio.timeout(LONG):
         while not float((await client.hget(STATE, "pause")) or 0):
             await asyncio.sleep(0.005)
 
 
 async def pause_after(limiter: ProviderLimiter, client: Redis, retry_after: float | None = None) -> float:
-    """The seconds of pause that a call brings which was told "not now"."""
+    """The seconds of pause after a call that was answered "not now"."""
     before = float((await client.hget(STATE, "pause")) or 0)
     assert await call(limiter, "rate", retry_after) == "rate"
     async with asyncio.timeout(10):
@@ -404,8 +404,8 @@ async def pause_after(limiter: ProviderLimiter, client: Redis, retry_after: floa
 
 
 async def test_a_demand_is_capped_and_one_without_a_time_doubles(redis_url: str, redis_client: Redis) -> None:
-    """A vendor that asks for an hour is believed for the longest pause; one that names no time is left alone for a
-    short while, twice as long while that goes on, and an answer begins again."""
+    """A vendor that demands an hour gets the longest pause; one that gives no time gets a short one, twice as long
+    while that continues, and an answer resets it."""
     times: dict[str, Any] = {"step": 0.2, "longest_step": 0.6, "longest_pause": 0.4}
     async with limiter_at(redis_url, **times) as limiter:
         assert await pause_after(limiter, redis_client, 3600.0) == 0.4
@@ -415,7 +415,7 @@ async def test_a_demand_is_capped_and_one_without_a_time_doubles(redis_url: str,
 
 
 async def test_a_burst_of_no_is_one_pause(redis_url: str, redis_client: Redis) -> None:
-    """Calls that were out together and are all told "not now" double nothing."""
+    """Simultaneous calls that are all answered "not now" double nothing."""
     async with limiter_at(redis_url, width=4, step=0.4) as limiter:
         start = asyncio.Barrier(4)
 
@@ -430,7 +430,7 @@ async def test_a_burst_of_no_is_one_pause(redis_url: str, redis_client: Redis) -
 
 
 async def test_a_call_granted_as_the_pause_comes_is_held_back(redis_url: str) -> None:
-    """In the process that was told to wait no other call begins after that moment."""
+    """In the process that got the demand no other call begins after that moment."""
     async with limiter_at(redis_url, width=2) as limiter:
         for turns in range(12):
             async with limiter.acquire("toy", CIRCUIT) as slot:
@@ -446,8 +446,8 @@ async def test_a_call_granted_as_the_pause_comes_is_held_back(redis_url: str) ->
 
 
 async def test_redis_may_die_and_come_back(own_valkey: Valkey) -> None:
-    """kill -9 of Redis while slots are held: calls go on, those in line wait and get their turn, and at no moment are
-    there more than the width, however long Redis was away."""
+    """kill -9 of Redis while slots are in use: calls go on, waiting callers get their turn, and there are never more
+    calls than the width, however long Redis was away."""
     async with Vendor(lambda: 3600) as vendor, limiter_at(own_valkey.url) as limiter:
         for away in (0.0, LEASE * 1.5):
             with calling(own_valkey.url, vendor.port, calls=2, width=2, lease=LEASE) as caller:
@@ -468,7 +468,7 @@ async def test_redis_may_die_and_come_back(own_valkey: Valkey) -> None:
 
 
 async def test_a_redis_that_forgot_all_is_told_again(redis_url: str, redis_client: Redis) -> None:
-    """FLUSHALL while all slots are held: their process calls no more than before, and soon no other does."""
+    """FLUSHALL while all slots are in use: their process makes no more calls than before, and soon no other does."""
     async with limiter_at(redis_url) as one, limiter_at(redis_url) as two:
         holders, line = Line(), Line()
         holders.join(one, 2)
@@ -488,7 +488,8 @@ async def test_a_redis_that_forgot_all_is_told_again(redis_url: str, redis_clien
 
 
 async def test_a_redis_that_stays_away_is_told_of(own_valkey: Valkey) -> None:
-    """Who waits in line is told after a while, who holds a slot can leave it, and all is well when Redis is back."""
+    """A waiting caller gets an error after a while, a running one can release its slot, and all is well when Redis is
+    back."""
     async with limiter_at(own_valkey.url, width=1, away=0.6) as limiter:
         async with limiter.acquire("toy", CIRCUIT) as slot:
             line = Line()
@@ -507,7 +508,7 @@ async def test_a_redis_that_stays_away_is_told_of(own_valkey: Valkey) -> None:
 
 
 async def test_a_hanging_redis_is_told_of(own_valkey: Valkey) -> None:
-    """SIGSTOP of Redis: nobody waits for ever, and what it carries out when it wakes up holds no slot."""
+    """SIGSTOP of Redis: no caller waits for ever, and what Redis executes when it continues leaves no slot in use."""
     async with limiter_at(own_valkey.url, width=1, away=0.6) as limiter:
         assert await call(limiter, "answered") == "answered"
         own_valkey.pause()
@@ -555,7 +556,8 @@ async def test_a_caller_may_be_cancelled_at_any_moment(redis_url: str, redis_cli
 
 
 async def test_slots_are_given_back_at_the_end(redis_url: str, redis_client: Redis) -> None:
-    """A process that ends in order leaves nothing held and nobody waiting; `free` gives back what the dead held."""
+    """A process that ends in order leaves no slot in use and no caller waiting; `free` releases those of dead
+    processes."""
     line = Line()
     async with limiter_at(redis_url, width=1) as limiter:
         assert await call(limiter, "answered") == "answered"
@@ -572,7 +574,7 @@ async def test_slots_are_given_back_at_the_end(redis_url: str, redis_client: Red
 
 
 async def test_the_only_process_waits_for_no_dead_one(tmp_path: Path, redis_url: str, redis_client: Redis) -> None:
-    """On SQLite, which serves one process, slots that are held at its start are those of one that was killed."""
+    """On SQLite, which serves one process, slots in use at its start belong to one that was killed."""
     await redis_client.zadd(SLOTS, {f"dead{n}": 9e12 for n in range(4)})
     await redis_client.zadd("gates", {"toy": 1.0})
     server = RedisServer(redis_url, redis_client)

@@ -44,7 +44,7 @@ async def test_the_limit_is_the_limit(redis_url: str) -> None:
 
 
 async def test_tokens_come_back_at_the_rate(redis_client: Redis) -> None:
-    """An empty bucket says how long to wait, and waiting so long is enough."""
+    """An empty bucket returns how long to wait, and waiting that long is enough."""
     buckets = TokenBuckets(redis_client)
     take = [await buckets.take("b", capacity=3, per_minute=1200) for _ in range(4)]
     assert take[:3] == [0.0, 0.0, 0.0]
