@@ -15,7 +15,7 @@ import pytest
 from adapters.http_failures import TooLong, failure, plain_id
 from adapters.provider import ImageOp
 from app.bindings.ai.response_limits import Bounding
-from tests.support.chat_vendors import MODELS, VENDORS, talking
+from tests.support.chat_vendors import MODELS, VENDORS, chat_env
 from tests.support.image_calls import call_provider
 from tests.support.internet import Answer, Received, Reply, Vendor, Wire, vendors
 from tools.env import Env
@@ -56,7 +56,7 @@ async def reached(home: Path, called: str, answer: Reply, **environ: str) -> Asy
     others: dict[str, Vendor] = {played.name: Says(played.name, played.prefix, answer)}
     async with Wire(_vendors=others) as wire:
         base = {"GOOGLE_GEMINI_BASE_URL": f"{wire.url}{played.prefix}"} if "gemini" in called else {}
-        async with talking(home, wire, **base, **environ) as env:
+        async with chat_env(home, wire, **base, **environ) as env:
             yield env
         (made,) = wire.calls
         # A vendor may use any encoding that we offered; an answer that we cannot decode is paid and lost.

@@ -34,7 +34,7 @@ from tests.support.samples.chat_page import (
     page,
     say,
     scripted,
-    told,
+    session_events,
     url_of,
 )
 from tools import db
@@ -95,7 +95,7 @@ async def test_a_page_is_filled_and_published_by_chat_alone(env: Env) -> None:
     assert done["toolCalls"] == [{"name": "render_artifact", "arguments": {}, "outcome": "ok"}]
     html = (await env.BUCKET.get(str(row.content_r2_key))).decode()
     assert "<h1>Autumn</h1>" in html and url_of(env, 2) in html and "Posters for the October launch" in html
-    events = await told(env)
+    events = await session_events(env)
     assert [event["publicSlug"] for event in events if event["type"] == "artifact"] == [row.public_slug]
     assert {event["kind"] for event in events if event["type"] == "agent"} == {"token", "tool_call", "message"}
 
@@ -103,7 +103,7 @@ async def test_a_page_is_filled_and_published_by_chat_alone(env: Env) -> None:
 async def test_tokens_make_up_the_reply(env: Env) -> None:
     """What is streamed is what is answered, then the whole message comes once."""
     answer = await say(env, "tell me a joke")
-    events = [event for event in await told(env) if event["type"] == "agent"]
+    events = [event for event in await session_events(env) if event["type"] == "agent"]
     assert "".join(event["text"] for event in events if event["kind"] == "token") in answer["reply"]
     assert [event["text"] for event in events if event["kind"] == "message"] == [answer["reply"]]
 
@@ -339,7 +339,7 @@ async def test_an_endless_reply_is_cut(env: Env) -> None:
     """Of 200,000 words the beginning is shown, and the stream is cut too."""
     answer = await say(scripted(env, lambda seen: AIMessage("word " * 200_000)), "go")
     assert len(answer["reply"]) <= 8_200
-    assert sum(len(event["text"]) for event in await told(env) if event.get("kind") == "token") <= 70_000
+    assert sum(len(event["text"]) for event in await session_events(env) if event.get("kind") == "token") <= 70_000
 
 
 async def test_a_model_that_hangs_is_given_up(env: Env) -> None:
@@ -421,7 +421,11 @@ async def test_replies_are_safe_to_show(env: Env) -> None:
     loud = "See ![p](https://evil.example/p.png) <script>alert(1)</script> [x](javascript:alert(1)) \x1b[31m\u202e"
     own = f"{env.settings.public_url}/images/p-0/public"
     answer = await say(scripted(env, lambda seen: AIMessage(f"{loud} and {own}")), "hello")
-    texts = [answer["reply"], *(event["text"] for event in await told(env)), (await history(env, "a", "s"))[-1].text]
+    texts = [
+        answer["reply"],
+        *(event["text"] for event in await session_events(env)),
+        (await history(env, "a", "s"))[-1].text,
+    ]
     for text in texts:
         assert (
             "evil.example" not in text and "<script" not in text and "javascript:a" not in text and "\x1b" not in text
@@ -452,7 +456,7 @@ async def test_tool_errors_tell_nothing(env: Env, caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.ERROR, "picasso.chat"):
         answer = await say(dataclasses.replace(scripted(env, script), BUCKET=broken), "publish")
     assert answer["toolCalls"][0]["outcome"] == "tool_failed"
-    everything = json.dumps([answer, seen, await told(env)])
+    everything = json.dumps([answer, seen, await session_events(env)])
     assert not any(word in everything for word in ("hunter2", "db.internal", "passwd", "SELECT"))
     assert "hunter2" in caplog.text
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.support.chat_vendors import MODELS, VENDORS, talkative
+from tests.support.chat_vendors import MODELS, VENDORS, chat_settings
 from tests.support.internet import Answer, Wire
-from tests.support.samples.chat_page import SMALL, chatting, page, say, told, url_of
+from tests.support.samples.chat_page import SMALL, chatting, page, say, session_events, url_of
 from tools import db
 from tools.env import Env
 from tools.ledger.calls import ModelCall
@@ -26,7 +26,7 @@ async def wire() -> AsyncIterator[Wire]:
 
 def vendors(home: Path, wire: Wire, model: str) -> dict[str, Any]:
     """The environment in which that model, played on the wire, is the one that chats."""
-    chosen = talkative(home / "talk", wire)
+    chosen = chat_settings(home / "talk", wire)
     return {**chosen.vendor, "PRICES": str(chosen.prices), "DEFAULT_MODEL_REASONING": model, "VENDOR_SECONDS": "20"}
 
 
@@ -58,7 +58,7 @@ async def test_a_turn_with_tools_passes_over_each_vendor(
         assert [call["outcome"] for call in full["toolCalls"]] == ["ok"] * 4 and "filled" in full["reply"]
         done = await say(env, "Publish it", artifact="c")
         assert done["publicSlug"] and "It is public." in done["reply"]
-        tokens = "".join(event["text"] for event in await told(env) if event.get("kind") == "token")
+        tokens = "".join(event["text"] for event in await session_events(env) if event.get("kind") == "token")
         assert tokens == "I take the fog.The page is filled.It is public."
         rows = await ledger(env)
         assert [row.state for row in rows] == ["succeeded"] * 5

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from graphs.chat.brief import Brief, BriefMessage
 from graphs.chat.session import history
 from tests.graphs.test_chat import TABLES, snapshot, turn
-from tests.support.chat_vendors import MODELS, VENDORS, talkative
+from tests.support.chat_vendors import MODELS, VENDORS, chat_settings
 from tests.support.internet import Answer, Wire
-from tests.support.samples.chat_page import calling, chatting, hijacked, page, say, scripted, told
+from tests.support.samples.chat_page import calling, chatting, hijacked, page, say, scripted, session_events
 from tests.support.samples.page_site import add_image, add_project
 from tools import db
 from tools.env import Env
@@ -136,7 +136,7 @@ async def test_ninety_orders_in_eight_places_change_nothing(env: Env) -> None:
         assert answer["publicSlug"] is None and "evil.example" not in answer["reply"], outcomes
         after = await snapshot(env)
         assert {table for table in TABLES if before[table] != after[table]} <= {"artifact_chats"}
-        assert not any("foreign secret" in json.dumps(event) for event in await told(env))
+        assert not any("foreign secret" in json.dumps(event) for event in await session_events(env))
     assert await chats.taste(env, "ada") == {}
 
 
@@ -266,7 +266,7 @@ async def weight(redis: Redis) -> int:
 
 
 def vendors(home: Path, wire: Wire, family: str) -> dict[str, Any]:
-    chosen = talkative(home / "talk", wire)
+    chosen = chat_settings(home / "talk", wire)
     return {**chosen.vendor, "PRICES": str(chosen.prices), "DEFAULT_MODEL_REASONING": MODELS[family]}
 
 

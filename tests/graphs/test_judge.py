@@ -9,7 +9,7 @@ import pytest
 from graphs.image_job import judge
 from graphs.image_job.run_config import config_for
 from tests.support import history_checks
-from tests.support.chat_vendors import MODELS, VENDORS, rows, working_with
+from tests.support.chat_vendors import MODELS, VENDORS, chat_job, rows
 from tests.support.deadlines import HANG
 from tests.support.internet import Answer, Fault, Wire
 from tests.support.samples.job_states import Work, working
@@ -72,7 +72,7 @@ each_family = pytest.mark.parametrize("family", MODELS)
 async def test_a_model_judges_the_users_own_words(tmp_path: Path, family: str) -> None:
     """The judge sees the user's prompt, not the refined one that a vendor received; verdict, row and ledger name the
     item."""
-    async with Wire() as wire, working_with(tmp_path, wire, DEFAULT_MODEL_VISION=MODELS[family]) as work:
+    async with Wire() as wire, chat_job(tmp_path, wire, DEFAULT_MODEL_VISION=MODELS[family]) as work:
         wire.scripts[VENDORS[family]].append(Answer(text=json.dumps(FAIL)))
         await judged(work)
         (row,) = await rows(work.env)
@@ -95,7 +95,7 @@ FAULTS: tuple[Fault, ...] = ("hang", "drop", "truncate", "wrong_mime", "garbage"
 async def test_whatever_the_judge_does_the_item_is_complete(tmp_path: Path, family: str, fault: Fault) -> None:
     """Each fault, however often it is repeated, ends in `error` without a verdict, with every call settled."""
     environ = {"DEFAULT_MODEL_VISION": MODELS[family], **(HANG if fault == "hang" else {})}
-    async with Wire() as wire, working_with(tmp_path, wire, **environ) as work:
+    async with Wire() as wire, chat_job(tmp_path, wire, **environ) as work:
         retry_after = "30" if fault == "rate" else "0"
         wire.scripts[VENDORS[family]].extend(Answer(fault, retry_after=retry_after) for _ in range(4))
         await judged(work)
@@ -109,7 +109,7 @@ async def test_whatever_the_judge_does_the_item_is_complete(tmp_path: Path, fami
 
 async def test_a_look_that_a_crash_cut_off_is_not_bought_again(tmp_path: Path) -> None:
     """With a row for the call and no answer, the judge ends in `error` without another call."""
-    async with Wire() as wire, working_with(tmp_path, wire, DEFAULT_MODEL_VISION=MODELS["openai"]) as work:
+    async with Wire() as wire, chat_job(tmp_path, wire, DEFAULT_MODEL_VISION=MODELS["openai"]) as work:
         errand = judge.call_key(work.lease, work.job, work.items[0])
         assert await calls.begin(work.env, errand, 1, MODELS["openai"], Quote(1, 9, None, "ceiling"))
         await judged(work)
@@ -121,7 +121,7 @@ async def test_a_look_that_a_crash_cut_off_is_not_bought_again(tmp_path: Path) -
 
 async def test_a_worker_that_lost_the_job_does_not_judge(tmp_path: Path) -> None:
     """Under an old fence nothing is called and nothing written."""
-    async with Wire() as wire, working_with(tmp_path, wire, DEFAULT_MODEL_VISION=MODELS["openai"]) as work:
+    async with Wire() as wire, chat_job(tmp_path, wire, DEFAULT_MODEL_VISION=MODELS["openai"]) as work:
         await work.buy(0)
         assert await work.deliver(0)
         await leases.release(work.env, jobs.LEASES, work.lease)

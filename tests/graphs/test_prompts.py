@@ -12,7 +12,7 @@ from langchain_core.runnables import RunnableLambda
 from adapters.planning import GUIDANCE_CHARS
 from graphs.image_job.prompts import fitting, guide, is_only_guidance, merge_suggestion, refine
 from graphs.image_job.run_config import config_for
-from tests.support.chat_vendors import MODELS, VENDORS, rows, working_with
+from tests.support.chat_vendors import MODELS, VENDORS, chat_job, rows
 from tests.support.deadlines import HANG
 from tests.support.internet import Answer, Fault, Wire
 from tests.support.samples.job_states import Work
@@ -102,7 +102,7 @@ async def guided(work: Work, *providers: str) -> JobMetadata:
 async def test_a_model_guides_each_provider_after_the_users_words(tmp_path: Path, family: str) -> None:
     """One call for all providers, each with its own tips; the user's words stay verbatim and come first."""
     environ = {"DEFAULT_MODEL_REASONING": MODELS[family]}
-    async with Wire(delay=0.2) as wire, working_with(tmp_path, wire, PROMPT, **environ) as work:
+    async with Wire(delay=0.2) as wire, chat_job(tmp_path, wire, PROMPT, **environ) as work:
         await set_tips(work)
         metadata = await guided(work, "openai", "gemini")
         said = f"{PROMPT}\n\nGuidance: Let soft light fall from the side."
@@ -125,7 +125,7 @@ FAULTS: tuple[Fault, ...] = ("hang", "drop", "wrong_mime", "empty", "refuse", "r
 async def test_without_an_answer_the_rule_refines(tmp_path: Path, family: str, fault: Fault) -> None:
     """Whatever the model's failure, the prompt is the one that the tips make, and no call is left open."""
     environ = {"DEFAULT_MODEL_REASONING": MODELS[family], **(HANG if fault == "hang" else {})}
-    async with Wire() as wire, working_with(tmp_path, wire, PROMPT, **environ) as work:
+    async with Wire() as wire, chat_job(tmp_path, wire, PROMPT, **environ) as work:
         await set_tips(work)
         retry_after = "30" if fault == "rate" else "0"
         wire.scripts[VENDORS[family]].extend(Answer(fault, retry_after=retry_after) for _ in range(3))
@@ -152,7 +152,7 @@ async def test_guidance_brings_in_no_constraint_of_its_own(tmp_path: Path, said:
     """Guidance that adds a number, colour, quoted text or exclusion of its own, or is too long, is replaced by the
     rule."""
     assert is_only_guidance(PROMPT, None, [], " ".join(said.split())) is kept
-    async with Wire() as wire, working_with(tmp_path, wire, PROMPT, DEFAULT_MODEL_REASONING=MODELS["openai"]) as work:
+    async with Wire() as wire, chat_job(tmp_path, wire, PROMPT, DEFAULT_MODEL_REASONING=MODELS["openai"]) as work:
         await set_tips(work)
         wire.scripts["openai_chat"].append(Answer(text=said))
         refined = (await guided(work, "sketch")).refined_prompt["sketch"]

@@ -12,10 +12,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from app.worker import MAX_IDLE_CLAIMS, Runner
 from graphs.workflow import graph as workflow
 from graphs.workflow.builtin_answer import constraints, numbers
-from tests.support.chat_vendors import MODELS, rows, talking
+from tests.support.chat_vendors import MODELS, chat_env, rows
 from tests.support.environment import bare_env
 from tests.support.internet import Answer, Wire
-from tests.support.samples.job_states import Nobody
+from tests.support.samples.job_states import IdleServices
 from tests.support.samples.page_site import Line
 from tools.env import Env, Message
 from tools.errors import LeaseLost, Unavailable
@@ -39,8 +39,8 @@ async def wire() -> AsyncIterator[Wire]:
 async def thinking(home: Path, wire: Wire, database_url: str = "", queue: Line | None = None) -> AsyncIterator[Env]:
     """An `Env` with a simulated reasoning model and a queue that records what is sent to it."""
     model = {"DEFAULT_MODEL_REASONING": MODELS["openai"], "JOB_LEASE_SECONDS": "60"}
-    async with talking(home, wire, database_url, **model) as env:
-        yield dataclasses.replace(env, PICASSO_WORKFLOW=Nobody(), PICASSO_QUEUE=queue or Line())  # type: ignore[arg-type]
+    async with chat_env(home, wire, database_url, **model) as env:
+        yield dataclasses.replace(env, PICASSO_WORKFLOW=IdleServices(), PICASSO_QUEUE=queue or Line())  # type: ignore[arg-type]
 
 
 async def submitted(env: Env, task: str = TASK) -> str:
@@ -247,7 +247,7 @@ async def test_without_a_model_the_rule_answers_and_says_so(tmp_path: Path) -> N
     task = (
         "A calm series of 3 posters: a red boat at dawn, 40 x 60 cm. No text. It must fit on A2, and at most two boats."
     )
-    async with bare_env(tmp_path, PICASSO_WORKFLOW=Nobody(), PICASSO_QUEUE=Line()) as env:
+    async with bare_env(tmp_path, PICASSO_WORKFLOW=IdleServices(), PICASSO_QUEUE=Line()) as env:
         done = await run(env, await claimed(env, await submitted(env, task)))
         result = await workflows.result(env, done)
         assert done.status == "complete" and result is not None

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.support.api_calls import calling, ended, environ, events, new_project, submit
-from tests.support.chat_vendors import MODELS, talkative
+from tests.support.chat_vendors import MODELS, chat_settings
 from tests.support.internet import Answer, Wire
 from tests.support.servers.picasso import Server, running
 
@@ -64,7 +64,7 @@ async def test_a_person_without_an_account_finishes_a_page_by_chat(tmp_path: Pat
 async def test_a_model_fills_and_publishes_a_page(tmp_path: Path) -> None:
     """An OpenAI-compatible server streams words and tool calls; each call to it is a row that is paid once."""
     async with Wire() as wire:
-        chosen = talkative(tmp_path / "talk", wire)
+        chosen = chat_settings(tmp_path / "talk", wire)
         models = {"DEFAULT_MODEL_REASONING": MODELS["openai"], "PRICES": str(chosen.prices)}
         async with running(tmp_path, **environ(**chosen.vendor, **models)) as server, calling(server) as client:
             page = await new_page(client)
@@ -109,7 +109,7 @@ async def test_a_model_that_cannot_or_does_not_answer_is_told_clearly(tmp_path: 
     """No tools, no quota, a refusal, a connection cut: each gives a plain sentence without upstream text, and the chat
     goes on."""
     async with Wire() as wire:
-        chosen = talkative(tmp_path / "talk", wire)
+        chosen = chat_settings(tmp_path / "talk", wire)
         given = {**chosen.vendor, "PRICES": str(chosen.prices)}
         blunt = environ(**given, DEFAULT_MODEL_REASONING=f"{MODELS['openai']}-no-tools")
         async with running(tmp_path, **blunt) as server, calling(server) as client:
@@ -169,7 +169,7 @@ async def killed_in(server: Server, client: httpx.AsyncClient, page: str, number
 async def test_no_call_to_a_model_is_repeated_after_a_kill(tmp_path: Path) -> None:
     """SIGKILL while the model answers: the call counts, is never made again, and the next turn goes on."""
     async with Wire() as wire:
-        chosen = talkative(tmp_path / "talk", wire)
+        chosen = chat_settings(tmp_path / "talk", wire)
         models = {"DEFAULT_MODEL_REASONING": MODELS["openai"], "PRICES": str(chosen.prices)}
         async with running(tmp_path, **environ(**chosen.vendor, **models)) as server, calling(server) as client:
             page = await new_page(client)
@@ -202,7 +202,7 @@ async def test_two_servers_and_the_death_of_one_lose_no_choice(
     server in the middle of a turn, while another server's turn waits: what was chosen stays, is not chosen twice, and
     the waiting turn is answered."""
     async with Wire() as wire:
-        chosen = talkative(tmp_path / "talk", wire)
+        chosen = chat_settings(tmp_path / "talk", wire)
         folders = {"BUCKET": f"file://{tmp_path}/bucket", "IMAGES": f"file://{tmp_path}/images", "API_KEY": "k" * 40}
         models = {"DEFAULT_MODEL_REASONING": MODELS["openai"], "PRICES": str(chosen.prices), **chosen.vendor}
         shared = environ(DB=postgres_url, REDIS_URL=redis_url, **folders, **models)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.api_calls import calling, ended, environ, events, new_project, submit
-from tests.support.chat_vendors import MODELS, talkative
+from tests.support.chat_vendors import MODELS, chat_settings
 from tests.support.internet import Answer, Wire
 from tests.support.servers.picasso import running
 from tests.support.vendors.chat import FAIL, PASS
@@ -16,7 +16,7 @@ from tests.support.vendors.chat import FAIL, PASS
 
 def with_models(home: Path, wire: Wire) -> dict[str, str]:
     """The settings of a server that refines with OpenAI's model and judges with Gemini's."""
-    chosen = talkative(home, wire)
+    chosen = chat_settings(home, wire)
     models = {"DEFAULT_MODEL_REASONING": MODELS["openai"], "DEFAULT_MODEL_VISION": MODELS["gemini"]}
     return environ(**chosen.vendor, **models, PRICES=str(chosen.prices))
 

@@ -27,7 +27,7 @@ class Answer:
 
 
 @contextlib.asynccontextmanager
-async def living(
+async def running_app(
     settings: Settings, *, bindings: Bindings = open_parts, more_handlers: Iterable[Any] = ()
 ) -> AsyncIterator[Application]:
     """The application with its bindings open."""

@@ -33,7 +33,7 @@ JUDGE = CallKey(purpose="judge", subject="item-1")
 ROWS = "SELECT * FROM model_calls ORDER BY subject, number"
 
 
-def talkative(home: Path, wire: Wire, **environ: str) -> Settings:
+def chat_settings(home: Path, wire: Wire, **environ: str) -> Settings:
     """Settings in which every vendor's address leads to the wire and the test's models have prices."""
     prices = home / "prices.toml"
     home.mkdir(exist_ok=True)
@@ -59,17 +59,17 @@ def talkative(home: Path, wire: Wire, **environ: str) -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def talking(home: Path, wire: Wire, database_url: str = "", **environ: str) -> AsyncIterator[Env]:
+async def chat_env(home: Path, wire: Wire, database_url: str = "", **environ: str) -> AsyncIterator[Env]:
     """An `Env` with a database, a bucket and chat models."""
-    chosen = talkative(home, wire, **environ, **({"DB": database_url} if database_url else {}))
+    chosen = chat_settings(home, wire, **environ, **({"DB": database_url} if database_url else {}))
     async with open_ai(chosen) as ai, bare_env(home, settings=chosen, AI=ai, **_defaults(chosen)) as env:
         yield env
 
 
 @contextlib.asynccontextmanager
-async def working_with(home: Path, wire: Wire, prompt: str = "a red boat", **environ: str) -> AsyncIterator[Work]:
+async def chat_job(home: Path, wire: Wire, prompt: str = "a red boat", **environ: str) -> AsyncIterator[Work]:
     """A claimed job whose `Env` has chat models."""
-    chosen = talkative(home, wire, **environ)
+    chosen = chat_settings(home, wire, **environ)
     async with open_ai(chosen) as ai, working(home, prompt=prompt) as work:
         work.env = with_models(work.env, ai, chosen)
         yield work
@@ -86,7 +86,7 @@ def _defaults(chosen: Settings) -> dict[str, Any]:
     }
 
 
-def nobody() -> str:
+def unused_url() -> str:
     """An address on this machine where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"http://127.0.0.1:{server.getsockname()[1]}"

@@ -13,7 +13,7 @@ import pytest
 
 from app.bindings.ai.registry import Models, open_ai
 from app.settings import SettingError
-from tests.support.chat_vendors import MODELS, VENDORS, nobody, talkative
+from tests.support.chat_vendors import MODELS, VENDORS, chat_settings, unused_url
 from tests.support.deadlines import LONG
 from tests.support.environment import settings
 from tests.support.internet import Answer, Fault, Wire
@@ -24,7 +24,7 @@ each_family = pytest.mark.parametrize("family", MODELS)
 
 @contextlib.asynccontextmanager
 async def played(home: Path, **environ: str) -> AsyncIterator[tuple[Wire, Models]]:
-    async with Wire() as wire, open_ai(talkative(home, wire, **environ)) as models:
+    async with Wire() as wire, open_ai(chat_settings(home, wire, **environ)) as models:
         yield wire, models
 
 
@@ -143,7 +143,7 @@ async def test_errors_of_a_stream_are_ours_too(tmp_path: Path, family: str) -> N
 async def test_what_was_never_reached_did_nothing(tmp_path: Path, family: str) -> None:
     """A connection that is refused is Unavailable: no byte has left."""
     names = ("OPENAI_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "CLOUDFLARE_BASE_URL")
-    async with played(tmp_path, **dict.fromkeys(names, nobody())) as (_, models):
+    async with played(tmp_path, **dict.fromkeys(names, unused_url())) as (_, models):
         with pytest.raises(Unavailable, match="could not be reached"):
             await models.chat_model(MODELS[family]).ainvoke("Which light?")
 
@@ -186,12 +186,12 @@ async def test_no_connection_is_used_twice(tmp_path: Path, family: str, says: di
 REDIRECTED = """
 import asyncio, sys
 from pathlib import Path
-from tests.support.chat_vendors import MODELS, talkative
+from tests.support.chat_vendors import MODELS, chat_settings
 from tests.support.internet import Wire
 from app.bindings.ai.registry import open_ai
 
 async def main():
-    async with Wire() as wire, open_ai(talkative(Path(sys.argv[1]), wire)) as models:
+    async with Wire() as wire, open_ai(chat_settings(Path(sys.argv[1]), wire)) as models:
         for family, name in MODELS.items():
             await models.chat_model(name).ainvoke("Which light?")
         heads = [call.headers for call in wire.calls]
@@ -203,7 +203,7 @@ asyncio.run(main())
 
 async def test_no_variable_of_a_library_redirects_a_call(tmp_path: Path) -> None:
     """Gateways, proxies, keys and addresses under the libraries' own names change nothing."""
-    away = nobody()
+    away = unused_url()
     redirects = {
         "LANGSMITH_GATEWAY": away,
         "LANGSMITH_GATEWAY_API_KEY": "lsv2_stolen",

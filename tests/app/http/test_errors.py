@@ -14,7 +14,7 @@ from litestar.params import FromPath, JSONBody
 from app.http.errors import ClientGone, SlowBody, response_to
 from app.http.schemas import Body, Name
 from app.main import Application
-from tests.support.asgi_client import Answer, call, living
+from tests.support.asgi_client import Answer, call, running_app
 from tests.support.environment import settings
 from tests.support.servers.shell import keep_note
 from tools.errors import (
@@ -118,7 +118,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def app(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Application]:
     more = [raise_seam, answer_badly, keep_whole, keep_note]
-    async with living(settings(tmp_path_factory.mktemp("answers"), API_KEY=KEY), more_handlers=more) as app:
+    async with running_app(settings(tmp_path_factory.mktemp("answers"), API_KEY=KEY), more_handlers=more) as app:
         yield app
 
 
@@ -259,7 +259,7 @@ async def test_a_page_is_shown_where_a_page_is_asked_for(app: Application, accep
 
 async def test_every_answer_carries_its_headers(tmp_path: Path) -> None:
     """Errors and successes alike are not cached, not sniffed, not framed, and have an id of their own."""
-    async with living(settings(tmp_path, API_KEY=KEY, PUBLIC_URL="https://picasso.example")) as app:
+    async with running_app(settings(tmp_path, API_KEY=KEY, PUBLIC_URL="https://picasso.example")) as app:
         ids = set()
         for method, target in (("GET", "/healthz"), ("GET", "/api/projects"), ("GET", "/x"), ("POST", "/api/projects")):
             given = {"X-Correlation-Id": "mine", "X-Api-Key": KEY}
@@ -276,7 +276,7 @@ async def test_every_answer_carries_its_headers(tmp_path: Path) -> None:
 async def test_origins_are_exact(tmp_path: Path) -> None:
     """Only an origin in CORS_ORIGINS is let in by CORS, to the letter, on errors too; credentials never are."""
     own = "https://app.example"
-    async with living(settings(tmp_path, API_KEY=KEY, CORS_ORIGINS=f"{own},http://localhost:5173")) as app:
+    async with running_app(settings(tmp_path, API_KEY=KEY, CORS_ORIGINS=f"{own},http://localhost:5173")) as app:
         for origin in (own, "http://localhost:5173"):
             for target in ("/api/projects", "/nowhere", "/api//x"):
                 answer = await call(app, "GET", target, {"Origin": origin})

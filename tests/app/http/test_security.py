@@ -24,7 +24,7 @@ from app.http import security
 from app.http.security import check_access, client_address, is_key, limit_jobs, limit_key, visitor
 from app.main import Application, create_app
 from app.settings import SettingError, Settings, read_settings
-from tests.support.asgi_client import call, living
+from tests.support.asgi_client import call, running_app
 from tests.support.deadlines import LONG
 from tests.support.environment import settings
 from tests.support.servers.forked import ROOT
@@ -119,7 +119,7 @@ def contents(home: Path) -> dict[str, str]:
 async def test_nothing_is_written_without_the_key(tmp_path: Path, rounds: int) -> None:
     """Every route × method × bad key × path spelling is answered 401, 404 or 405 and changes nothing."""
     dice = random.Random(rounds)
-    async with living(settings(tmp_path, API_KEY=KEY)) as app:
+    async with running_app(settings(tmp_path, API_KEY=KEY)) as app:
         before, tried = contents(tmp_path), 0
         for method, path in targets(app):
             combinations = [(name, path) for name in BAD_KEYS] + [("none", spelled) for spelled in spellings(path)]
@@ -134,7 +134,7 @@ async def test_nothing_is_written_without_the_key(tmp_path: Path, rounds: int) -
 
 async def test_reads_need_the_key_when_told_so(tmp_path: Path) -> None:
     """With READS_NEED_KEY every read below /api needs the key as well, and only the stream takes it as `?key=`."""
-    async with living(settings(tmp_path, API_KEY=KEY, READS_NEED_KEY="true")) as app:
+    async with running_app(settings(tmp_path, API_KEY=KEY, READS_NEED_KEY="true")) as app:
         reads = [
             sample(route)
             for route in app.routes
@@ -320,7 +320,7 @@ async def test_job_submissions_are_limited(tmp_path: Path, wait: float | Unavail
         env: Any = SimpleNamespace(PICASSO_WORKFLOW=bucket)
         await limit_jobs(request, env, settings)
 
-    async with living(settings(tmp_path, API_KEY=KEY, JOBS_PER_MINUTE="30"), more_handlers=[submit]) as app:
+    async with running_app(settings(tmp_path, API_KEY=KEY, JOBS_PER_MINUTE="30"), more_handlers=[submit]) as app:
         answer = await call(app, "POST", "/api/limited", {"X-Api-Key": KEY}, peer=("2001:db8::9", 1))
     assert answer.status == status and bucket.asked == [("jobs:2001:db8::/64", 120, 30)]
     assert answer.headers.get("retry-after") == {429: "3", 503: "1"}.get(status)

@@ -9,7 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.support.asgi_client import call, living
+from tests.support.asgi_client import call, running_app
 from tests.support.environment import settings
 from tests.support.servers.picasso import Server, running
 from tools.models import catalog
@@ -40,7 +40,7 @@ async def test_readiness_names_each_binding(server: Server) -> None:
 
 async def test_a_binding_that_fails_is_named(tmp_path: Path) -> None:
     """When a binding does not answer, /readyz is 503 and names it, while /healthz stays 200."""
-    async with living(settings(tmp_path)) as app:
+    async with running_app(settings(tmp_path)) as app:
         shutil.rmtree(tmp_path / "bucket")
         answer = await call(app, "GET", "/readyz")
         assert answer.status == 503 and answer.json()["status"] == "failing"
@@ -50,7 +50,7 @@ async def test_a_binding_that_fails_is_named(tmp_path: Path) -> None:
 
 async def test_draining_is_not_ready(tmp_path: Path) -> None:
     """From the first signal on /readyz is 503."""
-    async with living(settings(tmp_path)) as app:
+    async with running_app(settings(tmp_path)) as app:
         app.lifecycle.draining.set()
         answer = await call(app, "GET", "/readyz")
         assert (answer.status, answer.json()["status"]) == (503, "draining")

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from app.main import Application
 from app.settings import Settings
-from tests.support.asgi_client import Answer, call, living
+from tests.support.asgi_client import Answer, call, running_app
 from tests.support.environment import settings
 from tests.support.samples.chat_page import chatting, url_of
 from tests.support.samples.page_site import KEY
@@ -33,7 +33,7 @@ async def served(tmp_path: Path, redis_client: Redis) -> AsyncIterator[tuple[App
             opened.append(env)
             yield env
 
-    async with living(settings(tmp_path, API_KEY=KEY), bindings=bindings) as app:
+    async with running_app(settings(tmp_path, API_KEY=KEY), bindings=bindings) as app:
         yield app, opened[0]
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from app.main import Application
 from app.routes.progressions import read_tags
-from tests.support.asgi_client import Answer, call, living
+from tests.support.asgi_client import Answer, call, running_app
 from tests.support.environment import settings
 from tools import db
 from tools.errors import Invalid
@@ -58,7 +58,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def project(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Application, str]]:
     """A project with a picture p0, p1 made from it, and an unrelated p2 that failed."""
-    async with living(settings(tmp_path_factory.mktemp("progressions"), API_KEY=KEY)) as app:
+    async with running_app(settings(tmp_path_factory.mktemp("progressions"), API_KEY=KEY)) as app:
         assert app.lifecycle.env is not None
         env = app.lifecycle.env
         made = await db.create_project(env, "p")

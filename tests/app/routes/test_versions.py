@@ -14,7 +14,7 @@ import pytest
 from generators import registry
 from graphs import render
 from tests.support.deadlines import LONG
-from tests.support.samples.job_states import Nobody
+from tests.support.samples.job_states import IdleServices
 from tests.support.samples.page_site import Line, add_image, add_project, publish, site
 from tools import actor_emit
 from tools.env import Env
@@ -82,7 +82,7 @@ async def test_regenerating_is_a_new_version_under_the_same_link(tmp_path: Path)
         ).content == first.content
 
 
-class Press(Nobody):
+class Press(IdleServices):
     """A worker that makes the requested version when the test releases it."""
 
     def __init__(self) -> None:

@@ -98,7 +98,7 @@ def url_of(env: Env, number: int) -> str:
     return f"{env.settings.public_url}/images/{BEST_FIRST[number - 1]}/public"
 
 
-async def told(env: Env, session: str = "s") -> list[dict[str, Any]]:
+async def session_events(env: Env, session: str = "s") -> list[dict[str, Any]]:
     """The data of the session's events."""
     rows = await env.DB.all("SELECT * FROM events WHERE session_id = :id ORDER BY seq", StoredEvent, id=session)
     return [{"type": row.type, **msgspec.json.decode(row.data)} for row in rows]

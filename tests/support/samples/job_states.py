@@ -24,7 +24,7 @@ TOY = Planned(
 PROJECT = "INSERT INTO projects (id, name, created_at, updated_at) VALUES ('p', 'works', 1, 1)"
 
 
-class Nobody:
+class IdleServices:
     """A queue, an actor and a limiter that take wake-ups, jobs and messages and do nothing: the test itself is the
     worker. There is always a free slot at a vendor; `acquired` and `reported` record which were taken and how their
     calls ended."""
@@ -48,7 +48,7 @@ class Nobody:
     async def work(self, run: Callable[[str], Awaitable[None]]) -> None: ...
 
     @contextlib.asynccontextmanager
-    async def acquire(self, provider: str, circuit: str) -> AsyncIterator["Nobody"]:
+    async def acquire(self, provider: str, circuit: str) -> AsyncIterator["IdleServices"]:
         self.acquired.append(f"{provider} {circuit}")
         yield self
 
@@ -70,7 +70,7 @@ class Work:
     job: Job
     lease: Lease
     items: list[Item]
-    nobody: Nobody
+    nobody: IdleServices
 
     async def item(self, n: int) -> Item:
         return await items.get(self.env, self.items[n].id)
@@ -101,7 +101,7 @@ class Work:
 
 @asynccontextmanager
 async def working(home: Path, variants: int = 1, prompt: str = "a red boat") -> AsyncIterator[Work]:
-    nobody = Nobody()
+    nobody = IdleServices()
     async with bare_env(home, PICASSO_DO=nobody, PICASSO_WORKFLOW=nobody, PICASSO_QUEUE=nobody) as env:
         await env.DB.run(PROJECT)
         request = JobRequest(prompt=prompt, providers=[{"provider": "toy"}], session_id="s", variants=variants)

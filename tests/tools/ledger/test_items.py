@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support import history_checks
-from tests.support.samples.job_states import TOY, Nobody, working
+from tests.support.samples.job_states import TOY, IdleServices, working
 from tools.env import Message
 from tools.errors import LeaseLost, Unavailable
 from tools.ledger import attempts, items, jobs, leases, progress
@@ -186,7 +186,7 @@ async def test_the_end_of_a_job_is_one_log_message(tmp_path: Path) -> None:
         }
 
 
-class Away(Nobody):
+class Away(IdleServices):
     """A queue that does not answer."""
 
     async def send(self, message: Message) -> None:

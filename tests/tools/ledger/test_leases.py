@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.environment import bare_env, settings
-from tests.support.samples.job_states import Nobody
+from tests.support.samples.job_states import IdleServices
 from tools.env import Env
 from tools.errors import LeaseLost, PicassoError
 from tools.ledger import leases, workflows
@@ -23,7 +23,7 @@ DEADLINE = 60.0
 async def claimed(home: Path, database_url: str, lease_seconds: str) -> AsyncIterator[tuple[Env, WorkflowRow]]:
     """A workflow that this test has a lease on."""
     chosen = settings(home, JOB_LEASE_SECONDS=lease_seconds, **({"DB": database_url} if database_url else {}))
-    async with bare_env(home, database_url, settings=chosen, PICASSO_WORKFLOW=Nobody()) as env:
+    async with bare_env(home, database_url, settings=chosen, PICASSO_WORKFLOW=IdleServices()) as env:
         submitted, _ = await workflows.submit(env, "ada", "a red boat", None)
         row = await leases.claim(env, LEASES, id=submitted.id)
         assert row is not None

@@ -13,7 +13,7 @@ from typing import Literal
 import pytest
 from PIL import Image
 
-from tests.support.chat_vendors import JUDGE, MODELS, VENDORS, rows, talking
+from tests.support.chat_vendors import JUDGE, MODELS, VENDORS, chat_env, rows
 from tests.support.deadlines import HANG
 from tests.support.internet import Answer, Fault, Received, Wire, picture
 from tests.support.vendors.chat import FAIL, PASS, question
@@ -41,7 +41,7 @@ async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def seeing(home: Path, **environ: str) -> AsyncIterator[tuple[Wire, Env]]:
     """Simulated models, and images in BUCKET: the image to be judged has words in EXIF and a comment."""
-    async with Wire() as wire, talking(home, wire, **environ) as env:
+    async with Wire() as wire, chat_env(home, wire, **environ) as env:
         await env.BUCKET.put("image", bribed(), content_type="image/jpeg")
         await env.BUCKET.put("start", bribed(), content_type="image/jpeg")
         yield wire, env

@@ -13,7 +13,7 @@ import pytest
 from graphs import render
 from tests.support.deadlines import LONG
 from tests.support.environment import bare_env, settings
-from tests.support.samples.job_states import Nobody
+from tests.support.samples.job_states import IdleServices
 from tests.support.samples.page_site import Silent, add_project
 from tools import actor_emit
 from tools.db import get_project
@@ -48,7 +48,9 @@ class Press:
 @contextlib.asynccontextmanager
 async def pressing(home: Path, database_url: str = "") -> AsyncIterator[Env]:
     chosen = settings(home, JOB_LEASE_SECONDS="60", **({"DB": database_url} if database_url else {}))
-    async with bare_env(home, database_url, settings=chosen, PICASSO_DO=Silent(), PICASSO_WORKFLOW=Nobody()) as env:
+    async with bare_env(
+        home, database_url, settings=chosen, PICASSO_DO=Silent(), PICASSO_WORKFLOW=IdleServices()
+    ) as env:
         await add_project(env, "p")
         yield env
 
