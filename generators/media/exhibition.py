@@ -101,6 +101,10 @@ class Exhibition:
     async def generate(
         self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: ExhibitionOptions
     ) -> Output:
+        """The exhibition of the projects' images as GLB.
+
+        Fails: Invalid (`not_installed`, `render_too_large`) · NotFound · Unavailable.
+        """
         typesetting.check_installed(self.modules)
         rooms = plan(await image_pages.collect(env, projects, options))
         hung = [each for room in rooms for each in room.hung]

@@ -107,6 +107,10 @@ class StakeholderPdf:
     async def generate(
         self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: PdfOptions
     ) -> Output:
+        """The PDF of the projects' images.
+
+        Fails: Invalid (`not_installed`, `render_too_large`) · NotFound · Unavailable.
+        """
         typesetting.check_installed(self.modules)
         collected = await image_pages.collect(env, projects, options)
         newest = sorted(image_pages.all_rows(collected), key=lambda row: row.created_at)[-MOST_IMAGES:]

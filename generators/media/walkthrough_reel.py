@@ -63,6 +63,10 @@ class WalkthroughReel:
     async def generate(
         self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: ReelOptions
     ) -> Output:
+        """The film of the projects' images and its poster.
+
+        Fails: Invalid (`not_installed`, `render_too_large`) · NotFound · Unavailable.
+        """
         typesetting.check_installed(self.modules)
         script = write(artifact.title, await image_pages.collect(env, projects, options), options)
         shots = await _shots(env, script, options)
