@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.api_calls import GUESTS, calling, environ, new_project, submit
 from tests.support.servers.picasso import running
+from tests.support.servers.valkey import until
 
 ADAPTER = """
 class Easel:
@@ -122,8 +123,13 @@ async def test_a_server_with_unusable_guests_warns_once_for_each_and_serves(tmp_
     async with running(tmp_path / "home", **environ(PYTHONPATH=path)) as server, calling(server) as client:
         await submit(client, await new_project(client))
         assert "lookbook" in (await client.get("/api/generators")).text
-        warned = [line["msg"] for line in server.lines() if line["level"] == "warning"]
-        assert sorted(line.partition(" is left out")[0] for line in warned) == [
+
+        def left_out() -> list[str]:
+            warned = [line["msg"] for line in server.lines() if line["level"] == "warning"]
+            return sorted(line.partition(" is left out")[0] for line in warned)
+
+        await until(lambda: len(left_out()) == 3)
+        assert left_out() == [
             "the adapter 'breaks' of the entry point 'breaks:adapter'",
             "the adapter 'twin' of the entry point 'twin:adapter'",
             "the generator 'breaks' of the entry point 'breaks:generator'",
