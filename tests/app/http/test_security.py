@@ -157,6 +157,9 @@ def each_handler(app: Application) -> Iterator[tuple[str, BaseRouteHandler]]:
         yield from ((route.path, handler) for handler in handlers)
 
 
+PROBES = ("/healthz", "/readyz")
+
+
 async def test_every_handler_states_its_guard(tmp_path: Path) -> None:
     """Handlers have no unknown options, are behind the guard, and are open only where they must be public."""
     app = create_app(settings(tmp_path, API_KEY=KEY), jobs=False)
@@ -168,7 +171,7 @@ async def test_every_handler_states_its_guard(tmp_path: Path) -> None:
             path
         )
         if handler.opt.get("access") == "open":
-            assert path.startswith(("/public/", "/images/", "/assets/", "/schema")) or path in ("/healthz", "/readyz")
+            assert path.startswith(("/public/", "/images/", "/assets/", "/schema", "/docs")) or path in PROBES, path
         if isinstance(handler, HTTPRouteHandler) and not HARMLESS.issuperset(handler.http_methods):
             assert "access" not in handler.opt or path.startswith("/public/"), path
         if path.startswith(("/api/preferences", "/_actor", "/metrics")) or path.endswith("/messages"):

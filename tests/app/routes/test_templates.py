@@ -7,7 +7,7 @@ import pytest
 from app.bindings.assets import open_assets
 from tests.support.samples.page_site import add_image, add_project, site
 from tools import db
-from tools.publishing.templates import template_key
+from tools.publishing.templates import template_key, whole_template
 
 HTML = "<h1>{{TITLE}}</h1><img src='{{IMAGE_HERO}}'><p>{{TEXT}}</p>"
 
@@ -171,7 +171,7 @@ async def test_a_generators_template_is_not_filled_by_hand(tmp_path: Path) -> No
     """Its key is known, and the refusal names what to use instead."""
     async with site(tmp_path) as (env, client):
         await add_project(env, "p")
-        key = template_key("lookbook", open_assets().read("lookbook.html"))
+        key = template_key("lookbook", whole_template(open_assets(), "lookbook.html"))
         answer = await client.post("/api/artifacts", json={"templateR2Key": key, "title": "x", "projectIds": ["p"]})
         assert (answer.status_code, answer.json()["error"]["code"]) == (422, "not_fillable")
         assert "generatorId lookbook" in answer.json()["error"]["message"]
