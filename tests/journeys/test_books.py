@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import history_checks
@@ -39,6 +40,7 @@ def check(rows: dict[str, Counter[str]], posted: tuple[int, int], called: int) -
     assert settled.total() - settled["abandoned"] <= called, "success + failure + retried = calls"
 
 
+@pytest.mark.soak
 async def test_the_books_balance_at_every_scrape(tmp_path: Path) -> None:
     """Jobs with faults run while the metrics are read again and again; every page is consistent, and at the end all
     sums are exact."""

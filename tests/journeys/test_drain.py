@@ -23,7 +23,14 @@ async def open_jobs_end(server: Server, seconds: float = LONG) -> None:
             await asyncio.sleep(0.2)
 
 
-@pytest.mark.parametrize("second", [None, signal.SIGTERM, signal.SIGKILL], ids=["drain", "twice", "then killed"])
+@pytest.mark.parametrize(
+    "second",
+    [
+        pytest.param(None, id="drain"),
+        pytest.param(signal.SIGTERM, id="twice", marks=pytest.mark.soak),
+        pytest.param(signal.SIGKILL, id="then killed"),
+    ],
+)
 async def test_a_drain_loses_nothing(tmp_path: Path, second: signal.Signals | None) -> None:
     """Ten jobs and twenty sockets at SIGTERM: the process ends by itself, and after the next start all jobs end."""
     async with Wire(delay=0.4) as wire:
