@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from pydantic import BaseModel, Field
 
@@ -28,7 +28,7 @@ from graphs.image_job.run_config import config_for
 from graphs.workflow import graph as workflow_graph
 from tools import db
 from tools.env import Env
-from tools.errors import PicassoError, Unavailable
+from tools.errors import Unavailable
 from tools.ledger import jobs, leases, submissions, workflows
 from tools.ledger.submissions import Submission
 from tools.publishing import artifacts, templates
@@ -113,15 +113,7 @@ def image_job() -> CompiledStateGraph[Any, Any, Any, Any]:
             )
         return {"images": images}
 
-    graph = StateGraph(ImageJob)
-    graph.add_node("submit", submit)
-    graph.add_node("run", run)
-    graph.add_node("show", show)
-    graph.add_edge(START, "submit")
-    graph.add_edge("submit", "run")
-    graph.add_edge("run", "show")
-    graph.add_edge("show", END)
-    return graph.compile()
+    return StateGraph(ImageJob).add_sequence([submit, run, show]).set_entry_point("submit").compile()
 
 
 def chat() -> CompiledStateGraph[Any, Any, Any, Any]:
@@ -134,11 +126,7 @@ def chat() -> CompiledStateGraph[Any, Any, Any, Any]:
         answer = await session.speak(env, artifact_id, thread, state.input, None)
         return {"artifact_id": artifact_id, "answer": answer}
 
-    graph = StateGraph(Chat)
-    graph.add_node("turn", turn)
-    graph.add_edge(START, "turn")
-    graph.add_edge("turn", END)
-    return graph.compile()
+    return StateGraph(Chat).add_node("turn", turn).set_entry_point("turn").compile()
 
 
 async def _new_page(env: Env) -> str:
@@ -173,50 +161,43 @@ def workflow() -> CompiledStateGraph[Any, Any, Any, Any]:
         env = await studio_env()
         return {"result": await workflows.result(env, await workflows.get(env, state.workflow_id)) or ""}
 
-    graph = StateGraph(Workflow)
-    graph.add_node("submit", submit)
-    graph.add_node("run", run)
-    graph.add_node("show", show)
-    graph.add_edge(START, "submit")
-    graph.add_edge("submit", "run")
-    graph.add_edge("run", "show")
-    graph.add_edge("show", END)
-    return graph.compile()
+    return StateGraph(Workflow).add_sequence([submit, run, show]).set_entry_point("submit").compile()
 
 
 async def studio_env() -> Env:
     """The bindings of this process, opened by the first node that asks and kept open while its event loop runs.
 
-    Fails: Unavailable when they cannot be opened within OPEN_SECONDS.
+    Fails: Unavailable when they cannot be opened within OPEN_SECONDS, or what opening them failed with.
     """
     opened = _opened(asyncio.get_running_loop())
-    if opened.task is None:
+    if opened.task is None or opened.task.done():
+        opened.env = asyncio.get_running_loop().create_future()
         opened.task = asyncio.create_task(_keep_open(opened.env), name="studio bindings")
-    try:
-        async with asyncio.timeout(OPEN_SECONDS):
-            return await asyncio.shield(opened.env)
-    except TimeoutError:
-        raise Unavailable("the bindings of the studio could not be opened in time") from None
+    either: set[asyncio.Future[Any]] = {opened.env, opened.task}
+    await asyncio.wait(either, timeout=OPEN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    if opened.task.done():
+        await opened.task
+    if not opened.env.done():
+        raise Unavailable("the bindings of the studio could not be opened in time")
+    return opened.env.result()
 
 
 @dataclasses.dataclass
 class Opened:
+    """The bindings of one event loop: a server of graphs may have several loops, and bindings belong to one."""
+
     env: asyncio.Future[Env]
     task: asyncio.Task[None] | None = None
 
 
 @functools.cache
 def _opened(loop: asyncio.AbstractEventLoop) -> Opened:
-    # Bindings belong to the loop that opened them; a server of graphs may have several.
     return Opened(loop.create_future())
 
 
 async def _keep_open(ready: asyncio.Future[Env]) -> None:
     home = await asyncio.to_thread(tempfile.mkdtemp, prefix="picasso-studio-")
     atexit.register(shutil.rmtree, home, ignore_errors=True)
-    try:
-        async with open_env(read_settings({**SETTINGS, "PICASSO_HOME": home})) as env:
-            ready.set_result(env)
-            await asyncio.Event().wait()
-    except PicassoError as error:
-        ready.set_exception(error)
+    async with open_env(read_settings({**SETTINGS, "PICASSO_HOME": home})) as env:
+        ready.set_result(env)
+        await asyncio.Event().wait()
