@@ -1,10 +1,9 @@
 """Whether a message asks to publish: what counts as a request, and what only mentions it."""
 
-import time
-
 import pytest
 
 from graphs.chat.publish_consent import asks_to_publish
+from tests.support.growth import grows_with_its_input
 
 ASKING = [
     "render", "publish", "Publish it!", "please publish", "OK, publish the page now", "Great. Publish.",
@@ -49,8 +48,6 @@ def test_what_only_speaks_of_publishing_is_no_request(said: str) -> None:
     "hostile", ["this page ", "right now ", "'publish' ", " \t", "ok, ", "and publish it ", "“", "it "]
 )
 def test_a_request_is_read_at_once(hostile: str) -> None:
-    """A message of 4,000 characters is classified within milliseconds: matching does not backtrack."""
-    started = time.process_time()
+    """The work on a message of 4,000 characters grows as its length does: matching does not backtrack."""
     for opening in ("", "publish ", "make this page "):
-        asks_to_publish(f"{opening}{hostile * 4000}"[:3999] + "x")
-    assert time.process_time() - started < 0.5
+        assert grows_with_its_input(lambda text: asks_to_publish(text + "x"), f"{opening}{hostile * 4000}"[:3999])

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.api_calls import calling, ended, environ, events, new_project, submit
 from tests.support.chat_vendors import MODELS, chat_settings
+from tests.support.deadlines import LONG
 from tests.support.internet import Answer, Wire
 from tests.support.servers.picasso import Server, running
 
@@ -216,7 +217,7 @@ async def test_two_servers_and_the_death_of_one_lose_no_choice(
             page = await new_draft(first)
             script.extend(answer for n in range(6) for answer in (titled(f"T{n}"), Answer(text="Done.")))
             turns = [say(client, page, "a title") for client in (first, second) * 3]
-            answers = await asyncio.wait_for(asyncio.gather(*turns), 20)
+            answers = await asyncio.wait_for(asyncio.gather(*turns), LONG)
             assert {answer["configuration"]["TITLE"] for answer in answers} == {f"T{n}" for n in range(6)}
             script.extend([titled("Last"), Answer("hang")])
             cut = asyncio.create_task(say(first, page, "a last one"))
@@ -225,7 +226,7 @@ async def test_two_servers_and_the_death_of_one_lose_no_choice(
             waiting = asyncio.create_task(say(second, page, "and me?"))
             await asyncio.wait({waiting}, timeout=0.3)
             os.kill(one.process.pid, signal.SIGKILL)
-            answer = await asyncio.wait_for(waiting, 20)
+            answer = await asyncio.wait_for(waiting, LONG)
             assert "Here I am." in answer["reply"] and answer["configuration"] == {"TITLE": "Last"}
             await asyncio.wait({cut})
             assert isinstance(cut.exception(), httpx.TransportError)

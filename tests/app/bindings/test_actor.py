@@ -164,6 +164,14 @@ async def test_frames_are_made_once_for_all(one: Process) -> None:
         assert all(mine is theirs for other in others for mine, theirs in zip(first, other, strict=True))
 
 
+async def until_six_in_a_row(quick: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until six in a row were quick, which a poll alone hardly ever is; a busy machine may take several tries."""
+    row = 0
+    async with asyncio.timeout(LONG):
+        while row < 6:
+            row = row + 1 if await quick() else 0
+
+
 async def test_a_wake_up_crosses_processes(env: Env, redis_url: str, one: Process) -> None:
     """What one process emits, another's subscribers see at once and not at the next poll; ids that differ in case
     stay apart."""
@@ -174,14 +182,17 @@ async def test_a_wake_up_crosses_processes(env: Env, redis_url: str, one: Proces
         quiet = await stack.enter_async_context(one.do.subscribe("S", None))
         await other.emit("s")
         assert numbers(await take(subscription, 1)) == [1]
-        waits = []
-        for seq in range(2, 8):
+        seen = 1
+
+        async def quick() -> bool:
+            nonlocal seen
             started = time.monotonic()
             await other.emit("s")
-            assert numbers(await take(subscription, 1)) == [seq]
-            waits.append(time.monotonic() - started)
-        # The quickest alone: the others may have waited for the machine.
-        assert min(waits) < actor.POLL_SECONDS / 5
+            seen += 1
+            assert numbers(await take(subscription, 1)) == [seen]
+            return time.monotonic() - started < actor.POLL_SECONDS / 5
+
+        await until_six_in_a_row(quick)
         with pytest.raises(TimeoutError):
             await take(quiet, 1, seconds=0.05)
 
@@ -242,7 +253,7 @@ async def test_redis_may_be_killed_and_come_back(env: Env, own_valkey: Valkey) -
             assert numbers(await take(subscription, 1)) == [seen]
             return time.monotonic() - started < actor.POLL_SECONDS / 5
 
-        await until(quick, seconds=LONG)
+        await until_six_in_a_row(quick)
         await until(lambda: _counts(other, "s", 1), seconds=LONG)
 
 

@@ -393,9 +393,9 @@ async def test_the_consumer_survives_its_redis(own_valkey: Valkey) -> None:
                         await queue.send(message(f"{round} {n}"))
                         names.append(f"{round} {n}")
                 own_valkey.kill()
-                before = time.process_time()
+                began, before = time.monotonic(), time.process_time()
                 await asyncio.sleep(0.3)
-                assert time.process_time() - before < 0.2
+                assert time.process_time() - before < 0.67 * (time.monotonic() - began)
                 own_valkey.start()
             await until(lambda: set(names) <= set(recorder.done), LONG)
             assert ask(own_valkey.socket, "FLUSHALL") == "+OK"

@@ -16,11 +16,11 @@ import pytest
 from app.__main__ import main
 from app.cli.commands import describe_results
 from app.cli.progress import Bar, Board
+from tests.support.deadlines import LONG
 from tests.support.servers.picasso import Server, running
 from tests.support.servers.valkey import Valkey
 
 ROOT = Path(__file__).parents[3]
-SECONDS = 60
 NO_JOBS = ("app", "serve", "--no-jobs")
 
 
@@ -36,7 +36,7 @@ async def picasso(home: Path, *args: str, **environ: str) -> tuple[int, str, str
         env=environment(home, **environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
-        out, err = await asyncio.wait_for(process.communicate(), SECONDS)
+        out, err = await asyncio.wait_for(process.communicate(), LONG)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -182,9 +182,9 @@ async def test_watch_tells_events_until_it_is_stopped(server: Server, number: si
         env=environment(server.home), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert watch.stdout is not None
-    seen = [json.loads(await asyncio.wait_for(watch.stdout.readline(), SECONDS)) for _ in range(3)]
+    seen = [json.loads(await asyncio.wait_for(watch.stdout.readline(), LONG)) for _ in range(3)]
     watch.send_signal(number)
-    _, err = await asyncio.wait_for(watch.communicate(), SECONDS)
+    _, err = await asyncio.wait_for(watch.communicate(), LONG)
     assert [event["seq"] for event in seen] == [2, 3, 4]
     assert (watch.returncode, err) == (code, b"picasso: stopped\n")
 
@@ -222,4 +222,4 @@ async def test_a_worker_runs_what_a_server_leaves_to_it(tmp_path: Path, postgres
             assert (code, err, made["status"]) == (0, "", "complete")
         finally:
             worker.terminate()
-        assert await asyncio.wait_for(worker.wait(), SECONDS) == 0
+        assert await asyncio.wait_for(worker.wait(), LONG) == 0

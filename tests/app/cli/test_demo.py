@@ -13,6 +13,7 @@ import pytest
 from app.cli.demo import is_whole
 from app.cli.progress import Bar, Board
 from tests.app.cli.test_commands import picasso
+from tests.support.deadlines import LONG
 from tests.support.servers.picasso import running
 from tools.rows import ItemStatus, JobStatus
 
@@ -89,6 +90,6 @@ async def test_keep_leaves_a_server_up_beside_a_taken_port(tmp_path: Path) -> No
     pid = int(out.partition("`kill ")[2].partition("`")[0])
     try:
         address = out.partition("still running at ")[2].partition(";")[0]
-        assert httpx.get(f"{address}/readyz", trust_env=False, timeout=10).status_code == 200
+        assert httpx.get(f"{address}/readyz", trust_env=False, timeout=LONG).status_code == 200
     finally:
         os.kill(pid, signal.SIGTERM)

@@ -460,7 +460,7 @@ class TestPeers:
 
 
 async def first_comment(server: Server) -> str:
-    async with server.client() as client, client.stream("GET", "/api/stream/quiet", timeout=30) as answer:
+    async with server.client() as client, client.stream("GET", "/api/stream/quiet", timeout=LONG) as answer:
         async for line in answer.aiter_lines():
             if line.startswith(":"):
                 return line

@@ -1,6 +1,5 @@
 """Pages of users' templates: nothing runs, nothing comes from elsewhere, the same choices give the same bytes."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from tests.generators.pages.test_lookbook import project
 from tests.support.environment import bare_env
 from tests.support.files.hostile_strings import PAYLOADS
 from tests.support.files.hostile_templates import PROGRAMS
+from tests.support.growth import grows_with_its_input
 from tests.support.samples.page_site import Outline, add_image, add_project
 from tools.env import Env
 from tools.errors import Invalid, NotFound, TooLarge
@@ -54,9 +54,7 @@ def test_programs_are_text() -> None:
     """Sixty programs, as values and in a template's own text, are shown unchanged and never evaluated."""
     assert len(PROGRAMS) >= 45
     for program in PROGRAMS:
-        started = time.process_time()
         shown = page("<h1 title='{{TITLE}}'>{{TITLE}}</h1>", TITLE=program)
-        assert time.process_time() - started < 0.05
         assert shown.all("h1") == [{"title": program}] and program in shown.text
         template = f"<p>{program}</p>"
         values = dict.fromkeys(template_html.read(template).placeholders, "VALUE")
@@ -174,13 +172,15 @@ def test_own_style_and_structure_stay() -> None:
 
 
 def test_rendering_is_bounded() -> None:
-    """5,000 placeholders, the deepest nesting, the longest values: in time, or refused."""
+    """5,000 placeholders, the deepest nesting, the longest values: work that grows with their length, or refused."""
+
+    def render(template: str, value: str) -> str:
+        read = template_html.read(template)
+        return template_page.render(read, "t", dict.fromkeys(read.placeholders, value), {}, frozenset())
+
     many = "".join(f"<b>{{{{P{n:03}}}}}</b>" for n in range(4000))
-    cases = [("{{P}}" * 7000, "<" * 30), (many, "x" * 200), (("<i>" * 100 + "</i>" * 100) * 90, "")]
-    for template, value in cases:
-        read, started = template_html.read(template), time.process_time()
-        template_page.render(read, "t", dict.fromkeys(read.placeholders, value), {}, frozenset())
-        assert time.process_time() - started < 0.6
+    for template, value in [("{{P}}" * 7000, "<" * 30), (many, "x" * 200), (("<i>" * 100 + "</i>" * 100) * 90, "")]:
+        assert grows_with_its_input(lambda text, value=value: render(text, value), template)  # type: ignore[misc]
     with pytest.raises(TooLarge):
         page("{{P}}", P="x" * (1 << 20))
     for styled in ("<style>" + "a{b:{{P}}}" * 100, "<i style='b:{{P}}'>x</i>" * 100):

@@ -95,7 +95,7 @@ async def test_errors_of_the_work_come_back_whole() -> None:
 
 async def test_a_caller_that_gives_up_ends_its_child(tmp_path: Path) -> None:
     """Cancelling kills the working child, and another one may start."""
-    with anyio.move_on_after(10) as scope:
+    with anyio.move_on_after(LONG) as scope:
         async with anyio.create_task_group() as group:
             group.start_soon(run_in_child, sandbox_work.spin, str(tmp_path / "tries"))
             while not (tmp_path / "tries").exists():

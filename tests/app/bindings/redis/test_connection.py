@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from app.bindings.redis.connection import CONNECTIONS, answering, open_client, open_redis
 from app.settings import SettingError, Settings
+from tests.support.deadlines import LONG
 from tests.support.environment import settings
 from tests.support.servers.valkey import Valkey, ask, until
 from tools.errors import Unavailable
@@ -157,5 +158,5 @@ async def test_a_task_that_calls_redis_can_always_be_stopped(redis_client: Redis
         for _ in range(n % 20):
             await asyncio.sleep(0)
         task.cancel()
-        _, unstoppable = await asyncio.wait({task}, timeout=2)
+        _, unstoppable = await asyncio.wait({task}, timeout=LONG)
         assert not unstoppable

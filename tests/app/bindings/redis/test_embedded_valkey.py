@@ -14,6 +14,7 @@ import pytest
 
 from app.bindings.redis import embedded_valkey
 from app.bindings.redis.connection import find_server, open_redis
+from tests.support.deadlines import LONG
 from tests.support.environment import settings
 from tests.support.servers.valkey import ask
 
@@ -56,7 +57,7 @@ def leased(home: Path, binary: Path | None = None) -> Iterator[embedded_valkey.L
         lease.close()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = LONG) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not in time"
