@@ -87,9 +87,15 @@ async def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(answer[4][0]) for answer in found))
 
 
+@functools.cache
+def tls_context() -> ssl.SSLContext:
+    """The context of every HTTPS connection of this process: reading the authorities takes tens of milliseconds."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 def make_transport() -> httpx.AsyncHTTPTransport:
     """A transport without proxies, cookies or kept connections. It is given addresses, never names."""
-    return httpx.AsyncHTTPTransport(verify=_tls_context(), trust_env=False)
+    return httpx.AsyncHTTPTransport(verify=tls_context(), trust_env=False)
 
 
 class FetchPolicy(msgspec.Struct, frozen=True):
@@ -245,8 +251,3 @@ def _port(url: httpx.URL) -> int:
 
 def _allowed(policy: FetchPolicy, url: httpx.URL) -> bool:
     return f"{_host(url)}:{_port(url)}" in policy.allow or f"[{_host(url)}]:{_port(url)}" in policy.allow
-
-
-@functools.cache
-def _tls_context() -> ssl.SSLContext:
-    return httpx.create_ssl_context(trust_env=False)

@@ -13,6 +13,7 @@ import msgspec
 
 from app.settings import Settings
 from tools.events import Envelope
+from tools.fetch import tls_context
 from tools.pages import Page
 from tools.rows import ItemStatus, JobStatus, Project, new_id
 
@@ -113,6 +114,7 @@ class Api:
             base_url=server.rstrip("/"),
             headers={} if key is None else {"X-Api-Key": key},
             timeout=httpx.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS),
+            verify=tls_context(),
             trust_env=False,
         ) as http:
             yield cls(http)
@@ -164,7 +166,7 @@ class Api:
     async def fetch_status(self, url: str) -> int:
         """The status that a visitor without a key gets for the URL, once all of it was read; 0 without a response."""
         try:
-            async with httpx.AsyncClient(timeout=CALL_SECONDS, trust_env=False) as visitor:
+            async with httpx.AsyncClient(timeout=CALL_SECONDS, trust_env=False, verify=tls_context()) as visitor:
                 return (await visitor.get(url)).status_code
         except httpx.TransportError:
             return 0

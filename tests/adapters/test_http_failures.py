@@ -20,6 +20,7 @@ from tests.support.image_calls import call_provider
 from tests.support.internet import Answer, Received, Reply, Vendor, Wire, vendors
 from tools.env import Env
 from tools.errors import Refused, Unavailable, Uncertain, VendorError, VendorFailed
+from tools.fetch import tls_context
 
 PAINTERS = ("openai", "gemini", "workers")
 SAID = {"openai": "openai", "gemini": "gemini", "workers": "workers", **{f"{m} chat": VENDORS[m] for m in MODELS}}
@@ -143,9 +144,11 @@ async def test_an_answer_is_unpacked_whole(coding: str, pack: Callable[[bytes], 
     plain = bytes(range(256)) * 4096
     vendor: dict[str, Vendor] = {"x": Says("x", "/x", Reply(pack(plain), headers={"content-encoding": coding}))}
     async with Wire(_vendors=vendor) as wire:
-        async with httpx.AsyncClient(event_hooks={"response": [Bounding(len(plain))]}) as client:
+        async with httpx.AsyncClient(verify=tls_context(), event_hooks={"response": [Bounding(len(plain))]}) as client:
             assert (await client.get(f"{wire.url}/x")).content == plain
-        async with httpx.AsyncClient(event_hooks={"response": [Bounding(len(plain) - 1)]}) as client:
+        async with httpx.AsyncClient(
+            verify=tls_context(), event_hooks={"response": [Bounding(len(plain) - 1)]}
+        ) as client:
             with pytest.raises(TooLong):
                 await client.get(f"{wire.url}/x")
 
@@ -154,7 +157,7 @@ async def test_what_is_packed_in_another_way_keeps_its_name() -> None:
     """A reader sees the content encoding and can decode it where it knows how."""
     vendor: dict[str, Vendor] = {"x": Says("x", "/x", Reply(b"packed", headers={"content-encoding": "x-odd"}))}
     hooks: dict[str, list[Callable[..., Any]]] = {"response": [Bounding(100)]}
-    async with Wire(_vendors=vendor) as wire, httpx.AsyncClient(event_hooks=hooks) as client:
+    async with Wire(_vendors=vendor) as wire, httpx.AsyncClient(verify=tls_context(), event_hooks=hooks) as client:
         answer = await client.get(f"{wire.url}/x")
     assert (answer.content, answer.headers["content-encoding"]) == (b"packed", "x-odd")
 

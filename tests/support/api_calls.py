@@ -12,6 +12,7 @@ import httpx
 from tests.support.deadlines import LONG
 from tests.support.internet import Wire
 from tests.support.servers.picasso import Server
+from tools.fetch import tls_context
 
 GUEST_PACKAGES = Path(__file__).parent / "guests"
 """Packages of other people, with the entry points that installing them would leave."""
@@ -30,7 +31,7 @@ def environ(wire: Wire | None = None, /, **more: str) -> dict[str, str]:
 async def calling(server: Server) -> AsyncIterator[httpx.AsyncClient]:
     """A client that authenticates with the server's key."""
     async with httpx.AsyncClient(
-        base_url=server.url, headers={"X-Api-Key": server.key}, trust_env=False, timeout=LONG
+        base_url=server.url, headers={"X-Api-Key": server.key}, trust_env=False, timeout=LONG, verify=tls_context()
     ) as client:
         yield client
 

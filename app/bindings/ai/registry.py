@@ -15,6 +15,7 @@ from app.bindings.ai.response_limits import ASKED, Bounding, answer_bytes
 from app.bindings.ai.vendors import CHAT_NEEDS
 from app.settings import SettingError, Settings
 from tools.errors import Invalid
+from tools.fetch import tls_context
 from tools.models.catalog import catalog
 from tools.models.chat_and_vision import BUILTIN, OUTPUT_TOKENS
 
@@ -139,6 +140,7 @@ async def open_ai(settings: Settings) -> AsyncIterator[Models]:
             headers=ASKED,
             timeout=deadlines,
             limits=LIMITS,
+            verify=tls_context(),
             trust_env=False,
             follow_redirects=False,
             event_hooks={"request": [_connect_soon], "response": [Bounding(answer_bytes(settings.max_image))]},

@@ -15,6 +15,7 @@ from adapters.http_failures import request_id_of, retry_after
 from app.bindings.images import check_image_id
 from app.settings import SettingError
 from tools.errors import PicassoError, Unavailable, VendorFailed
+from tools.fetch import tls_context
 
 log = logging.getLogger("picasso.images")
 
@@ -81,6 +82,7 @@ class CloudflareImages:
             base_url=f"{vendor.get('CLOUDFLARE_BASE_URL', API).rstrip('/')}/accounts/{found[1]}/images",
             headers={"Authorization": f"Bearer {token}"},
             timeout=httpx.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS),
+            verify=tls_context(),
             trust_env=False,
             follow_redirects=False,
         ) as http:

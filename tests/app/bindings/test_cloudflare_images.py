@@ -27,6 +27,7 @@ from tests.support.servers.valkey import until
 from tests.support.vendors.cloudflare_images import ACCOUNT, HASH, TOKEN, vendor
 from tools.env import Images
 from tools.errors import Invalid, PicassoError, Unavailable, VendorFailed
+from tools.fetch import tls_context
 from tools.images import upload_delivery
 
 WEBP = encoded(textured(300, 200), "WEBP")
@@ -192,7 +193,7 @@ async def test_a_hanging_cloudflare_is_given_up(wire: Wire) -> None:
     """A drop of an answer now and then does not keep a call alive beyond its deadline."""
     async with FaultProxy("127.0.0.1", int(wire.url.rpartition(":")[2])) as proxy:
         base = f"http://127.0.0.1:{proxy.port}{vendor.prefix}"
-        async with httpx.AsyncClient(base_url=base, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=base, trust_env=False, verify=tls_context()) as http:
             images = CloudflareImages(http, HASH, seconds=0.5)
             for faults in (Faults(hold=True), Faults(rate=20, slice=1)):
                 proxy.be(faults)

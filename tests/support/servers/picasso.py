@@ -18,6 +18,7 @@ import httpx
 from tests.support.deadlines import LONG
 from tests.support.servers import forked
 from tests.support.servers.forked import ROOT, Forked
+from tools.fetch import tls_context
 
 Process = asyncio.subprocess.Process | Forked
 SERVE = ("app", "serve")
@@ -51,7 +52,9 @@ class Server:
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def client(self, **headers: str) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=LONG, trust_env=False)
+        return httpx.AsyncClient(
+            base_url=self.url, headers=headers, timeout=LONG, trust_env=False, verify=tls_context()
+        )
 
 
 @contextlib.asynccontextmanager

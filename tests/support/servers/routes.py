@@ -14,6 +14,7 @@ from litestar.types import ControllerRouterHandler
 from tests.support.deadlines import LONG
 from tools.env import Env
 from tools.errors import Invalid, NotFound, PicassoError, TooLarge, Unavailable
+from tools.fetch import tls_context
 
 STATUS = {NotFound: 404, TooLarge: 413, Unavailable: 503}
 
@@ -41,6 +42,8 @@ async def served(handlers: Sequence[ControllerRouterHandler], env: Env) -> Async
             while not server.started:
                 await asyncio.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", trust_env=False, verify=tls_context()
+        ) as client:
             yield client
         server.should_exit = True
