@@ -174,7 +174,7 @@ def test_own_style_and_structure_stay() -> None:
 def test_rendering_is_bounded() -> None:
     """5,000 placeholders, the deepest nesting, the longest values: work that grows with their length, or refused."""
 
-    def render(template: str, value: str) -> str:
+    def render(template: str, value: str) -> bytes:
         read = template_html.read(template)
         return template_page.render(read, "t", dict.fromkeys(read.placeholders, value), {}, frozenset())
 

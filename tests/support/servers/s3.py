@@ -19,13 +19,21 @@ from typing import TYPE_CHECKING, Self
 import httpx
 import pytest
 
+from tests.support.deadlines import LONG
 from tests.support.servers.valkey import end_with_parent
 
 if TYPE_CHECKING:
     from app.bindings.bucket.s3 import S3
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAPICASSOTESTS0001", "AWS_SECRET_ACCESS_KEY": "a-secret-of-the-tests-0123456789"}
-START_SECONDS = 30.0
+
+
+ONE_AT_A_TIME = """import sys
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+run_simple("127.0.0.1", int(sys.argv[1]), DomainDispatcherApplication(create_backend_app))
+"""
+"""moto's server without threads: with them, two writers of one moment may both find the key free."""
 
 
 class S3Server:
@@ -41,7 +49,7 @@ class S3Server:
             self._process = subprocess.Popen(
                 self._command, stdout=log, stderr=log, preexec_fn=end_with_parent, env={"PATH": os.environ["PATH"]}
             )
-        end = time.monotonic() + START_SECONDS
+        end = time.monotonic() + LONG
         while not self._listens():
             assert time.monotonic() < end, (self.folder / "server.log").read_text()
             time.sleep(0.02)
@@ -100,7 +108,7 @@ def own_rclone() -> Iterator[S3Server]:
 def moto() -> Iterator[S3Server]:
     with tempfile.TemporaryDirectory(prefix="moto-") as directory:
         port = free_port()
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        command = [sys.executable, "-c", ONE_AT_A_TIME, str(port)]
         server = S3Server(command, port, Path(directory))
         server.start()
         try:
@@ -112,7 +120,7 @@ def moto() -> Iterator[S3Server]:
 def new_bucket(server: S3Server) -> str:
     """The name of a fresh bucket."""
     name = f"b-{secrets.token_hex(6)}"
-    if "moto.server" in server._command:
+    if ONE_AT_A_TIME in server._command:
         assert httpx.put(f"{server.url}/{name}", trust_env=False).status_code == 200
     else:
         (server.folder / name).mkdir()
