@@ -6,6 +6,7 @@ from typing import Any, TypeGuard
 import msgspec
 
 import adapters
+from adapters.openai.images import image_servers
 from adapters.provider import Capability, ProviderAdapter, Providers
 from tools.env import Env
 from tools.plugins import Plugins, discover
@@ -42,9 +43,9 @@ def adapters_found() -> Plugins[ProviderAdapter[Any]]:
     return discover(adapters, "adapter", GROUP, is_adapter)
 
 
-def providers() -> Providers:
-    """Every provider by its id."""
-    return adapters_found().found
+def providers(env: Env) -> Providers:
+    """Every provider of this installation by its id: those that were found, and the image servers of its settings."""
+    return {**adapters_found().found, **{server.id: server for server in image_servers(env)}}
 
 
 def missing(adapter: ProviderAdapter[Any], env: Env) -> list[str]:
@@ -53,7 +54,7 @@ def missing(adapter: ProviderAdapter[Any], env: Env) -> list[str]:
 
 
 def describe(env: Env) -> list[ProviderInfo]:
-    """All providers, configured or not, in the order of their ids."""
+    """All providers, configured or not, those of the settings last."""
     return [
         ProviderInfo(
             id=adapter.id,
@@ -63,5 +64,5 @@ def describe(env: Env) -> list[ProviderInfo]:
             free=adapter.free,
             capabilities=adapter.capabilities(),
         )
-        for adapter in providers().values()
+        for adapter in providers(env).values()
     ]

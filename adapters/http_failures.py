@@ -4,18 +4,23 @@ A vendor's own codes say more than a status; which of them mean what is data bes
 (`code → Cause`). What the codes leave open, the status decides.
 """
 
+import contextlib
 import datetime
 import email.utils
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import httpx
 
+from tools.env import Settings
 from tools.errors import Refused, Unavailable, Uncertain, VendorError, VendorFailed
 
 CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 REQUEST_ID_CHARS = 200
+GAVE_UP = frozenset({408, 499, 502, 504, 520, 522, 524})
+"""Statuses of a vendor, or of something on the way to it, that stopped waiting: the model may still be at work."""
 
 Cause = Literal["refused", "quota", "rate", "gave_up", "outage", "key", "account", "request", "empty"]
 """Why there is no result: the vendor's no · money or the day's quota is spent · too many calls · it stopped waiting for
@@ -34,7 +39,7 @@ def cause_of_status(status: int | None) -> Cause:
             return "rate"
         case 402:
             return "quota"
-        case 408 | 499:
+        case _ if status in GAVE_UP:
             return "gave_up"
         case 401 | 403:
             return "key"
@@ -86,6 +91,41 @@ def failure(
             return VendorFailed(f"{vendor} did not accept the request", failure="invalid", **signals)
         case "empty":
             return VendorFailed(f"{vendor} broke off without a result", failure="empty", **signals)
+
+
+def is_vendors_own(url: str, domain: str) -> bool:
+    """Whether an address is the vendor's own host: `domain` or a name below it."""
+    host = urlsplit(url).hostname or ""
+    return host == domain or host.endswith(f".{domain}")
+
+
+def is_trusted(url: str, domain: str, settings: Settings) -> bool:
+    """Whether an outage that the server at `url` answers is the vendor's word that it did nothing.
+
+    So it is from the vendor's own host, and from one that VENDOR_5XX says to be as good.
+    """
+    return is_vendors_own(url, domain) or settings.vendor_5xx == "retry"
+
+
+@contextlib.contextmanager
+def doubting(trusted: bool) -> Iterator[None]:
+    """Take an outage that an untrusted server answers within the block for what it is: it may have bought before it
+    failed, once or several times. Fails: Uncertain in its place.
+    """
+    try:
+        yield
+    except Unavailable as error:
+        answered = error.provider_status is not None or error.provider_code is not None
+        failed = error.failure == "outage" and answered and (error.provider_status or 500) >= 500
+        if trusted or not failed:
+            raise
+        raise Uncertain(
+            "the server in front of the vendor failed, and what it had bought is not known",
+            code="proxy_failed",
+            provider_code=error.provider_code,
+            provider_status=error.provider_status,
+            request_id=error.request_id,
+        ) from error
 
 
 def http_cause(error: BaseException) -> httpx.HTTPError | None:

@@ -40,7 +40,7 @@ def plan(env: Env, request: JobRequest, known: Providers | None = None) -> Plan:
     those of the fallbacks are paid by the very first item.
     Fails: Invalid (422) as `plan_items`, and for a fallback that could not take the request over whole.
     """
-    known = providers() if known is None else known
+    known = providers(env) if known is None else known
     items, others = plan_items(env, request, known), fallbacks(env, request, known)
     judged = chat_and_vision.quote(env, "judge", request.prompt)
     refined = chat_and_vision.quote(env, "refine", request.prompt)
@@ -65,7 +65,7 @@ def plan_items(env: Env, request: JobRequest, known: Providers | None = None) ->
     Fails: Invalid (422) naming what is allowed: unknown or unconfigured provider, kind or model it does not
     serve, images that the kind needs, and under `strict` every adjustment.
     """
-    known = providers() if known is None else known
+    known = providers(env) if known is None else known
     if request.kind != "generate" and request.start_image_url is None:
         detail = {"field": "startImageUrl"}
         raise Invalid(f"{request.kind} needs startImageUrl", code="start_image_missing", detail=detail)

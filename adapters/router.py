@@ -28,7 +28,7 @@ async def prepare(
     Fails: Invalid when the op cannot be served, or the provider's key is gone since the job was accepted · Unavailable
     when it could not be prepared: past the deadline, no image child, or the adapter broke.
     """
-    adapter = (providers() if known is None else known)[provider]
+    adapter = (providers(env) if known is None else known)[provider]
     if unset := missing(adapter, env):
         raise not_configured(provider, unset)
     try:
@@ -63,7 +63,7 @@ async def send(
     Fails: what `ProviderAdapter.send` says; Uncertain also past the deadline and when the adapter broke;
     VendorFailed when no bytes came.
     """
-    adapter = (providers() if known is None else known)[provider]
+    adapter = (providers(env) if known is None else known)[provider]
     try:
         async with asyncio.timeout(env.settings.vendor_seconds):
             result = await adapter.send(request, env, on_progress)

@@ -3,19 +3,23 @@
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from tools.env import ImageServer
 from tools.format import to_micros
 
 T = TypeVar("T")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 PAIR = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\]|[0-9a-f:]+):[0-9]{1,5}")
 """A host, or an IPv6 address with or without brackets, and a port."""
+MODEL_CHARS = 128
+SERVER = re.compile(r"[a-z][a-z0-9-]{0,30}")
+"""The name of an image server, which is its provider's too."""
 ADDRESS = "_BASE_URL"
 """How the name of a vendor's variable ends that holds an address and no secret."""
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -41,6 +45,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str
     vendor: Mapping[str, str]
     """The vendors' keys and addresses that are set, by environment name."""
+    openai_stream: bool
+    """Whether the server behind OPENAI_BASE_URL streams images; OpenAI's own does."""
+    openai_models: tuple[str, ...]
+    """Image models of the provider `openai` by name, known to the catalogue or not; the first is the default one."""
+    image_servers: Mapping[str, ImageServer]
+    """Further servers that speak OpenAI's image API, each a provider of its name."""
+    vendor_5xx: Literal["uncertain", "retry"]
+    """What an error 5xx means of a server behind a base URL of the user's own."""
     s3_keys: Mapping[str, str]
     """The keys of BUCKET on S3 that are set, by boto3's own names."""
     max_body: int
@@ -85,6 +97,10 @@ NAMES = (
     "HOST",
     "PORT",
     "PUBLIC_URL",
+    "OPENAI_MODELS",
+    "OPENAI_STREAM",
+    "IMAGE_SERVERS",
+    "VENDOR_5XX",
     *S3_NAMES,
     "MAX_BODY",
     "MAX_IMAGE",
@@ -108,11 +124,11 @@ NAMES = (
 def vendor_names() -> tuple[str, ...]:
     """The variables that some provider of images or of chat models needs or can use, those of other packages too."""
     # Looking for providers imports their modules: not every importer of this one should pay for that.
-    from adapters.discovery import providers
+    from adapters.discovery import adapters_found
     from app.bindings.ai.vendors import CHAT_NEEDS
 
     needed = [name for names in CHAT_NEEDS.values() for name in names]
-    named = [name for adapter in providers().values() for name in (*adapter.needs, *adapter.optional)]
+    named = [name for adapter in adapters_found().found.values() for name in (*adapter.needs, *adapter.optional)]
     return tuple(dict.fromkeys([*needed, *named]))
 
 
@@ -131,13 +147,16 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """
     stage = _one_of("production", "preview")("PICASSO_ENV", environ.get("PICASSO_ENV") or "production")
     vendors = vendor_names()
-    names = (*NAMES, *vendors)
-    values = {name: value for name in names if (value := environ.get(name, "").strip())}
+
+    def given(names: Iterable[str]) -> dict[str, str]:
+        prefixes = ("", "PREVIEW_") if stage == "preview" else ("",)
+        return {
+            name: value for prefix in prefixes for name in names if (value := environ.get(prefix + name, "").strip())
+        }
+
+    values = given((*NAMES, *vendors))
     home = Path(values.get("PICASSO_HOME", ".picasso"))
-    if stage == "preview":
-        values |= {name: value for name in names if (value := environ.get(f"PREVIEW_{name}", "").strip())}
-        home = Path(values.get("PICASSO_HOME", ".picasso")) / "preview"
-    home = home.expanduser().absolute()
+    home = (home / "preview" if stage == "preview" else home).expanduser().absolute()
 
     def get(name: str, default: str, parse: Callable[[str, str], T]) -> T:
         return parse(name, values.get(name, default))
@@ -161,6 +180,10 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         port=port,
         public_url=get("PUBLIC_URL", f"http://{_bracketed(host)}:{port}", _site).rstrip("/"),
         vendor={name: _vendor(name, values[name]) for name in vendors if name in values},
+        openai_stream=get("OPENAI_STREAM", "false", _flag),
+        openai_models=get("OPENAI_MODELS", "", _names),
+        image_servers=_image_servers(get("IMAGE_SERVERS", "", _servers), given),
+        vendor_5xx=get("VENDOR_5XX", "uncertain", _one_of("uncertain", "retry")),
         s3_keys={name: _word(name, values[name]) for name in S3_NAMES if name in values},
         max_body=get("MAX_BODY", str(1 << 20), _whole(1024, 1 << 30)),
         max_image=get("MAX_IMAGE", str(25 << 20), _whole(1024, 1 << 30)),
@@ -195,6 +218,9 @@ def _secrets(environ: Mapping[str, str], vendors: Sequence[str]) -> Iterator[str
     """The values that must never be shown, of both stages. Of the vendors' variables all but addresses are."""
     names = ("API_KEY", *S3_NAMES, *(name for name in vendors if not name.endswith(ADDRESS)))
     for stage in ("", "PREVIEW_"):
+        servers = _pairs(environ.get(f"{stage}IMAGE_SERVERS", ""))
+        keys = [f"{prefix}{_variable(name)}_API_KEY" for name in servers for prefix in ("", "PREVIEW_")]
+        yield from (value for key in keys if (value := environ.get(key, "").strip()))
         yield from (value for name in names if (value := environ.get(stage + name, "").strip()))
         headers = environ.get(f"{stage}OTEL_EXPORTER_OTLP_HEADERS", "").split(",")
         yield from (value for header in headers if (value := unquote(header.partition("=")[2]).strip()))
@@ -279,6 +305,59 @@ def _site(name: str, value: str) -> str:
     return value
 
 
+def _api(name: str, value: str) -> str:
+    """The URL of an API, which may have a query, such as Azure's `api-version`."""
+    url, _, query = value.partition("?")
+    _site(name, url)
+    return f"{url}?{_word(name, query)}" if query else url
+
+
+def _pairs(value: str) -> dict[str, str]:
+    """`name=value` pairs, separated by commas."""
+    parts = [part.partition("=") for part in value.split(",") if part.strip()]
+    return {before.strip(): after.strip() for before, _, after in parts}
+
+
+def _variable(server: str) -> str:
+    """How the variables of an image server begin."""
+    return server.upper().replace("-", "_")
+
+
+def _servers(name: str, value: str) -> dict[str, str]:
+    from adapters.discovery import adapters_found
+
+    servers = _pairs(value)
+    for server, url in servers.items():
+        if not SERVER.fullmatch(server) or not url:
+            raise SettingError(f"{name} must list name=url pairs, with names such as flux or my-server, not {server!r}")
+        if server in adapters_found().found:
+            raise SettingError(f"{name} names {server!r}, but there is a provider of that name")
+        _api(name, url)
+    return servers
+
+
+def _image_servers(
+    servers: Mapping[str, str], given: Callable[[Iterable[str]], Mapping[str, str]]
+) -> dict[str, ImageServer]:
+    """Each server with its own variables, NAME_API_KEY and NAME_MODELS."""
+    made = {}
+    for server, url in servers.items():
+        key, models = f"{_variable(server)}_API_KEY", f"{_variable(server)}_MODELS"
+        own = given((key, models))
+        secret = _word(key, own[key]) if key in own else None
+        made[server] = ImageServer(url, secret, _names(models, own.get(models, "")))
+    return made
+
+
+def _names(name: str, value: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(filter(None, (part.strip() for part in value.split(",")))))
+    for each in names:
+        if len(each) > MODEL_CHARS:
+            raise SettingError(f"{name} must list models of at most {MODEL_CHARS} characters")
+        _word(name, each)
+    return names
+
+
 def _word(name: str, value: str) -> str:
     if not value.isascii() or not value.isprintable() or " " in value:
         raise SettingError(f"{name} must be plain ASCII without white space")
@@ -286,6 +365,8 @@ def _word(name: str, value: str) -> str:
 
 
 def _vendor(name: str, value: str) -> str:
+    if name == "OPENAI_BASE_URL":
+        return _api(name, value)
     return _site(name, value) if name.endswith(ADDRESS) else _word(name, value)
 
 

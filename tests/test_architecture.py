@@ -34,6 +34,7 @@ THIRD_PARTY = {
 """What a room may touch of others' code; `app` may touch all that pyproject.toml names."""
 
 TASK_OWNERS = {
+    "app/bindings/ai/listings.py": "read_listings, which cancels and waits",
     "app/ops/studio.py": "studio_env, for as long as its event loop runs",
     "app/lifecycle.py": "Lifecycle.begin, whose task Lifecycle.close waits for",
     "app/worker.py": "run and Runner._run_renders, which end what they started",

@@ -139,6 +139,11 @@ class AI(Protocol):
         ...
 
     @property
+    def listed(self) -> Mapping[str, tuple[str, ...]]:
+        """The image models that the installation's own servers list, by provider; none of one that has not answered."""
+        ...
+
+    @property
     def http(self) -> "httpx.AsyncClient":
         """The client for vendors' APIs; never for URLs from users, which go through `tools/fetch.py`."""
         ...
@@ -332,6 +337,15 @@ class Assets(Protocol):
         ...
 
 
+class ImageServer(msgspec.Struct, frozen=True):
+    """A server of the installation's own that speaks OpenAI's image API (IMAGE_SERVERS). `url` may have a query."""
+
+    url: str
+    key: str | None = None
+    models: tuple[str, ...] = ()
+    """The models that its settings name, the default one first; it may list others itself."""
+
+
 class Settings(Protocol):
     """The settings that packages below `app` read; `app/settings.py` has all of them."""
 
@@ -348,6 +362,26 @@ class Settings(Protocol):
     @property
     def vendor_seconds(self) -> float:
         """The deadline of one call to a vendor, in seconds."""
+        ...
+
+    @property
+    def vendor_5xx(self) -> Literal["uncertain", "retry"]:
+        """What an error 5xx means of a server behind a base URL of the user's own (VENDOR_5XX)."""
+        ...
+
+    @property
+    def openai_stream(self) -> bool:
+        """Whether the server behind OPENAI_BASE_URL streams images (OPENAI_STREAM)."""
+        ...
+
+    @property
+    def openai_models(self) -> tuple[str, ...]:
+        """Image models of the provider `openai` that the settings name, the default one first (OPENAI_MODELS)."""
+        ...
+
+    @property
+    def image_servers(self) -> Mapping[str, ImageServer]:
+        """Further servers that speak OpenAI's image API, by the name of their provider (IMAGE_SERVERS)."""
         ...
 
     @property

@@ -13,19 +13,24 @@ import httpx
 
 from adapters.gemini.answer import NAME, failure_of, picture_of, read_answer, units_of
 from adapters.gemini.sizes import Shape, canvas, image_tokens, output_cap, shape_of, shapes, wanted, wire
-from adapters.http_failures import code_of, lost
+from adapters.http_failures import code_of, doubting, is_trusted, lost
 from adapters.provider import Capability, ImageOp, ImageOpKind, InputImage, OnProgress, ProviderResult
 from tools.env import Env
-from tools.errors import Unavailable
+from tools.errors import Uncertain
 from tools.media.framing import extend, shrink
 from tools.media.sandbox import run_in_child
 from tools.models.catalog import ImageModel, Units, image_models
 
 if TYPE_CHECKING:
     from google.genai import Client
-    from google.genai.types import Content, GenerateContentConfig
+    from google.genai.types import Content, GenerateContentConfig, GenerateContentResponse
 
 BASE_URL = "https://generativelanguage.googleapis.com"
+DOMAIN = "googleapis.com"
+API_VERSION = "v1beta"
+"""What is spoken, whatever the SDK's default is (`v1` from 3.0 on) or its variable says: Google documents making images
+in it, and nothing of `v1` is known to take an image's size and shape.
+"""
 IMAGE_BYTES, REQUEST_BYTES = 7_000_000, 14_000_000
 """The heaviest picture, and all pictures of a request: 20 MB of request less what base64 adds."""
 PIXEL_BYTES = 3
@@ -152,22 +157,13 @@ class Gemini:
         return Request(model.id, contents, config, adjustments)
 
     async def send(self, request: Request, env: Env, on_progress: OnProgress) -> ProviderResult:
-        from google.genai.errors import APIError
-
         # Making the client takes tens of milliseconds.
         client = await asyncio.to_thread(_client, env)
+        base = env.AI.keys.get("GOOGLE_GEMINI_BASE_URL", BASE_URL)
         await on_progress(SENT_FRACTION)
         try:
-            answer = await client.aio.models.generate_content(
-                model=request.model, contents=request.contents, config=request.config
-            )
-        except APIError as error:
-            raise failure_of(error) from error
-        except UnicodeDecodeError as error:
-            # The SDK decodes only what is not 200 so strictly: an error page of something on the way.
-            raise Unavailable("Gemini failed", failure="outage") from error
-        except httpx.HTTPError as error:
-            raise lost(error, NAME) from error
+            with doubting(is_trusted(base, DOMAIN, env.settings)):
+                answer = await _answer(client, request)
         finally:
             client.close()
         http = answer.sdk_http_response
@@ -186,6 +182,22 @@ class Gemini:
 
 
 adapter = Gemini()
+
+
+async def _answer(client: "Client", request: Request) -> "GenerateContentResponse":
+    from google.genai.errors import APIError
+
+    try:
+        return await client.aio.models.generate_content(
+            model=request.model, contents=request.contents, config=request.config
+        )
+    except APIError as error:
+        raise failure_of(error) from error
+    except UnicodeDecodeError as error:
+        # The SDK decodes only what is not 200 so strictly: an error page of something on the way, of whatever status.
+        raise Uncertain("something on the way to Gemini failed", code="proxy_failed") from error
+    except httpx.HTTPError as error:
+        raise lost(error, NAME) from error
 
 
 def _model(op: ImageOp) -> ImageModel:
@@ -239,6 +251,7 @@ def _client(env: Env) -> "Client":
     nobody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     options = HttpOptions(
         base_url=env.AI.keys.get("GOOGLE_GEMINI_BASE_URL", BASE_URL),
+        api_version=API_VERSION,
         # Milliseconds, for connecting and for each read: just before the deadline of the whole call, so that a
         # connection that was never made is told from an answer that never came.
         timeout=math.ceil(env.settings.vendor_seconds * 990),

@@ -105,7 +105,7 @@ async def read_stream(stream: "AsyncStream[Any]", known: Known, on_progress: OnP
     from openai import BaseModel
 
     known.request_id = request_id_of(stream.response.headers, "x-request-id")
-    if "json" in stream.response.headers.get("content-type", ""):
+    if "json" in stream.response.headers.get("content-type", "") or not hasattr(stream, "__aiter__"):
         # Some servers that speak this API do not stream: they answer in one piece, and are paid for it.
         return _read_whole(await stream.response.aread())
     shown, unreadable = 0, False
@@ -175,7 +175,7 @@ def result_of(asked: Plan, picture: Picture, known: Known) -> ProviderResult:
     adjustments = list(asked.adjustments)
     if asked.size and size not in (None, "auto", text(asked.size)):
         adjustments.append(f"{NAME} made {size} where {text(asked.size)} was asked for")
-    if quality not in (None, "auto", asked.quality):
+    if asked.quality and quality not in (None, "auto", asked.quality):
         adjustments.append(f"{NAME} used quality {quality} where {asked.quality} was asked for")
     return ProviderResult(
         data=data,

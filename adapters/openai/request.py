@@ -1,21 +1,19 @@
 """What OpenAI's image models are asked for: an op within what they allow, what that changes, and what it costs."""
 
-import datetime
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
 
+from adapters.openai.servers import PROVIDER, UNNAMED, unknown
 from adapters.provider import ImageOp, InputImage
-from tools.errors import Invalid
 from tools.media.sizes import read_size
 from tools.models.catalog import AnySize, ImageModel, Unit, Units, image_models, output_tokens
 
 Size = tuple[int, int]
 
-PROVIDER = "openai"
 LONGEST_SIDE = 3456
 """Of a picture that is written anew: as an RGBA PNG it stays below the 50 MB that are taken."""
 PARTIALS = 2
@@ -28,40 +26,43 @@ LEAST_ROOM = 0.05
 
 
 class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`wire` of OpenAI's models: tokens an input picture, and a model's thinking, cost at most."""
+    """`wire` of OpenAI's models: tokens an input picture, and a model's thinking, cost at most.
 
+    A `plain` model is one of which nothing is known: it is sent what was asked for, in what every server takes.
+    """
+
+    plain: bool = False
     input_fidelity: Literal["high", "low"] | None = None
     image_tokens: int | None = None
     text_output: int = 0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """`size` is None while the start image it follows is not known; `inner` is the start image's place on a canvas."""
+    """`size` and `quality` are asked for, None: not; of a known model that is so while the start image is missing that
+    decides its size. `canvas` is what an outpainting grows to, `inner` the start image's place on it.
+    """
 
     model: ImageModel
     facts: Facts
     size: Size | None
+    canvas: Size | None
     inner: Size | None
-    quality: str
+    quality: str | None
     prompt: str
     references: tuple[InputImage, ...]
     adjustments: list[str]
 
 
-def offered() -> list[ImageModel]:
-    """The models that are not retired yet, the default one first."""
-    today = datetime.datetime.now(datetime.UTC).date()
-    return [model for model in image_models(PROVIDER) if model.retires is None or today < model.retires]
-
-
-def plan(op: ImageOp) -> Plan:
+def plan(op: ImageOp, provider: str, models: Sequence[ImageModel]) -> Plan:
     """The call for this op; its images may be missing, as they are before a job's start image has been taken in.
 
-    Fails: Invalid for a model that is not in the catalog and for a size that is none.
+    A model that was retired, or is no longer listed, since the job was accepted is asked for all the same: its server
+    knows best. Fails: Invalid for a size that is none.
     """
-    model = next((model for model in image_models(PROVIDER) if op.model in (None, model.id)), None)
-    if model is None:
-        raise Invalid(f"OpenAI has no image model {op.model!r}", code="unsupported_model")
+    retired = image_models(PROVIDER) if provider == PROVIDER else []
+    model = next((model for model in (*models, *retired) if op.model in (None, model.id)), None)
+    model = model or unknown(provider, op.model or UNNAMED)
+    facts = msgspec.convert(model.wire, Facts)
     size = _size(op, model)
     start = (op.start_image.width, op.start_image.height) if op.start_image else None
     inner: Size | None = None
@@ -70,16 +71,21 @@ def plan(op: ImageOp) -> Plan:
         inner = _within(start, size)
         if op.size is None or _area(inner) > (1 - LEAST_ROOM) * _area(size):
             inner = _within(start, (size[0] * 2 // 3, size[1] * 2 // 3))
-    quality = op.quality if op.quality in model.qualities else model.qualities[0]
+    quality = op.quality if facts.plain or op.quality in model.qualities else model.qualities[0]
+    vendor = "OpenAI" if provider == PROVIDER and not facts.plain else provider
     return Plan(
         model=model,
-        facts=msgspec.convert(model.wire, Facts),
-        size=size,
+        facts=facts,
+        size=None if facts.plain and op.size is None else size,
+        canvas=size if inner else None,
         inner=inner,
         quality=quality,
         prompt=op.prompt[: model.prompt_chars],
         references=op.references[: model.references],
-        adjustments=[*_size_notes(op, size, inner), *_unused_notes(op, model, quality)],
+        adjustments=[
+            *_size_notes(op, None if facts.plain and op.size is None else size, inner),
+            *_unused_notes(op, model, quality, vendor),
+        ],
     )
 
 
@@ -160,13 +166,13 @@ def _size_notes(op: ImageOp, size: Size | None, inner: Size | None) -> Iterator[
         yield "the mask was scaled to the size of the start image"
 
 
-def _unused_notes(op: ImageOp, model: ImageModel, quality: str) -> Iterator[str]:
+def _unused_notes(op: ImageOp, model: ImageModel, quality: str | None, vendor: str) -> Iterator[str]:
     if op.kind == "variation":
-        yield "the variation is made by editing the start image: OpenAI no longer makes variations"
+        yield f"the variation is made by editing the start image: {vendor} makes no variations"
     if op.seed is not None:
-        yield "the seed is not used: OpenAI takes none"
+        yield f"the seed is not used: {vendor} takes none"
     if op.negative_prompt:
-        yield "the negative prompt is sent as words of the prompt: OpenAI has no field for it"
+        yield f"the negative prompt is sent as words of the prompt: {vendor} has no field for it"
     if op.quality and op.quality != quality:
         yield f"quality {op.quality} became {quality}"
     if model.prompt_chars and len(op.prompt) > model.prompt_chars:
@@ -179,11 +185,12 @@ def _unused_notes(op: ImageOp, model: ImageModel, quality: str) -> Iterator[str]
         yield "the start image is not used by generate"
 
 
-def meter(op: ImageOp) -> tuple[Units, Units]:
+def meter(op: ImageOp, planned: Plan) -> tuple[Units, Units]:
     """What the call is billed for at least and at most; both empty when the tokens of the model's pictures are not
     published.
     """
-    planned = plan(op)
+    if planned.facts.plain or planned.quality is None:
+        return {}, {}
     if op.kind == "generate":
         pictures = len(planned.references)
     else:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import httpx
 
-from adapters.http_failures import lost
+from adapters.http_failures import doubting, is_trusted, lost
 from adapters.input_images import check_images
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
 from adapters.workers.answer import Answer, image_of, request_id
@@ -19,6 +19,7 @@ from tools.models.catalog import Units
 
 VENDOR = "Workers AI"
 BASE_URL = "https://api.cloudflare.com/client/v4"
+DOMAIN = "api.cloudflare.com"
 NOTES: dict[ImageOpKind, str] = {
     "edit": "the start image is sent as a small reference (below 512 pixels a side), and the whole picture is new",
     "variation": "the start image is sent as a small reference (below 512 pixels a side)",
@@ -99,7 +100,8 @@ class Workers:
                 answer = Answer(response.status_code, response.headers, await response.aread())
         except httpx.HTTPError as error:
             raise lost(error, VENDOR, known) from error
-        data, mime = image_of(answer)
+        with doubting(is_trusted(base, DOMAIN, env.settings)):
+            data, mime = image_of(answer)
         await on_progress(0.95)
         longest, neurons = planned.facts.longest, _neurons(answer.headers)
         counted = units(planned, [shrunk(image, longest) for image in planned.images] if longest else [])

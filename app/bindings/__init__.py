@@ -78,13 +78,13 @@ def _check_providers(settings: Settings) -> None:
 
     Fails: SettingError when a setting names a provider that does not exist: it would have no effect anywhere.
     """
-    from adapters.discovery import adapters_found, providers
+    from adapters.discovery import adapters_found
 
     for reason in adapters_found().unusable:
         log.warning("%s", reason)
 
+    known = sorted({*adapters_found().found, *settings.image_servers})
     priced = {model.provider for model in overrides(settings.prices).model} if settings.prices else set()
     for name, spoken in (("PROVIDER_WIDTH", settings.provider_width.keys() - {"*"}), ("PRICES", priced)):
-        if unknown := sorted(spoken - providers().keys()):
-            known = ", ".join(sorted(providers()))
-            raise SettingError(f"{name} names {', '.join(unknown)}, but the providers are {known}")
+        if unknown := sorted(spoken - {*known}):
+            raise SettingError(f"{name} names {', '.join(unknown)}, but the providers are {', '.join(known)}")

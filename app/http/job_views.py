@@ -245,7 +245,7 @@ async def quote_job(env: Env, project_id: str, wanted: JobRequest, planned: Plan
                 high=to_usd(quote.high),
                 basis=quote.basis,
                 price_version=quote.version,
-                adjustments=discovery.providers()[place.provider].adjustments(op),
+                adjustments=discovery.providers(env)[place.provider].adjustments(op),
             )
         )
     return Quoted(

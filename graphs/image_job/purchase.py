@@ -181,7 +181,7 @@ async def buy(env: Env, lease: Lease, job: Job, item_id: str) -> Attempt | None:
 
 async def _call(env: Env, lease: Lease, job: Job, item: Item, call: Call) -> None:
     """One call to a vendor, from `intent` to its settled row."""
-    model, adapter = call.model, discovery.providers()[call.model.provider]
+    model, adapter = call.model, discovery.providers(env)[call.model.provider]
     op = await _op(env, job, item, model)
     if job.request.strict and (changes := adapter.adjustments(op)):
         message = f"strict was asked, but the request would be changed: {', '.join(changes)}"

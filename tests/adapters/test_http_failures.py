@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.http_failures import TooLong, failure, plain_id
+from adapters.http_failures import TooLong, failure, is_vendors_own, plain_id
 from adapters.provider import ImageOp
 from app.bindings.ai.response_limits import Bounding
 from tests.support.chat_vendors import MODELS, VENDORS, chat_env
@@ -72,7 +72,7 @@ async def ended(home: Path, called: str, answer: Reply, **environ: str) -> Vendo
 
 
 @each
-@pytest.mark.parametrize("status", [408, 499])
+@pytest.mark.parametrize("status", [408, 499, 502, 504, 520, 522, 524])
 async def test_a_vendor_that_gave_up_waiting_may_have_made_something(tmp_path: Path, called: str, status: int) -> None:
     """Such an answer does not state that the work is unbilled, so the call is never repeated automatically."""
     error = await ended(tmp_path, called, Reply(b'{"error": {"message": "timeout"}}', status))
@@ -100,6 +100,29 @@ async def test_a_status_means_the_same_whoever_sends_it(
     error = await ended(tmp_path, called, Reply(b"{}", status, {"retry-after": "7"}))
     assert (type(error), error.failure, error.provider_status) == (kind, cause, status)
     assert not isinstance(error, Unavailable) or error.retry_after == 7
+
+
+@each
+@pytest.mark.parametrize("status", [500, 503, 529])
+async def test_what_stands_in_front_of_a_vendor_may_have_bought(tmp_path: Path, called: str, status: int) -> None:
+    """A proxy tries again by itself: behind a base URL of the user's own an error 5xx is never repeated."""
+    error = await ended(tmp_path, called, Reply(b"{}", status), VENDOR_5XX="uncertain")
+    assert (type(error), error.code, error.provider_status) == (Uncertain, "proxy_failed", status)
+
+
+@pytest.mark.parametrize(
+    ("url", "domain", "own"),
+    [
+        ("https://api.openai.com/v1", "api.openai.com", True),
+        ("https://eu.api.openai.com/v1", "api.openai.com", True),
+        ("https://api.openai.com.example/v1", "api.openai.com", False),
+        ("https://notapi.openai.com@proxy.example/v1", "api.openai.com", False),
+        ("http://localhost:4000", "api.openai.com", False),
+    ],
+)
+def test_a_vendors_own_host_is_told_from_others(url: str, domain: str, own: bool) -> None:
+    """By its name, whole, and not by what an address contains."""
+    assert is_vendors_own(url, domain) == own
 
 
 def test_a_vendors_code_outranks_its_status_but_no_doubt() -> None:

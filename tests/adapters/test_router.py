@@ -77,8 +77,8 @@ def request(*providers: str | dict[str, str], **fields: Any) -> JobRequest:
 
 def test_the_built_in_painter_is_found_and_modules_without_an_adapter_are_not() -> None:
     """Discovery takes the modules that define an `adapter` and ignores the others."""
-    assert discovery.providers()["sketch"].id == "sketch"
-    assert not {"router", "provider", "studio"} & discovery.providers().keys()
+    found = discovery.adapters_found().found
+    assert found["sketch"].id == "sketch" and not {"router", "provider", "studio"} & found.keys()
 
 
 async def test_items_are_numbered_over_the_provider_and_seeded_one_after_another(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ async def test_a_request_that_cannot_be_served_says_what_can(
     tmp_path: Path, asked: JobRequest, code: str, named: str
 ) -> None:
     """Each refusal is a 422 with a code, and names what is allowed or what to set."""
-    sketch = discovery.providers()["sketch"]
+    sketch = discovery.adapters_found().found["sketch"]
     known = {"easel": Painter(), "pencil": Painter("pencil", needs=("PENCIL_KEY",)), "sketch": sketch}
     async with bare_env(tmp_path, AI=Keys(OTHER_KEY="x")) as env:
         with pytest.raises(Invalid) as refused:
@@ -275,6 +275,6 @@ async def test_a_good_answer_is_handed_on_as_it_came(tmp_path: Path) -> None:
 async def test_a_sketch_comes_through_the_door(tmp_path: Path) -> None:
     """The built-in provider is called like any vendor."""
     op = ImageOp(kind="generate", prompt="a moon", size="64x64", seed=1)
-    async with bare_env(tmp_path) as env:
+    async with bare_env(tmp_path, AI=Keys()) as env:
         result = await call_provider("sketch", op, env, deaf)
     assert result.data.startswith(b"\x89PNG") and result.adjustments == []

@@ -211,7 +211,7 @@ QUICK = {"VENDOR_SECONDS": "0.5"}
         pytest.param(Answer("quota"), VendorFailed, "quota", "provider_failed", id="quota"),
         pytest.param(Answer("error"), Unavailable, "outage", "unavailable", id="error"),
         pytest.param(Answer("error", status=503), Unavailable, "outage", "unavailable", id="503"),
-        pytest.param(Answer(status=502), Unavailable, "outage", "unavailable", id="502 around an image"),
+        pytest.param(Answer(status=502), Uncertain, "outage", "deadline", id="502 around an image"),
     ],
 )
 async def test_each_misfortune_is_one_call_and_one_known_error(

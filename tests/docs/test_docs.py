@@ -117,7 +117,7 @@ def test_the_check_runs_the_readmes_command() -> None:
 
 def setting_rows() -> dict[str, str]:
     """The defaults in README's table of settings, by variable; a dash is no default."""
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| .+ \|$", section(README, "Settings"), re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (.+?) \| .+ \|$", section(README, "Settings"), re.MULTILINE)
     return {name: "" if default == "–" else default.strip("`") for name, default in rows}
 
 

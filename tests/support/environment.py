@@ -11,10 +11,13 @@ from app.bindings.database import open_database
 from app.settings import Settings, read_settings
 from tools.env import Env
 
+VENDORS_THEMSELVES = {"OPENAI_STREAM": "true", "VENDOR_5XX": "retry"}
+"""The false Internet plays the vendors' own hosts, not proxies in front of them."""
+
 
 def settings(home: Path, **environ: str) -> Settings:
     """The settings of a test: data below `home`, the given values, defaults for everything else."""
-    return read_settings({"PICASSO_HOME": str(home), "SKETCH_SECONDS": "0", **environ})
+    return read_settings({"PICASSO_HOME": str(home), "SKETCH_SECONDS": "0", **VENDORS_THEMSELVES, **environ})
 
 
 @contextlib.asynccontextmanager

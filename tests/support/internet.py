@@ -145,10 +145,15 @@ def vendors() -> dict[str, Vendor]:
 
 @dataclass
 class Wire:
-    """`delay` is how long an unscripted call takes. `scripts[vendor]` is the queue of answers to its next calls."""
+    """`delay` is how long an unscripted call takes. `scripts[vendor]` is the queue of answers to its next calls.
+
+    `models` is what each vendor lists under `/models`, in OpenAI's form; None: it has no list. Such a question costs
+    nothing and is none of `calls`.
+    """
 
     delay: float = 0.0
     scripts: dict[str, deque[Answer]] = field(default_factory=lambda: defaultdict(deque))
+    models: list[dict[str, Any]] | None = None
     calls: list[Received] = field(default_factory=list)
     in_flight: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     most_in_flight: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -208,6 +213,10 @@ class Wire:
         )
         if vendor is None:
             await _write(writer, Reply(b"nobody lives here", 404, mime="text/plain"), "none")
+            return
+        if (method, url.path.rpartition("/")[2]) == ("GET", "models"):
+            listing = Reply(json.dumps({"object": "list", "data": self.models}).encode())
+            await _write(writer, Reply(b"{}", 404) if self.models is None else listing, "none")
             return
         body, parts = _decoded(headers.get("content-type", ""), raw)
         at, path = asyncio.get_running_loop().time(), url.path.removeprefix(vendor.prefix)

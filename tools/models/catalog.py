@@ -86,6 +86,9 @@ class ImageModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     wire: dict[str, Any] = {}
     """Facts of the wire format that only the provider's adapter reads."""
     retires: datetime.date | None = None
+    """The day from which its vendor does not serve it any more."""
+    successor: str | None = None
+    """The model that its vendor recommends instead, once it is deprecated."""
     checked: datetime.date
     source: str
     price: list[Price] = []
@@ -99,6 +102,7 @@ class ChatModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     vision: bool = False
     tools: bool = True
     retires: datetime.date | None = None
+    successor: str | None = None
     checked: datetime.date
     source: str
     price: list[Price] = []
@@ -139,8 +143,14 @@ def catalog() -> Catalog:
 
 
 def image_models(provider: str) -> list[ImageModel]:
-    """The provider's image models, the default one first."""
+    """All of the provider's image models in the catalogue, retired ones too, the default one first."""
     return [model for model in catalog().image if model.provider == provider]
+
+
+def offered(provider: str) -> list[ImageModel]:
+    """The provider's image models that are not retired yet, the default one first."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    return [model for model in image_models(provider) if model.retires is None or today < model.retires]
 
 
 def chat_models(provider: str) -> list[ChatModel]:

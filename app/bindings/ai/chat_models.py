@@ -19,7 +19,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
 
-from adapters.http_failures import Cause, failure, http_cause, lost, request_id_of, retry_after
+from adapters.http_failures import Cause, doubting, failure, http_cause, lost, request_id_of, retry_after
 from tools.errors import PicassoError, Refused, Uncertain, VendorError, VendorFailed
 
 log = logging.getLogger("picasso.chats")
@@ -48,6 +48,9 @@ REQUEST_IDS = ("x-request-id", "cf-ray")
 class OpenAIChat(ChatOpenAI):
     """OpenAI, Workers AI, and every other server that speaks OpenAI's chat completions."""
 
+    trusted: bool = True
+    """Whether an outage that the server answers means that nothing was done (`adapters/http_failures.py`)."""
+
     async def _agenerate(
         self,
         messages: list[BaseMessage],
@@ -55,7 +58,7 @@ class OpenAIChat(ChatOpenAI):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with _translated(openai_error):
+        with doubting(self.trusted), _translated(openai_error):
             try:
                 result = await super()._agenerate(messages, stop, run_manager, **kwargs)
             except (openai.LengthFinishReasonError, openai.ContentFilterFinishReasonError) as cut:
@@ -76,7 +79,7 @@ class OpenAIChat(ChatOpenAI):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        with _translated(openai_error):
+        with doubting(self.trusted), _translated(openai_error):
             ended = False
             async for chunk in self._stream_with_usage(messages, stop, run_manager, **kwargs):
                 # Chunks are added up, words of equal name one after the other: each is noted once, or not at all.
@@ -118,6 +121,9 @@ class OpenAIChat(ChatOpenAI):
 class GeminiChat(ChatGoogleGenerativeAI):
     """Google's Gemini API."""
 
+    trusted: bool = True
+    """Whether an outage that the server answers means that nothing was done."""
+
     async def _agenerate(
         self,
         messages: list[BaseMessage],
@@ -125,7 +131,7 @@ class GeminiChat(ChatGoogleGenerativeAI):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with _translated(google_error):
+        with doubting(self.trusted), _translated(google_error):
             result = await super()._agenerate(messages, stop, run_manager, **kwargs)
             feedback = (result.llm_output or {}).get("prompt_feedback") or {}
             for generation in result.generations:
@@ -140,7 +146,7 @@ class GeminiChat(ChatGoogleGenerativeAI):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        with _translated(google_error):
+        with doubting(self.trusted), _translated(google_error):
             ended = False
             async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
                 info = chunk.generation_info = dict(chunk.generation_info or {})

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from adapters.gemini.images import API_VERSION as GEMINI_VERSION
 from adapters.gemini.images import BASE_URL as GEMINI_URL
-from adapters.openai.images import BASE_URL as OPENAI_URL
+from adapters.gemini.images import DOMAIN as GEMINI_DOMAIN
+from adapters.http_failures import is_trusted, is_vendors_own
+from adapters.openai.servers import BASE_URL as OPENAI_URL
+from adapters.openai.servers import DOMAIN as OPENAI_DOMAIN
+from adapters.openai.servers import Server, parse_server
 from adapters.workers.images import BASE_URL as CLOUDFLARE_URL
+from adapters.workers.images import DOMAIN as CLOUDFLARE_DOMAIN
+from app.bindings.ai.listings import read_listings
 from app.bindings.ai.response_limits import ASKED, Bounding, answer_bytes
 from app.bindings.ai.vendors import CHAT_NEEDS
 from app.settings import SettingError, Settings
@@ -34,9 +41,17 @@ BLIND = frozenset(f"{model.provider}:{model.id}" for model in catalog().chat if 
 class Models:
     """The binding `tools.env.AI`. What a model opens is closed with `stack`."""
 
-    def __init__(self, settings: Settings, http: httpx.AsyncClient, stack: contextlib.AsyncExitStack) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        http: httpx.AsyncClient,
+        listed: Mapping[str, tuple[str, ...]],
+        stack: contextlib.AsyncExitStack,
+    ) -> None:
         self.keys = MappingProxyType(dict(settings.vendor))
+        self.listed = listed
         self.http = http
+        self._settings = settings
         self._stack = stack
         self._models: dict[str, BaseChatModel] = {}
 
@@ -56,39 +71,54 @@ class Models:
     # Keys and addresses are given outright, so that no variable of LangChain's or of an SDK's own redirects a call.
 
     def _openai(self, model: str) -> "BaseChatModel":
-        key, base = self.keys["OPENAI_API_KEY"], self.keys.get("OPENAI_BASE_URL")
-        # OpenAI wants its Responses API for some models; of other servers only chat completions can be expected.
-        responses = False if base else None
-        made = self._like_openai(model, key, base or OPENAI_URL, responses, max_completion_tokens=OUTPUT_TOKENS)
-        if base is None and takes_low_effort(made):
+        server = parse_server(self.keys.get("OPENAI_BASE_URL", OPENAI_URL), self.keys["OPENAI_API_KEY"])
+        own = is_vendors_own(server.url, OPENAI_DOMAIN)
+        made = self._like_openai(
+            model,
+            server,
+            is_trusted(server.url, OPENAI_DOMAIN, self._settings),
+            # OpenAI wants its Responses API for some models; of other servers only chat completions can be expected.
+            use_responses_api=None if own else False,
+            max_completion_tokens=OUTPUT_TOKENS,
+        )
+        if own and takes_low_effort(made):
             made.reasoning_effort = "low"
         return made
 
     def _workers(self, model: str) -> "BaseChatModel":
         base = self.keys.get("CLOUDFLARE_BASE_URL", CLOUDFLARE_URL).rstrip("/")
         url = f"{base}/accounts/{self.keys['CLOUDFLARE_ACCOUNT_ID']}/ai/v1"
-        # The older name of the limit, which every model there knows; without it some end after 256 tokens.
-        limit = {"max_tokens": OUTPUT_TOKENS}
-        return self._like_openai(model, self.keys["CLOUDFLARE_API_TOKEN"], url, False, extra_body=limit)
+        return self._like_openai(
+            model,
+            parse_server(url, self.keys["CLOUDFLARE_API_TOKEN"]),
+            is_trusted(base, CLOUDFLARE_DOMAIN, self._settings),
+            use_responses_api=False,
+            # The older name of the limit, which every model there knows; without it some end after 256 tokens.
+            extra_body={"max_tokens": OUTPUT_TOKENS},
+        )
 
-    def _like_openai(self, model: str, key: str, base_url: str, responses: bool | None, **limit: Any) -> "OpenAIChat":
+    def _like_openai(self, model: str, server: Server, trusted: bool, **settings: Any) -> "OpenAIChat":
+        from openai import Omit
+
         from app.bindings.ai.chat_models import OpenAIChat
 
         async def api_key() -> str:
-            return key
+            return server.key or ""
 
         return OpenAIChat(
             model=model,
+            trusted=trusted,
             api_key=api_key,  # awaited for each request; with a plain string a second, blocking client would be made
-            base_url=base_url,
+            base_url=server.url,
+            default_query=server.query or None,
+            model_kwargs={"extra_headers": {**server.headers, "Authorization": Omit()}} if server.headers else {},
             openai_proxy=None,
             http_async_client=self.http,
             timeout=self.http.timeout,
             max_retries=0,
-            use_responses_api=responses,
             include_response_headers=True,
             stream_usage=True,
-            **limit,
+            **settings,
         )
 
     def _gemini(self, model: str) -> "BaseChatModel":
@@ -96,10 +126,13 @@ class Models:
 
         from app.bindings.ai.chat_models import GeminiChat
 
+        url = self.keys.get("GOOGLE_GEMINI_BASE_URL", GEMINI_URL)
         made = GeminiChat(
             model=model,
             api_key=SecretStr(self.keys["GEMINI_API_KEY"]),
-            client_options=self.keys.get("GOOGLE_GEMINI_BASE_URL", GEMINI_URL),
+            client_options=url,
+            api_version=GEMINI_VERSION,
+            trusted=is_trusted(url, GEMINI_DOMAIN, self._settings),
             vertexai=False,
             client_args={
                 "headers": ASKED,
@@ -145,7 +178,8 @@ async def open_ai(settings: Settings) -> AsyncIterator[Models]:
             follow_redirects=False,
             event_hooks={"request": [_connect_soon], "response": [Bounding(answer_bytes(settings.max_image))]},
         )
-        models = Models(settings, await stack.enter_async_context(http), stack)
+        await stack.enter_async_context(http)
+        models = Models(settings, http, await stack.enter_async_context(read_listings(settings, http)), stack)
         for name in {*chosen.values()} - {BUILTIN}:
             # Seconds of imports, in which the loop goes on.
             await asyncio.to_thread(models.chat_model, name)

@@ -163,14 +163,14 @@ GEMINI_SAYS = {"candidates": [{"content": {"role": "model", "parts": [{"text": "
 @pytest.mark.parametrize(("family", "says"), [("openai", OPENAI_SAYS), ("gemini", GEMINI_SAYS)])
 async def test_no_connection_is_used_twice(tmp_path: Path, family: str, says: dict[str, object]) -> None:
     """A server that would keep it open gets a new one for each call: none can have died of age."""
-    body, opened = json.dumps(says).encode(), 0
+    body, asked = json.dumps(says).encode(), list[asyncio.StreamWriter]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal opened
-        opened += 1
+        nonlocal asked
         with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while head := await reader.readuntil(b"\r\n\r\n"):
-                await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]))
+                asked += [writer] if head.startswith(b"POST") else []
+                await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0] or 0))
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
                 writer.write(b"content-length: %d\r\n\r\n%s" % (len(body), body))
 
@@ -180,7 +180,7 @@ async def test_no_connection_is_used_twice(tmp_path: Path, family: str, says: di
         async with played(tmp_path, **names) as (_, models):
             for _ in range(3):
                 assert (await models.chat_model(MODELS[family]).ainvoke("Light?")).text == "Yes."
-        assert opened == 3
+        assert len(asked) == len(set(asked)) == 3
 
 
 REDIRECTED = """

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from tests.support.deadlines import LONG
+from tests.support.environment import VENDORS_THEMSELVES
 from tests.support.servers import forked
 from tests.support.servers.forked import ROOT, Forked
 from tools.fetch import tls_context
@@ -103,7 +104,7 @@ async def start(home: Path, command: Sequence[str] = SERVE, /, **environ: str) -
 
 def _environment(home: Path, environ: Mapping[str, str]) -> dict[str, str]:
     plain = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "XDG_RUNTIME_DIR") if name in os.environ}
-    own = {"PICASSO_HOME": str(home), "PORT": "0", "SKETCH_SECONDS": "0", "PYTHONPATH": str(ROOT)}
+    own = {"PICASSO_HOME": str(home), "PORT": "0", "SKETCH_SECONDS": "0", "PYTHONPATH": str(ROOT), **VENDORS_THEMSELVES}
     return {**plain, **own, **environ}
 
 

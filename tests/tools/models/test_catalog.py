@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.discovery import providers
+from adapters.discovery import adapters_found
 from app.bindings import open_env
 from app.settings import SettingError
 from tests.support.deadlines import LONG
@@ -25,7 +25,7 @@ TODAY = datetime.datetime.now(datetime.UTC).date()
 KNOWN = catalog.catalog()
 each_model = pytest.mark.parametrize("model", [*KNOWN.image, *KNOWN.chat], ids=lambda model: str(model.id))
 each_image_model = pytest.mark.parametrize("model", KNOWN.image, ids=lambda model: str(model.id))
-PAID = sorted(name for name, adapter in providers().items() if not adapter.free)
+PAID = sorted(name for name, adapter in adapters_found().found.items() if not adapter.free)
 
 GRID = ImageModel(
     provider="toy",
