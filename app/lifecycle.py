@@ -9,6 +9,7 @@ import importlib
 import itertools
 import logging
 import random
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 
@@ -22,6 +23,15 @@ FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
 CLOSE_SECONDS, CANCEL_SECONDS = 3.0, 1.0
 REFUSED, FAILED = 78, 1
 """Exit codes: a setting or a database that must not be used (EX_CONFIG); any other, unexpected error."""
+
+
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask a process to drain and end.
+
+    SIGHUP is one of them (the terminal was closed), unless the process was started with it ignored, as nohup does.
+    """
+    given = [signal.SIGINT, signal.SIGTERM]
+    return given if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [*given, signal.SIGHUP]
 
 
 class Lifecycle:

@@ -4,8 +4,9 @@ Functions that run inside a caller's transaction take `tx` first; the others tak
 transaction of their own. `cost_usd` and `budget_micros` are integer micro-USD here.
 """
 
+import logging
 import re
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -30,6 +31,8 @@ from tools.rows import (
     params,
 )
 from tools.step import step
+
+log = logging.getLogger("picasso.db")
 
 MAX_RELATIVES = 1_000
 """The most ancestors, and likewise descendants, in one lineage."""
@@ -105,6 +108,7 @@ TIPS = (
     "SELECT key, value FROM knowledge_base WHERE substr(key, 1, length(CAST(:prefix AS TEXT))) = CAST(:prefix AS TEXT)"
 )
 LIST_KNOWLEDGE = "SELECT key, value FROM knowledge_base WHERE key > :after ORDER BY key LIMIT :limit"
+BEGUN_JSON = re.compile(r'\s*(\{|\[\s*["{\[])')
 COUNT_TIPS = "SELECT COUNT(*) AS n FROM knowledge_base"
 PUT_KNOWLEDGE = """
 INSERT INTO knowledge_base (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value
@@ -172,6 +176,13 @@ class Knowledge(msgspec.Struct, frozen=True):
 
     key: str
     value: TipValue
+
+
+class _StoredTip(msgspec.Struct, frozen=True):
+    """A row of the knowledge base as somebody may have written it with other programs."""
+
+    key: str
+    value: str
 
 
 class _Setting(msgspec.Struct, frozen=True):
@@ -466,19 +477,58 @@ async def _upload(env: Env, project_id: str, sha256: str) -> Upload:
 @step("db.get_tips")
 async def get_tips(env: Env, provider: str, kind: Kind) -> list[Tip]:
     """The tips for a provider and this kind of operation, ordered by key."""
-    rows = await env.DB.all(TIPS, Knowledge, prefix=f"{provider}.")
+    rows = _readable(await env.DB.all(TIPS, _StoredTip, prefix=f"{provider}."))
     relevant = [row for row in rows if row.value.kinds is None or kind in row.value.kinds]
     return [Tip(row.key, row.value.tip) for row in sorted(relevant, key=lambda row: row.key)]
 
 
 @step("db.list_knowledge")
 async def list_knowledge(env: Env, cursor: str | None, limit: int) -> Page[Knowledge]:
-    """The knowledge base, ordered by key.
+    """The knowledge base, ordered by key; a page has less than `limit` rows where values cannot be read.
 
     Fails: Invalid (400, `bad_cursor`).
     """
-    rows = await env.DB.all(LIST_KNOWLEDGE, Knowledge, after=decode(cursor).id, limit=limit + 1)
-    return page(rows, limit, lambda row: Cursor(0, row.key))
+    rows = await env.DB.all(LIST_KNOWLEDGE, _StoredTip, after=decode(cursor).id, limit=limit + 1)
+    found = page(rows, limit, lambda row: Cursor(0, row.key))
+    return Page(_readable(found.items), found.next_cursor)
+
+
+def _readable(rows: list[_StoredTip]) -> list[Knowledge]:
+    """The rows whose values can be read. Effect: one log line for each of the others."""
+    read = [(row.key, read_tip(row.value)) for row in rows]
+    for key, value in read:
+        if value is None:
+            log.warning("the tip %s in the knowledge base cannot be read and is left out", key)
+    return [Knowledge(key, value) for key, value in read if value is not None]
+
+
+def read_tip(text: str) -> TipValue | None:
+    """The tip that a value of the knowledge base gives, or None when it gives none.
+
+    Our form is `{"tip", "kinds"?}`. Values that people wrote by hand are taken too: plain text, a JSON string, or an
+    array of any of these that is one tip together.
+    """
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        # What opens like JSON was meant to be JSON.
+        return None if BEGUN_JSON.match(text) else _tip_of(text)
+    return _tip_of(value)
+
+
+def _tip_of(value: Any) -> TipValue | None:
+    if isinstance(value, str):
+        words = " ".join(value.split())
+        return TipValue(words) if words else None
+    if isinstance(value, list):
+        parts = [_tip_of(part) for part in value]
+        known = [part.tip for part in parts if part is not None and part.kinds is None]
+        return TipValue(" ".join(known)) if known and len(known) == len(parts) else None
+    try:
+        found = msgspec.convert(value, TipValue, strict=True)
+    except msgspec.ValidationError:
+        return None
+    return found if found.tip.strip() else None
 
 
 async def count_tips(db: Statements) -> int:

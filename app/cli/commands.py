@@ -18,6 +18,7 @@ import msgspec
 from app.cli.client import Api, ClientError, find_key, local_address
 from app.cli.progress import Board, describe, describe_verdict, name_bar, tone
 from app.cli.terminal import STYLES, Row, clean, open_console, say, show_rows, show_table, watch_job
+from app.lifecycle import stop_signals
 from app.settings import SettingError, Settings, process_environment, read_settings
 from tools.errors import PicassoError
 from tools.rows import new_id, now_ms
@@ -29,10 +30,11 @@ def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
 
     async def run_command() -> int:
-        # SIGTERM cancels the command, as Ctrl-C does, so that whatever it started is ended, too.
+        # A signal cancels the command, as Ctrl-C does, so that whatever it started is ended, too.
         task = asyncio.current_task()
         assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        for number in {*stop_signals()} - {signal.SIGINT}:
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         return await COMMANDS[args.command](args)
 
     for stream in (sys.stdout, sys.stderr):
@@ -118,7 +120,7 @@ async def worker(args: argparse.Namespace) -> int:
         lifecycle.draining.set()
         loop.call_later(DRAIN_SECONDS, lifecycle.abandon)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, drain)
     with logging_to(sys.stderr, settings.secrets):
         async with Traces().sending(settings):

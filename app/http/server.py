@@ -29,6 +29,7 @@ from app.http.errors import ErrorResponse
 from app.http.middleware import MAX_HEADER_BYTES, MAX_TARGET
 from app.http.security import home_key
 from app.http.supervisor import END_SECONDS, Parent, Supervisor
+from app.lifecycle import stop_signals
 from app.main import Application, create_app
 from app.ops.logs import logging_to
 from app.settings import SettingError, Settings
@@ -180,9 +181,11 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         # A terminal signals the whole process group; of several processes only the parent reacts.
-        interrupt = self.handle_exit if self._parent is None else signal.SIG_IGN
-        before = {signal.SIGINT: signal.signal(signal.SIGINT, interrupt)}
-        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, self.handle_exit)
+        own = {signal.SIGTERM} if self._parent is not None else {*stop_signals()}
+        before = {
+            number: signal.signal(number, self.handle_exit if number in own else signal.SIG_IGN)
+            for number in stop_signals()
+        }
         try:
             yield
         finally:

@@ -11,7 +11,7 @@ from multiprocessing.synchronize import Event
 from types import FrameType
 from typing import Any, NamedTuple
 
-from app.lifecycle import FAILED, REFUSED
+from app.lifecycle import FAILED, REFUSED, stop_signals
 
 log = logging.getLogger("picasso.supervisor")
 
@@ -80,7 +80,7 @@ class Supervisor:
         def count_signal(sig: int, frame: FrameType | None) -> None:
             self._signals += 1
 
-        before = {number: signal.signal(number, count_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, count_signal) for number in stop_signals()}
         try:
             self._starts = [time.monotonic()] * count
             while not (self._signals or self._hopeless):

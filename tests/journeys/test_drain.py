@@ -24,15 +24,16 @@ async def open_jobs_end(server: Server, seconds: float = LONG) -> None:
 
 
 @pytest.mark.parametrize(
-    "second",
+    ("first", "second"),
     [
-        pytest.param(None, id="drain"),
-        pytest.param(signal.SIGTERM, id="twice", marks=pytest.mark.soak),
-        pytest.param(signal.SIGKILL, id="then killed"),
+        pytest.param(signal.SIGTERM, None, id="drain", marks=pytest.mark.soak),
+        pytest.param(signal.SIGHUP, None, id="the terminal is closed"),
+        pytest.param(signal.SIGTERM, signal.SIGTERM, id="twice", marks=pytest.mark.soak),
+        pytest.param(signal.SIGTERM, signal.SIGKILL, id="then killed"),
     ],
 )
-async def test_a_drain_loses_nothing(tmp_path: Path, second: signal.Signals | None) -> None:
-    """Ten jobs and twenty sockets at SIGTERM: the process ends by itself, and after the next start all jobs end."""
+async def test_a_drain_loses_nothing(tmp_path: Path, first: signal.Signals, second: signal.Signals | None) -> None:
+    """Ten jobs and twenty sockets at a signal: the process ends by itself, and after the next start all jobs end."""
     async with Wire(delay=0.4) as wire:
         async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
             project = await new_project(client)
@@ -45,7 +46,7 @@ async def test_a_drain_loses_nothing(tmp_path: Path, second: signal.Signals | No
                 async with asyncio.timeout(LONG):
                     while not wire.calls:
                         await asyncio.sleep(0.02)
-                server.process.send_signal(signal.SIGTERM)
+                server.process.send_signal(first)
                 if second:
                     await asyncio.sleep(0.3)
                     with contextlib.suppress(ProcessLookupError):

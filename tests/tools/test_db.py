@@ -553,6 +553,57 @@ async def test_tips_are_those_of_the_provider_and_the_kind(env: Env) -> None:
         await db.put_knowledge(env, "Zeta", db.TipValue("x"))
 
 
+@pytest.mark.parametrize(
+    ("stored", "tip"),
+    [
+        ('{"tip": "Soft light.", "kinds": ["edit"]}', db.TipValue("Soft light.", ["edit"])),
+        ("Soft light from\n the left, 35mm.", db.TipValue("Soft light from the left, 35mm.")),
+        ('"Soft light."', db.TipValue("Soft light.")),
+        ('["Soft light.", "No border."]', db.TipValue("Soft light. No border.")),
+        ('[{"tip": "Soft light."}, "No border."]', db.TipValue("Soft light. No border.")),
+        ("[close-up] no border", db.TipValue("[close-up] no border")),
+        ('"Soft" is not blurred', db.TipValue('"Soft" is not blurred')),
+        *(
+            (unreadable, None)
+            for unreadable in (
+                "",
+                "  ",
+                '""',
+                "[]",
+                "{}",
+                "5",
+                "null",
+                "true",
+                '{"tip": 5}',
+                '{"tip": " "}',
+                '["a", 5]',
+            )
+        ),
+        ('{"tip": "Soft light.', None),
+        ('["Soft light."', None),
+        ('{"tip": "Soft light.", "kinds": "edit"}', None),
+        ("[" * 100_000, None),
+    ],
+)
+def test_a_tip_is_read_in_the_forms_that_people_write(stored: str, tip: db.TipValue | None) -> None:
+    """Our object, plain text, a JSON string or an array; what is none of these is no tip."""
+    assert db.read_tip(stored) == tip
+
+
+async def test_a_tip_that_cannot_be_read_costs_one_log_line(env: Env, caplog: pytest.LogCaptureFixture) -> None:
+    """The provider's other tips are used and listed as if it were not there."""
+    put = "INSERT INTO knowledge_base (key, value) VALUES (:key, :value)"
+    for key, value in (("zeta.a", "plain words"), ("zeta.b", '{"tip": 5}'), ("zeta.c", '["first", "second"]')):
+        await env.DB.run(put, key=key, value=value)
+    tips = await db.get_tips(env, "zeta", "edit")
+    assert [(tip.key, tip.tip) for tip in tips] == [("zeta.a", "plain words"), ("zeta.c", "first second")]
+    assert [record.getMessage() for record in caplog.records if record.name == "picasso.db"] == [
+        "the tip zeta.b in the knowledge base cannot be read and is left out"
+    ]
+    listed = [row.key for row in (await db.list_knowledge(env, None, 200)).items if row.key.startswith("zeta.")]
+    assert listed == ["zeta.a", "zeta.c"]
+
+
 async def test_knowledge_is_listed_page_by_page(env: Env) -> None:
     """Every key once."""
     for i in range(5):

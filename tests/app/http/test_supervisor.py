@@ -1,8 +1,10 @@
 """The crew of `--workers N`: when one that died is started again, and when no more."""
 
+import signal
 from pathlib import Path
 
 from app.http.supervisor import LONGEST_WAIT, MOST_UNREADY, STEADY_SECONDS, Losses, Parent, Supervisor
+from app.lifecycle import stop_signals
 
 
 def test_what_dies_young_is_waited_for_longer_and_longer() -> None:
@@ -33,3 +35,13 @@ def test_one_that_refuses_ends_them_all(tmp_path: Path) -> None:
     """A process that refuses to start would refuse again: its exit code is the supervisor's, and it is not replaced."""
     assert Supervisor(refuse, (tmp_path,)).run(1) == 78
     assert (tmp_path / "ran").exists()
+
+
+def test_a_hangup_ends_a_process_unless_it_was_told_to_outlive_its_terminal() -> None:
+    """SIGHUP asks for a drain, as SIGTERM does; under nohup, which ignores it, it still means nothing."""
+    assert stop_signals() == [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert stop_signals() == [signal.SIGINT, signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGHUP, before)
