@@ -51,7 +51,7 @@ class Lifecycle:
 
     @property
     def drained(self) -> bool:
-        """Whether `draining` is set and jobs have stopped."""
+        """Whether `draining` is set, jobs have stopped, and no message waits for the queue."""
         return self.draining.is_set() and not self._working
 
     def begin(self, settings: Settings, bindings: Bindings, jobs: bool) -> None:
@@ -103,7 +103,7 @@ class Lifecycle:
                 return
 
     async def _work(self, env: Env, settings: Settings, jobs: bool) -> None:
-        self.env, self._working = env, jobs
+        self.env, self._working = env, True
         log.info("ready")
         try:
             if jobs:
@@ -111,6 +111,8 @@ class Lifecycle:
                 worker = await asyncio.to_thread(importlib.import_module, "app.worker")
                 await worker.run(env, settings, self.draining)
             await self.draining.wait()
+            # The server still serves, so there is time for a Redis that is away to come back.
+            await env.PICASSO_QUEUE.drain()
             self._working = False
             await self._closing.wait()
         finally:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 
 import msgspec
 
@@ -169,9 +169,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         raise SettingError(f"API_KEY must be set to listen on {host}: without it only a loopback address is allowed")
     return Settings(
         home=home,
-        db=get("DB", f"sqlite:///{home}/picasso.db", _url("sqlite", "postgresql")),
-        bucket=get("BUCKET", f"file://{home}/bucket", _url("file", "s3")),
-        images=get("IMAGES", f"file://{home}/images", _url("file", "cloudflare")),
+        db=get("DB", f"sqlite:///{quoted(home / 'picasso.db')}", _url("sqlite", "postgresql")),
+        bucket=get("BUCKET", f"file://{quoted(home / 'bucket')}", _url("file", "s3")),
+        images=get("IMAGES", f"file://{quoted(home / 'images')}", _url("file", "cloudflare")),
         redis_url=get("REDIS_URL", "", _url("redis", "rediss", "unix")) if "REDIS_URL" in values else None,
         default_model_reasoning=get("DEFAULT_MODEL_REASONING", "builtin", _model),
         default_model_vision=get("DEFAULT_MODEL_VISION", "builtin", _model),
@@ -205,6 +205,16 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         else None,
         secrets=frozenset(_secrets(environ, vendors)),
     )
+
+
+def quoted(path: Path) -> str:
+    """The path as it stands in an address: whatever it contains, `unquoted` gives it back."""
+    return quote(os.fsencode(path))
+
+
+def unquoted(text: str) -> Path:
+    """The path that stands in an address, percent-encoded. `#` and `?` need not be: a path has no further parts."""
+    return Path(os.fsdecode(unquote_to_bytes(text)))
 
 
 def check_key(key: str, name: str) -> str:

@@ -14,33 +14,36 @@ from langgraph.errors import GraphDrained
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import RunControl
 
+from app.isolation import Isolation
 from app.owned_tasks import end_tasks
 from app.settings import Settings
 from generators import registry
 from graphs import render as rendering
 from graphs.image_job import graph as image_job
+from graphs.image_job import waves
 from graphs.image_job.run_config import config_for
 from graphs.workflow import graph as workflow
 from tools import actor_emit, r2
 from tools.env import Env
-from tools.errors import LeaseLost, PicassoError
-from tools.ledger import attempts, calls, items, jobs, leases, workflows
-from tools.ledger.leases import Lease, WorkTable
+from tools.errors import LeaseLost, PicassoError, Unavailable
+from tools.ledger import attempts, calls, deaths, jobs, leases, workflows
+from tools.ledger.leases import MAX_DEATHS, Lease, WorkTable
 from tools.ledger.workflows import WorkflowRow
 from tools.publishing import renders, views
 from tools.publishing.renders import RenderRow
 from tools.rows import Job, now_ms
 from tools.step import log_context
 
-Claimed = TypeVar("Claimed", Job, WorkflowRow)
+Claimed = TypeVar("Claimed", Job, WorkflowRow, RenderRow)
 
 log = logging.getLogger("picasso.worker")
 
 TABLES: tuple[WorkTable[Any], ...] = (jobs.LEASES, workflows.LEASES, renders.LEASES)
 """What a worker may claim."""
-MAX_IDLE_CLAIMS = 5
-"""Claims in a row that brought no progress, after which the work is ended: it ends its workers."""
 CRASH_LOOP = PicassoError("no progress was made in several tries", code="crash_loop")
+OUTAGE_SECONDS = 86_400.0
+"""How long work that what it needs is Unavailable to is tried again for nothing; later such tries count as deaths."""
+WATCH_SECONDS = 0.2
 SWEEP_SECONDS = 15.0
 CLEAN_SECONDS = 3600.0
 DRAIN_SECONDS = 20.0
@@ -57,6 +60,7 @@ class Runner:
         self._workflow = workflow.builder.compile(checkpointer)
         self._controls: set[RunControl] = set()
         self._draining = False
+        self._isolation = Isolation()
         self._render_lock = asyncio.Lock()
         """Held while renders are made: there is one at a time in a process."""
         self._rendering: asyncio.Task[None] | None = None
@@ -67,6 +71,7 @@ class Runner:
     def drain(self) -> None:
         """Start nothing more; running graphs stop at their next step, and a render is left to another worker."""
         self._draining = True
+        self._isolation.close()
         if self._rendering is not None:
             self._rendering.cancel()
         for control in self._controls:
@@ -85,49 +90,96 @@ class Runner:
             await self._run_job(id)
 
     async def _run_job(self, job_id: str) -> None:
-        if not (job := await self._claim(jobs.LEASES, jobs.get, job_id)):
+        """Claim the job until its items have ended: those that may have ended workers have claims of their own."""
+        env, tried = self._env, set[str]()
+        while job := await self._claimable(jobs.LEASES, jobs.get, job_id):
+            rows = await jobs.items(env, job_id)
+            if waves.suspicion(job.idle_claims, rows):
+                async with self._isolation.alone() as let_others_in:
+                    chosen = await self._least_suspect(job_id, tried)
+                    tried.add(chosen)
+                    await self._claim_job(chosen, let_others_in)
+                if chosen != job_id:
+                    continue
+            else:
+                async with self._isolation.together():
+                    await self._claim_job(job_id)
+            left = {item.id for item in await jobs.items(env, job_id) if item.ended_at is None}
+            if left >= {item.id for item in rows if item.ended_at is None}:
+                return
+
+    async def _least_suspect(self, job_id: str, tried: set[str]) -> str:
+        """Of the jobs that may have ended workers, the one with the fewest deaths that was not tried yet: so that a
+        process that is killed from outside does not put it down to the same job each time."""
+        ranked = []
+        for id in {job_id, *await jobs.suspects(self._env)} - tried:
+            job = await jobs.get(self._env, id)
+            if deaths_so_far := waves.suspicion(job.idle_claims, await jobs.items(self._env, id)):
+                ranked.append((deaths_so_far, job.created_at, id))
+        return min(ranked)[2] if ranked else job_id
+
+    async def _claim_job(self, job_id: str, let_others_in: Callable[[], None] | None = None) -> None:
+        """One claim of the job: its next wave of items, if another worker was not faster."""
+        if self._draining or not (job := await leases.claim(self._env, jobs.LEASES, id=job_id)):
             return
         lease = Lease(job.id, job.fence)
         with log_context(jobId=job.id, sessionId=job.session_id, correlationId=job.correlation_id):
-            if job.idle_claims > MAX_IDLE_CLAIMS:
-                await items.abort_job(self._env, lease, CRASH_LOOP.code, CRASH_LOOP.message)
-                return
+            suspects = [item for item in await jobs.items(self._env, job.id) if item.deaths and item.ended_at is None]
             start = {"job_id": job.id, "open": [], "passes": 0}
-            await self._under_lease(jobs.LEASES, lease, self._run_graph(self._image_job, config_for(job), start))
+            work = self._run_graph(self._image_job, config_for(job), start, anew=bool(suspects or job.idle_claims))
+            stuck = functools.partial(deaths.is_stuck, self._env, lease)
+            await self._under_lease(jobs.LEASES, lease, job.started_at, work, let_others_in, stuck)
 
     async def _run_workflow(self, workflow_id: str) -> None:
-        if not (row := await self._claim(workflows.LEASES, workflows.get, workflow_id)):
+        if row := await self._claimable(workflows.LEASES, workflows.get, workflow_id):
+            await self._isolated(row, functools.partial(self._claim_workflow, workflow_id))
+
+    async def _claim_workflow(self, workflow_id: str, let_others_in: Callable[[], None] | None = None) -> None:
+        env = self._env
+        if self._draining or not (row := await leases.claim(env, workflows.LEASES, id=workflow_id)):
             return
         lease = Lease(row.id, row.fence)
         with log_context(workflowId=row.id, correlationId=row.correlation_id):
-            if row.idle_claims > MAX_IDLE_CLAIMS:
-                await workflows.fail(self._env, lease, "failed", CRASH_LOOP)
+            if row.idle_claims > MAX_DEATHS:
+                await workflows.fail(env, lease, "failed", CRASH_LOOP)
                 return
             start = {"workflow_id": row.id, "alive": True, "answer": ""}
             work = self._run_graph(self._workflow, workflow.config_for(row), start)
-            await self._under_lease(workflows.LEASES, lease, work)
+            stuck = functools.partial(_has_deaths, env, workflows.get, row.id)
+            await self._under_lease(workflows.LEASES, lease, row.started_at, work, let_others_in, stuck)
 
     async def _run_renders(self) -> None:
         """Make the renders that wait, the oldest first, also those that are asked for meanwhile."""
         if self._render_lock.locked():
             return
         async with self._render_lock:
-            while not self._draining and (render := await leases.claim_oldest(self._env, renders.LEASES)):
-                # A task of its own, so that a drain can end it and nothing else.
-                self._rendering = asyncio.create_task(self._run_render(render))
-                try:
-                    await asyncio.wait({self._rendering})
-                finally:
-                    await end_tasks([self._rendering])
-                if not self._rendering.cancelled():
-                    self._rendering.result()
+            made = True
+            while made and not self._draining:
+                made = False
+                for id in await leases.unclaimed(self._env, renders.LEASES):
+                    if row := await self._claimable(renders.LEASES, renders.get, id):
+                        await self._isolated(row, functools.partial(self._claim_render, id))
+                        made = True
+                        break
 
-    async def _run_render(self, render: RenderRow) -> None:
+    async def _claim_render(self, render_id: str, let_others_in: Callable[[], None] | None = None) -> None:
+        if self._draining or not (render := await leases.claim(self._env, renders.LEASES, id=render_id)):
+            return
+        # A task of its own, so that a drain can end it and nothing else.
+        self._rendering = asyncio.create_task(self._run_render(render, let_others_in))
+        try:
+            await asyncio.wait({self._rendering})
+        finally:
+            await end_tasks([self._rendering])
+        if not self._rendering.cancelled():
+            self._rendering.result()
+
+    async def _run_render(self, render: RenderRow, let_others_in: Callable[[], None] | None) -> None:
         lease = Lease(render.id, render.fence)
         with log_context(
             artifactId=render.artifact_id, sessionId=render.session_id, correlationId=render.correlation_id
         ):
-            if render.idle_claims > MAX_IDLE_CLAIMS:
+            if render.idle_claims > MAX_DEATHS:
                 await renders.fail(self._env, lease, CRASH_LOOP)
                 return
             try:
@@ -137,34 +189,80 @@ class Runner:
                 # The release that accepted it had this generator, or other options for it.
                 await renders.fail(self._env, lease, error)
                 return
-            await self._under_lease(renders.LEASES, lease, rendering.run(self._env, render, generator, options))
+            work = rendering.run(self._env, render, generator, options)
+            stuck = functools.partial(_has_deaths, self._env, renders.get, render.id)
+            await self._under_lease(renders.LEASES, lease, render.started_at, work, let_others_in, stuck)
 
-    async def _claim(
+    async def _claimable(
         self, table: WorkTable[Claimed], get: Callable[[Env, str], Awaitable[Claimed]], id: str
     ) -> Claimed | None:
+        """The row, with its deaths counted, if it is open and no worker has it."""
+        if self._draining:
+            return None
         # A redelivery may come a moment before the dead worker's lease ends: wait that out once.
-        claimed = await leases.claim(self._env, table, id=id)
-        if claimed is None and (current := await get(self._env, id)).ended_at is None:
-            await asyncio.sleep(max(0, current.lease_until - now_ms()) / 1000 + 0.05)
-            claimed = await leases.claim(self._env, table, id=id)
-        return claimed
+        row = await get(self._env, id)
+        if row.ended_at is None and row.lease_until > now_ms():
+            await asyncio.sleep((row.lease_until - now_ms()) / 1000 + 0.05)
+        await leases.note_death(self._env, table, id)
+        row = await get(self._env, id)
+        return row if row.ended_at is None and row.lease_until <= now_ms() else None
 
-    async def _under_lease(self, table: WorkTable[Any], lease: Lease, work: Coroutine[Any, Any, None]) -> None:
+    async def _isolated(self, row: Claimed, claim: Callable[..., Awaitable[None]]) -> None:
+        """Run the claim beside others, or alone when earlier ones died."""
+        if row.idle_claims:
+            async with self._isolation.alone() as let_others_in:
+                await claim(let_others_in)
+        else:
+            async with self._isolation.together():
+                await claim()
+
+    async def _under_lease(
+        self,
+        table: WorkTable[Any],
+        lease: Lease,
+        begun_at: int | None,
+        work: Coroutine[Any, Any, None],
+        let_others_in: Callable[[], None] | None,
+        is_stuck: Callable[[], Awaitable[bool]],
+    ) -> None:
+        """Do the work; when it runs alone, let others in once it has come further than the claims that died."""
+
+        async def watch(let_in: Callable[[], None]) -> None:
+            stuck = True
+            while stuck:
+                await asyncio.sleep(WATCH_SECONDS)
+                with contextlib.suppress(PicassoError):
+                    stuck = await is_stuck()
+            let_in()
+
+        watching = [asyncio.create_task(watch(let_others_in))] if let_others_in else []
         try:
             async with leases.keep(self._env, table, lease):
-                await work
+                try:
+                    await work
+                except Unavailable as error:
+                    if now_ms() - (begun_at or now_ms()) > OUTAGE_SECONDS * 1000:
+                        raise PicassoError("a part that this needs has been away for too long") from error
+                    raise
         except LeaseLost:
             log.warning("the lease was lost; the work under it stops here")
+        finally:
+            await end_tasks(watching)
 
     async def _run_graph(
-        self, graph: CompiledStateGraph[Any, Env, Any, Any], config: RunnableConfig, start: dict[str, Any]
+        self,
+        graph: CompiledStateGraph[Any, Env, Any, Any],
+        config: RunnableConfig,
+        start: dict[str, Any],
+        *,
+        anew: bool = False,
     ) -> None:
-        """Run the graph from where its checkpoints left it, or from the start."""
+        """Run the graph from where its checkpoints left it, or from the start; `anew` leaves the checkpoints aside."""
         control, thread = RunControl(), config["configurable"]["thread_id"]
         self._controls.add(control)
         self.idle.clear()
         try:
-            begun = (await graph.aget_state(config)).next
+            begun = not anew and (await graph.aget_state(config)).next
             # A lost last checkpoint costs nothing, because the rows say what was done; and with "sync" LangGraph 1.2
             # fails in subgraphs that keep none.
             await graph.ainvoke(
@@ -189,7 +287,7 @@ async def run(env: Env, settings: Settings, draining: asyncio.Event) -> None:
     if env.DB.dialect == "sqlite":
         # No other process can hold a lease: whatever is leased was left by one that died.
         for table in TABLES:
-            await leases.release_all(env, table)
+            await leases.expire_all(env, table)
     duties = [
         asyncio.create_task(duty, name=name)
         for name, duty in {
@@ -232,6 +330,8 @@ async def resubmit(env: Env) -> None:
     await calls.lose_old(env)
     for table in TABLES:
         for id in await leases.unclaimed(env, table):
+            await leases.note_death(env, table, id)
+        for id in await leases.unclaimed(env, table):
             await env.PICASSO_WORKFLOW.enqueue(id)
 
 
@@ -240,6 +340,12 @@ async def clean(env: Env) -> None:
     await r2.sweep(env)
     while await actor_emit.prune(env, now_ms() - EVENT_DAYS * 86_400_000):  # noqa: ASYNC110
         await asyncio.sleep(0)
+
+
+async def _has_deaths(env: Env, get: Callable[[Env, str], Awaitable[WorkflowRow | RenderRow]], id: str) -> bool:
+    """Whether the row has finished no step since its last claim died."""
+    row = await get(env, id)
+    return row.ended_at is None and row.idle_claims > 0
 
 
 async def _every(seconds: float, duty: Callable[[], Awaitable[None]]) -> None:

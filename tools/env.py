@@ -228,6 +228,10 @@ class Queue(Protocol):
         """
         ...
 
+    async def drain(self) -> None:
+        """Return when the buffer is empty."""
+        ...
+
     async def consume(self, handle: Callable[[Sequence[Message]], Awaitable[None]]) -> None:
         """Run until cancelled: batches of at most 10 or 30 s; one that raises is retried, split, then dead-lettered."""
         ...

@@ -207,6 +207,8 @@ class Item(msgspec.Struct, frozen=True):
     reserved_micros: int
     """Micro-USD of the project's budget reserved for the item until it ends."""
     preview_url: str | None
+    deaths: int = 0
+    """Claims in a row that died while they had it in hand and brought it no further."""
 
 
 class Attempt(msgspec.Struct, frozen=True):

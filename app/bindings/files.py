@@ -10,9 +10,8 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, TypeVar
-from urllib.parse import unquote, urlsplit
 
-from app.settings import SettingError
+from app.settings import SettingError, unquoted
 from tools.errors import NotFound, Unavailable
 
 T = TypeVar("T")
@@ -89,8 +88,8 @@ class Files:
 
 
 def folder_of(address: str) -> Path:
-    """The folder that `file:///…` names."""
-    return Path(unquote(urlsplit(address).path))
+    """The folder that `file:///…` names, percent-encoded."""
+    return unquoted(address.removeprefix("file://"))
 
 
 def _prepare(root: Path, name: str) -> None:

@@ -47,8 +47,8 @@ BUFFER_BYTES = 8 << 20
 """Total size of buffered bodies in this process: some 25,000 views of about 300 bytes."""
 WRITE_SECONDS, REWRITE_SECONDS = 1.0, 0.1
 """The deadline of a write from the buffer, and the pause after one that failed."""
-DRAIN_SECONDS = 2.0
-"""How long a stopping process goes on writing its buffer; a stop gives all bindings more time than this."""
+CLOSE_SECONDS = 1.5
+"""How long a closing queue goes on writing its buffer, before the last write; a stop gives all bindings more time."""
 HELD = 200
 """Unhandled messages at which one consumer stops reading more."""
 BEAT_SECONDS, ALIVE_MS = 1.0, 3000
@@ -82,6 +82,7 @@ class RedisQueue:
         self._buffered = 0
         self._writer: asyncio.Task[None] | None = None
         """Runs while the buffer is not empty."""
+        self._ending = False
 
     async def send(self, message: Message) -> None:
         """Return when Redis has stored the message.
@@ -112,7 +113,7 @@ class RedisQueue:
 
     async def _write_buffer(self) -> None:
         """Write the whole buffer. A write without an answer is repeated: consumers recognise messages by their ids."""
-        while self._buffer:
+        while self._buffer and not self._ending:
             batch = list(itertools.islice(self._buffer, BATCH_ITEMS))
             answers = await asyncio.gather(
                 *(self._write.run(each.body, stream=STREAM, length=self._length) for each in batch),
@@ -133,13 +134,29 @@ class RedisQueue:
             if unwritten:
                 await asyncio.sleep(REWRITE_SECONDS)
 
-    async def close(self, seconds: float = DRAIN_SECONDS) -> None:
-        """Write the buffer, for at most `seconds`; the number of lost messages is logged."""
+    async def drain(self) -> None:
+        """Return when the buffer is empty."""
+        while self._writer is not None and not self._writer.done():
+            await asyncio.wait({self._writer})
+
+    async def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Write the buffer, for at most `seconds` and a write that has begun; what is left then is lost.
+
+        Effect: a log line with the number of messages that are lost. A write that has begun is not cut off, because
+        nobody would know whether Redis had taken its messages.
+        """
         if self._writer is not None:
             await asyncio.wait({self._writer}, timeout=seconds)
+            self._ending = True
+            await asyncio.wait({self._writer}, timeout=WRITE_SECONDS)
             await end_tasks([self._writer])
         if self._buffer:
-            log.error("%d queue messages are lost: Redis did not take them before the end", len(self._buffer))
+            fields = {"step": "queue.close", "outcome": "lost", "ms": 0, "messages": len(self._buffer)}
+            log.error(
+                "%d queue messages are lost: Redis did not take them before the end",
+                len(self._buffer),
+                extra={"fields": fields},
+            )
 
     async def consume(self, handle: Handler) -> None:
         """Run until cancelled. `handle` gets each message at least once and must treat a repetition as success.

@@ -1,16 +1,18 @@
 """A job from its row to its last event.
 
-    prepare ─▶ one item subgraph per open item ─▶ finish ─▶ (items left? again) ─▶ end
+    prepare ─▶ one item subgraph per item of the wave ─▶ finish ─▶ (items left? again) ─▶ end
                buy ─▶ compare ─▶ deliver ─▶ judge (look ─▶ record)
 
-Nodes read the database, decide, and call tools; state holds ids only. Every node may run again after a crash: the rows
-say what was done, and it is not done twice. So only the job's graph keeps checkpoints; an item's subgraph starts over
-and skips what its rows say is done, which costs a few reads instead of a checkpoint a step.
+A wave is all open items; what may have ended workers goes out alone, under a later claim (`waves`). Nodes read the
+database, decide, and call tools; state holds ids only. Every node may run again after a crash: the rows say what was
+done, and it is not done twice. So only the job's graph keeps checkpoints, and they serve a drain; an item's subgraph
+starts over and skips what its rows say is done, which costs a few reads instead of a checkpoint a step.
 """
 
 import asyncio
 import contextlib
 import functools
+from collections.abc import Sequence
 from typing import Any, Literal, TypedDict
 
 import msgspec
@@ -22,11 +24,13 @@ from langgraph.types import Command, Send
 from graphs.heartbeat import heartbeat
 from graphs.image_job import judge, prompts, purchase
 from graphs.image_job.run_config import with_item_logged
+from graphs.image_job.waves import next_wave
 from graphs.run_lease import current_lease
 from tools import images, ingest, r2
 from tools.env import Env
 from tools.errors import Invalid, LeaseLost, PicassoError, Unavailable
 from tools.ledger import attempts, items, jobs, progress
+from tools.ledger.leases import MAX_DEATHS, Lease
 from tools.rows import Attempt, InputImages, Item, Job, Progression, StoredImage, derived_id, now_ms
 
 NEAR_DUPLICATE_BITS = 4
@@ -38,7 +42,7 @@ MAX_PASSES = 5
 class JobState(TypedDict):
     job_id: str
     open: list[str]
-    """Items that have not ended."""
+    """The items of this claim's wave that have not ended."""
     passes: int
     """How often the open items have been sent out."""
 
@@ -54,10 +58,25 @@ class ItemOutput(TypedDict):
 
 
 async def prepare(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
-    """Ingest the start image once, read the tips, refine the prompt per provider."""
+    """Ingest the start image once, read the tips, refine the prompt per provider; then choose the items to send out.
+
+    A job whose workers died here too often goes on with what was bought, and ends the rest.
+    """
     env, lease = runtime.context, current_lease()
     job = await jobs.get(env, lease.id)
     open_items = [item for item in await jobs.items(env, job.id) if item.ended_at is None]
+    if job.idle_claims > MAX_DEATHS:
+        for item in open_items:
+            made = await attempts.of_item(env, item.id)
+            if not made or made[-1].state != "succeeded":
+                await purchase.adopt_or_fail(env, lease, job, item.id, deaths=job.idle_claims)
+    elif not job.metadata.refined_prompt:
+        await plan(env, lease, job, open_items)
+    return {"open": [item.id for item in next_wave(await jobs.items(env, job.id))], "passes": 0}
+
+
+async def plan(env: Env, lease: Lease, job: Job, open_items: Sequence[Item]) -> None:
+    """Store the inputs, the tips and the refined prompts of a job; items whose start image cannot be had end."""
     inputs, request = job.inputs, job.request
     if inputs is None and (request.start_image_url or request.mask_image_url or request.reference_image_urls):
         await progress.start(env, lease, open_items, "ingest")
@@ -66,7 +85,7 @@ async def prepare(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
         except Invalid as error:
             for item in open_items:
                 await items.fail(env, lease, item.id, "failed", "start_image_rejected", error.message)
-            return {"open": [], "passes": 0}
+            return
     await progress.start(env, lease, open_items, "refine")
     models = [*(item.provider for item in open_items), *(model.provider for model in job.metadata.fallback)]
     async with contextlib.AsyncExitStack() as stack:
@@ -75,7 +94,6 @@ async def prepare(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
         guided = await prompts.guide(env, job, list(dict.fromkeys(models)))
     metadata = msgspec.structs.replace(guided, fallback=job.metadata.fallback)
     await jobs.plan(env, lease, metadata, inputs or InputImages())
-    return {"open": [item.id for item in open_items], "passes": 0}
 
 
 async def ingest_inputs(env: Env, job: Job) -> InputImages:
@@ -93,16 +111,20 @@ async def ingest_inputs(env: Env, job: Job) -> InputImages:
 
 
 def spread(state: JobState) -> list[Send] | Literal["finish"]:
-    """One subgraph per open item, side by side."""
+    """One subgraph per item of the wave, side by side."""
     return _one_each(state["open"]) or "finish"
 
 
 @with_item_logged
 async def buy(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
-    """Bring the original into BUCKET, paying for it at most once."""
+    """Bring the original into BUCKET, paying for it at most once; an item that ended too many workers is given up."""
     env, lease = runtime.context, current_lease()
-    async with heartbeat(functools.partial(progress.tick, env, lease, state["item_id"])):
-        bought = await purchase.buy(env, lease, await jobs.get(env, lease.id), state["item_id"])
+    job, item = await jobs.get(env, lease.id), await items.take_up(env, lease, state["item_id"])
+    async with heartbeat(functools.partial(progress.tick, env, lease, item.id)):
+        if item.deaths > MAX_DEATHS:
+            bought = await purchase.adopt_or_fail(env, lease, job, item.id, deaths=item.deaths)
+        else:
+            bought = await purchase.buy(env, lease, job, item.id)
     return {"alive": bought is not None}
 
 
@@ -158,12 +180,13 @@ async def isolate(state: ItemState, error: NodeError, runtime: Runtime[Env]) -> 
 
 
 async def finish(state: JobState, runtime: Runtime[Env]) -> dict[str, Any]:
-    """End the job once every item has ended; items that are left, by an outage or as duplicates of one that failed,
-    go out again.
+    """End the job once every item has ended; items of the wave that are left, by an outage or as duplicates of one that
+    failed, go out again.
 
-    Fails: Unavailable when items are still left after MAX_PASSES: the job stays open for a later claim.
+    Fails: Unavailable when some are still left after MAX_PASSES: the job stays open for a later claim.
     """
-    left = await jobs.finish(runtime.context, current_lease())
+    sent_out = {*state["open"]}
+    left = [id for id in await jobs.finish(runtime.context, current_lease()) if id in sent_out]
     if left and state["passes"] >= MAX_PASSES:
         raise Unavailable("a part that this job needs does not answer")
     if left:

@@ -18,9 +18,9 @@ from tools.env import Env
 from tools.errors import Invalid, NotFound, PicassoError, Refused, TooLarge, Unavailable, Uncertain, VendorError
 from tools.events import Fallback
 from tools.ledger import attempts as ledger
-from tools.ledger import items, progress
+from tools.ledger import items, jobs, progress
 from tools.ledger.attempts import Arrival, Planned, Settlement
-from tools.ledger.leases import Lease
+from tools.ledger.leases import MAX_DEATHS, Lease
 from tools.ledger.retries import NOT_SOLD, NOTHING_DONE
 from tools.models import catalog, prices
 from tools.models.prices import Quote
@@ -29,7 +29,6 @@ from tools.step import log_context, retry_for
 
 MAX_CALLS = 4
 """Calls to one model for one item."""
-MAX_CRASHES = 20
 FIRST_BACKOFF_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 120.0
 MOST_BYTES = 100 << 20
 """MAX_IMAGE is for what people send; what was bought is taken even where a vendor's PNG is larger."""
@@ -46,6 +45,11 @@ REASONS = {
     "empty": "the provider answered without an image",
 }
 
+CRASH_LOOP = "the worker died each time this image was being made"
+LOOKS = 2
+"""How often more than MAX_DEATHS the bytes of an item that is given up are looked at."""
+REJECTED = Settlement(outcome="failed", billed=True, failure="invalid", provider_code="image_rejected")
+GIVEN_UP: frozenset[ItemStatus] = frozenset({"failed", "refused", "uncertain", "cancelled"})
 NO_ACCESS = "the provider does not accept our key, or does not let it use this model"
 NOT_TAKEN = "the provider did not accept the request"
 
@@ -108,8 +112,6 @@ def next_move(attempts: Sequence[Attempt], models: Sequence[ProviderModel]) -> M
             return GiveUp("uncertain", "uncertain", "the call was sent but its outcome is not known")
         case "refused":
             return GiveUp("refused", "refused", REASONS["refused"], last.provider_status)
-        case "abandoned" if sum(attempt.state == "abandoned" for attempt in attempts) > MAX_CRASHES:
-            return GiveUp("failed", "crash_loop", "the worker died each time this image was being made")
         case "failed":
             asked_wait = (last.retry_at or 0) - (last.settled_at or 0)
             # Waiting makes no sense while the circuit is open, or when the provider wants to be left alone for long.
@@ -153,22 +155,11 @@ async def buy(env: Env, lease: Lease, job: Job, item_id: str) -> Attempt | None:
             case Bought(attempt):
                 return attempt
             case Recover(attempt):
-                # The bytes are adopted when they reached BUCKET; else a free call counts as never made, and of a paid
-                # one nobody knows.
-                key = r2.original_key(job.project_id, job.id, _name(item))
-                try:
-                    data = await r2.get_original(env, key)
-                except NotFound:
-                    lost = (
-                        Settlement(outcome="abandoned")
-                        if attempt.free
-                        else Settlement(outcome="uncertain", billed=True)
-                    )
-                    await ledger.settle(env, lease, attempt, lost)
-                else:
-                    await _inspect_and_settle(env, lease, attempt, key, data)
+                await _recover(env, lease, job, item, attempt)
             case GiveUp(status, code, message, provider_status):
                 await items.fail(env, lease, item_id, status, code, message, provider_status)
+            case Call(number=1, attempt=None) if await _adopt_earlier(env, lease, job, item):
+                continue
             case Call() as call:
                 # A call whose intent is written already had its pause.
                 if call.tries and call.attempt is None:
@@ -177,6 +168,70 @@ async def buy(env: Env, lease: Lease, job: Job, item_id: str) -> Attempt | None:
                 with log_context(provider=call.model.provider, model=call.model.model):
                     await _call(env, lease, job, item, call)
     return None
+
+
+async def adopt_or_fail(env: Env, lease: Lease, job: Job, item_id: str, *, deaths: int) -> Attempt | None:
+    """Give up an item whose workers died too often, but not what was paid for it.
+
+    The attempt when a crash had left its bytes in BUCKET and they are an image: the item goes on with it. None when the
+    item has ended: `complete` if its image is delivered, else `crash_loop`, naming the original if there is one.
+    """
+    item, made = await items.get(env, item_id), await ledger.of_item(env, item_id)
+    if item.ended_at is not None:
+        return None
+    if made and made[-1].state == "sent":
+        # Where even looking at the bytes ended workers, they are only named.
+        await _recover(env, lease, job, item, made[-1], look=deaths <= MAX_DEATHS + LOOKS)
+        match next_move(await ledger.of_item(env, item_id), [_model_of(made[-1])]):
+            case Bought(attempt):
+                return attempt
+            case GiveUp(status, code, message, provider_status):
+                await items.fail(env, lease, item_id, status, code, message, provider_status)
+                return None
+    if item.progression_id:
+        await items.conclude(env, lease, item_id, None, "error")
+    else:
+        await items.fail(env, lease, item_id, "failed", "crash_loop", CRASH_LOOP)
+    return None
+
+
+async def _adopt_earlier(env: Env, lease: Lease, job: Job, item: Item) -> bool:
+    """Whether the item has an image now because the one that it retries had bought one for the same prompt: it was
+    given up later, or cancelled, but its original is there."""
+    if job.retry_of is None:
+        return False
+    earlier = await items.get(env, job.retry_of)
+    source = await jobs.get(env, earlier.job_id)
+    if earlier.status not in GIVEN_UP or source.prompt != job.prompt:
+        return False
+    try:
+        key = earlier.original_r2_key or r2.original_key(source.project_id, source.id, _name(earlier))
+        data = await r2.get_original(env, key)
+        seen = await images.inspect(env, data, most=max(MOST_BYTES, env.settings.max_image))
+    except (NotFound, Invalid, TooLarge):
+        return False
+    key = await r2.put_original(env, job.project_id, job.id, _name(item), data, seen.mime)
+    bought = (await ledger.of_item(env, earlier.id))[-1]
+    facts = {"mime": seen.mime, "width": seen.width, "height": seen.height, "size": seen.size}
+    result = {"adjustments": [], "meta": {}, **(bought.result or {}), **facts}
+    await ledger.adopt(env, lease, item, _model_of(bought), key, seen.sha256, result)
+    return True
+
+
+async def _recover(env: Env, lease: Lease, job: Job, item: Item, attempt: Attempt, *, look: bool = True) -> None:
+    """Settle a call that a crash left in flight: the bytes are adopted when they reached BUCKET; else a free call
+    counts as never made, and of a paid one nobody knows."""
+    key = r2.original_key(job.project_id, job.id, _name(item))
+    try:
+        data = await r2.get_original(env, key)
+    except NotFound:
+        lost = Settlement(outcome="abandoned") if attempt.free else Settlement(outcome="uncertain", billed=True)
+        await ledger.settle(env, lease, attempt, lost)
+        return
+    if look:
+        await _inspect_and_settle(env, lease, attempt, key, data)
+    else:
+        await ledger.settle(env, lease, attempt, REJECTED, original=key)
 
 
 async def _call(env: Env, lease: Lease, job: Job, item: Item, call: Call) -> None:
@@ -293,7 +348,7 @@ async def _inspect_and_settle(env: Env, lease: Lease, attempt: Attempt, key: str
     except (Invalid, TooLarge, Unavailable) as error:
         if isinstance(error, Unavailable) and error.code != "image_child":
             raise
-        settlement = Settlement(outcome="failed", billed=True, failure="invalid", provider_code="image_rejected")
+        settlement = REJECTED
     else:
         facts = {"mime": seen.mime, "width": seen.width, "height": seen.height, "size": seen.size}
         settlement = Settlement(

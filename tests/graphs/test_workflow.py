@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from app.worker import MAX_IDLE_CLAIMS, Runner
+from app.worker import Runner
 from graphs.workflow import graph as workflow
 from graphs.workflow.builtin_answer import constraints, numbers
 from tests.support.chat_vendors import MODELS, chat_env, rows
@@ -20,7 +20,7 @@ from tests.support.samples.page_site import Line
 from tools.env import Env, Message
 from tools.errors import LeaseLost, Unavailable
 from tools.ledger import calls, leases, workflows
-from tools.ledger.leases import Lease
+from tools.ledger.leases import MAX_DEATHS, Lease
 from tools.ledger.workflows import Completed, WorkflowResult, WorkflowRow
 from tools.models import prices
 from tools.rows import Count
@@ -270,18 +270,17 @@ def test_numbers_and_constraints_are_quoted_as_they_stand() -> None:
 
 
 async def test_a_workflow_that_ends_its_workers_is_ended(tmp_path: Path, wire: Wire) -> None:
-    """More than five claims in a row that finish no step: `crash_loop`; a step that was finished begins anew."""
+    """More than five claims in a row that die and finish no step: `crash_loop`; a step that was finished begins anew,
+    and a claim that was released counts for nothing."""
     async with thinking(tmp_path, wire) as env:
         env = dataclasses.replace(env, AGENTIC_MEMORIES=InMemorySaver())
         runner, workflow_id = Runner(env), await submitted(env)
-        for n in range(MAX_IDLE_CLAIMS):
+        for n in range(MAX_DEATHS + 2):
             row = await claimed(env, workflow_id)
-            if n == 0:
+            assert row.idle_claims == max(0, n - 1), "the second claim died after a step"
+            if n == 1:
                 await workflows.advance(env, Lease(row.id, row.fence), "validate")
-            await leases.release(env, workflows.LEASES, Lease(row.id, row.fence))
-        assert (await workflows.get(env, workflow_id)).idle_claims == MAX_IDLE_CLAIMS - 1
-        row = await claimed(env, workflow_id)
-        await leases.release(env, workflows.LEASES, Lease(row.id, row.fence))
+            await leases.release(env, workflows.LEASES, Lease(row.id, row.fence), died=n > 0)
         await runner.run(workflow_id)
         ended = await workflows.get(env, workflow_id)
         assert (ended.status, ended.steps_done) == ("failed", 1)

@@ -1,15 +1,19 @@
 """A page from its creation to the rows of its views, over real sockets."""
 
 import asyncio
+import random
+import signal
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.support.api_calls import calling, ended, environ, new_project, submit
 from tests.support.deadlines import LONG
 from tests.support.servers.picasso import running
+from tests.support.servers.valkey import Valkey
 
 CLOUDFLARE = {
     "CF-Connecting-IP": "203.0.113.77",
@@ -51,3 +55,61 @@ async def test_readers_of_a_lookbook_are_counted_and_not_kept(tmp_path: Path) ->
     database.close()
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"203.0.113.77" not in written
+
+
+@pytest.mark.soak
+async def test_every_view_is_counted_over_a_slow_and_a_dead_redis(
+    tmp_path: Path, own_valkey: Valkey, rounds: int
+) -> None:
+    """Fifty readers while Redis is stopped, resumed, killed and started, and a SIGTERM while it is away: after the next
+    start there is a row for every page that was answered, and not one more."""
+    settings, answered = environ(REDIS_URL=own_valkey.url), 0
+    async with running(tmp_path, **settings) as server, calling(server) as client:
+        project = await new_project(client)
+        await ended(client, (await submit(client, project))["jobId"])
+        made = (await client.post(f"/api/projects/{project}/artifacts/lookbook", json={})).json()
+        page, over = f"{server.url}/public/lookbook/{made['public_slug']}", asyncio.Event()
+
+        async def read(times: int) -> None:
+            nonlocal answered
+            async with server.client() as reader:
+                for _ in range(times):
+                    status = (await reader.get(page)).status_code
+                    answered += status == 200
+
+        async def disturb() -> None:
+            chance = random.Random(17)
+            while not over.is_set():
+                own_valkey.pause()
+                await asyncio.sleep(chance.uniform(0.0, 0.5))
+                own_valkey.resume()
+                await asyncio.sleep(chance.uniform(0.0, 0.3))
+                own_valkey.kill()
+                await asyncio.sleep(chance.uniform(0.0, 0.5))
+                await asyncio.to_thread(own_valkey.start)
+
+        disturbing = asyncio.create_task(disturb())
+        await asyncio.gather(*(read(10 * rounds) for _ in range(50)))
+        over.set()
+        await disturbing
+        own_valkey.pause()
+        await asyncio.gather(*(read(2) for _ in range(10)))
+        server.process.send_signal(signal.SIGTERM)
+        # Longer than a closing queue waits, shorter than a drain.
+        await asyncio.sleep(8)
+        own_valkey.resume()
+        await asyncio.wait_for(server.process.wait(), LONG)
+        assert not [line for line in server.lines() if "messages are lost" in line["msg"]]
+    assert answered == 500 * rounds + 20
+    async with running(tmp_path, **settings) as server, calling(server) as client:
+        views = await counted(client, made["artifact_id"], answered)
+        while await own_queue_depth(client):
+            await asyncio.sleep(0.2)
+        views = await counted(client, made["artifact_id"], answered)
+    assert views["total"] == answered
+
+
+async def own_queue_depth(client: httpx.AsyncClient) -> int:
+    """Messages that wait in the server's queue."""
+    lines = (await client.get("/metrics")).text.splitlines()
+    return round(float(next(line for line in lines if line.startswith("picasso_queue_depth ")).split()[1]))

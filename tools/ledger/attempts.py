@@ -27,6 +27,13 @@ VALUES (:id, :project_id, :job_id, :item_id, :number, :provider, :model, 'intent
         :quote_micros, :price_version, :now)
 ON CONFLICT (id) DO NOTHING
 """
+ADOPT = """
+INSERT INTO provider_attempts (id, project_id, job_id, item_id, number, provider, model, state, free, billed, usage,
+                               result, bytes_sha256, cost_micros, cost_basis, created_at, sent_at, settled_at)
+VALUES (:id, :project_id, :job_id, :item_id, 1, :provider, :model, 'succeeded', 1, 0, '{}',
+        :result, :bytes_sha256, 0, 'free', :now, :now, :now)
+ON CONFLICT DO NOTHING
+"""
 SEND = """
 UPDATE provider_attempts SET state = 'sent', sent_at = :now
 WHERE id = :id AND state = 'intent'
@@ -59,7 +66,7 @@ SELECT DISTINCT item_id AS id FROM provider_attempts
 WHERE state IN ('intent', 'sent')
   AND job_id IN (SELECT id FROM jobs WHERE ended_at IS NOT NULL AND lease_until <= :now)
 """
-KEEP_ORIGINAL = "UPDATE job_items SET original_r2_key = :key WHERE id = :id"
+KEEP_ORIGINAL = "UPDATE job_items SET original_r2_key = :key, deaths = 0 WHERE id = :id"
 
 LONGEST_RETRY_SECONDS = 86_400.0
 """A vendor that asks for a longer pause is taken to mean a day."""
@@ -138,6 +145,31 @@ async def intend(env: Env, lease: Lease, item: Item, number: int, call: Planned)
         )
         await progress.enter(job, item.id, "generate", fallback=call.instead)
     return (await of_item(env, item.id))[-1]
+
+
+@step("ledger.adopt")
+async def adopt(
+    env: Env, lease: Lease, item: Item, model: ProviderModel, original: str, sha256: str, result: dict[str, Any]
+) -> None:
+    """Give the item an image that was paid for under another one: its first attempt, which costs nothing.
+
+    Fails: LeaseLost.
+    """
+    async with change(env, jobs.LEASES, lease) as job:
+        await job.tx.run(
+            ADOPT,
+            id=derived_id(item.id, "attempt", 1),
+            project_id=job.row.project_id,
+            job_id=item.job_id,
+            item_id=item.id,
+            provider=model.provider,
+            model=model.model,
+            result=dump(result),
+            bytes_sha256=sha256,
+            now=now_ms(),
+        )
+        await job.tx.run(KEEP_ORIGINAL, id=item.id, key=original)
+        await progress.enter(job, item.id, "compare")
 
 
 @step("ledger.send")

@@ -23,6 +23,8 @@ UPDATE job_items SET status = :status, ended_at = :now, error = :error, stage = 
     duplicate_of = CASE WHEN :status = 'duplicate' THEN duplicate_of ELSE NULL END
 WHERE id = :id AND status = 'running' RETURNING *
 """
+TAKE_UP = "UPDATE job_items SET claim = :fence WHERE id = :id AND ended_at IS NULL"
+SENT_OUT = "UPDATE jobs SET idle_claims = 0 WHERE id = :id AND idle_claims > 0"
 MARK_COMPARED = """
 UPDATE job_items SET phash = :phash, duplicate_of = :duplicate_of
 WHERE id = :id AND status = 'running' AND phash IS NULL RETURNING *
@@ -57,6 +59,20 @@ async def get(env: Env, item_id: str) -> Item:
     found = await env.DB.one(ITEM, Item, id=item_id)
     assert found is not None
     return found
+
+
+@step("ledger.take_up")
+async def take_up(env: Env, lease: Lease, item_id: str) -> Item:
+    """Note that this claim works on the item from now on, and return the item: the claim's death is counted for it.
+
+    Fails: LeaseLost.
+    """
+    async with change(env, jobs.LEASES, lease) as job:
+        await job.tx.run(TAKE_UP, id=item_id, fence=lease.fence)
+        await job.tx.run(SENT_OUT, id=lease.id)
+        item = await job.tx.one(ITEM, Item, id=item_id)
+    assert item is not None
+    return item
 
 
 @step("ledger.compare")
@@ -175,12 +191,3 @@ async def _ended(job: Change[Job], item: Item) -> Event:
     progression = await job.tx.one(PROGRESSION, Progression, id=item.progression_id)
     assert progression is not None
     return item_events.completed(item, progression)
-
-
-@step("ledger.abort_job")
-async def abort_job(env: Env, lease: Lease, code: str, message: str) -> None:
-    """End every open item, and then the job, with one error. Fails: LeaseLost."""
-    for item in await jobs.items(env, lease.id):
-        if item.ended_at is None:
-            await fail(env, lease, item.id, "failed", code, message)
-    await jobs.finish(env, lease)

@@ -9,6 +9,7 @@ from tools.errors import NotFound, PicassoError
 from tools.events import Complete, Event, Fail
 from tools.ledger import item_events
 from tools.ledger.changes import change
+from tools.ledger.deaths import JOB_DIED
 from tools.ledger.leases import Lease, WorkTable
 from tools.pages import Cursor, Page, decode, page
 from tools.rows import (
@@ -33,14 +34,22 @@ ORDER BY created_at DESC, id DESC LIMIT :limit
 ITEMS = "SELECT * FROM job_items WHERE job_id = :job_id ORDER BY position"
 PROJECT_EXISTS = "SELECT id FROM projects WHERE id = :id"
 CLAIM = """
-UPDATE jobs SET status = 'running', fence = fence + 1, idle_claims = idle_claims + 1, lease_until = :until,
+UPDATE jobs SET status = 'running', fence = fence + 1, lease_until = :until,
     started_at = COALESCE(started_at, :now)
 WHERE id = :id AND status IN ('queued', 'running') AND lease_until <= :now RETURNING *
 """
 RENEW = "UPDATE jobs SET lease_until = :until WHERE id = :id AND fence = :fence"
-LOCK = "UPDATE jobs SET idle_claims = 0 WHERE id = :id AND fence = :fence RETURNING *"
-UNCLAIMED = "SELECT id FROM jobs WHERE status IN ('queued', 'running') AND lease_until <= :now ORDER BY created_at"
-RELEASE_ALL = "UPDATE jobs SET lease_until = 0 WHERE status IN ('queued', 'running')"
+LOCK = "UPDATE jobs SET fence = fence WHERE id = :id AND fence = :fence RETURNING *"
+UNCLAIMED = """
+SELECT id FROM jobs WHERE status IN ('queued', 'running') AND lease_until <= :now ORDER BY idle_claims, created_at
+"""
+EXPIRE_ALL = "UPDATE jobs SET lease_until = 1 WHERE status IN ('queued', 'running') AND lease_until > 0"
+SUSPECTS = """
+SELECT id FROM jobs WHERE status IN ('queued', 'running') AND lease_until <= :now AND (
+    idle_claims > 0
+    OR EXISTS (SELECT 1 FROM job_items WHERE job_id = jobs.id AND ended_at IS NULL AND deaths > 0))
+ORDER BY created_at LIMIT :limit
+"""
 PLAN = "UPDATE jobs SET metadata = :metadata, inputs = :inputs WHERE id = :id"
 FINISH = "UPDATE jobs SET status = :status, ended_at = :now WHERE id = :id AND status = 'running'"
 CANCEL_JOB = """
@@ -65,11 +74,13 @@ LEASES = WorkTable(
     lock=LOCK,
     lost="another worker owns this job now",
     unclaimed=UNCLAIMED,
-    release_all=RELEASE_ALL,
+    expire_all=EXPIRE_ALL,
+    died=JOB_DIED,
     session=lambda job: job.session_id,
 )
-"""A job is written to under its lease also after a cancel, because what was bought is recorded; each change says that
-there is progress, and resets `idle_claims`."""
+"""A job is written to under its lease also after a cancel, because what was bought is recorded."""
+
+MOST_SUSPECTS = 50
 
 
 async def get(env: Env, job_id: str) -> Job:
@@ -83,6 +94,11 @@ async def get(env: Env, job_id: str) -> Job:
 async def items(env: Env, job_id: str) -> list[Item]:
     """The job's items in request order."""
     return await env.DB.all(ITEMS, Item, job_id=job_id)
+
+
+async def suspects(env: Env) -> list[str]:
+    """The ids of jobs that no worker has and that may have ended workers, the oldest first, MOST_SUSPECTS at most."""
+    return [row.id for row in await env.DB.all(SUSPECTS, IdRow, now=now_ms(), limit=MOST_SUSPECTS)]
 
 
 async def of_project(env: Env, project_id: str, cursor: str | None, limit: int) -> Page[Job]:

@@ -13,11 +13,14 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from tools.env import Env, Statements
-from tools.errors import LeaseLost, PicassoError
+from tools.errors import LeaseLost, PicassoError, Unavailable
 from tools.rows import IdRow, now_ms
 from tools.step import step
 
 Row = TypeVar("Row", bound=msgspec.Struct)
+
+MAX_DEATHS = 5
+"""Claims in a row that died without bringing the work further, after which it is ended: it ends its workers."""
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -48,8 +51,12 @@ class WorkTable(LeasedTable[Row]):
     """A table of work that any worker may claim, and whose rows end."""
 
     unclaimed: str
-    """The ids of the rows that have not ended and are not leased, oldest first."""
-    release_all: str
+    """The ids of the rows that have not ended and are not leased: the oldest first, after those that saw no death."""
+    expire_all: str
+    """Ends every lease as if its worker had died: `lease_until` is 1, where a release sets 0."""
+    died: tuple[str, ...]
+    """Counts the death of the row's last claim, and sets `lease_until` to 0. The first of the statements changes
+    nothing when the claim lasts or was released; the others follow if it did change something."""
     session: Callable[[Row], str | None]
     """The session that reads the events of a row, if any."""
 
@@ -57,21 +64,36 @@ class WorkTable(LeasedTable[Row]):
 @step("leases.claim")
 async def claim(env: Env, table: LeasedTable[Row], **key: str) -> Row | None:
     """Take the row for JOB_LEASE_SECONDS; None while another worker has it, or when it has ended."""
+    if isinstance(table, WorkTable):
+        await note_death(env, table, key["id"])
     return await env.DB.one(table.claim, table.row, **key, now=now_ms(), until=_lease_end(env))
 
 
 async def claim_oldest(env: Env, table: WorkTable[Row]) -> Row | None:
-    """Take the oldest row that can be claimed; None when there is none."""
+    """Take the first of the `unclaimed` rows; None when there is none."""
     for id in await unclaimed(env, table):
         if row := await claim(env, table, id=id):
             return row
     return None
 
 
+@step("leases.note_death")
+async def note_death(env: Env, table: WorkTable[Any], id: str) -> None:
+    """Count the death of the row's last claim, if it died, once."""
+    first, *others = table.died
+    async with env.DB.transaction() as tx:
+        if await tx.run(first, id=id, now=now_ms()):
+            for statement in others:
+                await tx.run(statement, id=id)
+
+
 @step("leases.release")
-async def release(env: Env, table: LeasedTable[Any], lease: msgspec.Struct) -> None:
-    """End the lease so that any worker may claim the row at once; nothing happens when it was lost."""
-    await env.DB.run(table.renew, **msgspec.structs.asdict(lease), until=0)
+async def release(env: Env, table: LeasedTable[Any], lease: msgspec.Struct, *, died: bool = False) -> None:
+    """End the lease so that any worker may claim the row at once; nothing happens when it was lost.
+
+    With `died` the claim counts as one that died.
+    """
+    await env.DB.run(table.renew, **msgspec.structs.asdict(lease), until=int(died))
 
 
 async def renew(env: Env, table: LeasedTable[Any], lease: msgspec.Struct) -> bool:
@@ -92,10 +114,12 @@ async def lock(tx: Statements, table: LeasedTable[Row], lease: msgspec.Struct) -
 
 @contextlib.asynccontextmanager
 async def keep(env: Env, table: LeasedTable[Any], lease: msgspec.Struct) -> AsyncIterator[None]:
-    """Renew the lease while the block runs, and release it at the end.
+    """Renew the lease while the block runs, and release it at the end; a block that fails counts as a death, unless it
+    was cancelled or what it needs was Unavailable.
 
     Fails: LeaseLost, which cancels the block, when the lease was lost.
     """
+    failure: BaseException | None = None
 
     async def renew_until_lost() -> None:
         is_held = True
@@ -112,21 +136,23 @@ async def keep(env: Env, table: LeasedTable[Any], lease: msgspec.Struct) -> Asyn
             yield
             renewing.cancel()
     except BaseExceptionGroup as failed:
-        first = failed.exceptions[0]
-        raise first from first.__cause__
+        failure = failed.exceptions[0]
+        raise failure from failure.__cause__
     finally:
+        died = isinstance(failure, Exception) and not isinstance(failure, Unavailable)
         with contextlib.suppress(PicassoError):
-            await release(env, table, lease)
+            await release(env, table, lease, died=died)
 
 
 async def unclaimed(env: Env, table: WorkTable[Any]) -> list[str]:
-    """The ids of the rows that have not ended and that no worker has, oldest first."""
+    """The ids of the rows that have not ended and that no worker has: the oldest first, after those that saw no
+    death."""
     return [row.id for row in await env.DB.all(table.unclaimed, IdRow, now=now_ms())]
 
 
-async def release_all(env: Env, table: WorkTable[Any]) -> None:
-    """End every lease: right only where no other process can hold one (SQLite)."""
-    await env.DB.run(table.release_all)
+async def expire_all(env: Env, table: WorkTable[Any]) -> None:
+    """End every lease as that of a worker that died: right only where no other process can hold one (SQLite)."""
+    await env.DB.run(table.expire_all)
 
 
 def _lease_end(env: Env) -> int:

@@ -37,14 +37,20 @@ VALUES (:id, :user_id, :task, 'queued', :key, :body_sha256, :correlation_id, :no
 ON CONFLICT DO NOTHING
 """
 CLAIM = """
-UPDATE workflows SET status = 'running', fence = fence + 1, idle_claims = idle_claims + 1, lease_until = :until,
+UPDATE workflows SET status = 'running', fence = fence + 1, lease_until = :until,
     started_at = COALESCE(started_at, :now)
 WHERE id = :id AND status IN ('queued', 'running') AND lease_until <= :now RETURNING *
 """
 RENEW = "UPDATE workflows SET lease_until = :until WHERE id = :id AND fence = :fence"
 LOCK = "UPDATE workflows SET fence = fence WHERE id = :id AND fence = :fence AND status = 'running' RETURNING *"
-UNCLAIMED = "SELECT id FROM workflows WHERE status IN ('queued', 'running') AND lease_until <= :now ORDER BY created_at"
-RELEASE_ALL = "UPDATE workflows SET lease_until = 0 WHERE status IN ('queued', 'running')"
+UNCLAIMED = """
+SELECT id FROM workflows WHERE status IN ('queued', 'running') AND lease_until <= :now ORDER BY idle_claims, created_at
+"""
+EXPIRE_ALL = "UPDATE workflows SET lease_until = 1 WHERE status IN ('queued', 'running') AND lease_until > 0"
+COUNT_DEATH = """
+UPDATE workflows SET idle_claims = idle_claims + 1, lease_until = 0
+WHERE id = :id AND status IN ('queued', 'running') AND lease_until > 0 AND lease_until <= :now
+"""
 ADVANCE = "UPDATE workflows SET steps_done = :done, idle_claims = 0 WHERE id = :id AND steps_done < :done"
 STORE_RESULT = """
 INSERT INTO workflow_results (id, user_id, task, result, created_at) VALUES (:id, :user_id, :task, :result, :now)
@@ -115,7 +121,8 @@ LEASES = WorkTable(
     lock=LOCK,
     lost="another worker owns this workflow now",
     unclaimed=UNCLAIMED,
-    release_all=RELEASE_ALL,
+    expire_all=EXPIRE_ALL,
+    died=(COUNT_DEATH,),
     session=lambda row: None,
 )
 

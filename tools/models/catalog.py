@@ -186,7 +186,7 @@ def overrides(path: Path) -> Overrides:
 
     Fails: ValueError naming what is wrong with it · OSError.
     """
-    found = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Overrides)
+    found = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8-sig")), Overrides)
     _check_prices(found.model)
     return found
 

@@ -62,16 +62,21 @@ ON CONFLICT (id) DO NOTHING
 """
 COUNT_OPEN = "SELECT COUNT(*) AS n FROM renders WHERE ended_at IS NULL"
 CLAIM = """
-UPDATE renders SET status = 'running', fence = fence + 1, idle_claims = idle_claims + 1, lease_until = :until,
+UPDATE renders SET status = 'running', fence = fence + 1, lease_until = :until,
     started_at = COALESCE(started_at, :now)
 WHERE id = :id AND status IN ('queued', 'running') AND lease_until <= :now RETURNING *
 """
 RENEW = "UPDATE renders SET lease_until = :until WHERE id = :id AND fence = :fence"
 LOCK = "UPDATE renders SET fence = fence WHERE id = :id AND fence = :fence AND status = 'running' RETURNING *"
 UNCLAIMED = """
-SELECT id FROM renders WHERE status IN ('queued', 'running') AND lease_until <= :now ORDER BY created_at, id
+SELECT id FROM renders WHERE status IN ('queued', 'running') AND lease_until <= :now
+ORDER BY idle_claims, created_at, id
 """
-RELEASE_ALL = "UPDATE renders SET lease_until = 0 WHERE status IN ('queued', 'running')"
+EXPIRE_ALL = "UPDATE renders SET lease_until = 1 WHERE status IN ('queued', 'running') AND lease_until > 0"
+COUNT_DEATH = """
+UPDATE renders SET idle_claims = idle_claims + 1, lease_until = 0
+WHERE id = :id AND status IN ('queued', 'running') AND lease_until > 0 AND lease_until <= :now
+"""
 ADVANCE = "UPDATE renders SET stage = :stage, progress = :progress, idle_claims = 0 WHERE id = :id"
 COMPLETE = """
 UPDATE renders SET status = 'complete', stage = 'publish', progress = 1, version = :version, ended_at = :now
@@ -125,7 +130,8 @@ LEASES = WorkTable(
     lock=LOCK,
     lost="another worker makes this now",
     unclaimed=UNCLAIMED,
-    release_all=RELEASE_ALL,
+    expire_all=EXPIRE_ALL,
+    died=(COUNT_DEATH,),
     session=lambda render: render.session_id,
 )
 

@@ -2,11 +2,10 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 from app.bindings.database.failures import CALL_SECONDS
 from app.ops.migrate import migrate, seed
-from app.settings import SettingError, Settings
+from app.settings import SettingError, Settings, unquoted
 from tools.env import Database
 
 MIGRATION_SECONDS = 3600.0
@@ -34,7 +33,7 @@ def _connect(url: str, seconds: float) -> contextlib.AbstractAsyncContextManager
         return Postgres.open(url, seconds)
     path = url.removeprefix("sqlite:///")
     if path in (url, "", ":memory:") or "?" in path:
-        raise SettingError("DB must be sqlite:///PATH, a file and no parameters, or postgresql://…")
+        raise SettingError("DB must be sqlite:///PATH, a file and no parameters (write ? as %3F), or postgresql://…")
     from app.bindings.database.sqlite import Sqlite
 
-    return Sqlite.open(Path(path), seconds)
+    return Sqlite.open(unquoted(path), seconds)

@@ -22,14 +22,6 @@ SHELL = ("tests.support.servers.shell",)
 """For `running(command=SHELL)`."""
 
 
-class NoQueue:
-    async def depth(self) -> int:
-        return 0
-
-    async def dead_depth(self) -> int:
-        return 0
-
-
 class NoAssets:
     def names(self) -> list[str]:
         return ["error.html"]
@@ -47,7 +39,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Env]:
     for stale in settings.home.glob("picasso.db*"):
         stale.unlink()
     async with open_images(settings) as images:
-        parts = {"PICASSO_QUEUE": NoQueue(), "ASSETS": NoAssets(), "IMAGES": images, "settings": settings}
+        parts = {"ASSETS": NoAssets(), "IMAGES": images, "settings": settings}
         async with bare_env(settings.home, **parts) as env:
             yield env
 

@@ -28,8 +28,9 @@ from app.http.websocket import OPTIONS
 from app.main import create_app
 from app.settings import Settings, read_settings
 from tests.support.deadlines import LONG
+from tests.support.environment import EmptyQueue
 from tests.support.servers.picasso import Server
-from tests.support.servers.shell import NoAssets, NoQueue
+from tests.support.servers.shell import NoAssets
 from tools.env import Env
 
 STREAMS = ("tests.support.servers.streams",)
@@ -45,7 +46,7 @@ async def open_streams(settings: Settings) -> AsyncIterator[Env]:
             "DB": db,
             "PICASSO_DO": await stack.enter_async_context(open_actor(settings, db, redis.client)),
             "BUCKET": await stack.enter_async_context(Directory.open(settings.home / "bucket")),
-            "PICASSO_QUEUE": NoQueue(),
+            "PICASSO_QUEUE": EmptyQueue(),
             "ASSETS": NoAssets(),
             "settings": settings,
         }

@@ -13,8 +13,6 @@ from tools.env import Message
 from tools.errors import LeaseLost, Unavailable
 from tools.ledger import attempts, items, jobs, leases, progress
 from tools.ledger.attempts import Settlement
-from tools.ledger.leases import Lease
-from tools.rows import now_ms
 
 
 async def test_only_one_worker_holds_a_job(tmp_path: Path) -> None:
@@ -126,28 +124,15 @@ async def test_a_cancelled_item_is_never_sent(tmp_path: Path) -> None:
     assert history_checks.read(tmp_path / "picasso.db").attempts[0]["state"] == "abandoned"
 
 
-async def test_only_claims_without_progress_count_against_a_job(tmp_path: Path) -> None:
-    """The count grows with each claim and starts anew with each change in the ledger."""
-    async with working(tmp_path) as work:
-        lease = work.lease
-        for expected in (1, 2, 3):
-            await leases.release(work.env, jobs.LEASES, lease)
-            claimed = await leases.claim(work.env, jobs.LEASES, id=work.job.id)
-            assert claimed is not None and claimed.idle_claims == expected
-            lease = Lease(work.job.id, claimed.fence)
-        await progress.advance(work.env, lease, work.items[0].id, "generate")
-        await leases.release(work.env, jobs.LEASES, lease)
-        claimed = await leases.claim(work.env, jobs.LEASES, id=work.job.id)
-        assert claimed is not None and claimed.idle_claims == 1 and claimed.lease_until > now_ms()
-
-
 async def test_no_call_stays_open_behind_an_ended_item(tmp_path: Path) -> None:
     """An item that is ended with its call in flight leaves it `uncertain`; one only intended is abandoned."""
     async with working(tmp_path, variants=2) as work:
         sent = await attempts.intend(work.env, work.lease, work.items[0], 1, TOY)
         assert await attempts.send(work.env, work.lease, sent)
         await attempts.intend(work.env, work.lease, work.items[1], 1, TOY)
-        await items.abort_job(work.env, work.lease, "crash_loop", "no progress")
+        for item in work.items:
+            await items.fail(work.env, work.lease, item.id, "failed", "crash_loop", "no progress")
+        assert await jobs.finish(work.env, work.lease) == []
     left = history_checks.read(tmp_path / "picasso.db")
     assert {(a["state"], a["billed"]) for a in left.attempts} == {("uncertain", 1), ("abandoned", 0)}
     assert history_checks.violations(left) == []

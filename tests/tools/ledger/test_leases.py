@@ -64,7 +64,7 @@ async def test_the_error_of_the_work_comes_out_as_it_was(tmp_path: Path) -> None
 
 
 async def test_the_oldest_row_is_claimed_first_and_leases_of_the_dead_can_be_ended(tmp_path: Path) -> None:
-    """Of several rows the one that waits longest; `release_all` makes leased rows claimable again."""
+    """Of several rows the one that waits longest; `expire_all` makes leased rows claimable again."""
     async with claimed(tmp_path, "", "60") as (env, row):
         async with asyncio.timeout(DEADLINE):
             while now_ms() == row.created_at:
@@ -73,6 +73,6 @@ async def test_the_oldest_row_is_claimed_first_and_leases_of_the_dead_can_be_end
         found = await leases.claim_oldest(env, LEASES)
         assert found is not None and found.id == second.id
         assert await leases.claim_oldest(env, LEASES) is None
-        await leases.release_all(env, LEASES)
+        await leases.expire_all(env, LEASES)
         again = await leases.claim_oldest(env, LEASES)
         assert again is not None and (again.id, again.fence) == (row.id, row.fence + 1)

@@ -113,7 +113,7 @@ async def test_the_oldest_is_made_first_and_by_one_alone(tmp_path: Path, databas
         await leases.release(env, renders.LEASES, Lease(one.id, one.fence))
         assert await leases.unclaimed(env, renders.LEASES) == [one.id]
         again = await claimed(env)
-        assert (again.id, again.fence, again.idle_claims) == (one.id, 2, 2)
+        assert (again.id, again.fence, again.idle_claims) == (one.id, 2, 0)
 
 
 async def test_who_lost_the_lease_publishes_nothing(tmp_path: Path, database_url: str) -> None:
@@ -178,7 +178,7 @@ async def test_what_a_crash_left_is_made_again_and_told_once(tmp_path: Path) -> 
         before = await told(env)
         output = await Press().generate(env, new, [await get_project(env, "p")], None)
         await artifacts._place(env, new, output, ["p"])
-        await leases.release(env, renders.LEASES, Lease(dead.id, dead.fence))
+        await leases.release(env, renders.LEASES, Lease(dead.id, dead.fence), died=True)
         again = await claimed(env)
         assert again.idle_claims == 1, "new progress resets the count"
         await render.run(env, again, Press(0.2, 0.5, 0.9), None)
@@ -196,7 +196,7 @@ async def test_claims_without_progress_count(tmp_path: Path) -> None:
             row = await claimed(env)
             with pytest.raises(Unavailable):
                 await render.run(env, row, Press(0.5, error=Unavailable("away")), None)
-            await leases.release(env, renders.LEASES, Lease(row.id, row.fence))
+            await leases.release(env, renders.LEASES, Lease(row.id, row.fence), died=True)
         assert (await claimed(env)).idle_claims == 3
 
 
