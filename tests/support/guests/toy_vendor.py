@@ -1,5 +1,6 @@
 """A paid vendor for tests, installed as a plugin package: it calls the server of `tests/support/internet.py`."""
 
+import asyncio
 import signal
 from typing import Any
 
@@ -41,6 +42,9 @@ class Toy:
                 raise TimeoutError
             case "break":
                 raise ZeroDivisionError(f"a fault of the adapter, which tells its key {env.AI.keys['TOY_KEY']}")
+            case "let the second end its worker" if op.seed == 1:
+                # Not really: a test that waits for this plays the end.
+                await asyncio.Event().wait()
             case "be unfit":
                 raise Invalid("toy-1 cannot paint this", code="unfit")
         return {"prompt": op.prompt, "seed": op.seed}
