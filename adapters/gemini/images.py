@@ -1,6 +1,6 @@
 """Google's Gemini: one `generateContent` per image, with the SDK's retries, continuations and tool calls off.
 
-Gemini draws from words and pictures in one prompt; it knows no mask, no strength and no pixel size.
+Gemini draws from words and pictures in one prompt; it knows no strength, no pixel size, and a mask only as a picture.
 """
 
 import asyncio
@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import httpx
 
 from adapters.gemini.answer import NAME, failure_of, picture_of, read_answer, units_of
+from adapters.gemini.mask import white_on_black
 from adapters.gemini.sizes import Shape, canvas, image_tokens, output_cap, shape_of, shapes, wanted, wire
 from adapters.http_failures import code_of, doubting, is_trusted, lost
+from adapters.input_images import check_images
 from adapters.provider import Capability, ImageOp, ImageOpKind, InputImage, OnProgress, ProviderResult
 from tools.env import Env
 from tools.errors import Uncertain
 from tools.media.framing import extend, shrink
 from tools.media.sandbox import run_in_child
-from tools.models.catalog import ImageModel, Units, image_models
+from tools.models.catalog import ImageModel, Units, image_models, offered
 
 if TYPE_CHECKING:
     from google.genai import Client
@@ -41,12 +43,17 @@ MARGIN_TOKENS = 64
 """More than the marks around the parts of a prompt have been seen to count."""
 
 EMULATED: dict[ImageOpKind, str] = {
+    "inpaint": "the mask is sent as a second picture, in black and white: it guides the model, which may change more",
     "variation": "variation is emulated: the start image is sent with the prompt, as for an edit",
     "outpaint": "outpaint is emulated: the start image is sent on a larger canvas, and may come back redrawn",
 }
 FILL = (
     "The first picture stands in the middle of an empty canvas. Fill the canvas to its edges, and keep the picture as "
     "it is and where it is."
+)
+MASKED = (
+    "The second picture is a mask of the first. Change the first picture only where the mask is white, and keep "
+    "everything that is black in the mask exactly as it is."
 )
 
 
@@ -73,7 +80,7 @@ class Gemini:
     optional: tuple[str, ...] = ("GOOGLE_GEMINI_BASE_URL",)
 
     def supports(self, kind: ImageOpKind, model: str | None = None) -> bool:
-        return any(kind in known.kinds and model in (None, known.id) for known in image_models("gemini"))
+        return any(kind in known.kinds and model in (None, known.id) for known in offered("gemini"))
 
     def capabilities(self) -> list[Capability]:
         return [
@@ -81,19 +88,20 @@ class Gemini:
                 kind=kind,
                 model=model.id,
                 sizes=model.sizes,
-                max_references=model.references,
+                max_references=model.references - (kind == "inpaint"),
                 notes=[EMULATED[kind]] if kind in EMULATED else [],
             )
-            for model in image_models("gemini")
+            for model in offered("gemini")
             for kind in model.kinds
         ]
 
     def adjustments(self, op: ImageOp) -> list[str]:
-        shape, most = shape_of(_model(op), op), _model(op).references
-        start = op.start_image if op.kind in ("edit", "variation") and not op.size else None
+        shape, most = shape_of(_model(op), op), _room(op)
+        start = op.start_image if op.kind in ("edit", "variation", "inpaint") and not op.size else None
         start_size = (start.width, start.height) if start else shape[:2]
         notes = (
             (op.kind in EMULATED, EMULATED.get(op.kind, "")),
+            (_mask_scaled(op), "the mask was scaled to the size of the start image"),
             (
                 op.size not in (None, "", shape.text),
                 f"size {op.size} became {shape.text}, the nearest that this model makes",
@@ -104,14 +112,14 @@ class Gemini:
             ),
             (op.seed is not None, "the seed is dropped: this model draws the same words differently each time"),
             (op.quality, "quality is dropped: this model has one only"),
-            (op.mask, "the mask is dropped: this model takes none"),
+            (op.mask and op.kind != "inpaint", f"the mask is not used by {op.kind}"),
             (op.start_image and op.kind == "generate", "the start image is not used by generate"),
             (len(op.references) > most, f"of the reference images only the first {most} are used"),
         )
         return [sentence for applies, sentence in notes if applies]
 
     def meter(self, op: ImageOp) -> tuple[Units, Units]:
-        model, images = _model(op), len(_inputs(op))
+        model, images = _model(op), len(_inputs(op)) + (op.kind == "inpaint")
         # An op with a start image is complete; of any other, start image and references may be missing yet.
         most_images = images if op.start_image else model.references + (op.kind != "generate")
         # An outpainting's shape must hold its start image: any shape is possible while that is missing.
@@ -136,8 +144,10 @@ class Gemini:
     async def prepare(self, op: ImageOp, env: Env) -> Request:
         """The SDK's arguments; an outpainting's start image stands on its canvas, and no picture is too heavy.
 
-        Fails: Invalid when a picture cannot be read · Unavailable when no image child could work on one.
+        Fails: Invalid when a picture is missing, does not fit or cannot be read · Unavailable when no image child could
+        work on one.
         """
+        check_images(op)
         model = _model(op)
         shape = shape_of(model, op)
         shown = [Shown(image.data, image.mime) for image in _inputs(op)]
@@ -145,6 +155,10 @@ class Gemini:
             place = canvas(shape, (op.start_image.width, op.start_image.height), size)
             grown = await run_in_child(extend, op.start_image.data, *place, seconds=CHILD_SECONDS)
             shown[0] = Shown(grown.canvas, "image/png")
+        if op.kind == "inpaint" and op.mask and op.start_image:
+            start = op.start_image
+            mask = await run_in_child(white_on_black, op.mask.data, start.width, start.height, seconds=CHILD_SECONDS)
+            shown.insert(1, Shown(mask, "image/png"))
         most = min(IMAGE_BYTES, REQUEST_BYTES // max(1, len(shown)))
         longest, adjustments = math.isqrt(most // PIXEL_BYTES), self.adjustments(op)
         if heavy := [number for number, picture in enumerate(shown) if len(picture.data) > most]:
@@ -201,17 +215,35 @@ async def _answer(client: "Client", request: Request) -> "GenerateContentRespons
 
 
 def _model(op: ImageOp) -> ImageModel:
-    return next(model for model in image_models("gemini") if op.model in (None, model.id))
+    """The model, a retired one too: an accepted item keeps the model that it was accepted with.
+
+    Without a name, the first that can do this kind.
+    """
+    if op.model is None:
+        return next(model for model in offered("gemini") if op.kind in model.kinds)
+    return next(model for model in image_models("gemini") if op.model == model.id)
 
 
 def _words(op: ImageOp) -> str:
-    return f"{op.prompt}\n\n{FILL}" if op.kind == "outpaint" else op.prompt
+    instructions = {"outpaint": FILL, "inpaint": MASKED}.get(op.kind)
+    return f"{op.prompt}\n\n{instructions}" if instructions else op.prompt
+
+
+def _room(op: ImageOp) -> int:
+    """How many reference images the model takes for this kind, which a mask leaves one less of."""
+    return _model(op).references - (op.kind == "inpaint")
 
 
 def _inputs(op: ImageOp) -> list[InputImage]:
-    """The pictures that are shown to the model, in their order."""
+    """The pictures that are shown to the model, in their order, a mask aside."""
     start = [op.start_image] if op.start_image and op.kind != "generate" else []
-    return [*start, *op.references[: _model(op).references]]
+    return [*start, *op.references[: _room(op)]]
+
+
+def _mask_scaled(op: ImageOp) -> bool:
+    if op.kind != "inpaint" or op.mask is None or op.start_image is None:
+        return False
+    return (op.mask.width, op.mask.height) != (op.start_image.width, op.start_image.height)
 
 
 def _arguments(

@@ -25,6 +25,8 @@ class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     output_limit: int
     spare_tokens: int
     image_tokens: tuple[int, int]
+    masks: bool = False
+    """Whether the model follows a mask that is shown to it as a second picture."""
 
 
 class Shape(NamedTuple):

@@ -8,7 +8,7 @@ import msgspec
 from adapters.provider import ImageOp, InputImage
 from tools.errors import Invalid
 from tools.media.sizes import read_size, same_shape
-from tools.models.catalog import AnySize, ImageModel, Unit, Units, image_models
+from tools.models.catalog import AnySize, ImageModel, Unit, Units, offered
 
 Size = tuple[int, int]
 
@@ -46,7 +46,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def models() -> list[ImageModel]:
-    return image_models("workers")
+    return offered("workers")
 
 
 def facts(model: ImageModel) -> Facts:

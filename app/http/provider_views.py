@@ -50,7 +50,8 @@ class ProviderView(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 class ImageModelCard(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """An image model. `default`: used where no model is named; `retires` is the day its vendor turns it off."""
+    """An image model. `default`: used where no model is named; `retires` is the day its vendor turns it off,
+    `successor` the model that the vendor recommends instead of a deprecated one."""
 
     id: str
     default: bool
@@ -62,6 +63,7 @@ class ImageModelCard(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     seed: bool
     negative_prompt: bool
     retires: datetime.date | None
+    successor: str | None
     checked: datetime.date
     source: str
     price: PriceInForce | None
@@ -75,6 +77,7 @@ class ChatModelCard(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     vision: bool
     tools: bool
     retires: datetime.date | None
+    successor: str | None
     checked: datetime.date
     source: str
     price: PriceInForce | None
@@ -137,6 +140,7 @@ def model_families(env: Env) -> list[ModelFamily]:
                 seed=model.seed,
                 negative_prompt=model.negative_prompt,
                 retires=model.retires,
+                successor=model.successor,
                 checked=model.checked,
                 source=model.source,
                 price=price_in_force(env, model.provider, model.id),
@@ -150,6 +154,7 @@ def model_families(env: Env) -> list[ModelFamily]:
                 vision=model.vision,
                 tools=model.tools,
                 retires=model.retires,
+                successor=model.successor,
                 checked=model.checked,
                 source=model.source,
                 price=price_in_force(env, model.provider, model.id),

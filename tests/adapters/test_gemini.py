@@ -25,18 +25,18 @@ from adapters.provider import ImageOp, InputImage, ProviderResult
 from app.bindings.ai.registry import open_ai
 from app.settings import Settings
 from tests.support.environment import bare_env, settings
-from tests.support.files.small_images import as_input, opened, painted, png
+from tests.support.files.small_images import as_input, mask, opened, painted, png
 from tests.support.image_calls import call_adapter
 from tests.support.internet import Answer, Fault, Received, Wire, picture
 from tests.support.vendors.gemini import BAD_KEY, RATES
 from tools.env import Env
-from tools.errors import Failure, Refused, Unavailable, Uncertain, VendorError, VendorFailed
+from tools.errors import Failure, Invalid, Refused, Unavailable, Uncertain, VendorError, VendorFailed
 from tools.models.catalog import Units, image_models
 from tools.rows import Kind
 
 KEY = "a-gemini-key-for-tests-0123456789abcd"
 PROMPT = "a secret lighthouse at dusk"
-FLASH, PRO, LITE = (model.id for model in image_models("gemini"))
+NANO, FLASH, PRO, LITE = (model.id for model in image_models("gemini"))
 START = InputImage(painted("a red boat", 4, (120, 80)), "image/png", 120, 80)
 
 
@@ -107,17 +107,17 @@ def sent_parts(call: Received) -> list[bytes | str]:
 # Requests
 
 
-@pytest.mark.parametrize("model", [None, FLASH, PRO, LITE])
+@pytest.mark.parametrize("model", [None, NANO, FLASH, PRO, LITE])
 async def test_a_picture_comes_as_the_vendor_sent_it(desk: Desk, model: str | None) -> None:
     """One call to the model's address with our key, and its bytes come back as they were."""
     told = Told()
     result, call = await desk.paint(generate(model))
     await call_adapter(adapter, generate(model), desk.env, told)
-    assert call.path == f"/v1beta/models/{model or FLASH}:generateContent"
+    assert call.path == f"/v1beta/models/{model or NANO}:generateContent"
     assert call.headers["x-goog-api-key"] == KEY and KEY not in call.path
     assert (result.data, result.mime, result.request_id) == (call.sent, "image/png", call.id)
     assert result.adjustments == [] and told.fractions == [0.1]
-    assert result.provider_meta == {"modelVersion": model or FLASH}
+    assert result.provider_meta == {"modelVersion": model or NANO}
 
 
 async def test_the_request_asks_for_one_picture_and_nothing_that_is_billed_twice(desk: Desk) -> None:
@@ -202,7 +202,7 @@ def test_the_catalog_holds_the_shapes_google_publishes() -> None:
     assert known["1696x2528"] == ("2:3", "2K") and known["1856x2304"] == ("4:5", "2K")
     assert known["6336x2688"] == ("21:9", "4K") and known["6144x768"] == ("8:1", "2K")
     assert known["896x1200"] == ("3:4", "1K") and "12288x1536" not in known
-    for model in (FLASH, PRO, LITE):
+    for model in (NANO, FLASH, PRO, LITE):
         words = [(shape.ratio, shape.image_size) for shape in shapes(model)]
         assert len(words) == len(set(words)) and words[0] == ("1:1", "1K")
         for ratio, some in itertools.groupby(sorted(shapes(model), key=lambda s: s.ratio), key=lambda s: s.ratio):
@@ -241,7 +241,7 @@ def test_what_is_dropped_is_said() -> None:
     assert [note.partition(":")[0] for note in adapter.adjustments(op)] == [
         "the seed is dropped",
         "quality is dropped",
-        "the mask is dropped",
+        "the mask is not used by generate",
         "the start image is not used by generate",
         "of the reference images only the first 13 are used",
     ]
@@ -254,16 +254,41 @@ async def test_no_more_references_are_sent_than_the_model_takes(desk: Desk) -> N
     assert sent_parts(call)[1:] == [START.data, *(picture(seed) for seed in range(13))]
 
 
-def test_masked_work_and_enlarging_are_not_offered() -> None:
-    """There is no mask and no upscaler, so neither kind is taken on; the models are the catalog's."""
-    for model in (None, FLASH, PRO, LITE):
+def test_each_model_offers_what_it_can_do() -> None:
+    """Masked work is taken on by the model that follows masks, enlarging by none; the models are the catalog's."""
+    for model in (None, NANO, FLASH, PRO, LITE):
         able = [kind for kind in ("generate", "edit", "variation", "outpaint") if adapter.supports(kind, model)]
         assert able == ["generate", "edit", "variation", "outpaint"]
-        assert not adapter.supports("inpaint", model) and not adapter.supports("upscale", model)
+        assert adapter.supports("inpaint", model) == (model in (None, NANO)) and not adapter.supports("upscale", model)
     assert not adapter.supports("generate", "gemini-2.5-flash-image")
-    assert adapter.capabilities()[0].model == FLASH and len(adapter.capabilities()) == 12
+    assert adapter.capabilities()[0].model == NANO and len(adapter.capabilities()) == 17
     notes = {capability.kind: bool(capability.notes) for capability in adapter.capabilities()}
-    assert notes == {"generate": False, "edit": False, "variation": True, "outpaint": True}
+    assert notes == {"generate": False, "edit": False, "variation": True, "outpaint": True, "inpaint": True}
+
+
+async def test_a_mask_is_a_second_picture(desk: Desk) -> None:
+    """White where the image is to change and black elsewhere, at the start image's size, with words that say so."""
+    marked = as_input(mask((60, 40), (10, 10, 30, 30), "white"))
+    references = tuple(InputImage(picture(seed), "image/png", 64, 64) for seed in range(14))
+    op = ImageOp(kind="inpaint", prompt=PROMPT, start_image=START, mask=marked, references=references)
+    result, call = await desk.paint(op)
+    words, start, sent, *others = sent_parts(call)
+    assert isinstance(words, str) and words.startswith(PROMPT) and "mask is white" in words
+    assert start == START.data and others == [picture(seed) for seed in range(12)]
+    shown = opened(cast(bytes, sent)).convert("L")
+    assert shown.size == (120, 80) and (shown.getpixel((30, 30)), shown.getpixel((100, 70))) == (255, 0)
+    assert "the mask was scaled to the size of the start image" in result.adjustments
+    assert any("as a second picture" in note for note in result.adjustments)
+
+
+@pytest.mark.parametrize(("lacks", "code"), [("start_image", "start_image_missing"), ("mask", "mask_missing")])
+async def test_masked_work_without_its_pictures_is_never_sent(desk: Desk, lacks: str, code: str) -> None:
+    """It ends before the call."""
+    images = {"start_image": START, "mask": as_input(mask((120, 80), (10, 10, 30, 30), "white"))}
+    op = ImageOp(kind="inpaint", prompt=PROMPT, **{**images, lacks: None})  # type: ignore[arg-type]
+    with pytest.raises(Invalid) as refused:
+        await adapter.prepare(op, desk.env)
+    assert refused.value.code == code
 
 
 async def test_it_goes_out_by_our_own_http_client(desk: Desk) -> None:
@@ -279,7 +304,7 @@ async def test_it_goes_out_by_our_own_http_client(desk: Desk) -> None:
         await desk.paint(generate())
     finally:
         http.event_hooks = {"request": []}
-    assert passed == [f"POST /gemini/v1beta/models/{FLASH}:generateContent 19.8"]
+    assert passed == [f"POST /gemini/v1beta/models/{NANO}:generateContent 19.8"]
 
 
 # What comes back
@@ -298,9 +323,9 @@ async def test_of_several_pictures_the_last_is_kept_and_that_is_said(desk: Desk)
     result, call = await desk.paint(generate())
     assert result.data == call.sent
     assert result.adjustments == ["of 2 pictures that came, the last is kept"]
-    assert cost(FLASH, result.units) == pytest.approx(call.bill)
+    assert cost(NANO, result.units) == pytest.approx(call.bill)
     low, high = adapter.meter(generate())
-    assert cost(FLASH, low) <= call.bill <= cost(FLASH, high)
+    assert cost(NANO, low) <= call.bill <= cost(NANO, high)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
@@ -320,7 +345,7 @@ def cost(model: str, units: Units) -> float:
 
 
 @pytest.mark.parametrize("size", ["1024x1024", "2048x2048", "4096x4096", "5504x3072", None])
-@pytest.mark.parametrize("model", [FLASH, PRO, LITE])
+@pytest.mark.parametrize("model", [NANO, FLASH, PRO, LITE])
 @pytest.mark.parametrize("kind", ["generate", "edit", "outpaint"])
 async def test_the_bill_is_told_and_was_foreseen(desk: Desk, kind: Kind, model: str, size: str | None) -> None:
     """The units of an answer are what is billed, and lie within what was metered before, with the images or without."""
@@ -341,7 +366,7 @@ async def test_references_that_are_not_known_yet_are_metered(desk: Desk) -> None
         start = None if kind == "generate" else START
         _, call = await desk.paint(ImageOp(kind=kind, prompt=PROMPT, start_image=start, references=references))
         _, high = adapter.meter(ImageOp(kind=kind, prompt=PROMPT))
-        assert call.bill <= cost(FLASH, high)
+        assert call.bill <= cost(NANO, high)
         assert high["image_input"] >= 258 * (13 + (kind == "edit"))
 
 

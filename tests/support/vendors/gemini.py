@@ -16,13 +16,17 @@ import msgspec
 from tests.support.internet import Answer, Received, Reply, picture
 
 Ratio = Literal["1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9", "1:4", "4:1", "1:8", "8:1"]
+WIDE = ("gemini-nano-banana-2.1", "gemini-3.1-flash-image")
+"""The models that make the four ratios beyond 21:9."""
 PLAIN_RATIOS = {"1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"}
 PICTURE_TOKENS = {
+    "gemini-nano-banana-2.1": {"1K": 1120, "2K": 1680, "4K": 3780},
     "gemini-3.1-flash-image": {"1K": 1120, "2K": 1680, "4K": 2520},
     "gemini-3-pro-image": {"1K": 1120, "2K": 1120, "4K": 2000},
     "gemini-3.1-flash-lite-image": {"1K": 1120},
 }
 RATES = {
+    "gemini-nano-banana-2.1": {"input": 1.5, "text": 7.5, "image": 30.0},
     "gemini-3.1-flash-image": {"input": 0.5, "text": 3.0, "image": 60.0},
     "gemini-3-pro-image": {"input": 2.0, "text": 12.0, "image": 120.0},
     "gemini-3.1-flash-lite-image": {"input": 0.25, "text": 1.5, "image": 30.0},
@@ -78,7 +82,7 @@ def problem(model: str, request: Request) -> str | None:
         return "this model puts out images"
     if model == "gemini-3.1-flash-lite-image" and config.image_config.image_size:
         return "image_size is not supported by this model"
-    if model != "gemini-3.1-flash-image" and config.image_config.aspect_ratio not in PLAIN_RATIOS:
+    if model not in WIDE and config.image_config.aspect_ratio not in PLAIN_RATIOS:
         return "aspect_ratio is not supported by this model"
     if sum(part.inline_data is not None for content in request.contents for part in content.parts) > 14:
         return "too many images"
