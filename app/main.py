@@ -1,22 +1,20 @@
 """`create_app`: the one composition root, which puts bindings, routes, middleware and the job worker together."""
 
 import contextlib
-import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import NamedDependency, Provide
-from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler, LifeSpanReceive, LifeSpanSend, Receive, Scope, Send
 
 from app.bindings import open_env
 from app.http.errors import respond
-from app.http.middleware import FORM_SLACK, Middleware, note_error
+from app.http.middleware import FORM_SLACK, Middleware, note_error, paths_of
 from app.http.openapi import openapi_config
 from app.http.schemas import JsonRequest
-from app.http.security import check_access, reads_image
+from app.http.security import check_access
 from app.lifecycle import Bindings, Lifecycle
 from app.ops.metrics import Metrics
 from app.ops.traces import Traces
@@ -102,15 +100,5 @@ def create_app(
         state=State({"settings": settings}),
     )
     app.lifecycle = lifecycle
-    app.outermost = Middleware(app.route, settings, image_paths(app), traces)
+    app.outermost = Middleware(app.route, settings, paths_of(app), traces)
     return app
-
-
-def image_paths(app: Litestar) -> list[re.Pattern[str]]:
-    """Patterns of the paths whose body may have the size of an image."""
-    return [
-        re.compile("".join(rf"/{part}" if isinstance(part, str) else "/[^/]+" for part in route.path_components))
-        for route in app.routes
-        if isinstance(route, HTTPRoute)
-        if any(reads_image(handler) for handler in route.route_handlers)
-    ]

@@ -66,6 +66,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     unpriced_micros: int
     """What a paid call counts as when its price is unknown, in micro-USD."""
     cors_origins: tuple[str, ...]
+    allowed_hosts: tuple[str, ...]
+    """Names in lower case that the server is known by besides PUBLIC_URL's; `*.host` stands for all names below it."""
     trusted_proxies: tuple[Any, ...]
     """Networks. Typed Any, because Litestar lets msgspec inspect this Struct, which refuses the union `Network`."""
     memory_days: int
@@ -111,6 +113,7 @@ NAMES = (
     "PRICES",
     "UNPRICED_USD",
     "CORS_ORIGINS",
+    "ALLOWED_HOSTS",
     "TRUSTED_PROXIES",
     "MEMORY_DAYS",
     "READS_NEED_KEY",
@@ -161,7 +164,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     def get(name: str, default: str, parse: Callable[[str, str], T]) -> T:
         return parse(name, values.get(name, default))
 
-    host, port = get("HOST", "127.0.0.1", _text), get("PORT", "8000", _whole(0, 65535))
+    host, port = get("HOST", "127.0.0.1", _unbracketed), get("PORT", "8000", _whole(0, 65535))
     api_key = values.get("API_KEY")
     if raw_key := (environ.get("PREVIEW_API_KEY") if stage == "preview" else None) or environ.get("API_KEY"):
         check_key(raw_key, "API_KEY")
@@ -194,6 +197,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         prices=get("PRICES", "", _file) if "PRICES" in values else None,
         unpriced_micros=get("UNPRICED_USD", "0.50", _micros),
         cors_origins=get("CORS_ORIGINS", "", _origins),
+        allowed_hosts=get("ALLOWED_HOSTS", "", _host_names),
         trusted_proxies=get("TRUSTED_PROXIES", "127.0.0.1/32,::1/128", _networks),
         memory_days=get("MEMORY_DAYS", "90", _whole(1, 3650)),
         reads_need_key=get("READS_NEED_KEY", "false", _flag),
@@ -248,8 +252,9 @@ def make_langgraph_strict() -> None:
     os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
 
 
-def _text(name: str, value: str) -> str:
-    return value
+def _unbracketed(name: str, value: str) -> str:
+    """A host; of an IPv6 address in the brackets that URLs need, the address."""
+    return value[1:-1] if value.startswith("[") and value.endswith("]") else value
 
 
 def _bracketed(host: str) -> str:
@@ -416,12 +421,22 @@ def _origins(name: str, value: str) -> tuple[str, ...]:
     for origin in origins:
         if "*" in origin or not re.fullmatch(r"https?://[^/?#\s]+", origin):
             raise SettingError(f"{name} must list exact origins such as https://app.example, not {origin!r}")
-    return origins
+    # As browsers write them.
+    return tuple(re.sub(r"^(http:.*):80$|^(https:.*):443$", r"\1\2", origin.lower()) for origin in origins)
+
+
+def _host_names(name: str, value: str) -> tuple[str, ...]:
+    names = tuple(filter(None, (part.strip().lower().rstrip(".") for part in value.split(","))))
+    for host in names:
+        if not re.fullmatch(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", host):
+            raise SettingError(f"{name} must list host names such as picasso.lan or *.lan, without ports, not {host!r}")
+    return names
 
 
 def _networks(name: str, value: str) -> tuple[Network, ...]:
     try:
-        return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
+        parts = (part.strip().replace("[", "").replace("]", "") for part in value.split(","))
+        return tuple(ipaddress.ip_network(part) for part in parts if part)
     except ValueError as error:
         raise SettingError(f"{name} must list networks such as 10.0.0.0/8: {error}") from error
 

@@ -298,6 +298,11 @@ class Workflow(Protocol):
         """Take a token from a bucket shared by all processes: 0.0 when granted, else the seconds until the next one."""
         ...
 
+    async def take_in_minute(self, bucket: str, *, most: int) -> float:
+        """Count a try, at most `most` in any minute over all processes: 0.0 when it counts, else the seconds until one
+        will."""
+        ...
+
 
 class Memories(Protocol):
     """AGENTIC_MEMORIES: the part of a LangGraph checkpointer for packages that must not import LangGraph."""

@@ -66,6 +66,11 @@ class DocketWorkflow:
         """One token from the bucket: 0.0 when granted, else seconds until the next one. Fails: Unavailable."""
         return await self._buckets.take(bucket, capacity=capacity, per_minute=per_minute)
 
+    async def take_in_minute(self, bucket: str, *, most: int) -> float:
+        """One of at most `most` tries in any minute: 0.0 when it counts, else seconds until one will. Fails:
+        Unavailable."""
+        return await self._buckets.take_in_minute(bucket, most=most)
+
 
 @contextlib.asynccontextmanager
 async def open_workflow(settings: Settings, server: RedisServer) -> AsyncIterator[DocketWorkflow]:

@@ -71,6 +71,12 @@ class HeadersTooLarge(PicassoError):
     code = "headers_too_large"
 
 
+class Misdirected(PicassoError):
+    """421: the request names a host that this server is not known by."""
+
+    code = "misdirected"
+
+
 class ClientGone(PicassoError):
     """The client disconnected while its body was being read; nobody receives the response."""
 
@@ -120,6 +126,7 @@ STATUSES: dict[type[PicassoError], int] = {
     SlowBody: 408,
     PathTooLong: 414,
     HeadersTooLarge: 431,
+    Misdirected: 421,
     ClientGone: 400,
 }
 """The status of each of our errors and of what inherits from it; `Invalid` carries its own."""
@@ -148,6 +155,7 @@ def response_to(error: Exception) -> ErrorResponse:
     elif isinstance(error, HTTPException) and error.status_code < 500:
         # Litestar's own: its status and Allow header are kept; its text, which may repeat input, is not.
         known = {method.strip() for method in (error.headers or {}).get("allow", "").split(",")}
+        known |= {"HEAD"} if "GET" in known else set()
         allow = ", ".join(sorted(known & METHODS))
         reason = http.HTTPStatus(error.status_code)
         code = CODES.get(reason, "bad_request")

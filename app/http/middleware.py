@@ -4,13 +4,16 @@ It runs before routing, so it also holds for unknown paths, wrong methods and ha
 """
 
 import asyncio
+import logging
 import random
 import re
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 from urllib.parse import unquote_to_bytes
 
+from litestar import Litestar
 from litestar.enums import HttpMethod, ScopeType
+from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send
 
 from app.http.errors import (
@@ -23,11 +26,14 @@ from app.http.errors import (
     log_unexpected,
     response_to,
 )
-from app.http.security import has_body, header_values
+from app.http.hosts import base_path, below_base, check_host
+from app.http.security import has_body, header_values, own_origin, reads_image
 from app.ops.traces import Traces
 from app.settings import Settings
-from tools.errors import Invalid, NotFound, PicassoError, TooLarge
+from tools.errors import Forbidden, Invalid, NotFound, PicassoError, TooLarge
 from tools.step import correlation_id, log_context
+
+log = logging.getLogger("picasso.http")
 
 MAX_TARGET = 8192
 """Bytes of path and query together."""
@@ -50,26 +56,56 @@ DEFAULT_HEADERS = {
 """Added to each response where the route has not set its own."""
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
-    "Access-Control-Allow-Headers": "Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, X-Api-Key",
+    "Access-Control-Allow-Headers": "Accept, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, If-Range, "
+    "Last-Event-ID, Prefer, Range, X-Api-Key",
     "Access-Control-Max-Age": "600",
 }
 ERROR = "picasso_error"
 """Key of a WebSocket's state under which the error that ended it is kept."""
-EXPOSED_HEADERS = b"ETag, Idempotency-Replayed, Retry-After, X-Correlation-Id"
+EXPOSED_HEADERS = (
+    b"Accept-Ranges, Allow, Content-Disposition, Content-Length, Content-Range, ETag, Idempotency-Replayed, Location, "
+    b"Preference-Applied, Retry-After, X-Correlation-Id"
+)
+TOLD_ORIGINS = 100
+"""How many foreign origins are named in the log, each once."""
+
+
+class Paths(NamedTuple):
+    """What the middleware knows of the routes: those whose body may have MAX_IMAGE bytes, those that answer HEAD
+    themselves, and the first segments of all."""
+
+    image: Sequence[re.Pattern[str]]
+    head: Sequence[re.Pattern[str]]
+    rooms: frozenset[str]
+
+
+def paths_of(app: Litestar) -> Paths:
+    """What the middleware must know of the application's routes before one of them is chosen."""
+    http = [route for route in app.routes if isinstance(route, HTTPRoute)]
+    return Paths(
+        image=[_pattern(route) for route in http if any(map(reads_image, route.route_handlers))],
+        head=[_pattern(route) for route in http if "HEAD" in route.methods],
+        rooms=frozenset(route.path.split("/", 2)[1] for route in app.routes),
+    )
+
+
+def _pattern(route: HTTPRoute) -> re.Pattern[str]:
+    return re.compile("".join(rf"/{part}" if isinstance(part, str) else "/[^/]+" for part in route.path_components))
 
 
 class Middleware:
-    """An ASGI application around another. `image_paths` are the routes whose body may have MAX_IMAGE bytes."""
+    """An ASGI application around another."""
 
-    def __init__(
-        self, app: ASGIApp, settings: Settings, image_paths: Sequence[re.Pattern[str]], traces: Traces
-    ) -> None:
-        self._app, self._settings, self._image_paths, self._traces = app, settings, image_paths, traces
+    def __init__(self, app: ASGIApp, settings: Settings, paths: Paths, traces: Traces) -> None:
+        self._app, self._settings, self._paths, self._traces = app, settings, paths, traces
+        self._base = base_path(settings)
+        self._told: set[str] = set()
         self._headers = dict(DEFAULT_HEADERS)
         if settings.public_url.startswith("https://"):
             self._headers[b"strict-transport-security"] = b"max-age=31536000"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope = below_base(scope, self._base, self._paths.rooms)
         # The correlation id is no secret, so a fast random generator will do.
         with (
             log_context(correlationId=f"{random.getrandbits(128):032x}"),
@@ -86,7 +122,7 @@ class Middleware:
 
     async def handle_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check an HTTP request, pass it on with its body limited, and add headers to the response."""
-        takes_image = any(pattern.fullmatch(scope["path"].rstrip("/")) for pattern in self._image_paths)
+        takes_image = _matches(self._paths.image, scope)
         limit = self._settings.max_image + FORM_SLACK if takes_image else self._settings.max_body
         body = _Body(receive, has_body(scope), limit)
         origin = self._allowed_origin(scope)
@@ -108,23 +144,36 @@ class Middleware:
                 message["headers"] = headers
             await send(message)
 
+        method = scope["method"]  # type: ignore[typeddict-item]
         try:
+            check_host(scope, self._settings)
             check_target(scope)
             check_framing(scope, limit)
+            if origin is None and not own_origin(scope, self._settings):
+                self._tell_origin(scope)
+                if method == HttpMethod.OPTIONS and is_preflight(scope):
+                    raise Forbidden(
+                        "pages of this origin may not use this server: name it in CORS_ORIGINS",
+                        code="cors_refused",
+                        detail={"setting": "CORS_ORIGINS"},
+                    )
         except PicassoError as error:
             refusal = response_to(error)
             content = refusal.body()
             headers = {**refusal.headers, "Content-Type": "application/json", "Content-Length": str(len(content))}
             await _respond(send_with_headers, refusal.status, headers, content)
             return
-        if scope["method"] == HttpMethod.OPTIONS:  # type: ignore[typeddict-item]
+        if method == HttpMethod.OPTIONS:
             if is_preflight(scope) and origin is not None:
                 await _respond(send_with_headers, 204, PREFLIGHT, b"")
                 return
             # Litestar's own OPTIONS handlers forget methods that were registered later (2.25). A method that no route
             # has gives the 405 that lists all of them.
             scope = cast(Scope, {**scope, "method": "NONE"})
-        await self._app(scope, body.receive, send_with_headers)
+        if method == HttpMethod.HEAD and not _matches(self._paths.head, scope):
+            await _answer_head(self._app, scope, body.receive, send_with_headers)
+        else:
+            await self._app(scope, body.receive, send_with_headers)
 
     async def handle_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a handshake and pass the socket on. An error closes it as an HTTP response before the handshake, and
@@ -146,6 +195,7 @@ class Middleware:
             await send(message)
 
         try:
+            check_host(scope, self._settings)
             check_target(scope)
         except PicassoError as error:
             note_error(error, scope)
@@ -158,6 +208,38 @@ class Middleware:
         """The request's Origin if it is one of CORS_ORIGINS."""
         origins = header_values(scope, b"origin")
         return origins[0] if len(origins) == 1 and origins[0] in self._settings.cors_origins else None
+
+    def _tell_origin(self, scope: Scope) -> None:
+        """Log a foreign origin once: its page learns nothing of why the browser refuses it.
+
+        Effect: a warning, for TOLD_ORIGINS origins at most.
+        """
+        (origin, *_) = header_values(scope, b"origin")
+        if scope["path"].startswith("/api/") and origin not in self._told and len(self._told) < TOLD_ORIGINS:
+            self._told.add(origin)
+            log.warning("a page of another origin asks for the API; CORS_ORIGINS does not name %r", origin[:200])
+
+
+def _matches(patterns: Sequence[re.Pattern[str]], scope: Scope) -> bool:
+    return any(pattern.fullmatch(scope["path"].rstrip("/")) for pattern in patterns)
+
+
+async def _answer_head(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """The response to a GET without its body (RFC 9110 §9.3.2). A response without end ends with its first chunk."""
+    ended = False
+
+    async def send_head(message: Message) -> None:
+        nonlocal ended
+        if message["type"] == "http.response.start":
+            await send(message)
+        elif not ended:
+            ended = True
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def receive_until_ended() -> HTTPReceiveMessage:
+        return {"type": "http.disconnect"} if ended else await receive()  # type: ignore[return-value]
+
+    await app(cast(Scope, {**scope, "method": "GET"}), receive_until_ended, send_head)
 
 
 async def _respond(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:

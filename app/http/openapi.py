@@ -14,6 +14,7 @@ from litestar.params import ParameterKwarg
 from litestar.routes import HTTPRoute
 
 from app.http.errors import CODES
+from app.http.hosts import base_path
 from app.http.schemas import CLEAN
 from app.http.security import access_to, reads_form, reads_image
 from app.settings import Settings
@@ -111,6 +112,7 @@ def describe(app: Litestar) -> Document:
     schemas |= {id(body): _as_read(schemas[id(body)]) for body in bodies}
     for path, method, handler in _operations(app):
         _complete(document["paths"][path][method], handler, schemas, app.state.settings)
+    document["servers"] = [{"url": base_path(app.state.settings) or "/"}]
     document["components"] = {
         "schemas": {**document["components"].get("schemas", {}), **components},
         "securitySchemes": {KEY: {"type": "apiKey", "in": "header", "name": "X-Api-Key"}},

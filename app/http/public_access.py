@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from litestar import Request
 from litestar.datastructures import Cookie
 
+from app.http.hosts import base_path
 from app.http.security import client_address, limit_key, own_origin, visitor
 from app.settings import Settings
 from tools.env import Env
@@ -99,7 +100,7 @@ async def admit_guest(request: Request[Any, Any, Any], env: Env, settings: Setti
         cookie = Cookie(
             key=COOKIE,
             value=f"{token}.{_signature(token, settings)}",
-            path="/public/artifact",
+            path=f"{base_path(settings)}/public/artifact",
             max_age=COOKIE_DAYS * 86_400,
             httponly=True,
             samesite="lax",

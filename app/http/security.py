@@ -23,6 +23,7 @@ from litestar.params import QueryParameter
 from litestar.types import Scope
 
 from app.http.errors import Unauthorized, WrongMedia
+from app.http.hosts import public_origin
 from app.http.schemas import invalid
 from app.settings import SettingError, Settings, check_key
 from tools.env import Env
@@ -33,8 +34,12 @@ STREAM = "/api/stream/"
 """Browsers cannot set headers on these routes, so with READS_NEED_KEY the key may come as `?key=`."""
 WHOLE = re.compile(r"-?[0-9]+")
 JOB_BURST = 120
-PASSWORDS_PER_MINUTE, PASSWORD_BURST = 6, 6
-LINK_PASSWORDS_PER_MINUTE, LINK_PASSWORD_BURST = 60, 60
+PASSWORDS_OF_ADDRESS, PASSWORDS_OF_LINK = 6, 60
+"""Tries at a link's password in any minute, by one address and in all."""
+PASSWORDS_OF_GUESSERS = 40
+"""Of the link's tries those that networks may make which tried it lately; the others stay free for newcomers."""
+FIRST_PASSWORDS = 3
+"""A network's tries as a newcomer; it gets one back a minute."""
 USER_AGENT = 256
 
 
@@ -54,10 +59,11 @@ async def check_access(connection: ASGIConnection[Any, Any, Any, Any], handler: 
     """
     settings: Settings = connection.app.state.settings
     access = access_to(handler)
+    may_use_query = access == "read" and connection.scope["path"].startswith(STREAM)
+    # Browsers let any page open a WebSocket, and CORS does not guard it.
+    if may_use_query and not known_origin(connection.scope, settings):
+        raise Forbidden("pages of this origin may not read the stream: name it in CORS_ORIGINS")
     if access == "key" or (access == "read" and settings.reads_need_key):
-        may_use_query = access == "read" and connection.scope["path"].startswith(STREAM)
-        if may_use_query and not known_origin(connection.scope, settings):
-            raise Forbidden("this origin may not read the stream")
         given = header_values(connection.scope, b"x-api-key")
         if may_use_query and not given:
             given = connection.query_params.getall("key", [])
@@ -131,7 +137,7 @@ def own_origin(scope: Scope, settings: Settings) -> bool:
 
 def _own_origins(scope: Scope, settings: Settings) -> set[str]:
     hosts = header_values(scope, b"host")
-    return {settings.public_url, *(f"{scheme}://{host}" for host in hosts for scheme in ("http", "https"))}
+    return {public_origin(settings), *(f"{scheme}://{host}" for host in hosts for scheme in ("http", "https"))}
 
 
 def header_values(scope: Scope, name: bytes) -> list[str]:
@@ -191,6 +197,13 @@ def limit_key(address: Address | None) -> str:
     return str(address) if address else "local"
 
 
+def wide_network(address: Address | None) -> str:
+    """The network that one party usually has whole: the /24 of an IPv4 address, the /48 of an IPv6 one."""
+    if address is None:
+        return "local"
+    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))
+
+
 async def limit_jobs(request: Request[Any, Any, Any], env: Env, settings: Settings) -> None:
     """Take one job submission: JOBS_PER_MINUTE per address, in bursts of 120.
 
@@ -204,15 +217,21 @@ async def limit_jobs(request: Request[Any, Any, Any], env: Env, settings: Settin
 
 
 async def limit_passwords(request: Request[Any, Any, Any], env: Env, settings: Settings, slug: str) -> None:
-    """Take one attempt at a link's password: six a minute per address, sixty a minute over all addresses.
+    """Count one try at a link's password: in any minute 6 of an address, and 60 of the link.
 
-    Effect: one token less in two buckets in Redis.
+    What an address is refused does not count for the link. A third of the link's tries is kept for networks that hardly
+    tried it yet, so that a guesser with some addresses cannot keep the owner's guests out.
+    Effect: up to three counts in Redis.
     Fails: RateLimited with the seconds to wait · Unavailable when Redis does not answer.
     """
-    take, caller = env.PICASSO_WORKFLOW.take, limit_key(client_address(request.scope, settings))
-    wait = await take(f"password:{slug}:{caller}", capacity=PASSWORD_BURST, per_minute=PASSWORDS_PER_MINUTE)
+    flow, address = env.PICASSO_WORKFLOW, client_address(request.scope, settings)
+    wait = await flow.take_in_minute(f"password:{slug}:{limit_key(address)}", most=PASSWORDS_OF_ADDRESS)
     if wait == 0:
-        wait = await take(f"password:{slug}", capacity=LINK_PASSWORD_BURST, per_minute=LINK_PASSWORDS_PER_MINUTE)
+        first = f"password-first:{slug}:{wide_network(address)}"
+        is_new = await flow.take(first, capacity=FIRST_PASSWORDS, per_minute=1) == 0
+        wait = await flow.take_in_minute(
+            f"password:{slug}", most=PASSWORDS_OF_LINK if is_new else PASSWORDS_OF_GUESSERS
+        )
     if wait > 0:
         raise RateLimited("too many passwords were tried from this address or for this page", retry_after=wait)
 

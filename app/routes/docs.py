@@ -19,6 +19,7 @@ from markdown_it.token import Token
 from markupsafe import Markup
 
 from app.http.conditional import is_known
+from app.http.hosts import base_path
 from generators.shared import page
 from tools.env import Env
 
@@ -69,7 +70,7 @@ handlers: list[Any] = [show_docs, show_page]
 
 async def _answer(request: Request[Any, Any, Any], env: Env, name: str) -> Response[bytes]:
     source, shell = env.ASSETS.read(f"docs/{name}.md"), env.ASSETS.read(SHELL)
-    rendered = await asyncio.to_thread(render, name, source, shell)
+    rendered = await asyncio.to_thread(render, name, source, shell, base_path(env.settings))
     headers = {"ETag": rendered.tag, "Cache-Control": "public, max-age=300", "Content-Security-Policy": rendered.policy}
     if is_known(request.headers.get("if-none-match", ""), rendered.tag):
         return Response(b"", status_code=304, headers=headers)
@@ -77,8 +78,9 @@ async def _answer(request: Request[Any, Any, Any], env: Env, name: str) -> Respo
 
 
 @functools.lru_cache(maxsize=2 * len(PAGES))
-def render(name: str, source: bytes, shell: bytes) -> Rendered:
-    """The page `name` in the shell that all pages share: menu, headings that can be linked to, tables that scroll."""
+def render(name: str, source: bytes, shell: bytes, base: str = "") -> Rendered:
+    """The page `name` in the shell that all pages share: menu, headings that can be linked to, tables that scroll.
+    `base` is the path of PUBLIC_URL, below which its links lead."""
     tokens = MARKDOWN.parse(source.decode())
     headings: list[tuple[str, str]] = []
     for token, inside in itertools.pairwise(tokens):
@@ -89,11 +91,11 @@ def render(name: str, source: bytes, shell: bytes) -> Rendered:
                 headings.append((anchor, inside.content.replace("`", "")))
         for child in inside.children or ():
             if child.type == "link_open":
-                child.attrSet("href", address_of(str(child.attrGet("href"))))
+                child.attrSet("href", address_of(str(child.attrGet("href")), base))
     context = {
         "name": name,
         "title": title_of(source),
-        "menu": [(each, "/docs" if each == "index" else f"/docs/{each}") for each in PAGES],
+        "menu": [(each, address_of(f"{each}.md", base)) for each in PAGES],
         "headings": headings,
         "content": Markup(MARKDOWN.renderer.render(_scrolling(tokens), MARKDOWN.options, {})),  # noqa: S704
     }
@@ -111,12 +113,12 @@ def anchor_of(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
-def address_of(link: str) -> str:
+def address_of(link: str, base: str = "") -> str:
     """The address here of a link in a source: `money.md#budget` is `/docs/money#budget`; others stay as they are."""
     found = LINK.fullmatch(link)
     if found is None or found[1] is None:
         return link
-    return ("/docs" if found[1] == "index" else f"/docs/{found[1]}") + (found[2] or "")
+    return base + ("/docs" if found[1] == "index" else f"/docs/{found[1]}") + (found[2] or "")
 
 
 def _scrolling(tokens: list[Token]) -> list[Token]:

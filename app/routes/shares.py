@@ -114,10 +114,11 @@ async def unlock(
         raise Invalid(message, code="bad_form", status=400)
     password = unicodedata.normalize("NFC", given[0]).strip()
     await limit_passwords(request, env, settings, slug)
-    page = f"/public/artifact/{share.slug}"
+    page = shares.page_path(env, share.slug)
     if settings.api_key is None or not await shares.unlock(share, password):
-        detail = {"unlock": f"{page}/password"}
-        raise Locked("that is not the password of this page", code="wrong_password", detail=detail)
+        raise Locked(
+            "that is not the password of this page", code="wrong_password", detail={"unlock": f"{page}/password"}
+        )
     value, seconds = shares.make_pass(share, settings.api_key)
     cookie = pass_cookie(page, value, seconds, settings)
     return Response(None, status_code=303, headers={"Location": page, "Set-Cookie": cookie})

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -110,6 +111,11 @@ class _Found(ArtifactRow, frozen=True, kw_only=True):
     revoked_at: int | None
 
 
+def page_path(env: Env, slug: str) -> str:
+    """The path of a public page as browsers see it, which includes that of PUBLIC_URL."""
+    return f"{urlsplit(env.settings.public_url).path.rstrip('/')}/public/artifact/{slug}"
+
+
 @step("shares.admit")
 async def admit(
     env: Env, slug: str, *, passes: Iterable[str] = (), secret: str | None = None, beside: bool = False
@@ -126,7 +132,7 @@ async def admit(
     share = _share(found)
     _check_end(found, share, now_ms(), beside)
     if share is not None and share.password_hash is not None and not _is_known(share, passes, secret):
-        raise Locked("this page needs a password", detail={"unlock": f"/public/artifact/{slug}/password"})
+        raise Locked("this page needs a password", detail={"unlock": f"{page_path(env, slug)}/password"})
     return Admission(load(ArtifactRow, msgspec.structs.asdict(found)), share)
 
 

@@ -285,8 +285,10 @@ async def test_origins_are_exact(tmp_path: Path) -> None:
                 assert "access-control-allow-credentials" not in answer.headers
         asked = {"Origin": own, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
         preflight = await call(app, "OPTIONS", "/api/projects", asked)
+        assert "retry-after" in preflight.headers["access-control-expose-headers"].lower()
         assert preflight.status == 204 and "POST" in preflight.headers["access-control-allow-methods"]
         for origin in ("null", "https://app.example.evil", "https://evil.app.example", "http://app.example", f"{own}/"):
             answer = await call(app, "GET", "/healthz", {"Origin": origin})
             assert "access-control-allow-origin" not in answer.headers, origin
-            assert (await call(app, "OPTIONS", "/api/projects", {**asked, "Origin": origin})).status == 405
+            refused = await call(app, "OPTIONS", "/api/projects", {**asked, "Origin": origin})
+            assert refused.status == 403 and "CORS_ORIGINS" in refused.json()["error"]["message"]

@@ -97,6 +97,7 @@ def targets(app: Application) -> Iterator[tuple[str, str]]:
 
 
 def is_open(route: HTTPRoute, method: str) -> bool:
+    method = "GET" if method == "HEAD" else method
     handlers = (handler for handler in route.route_handlers if method in handler.http_methods)
     return any(handler.opt.get("access") in ("open", "read") for handler in handlers)
 

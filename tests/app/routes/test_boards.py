@@ -238,7 +238,9 @@ async def test_a_cookie_that_was_not_made_here_is_nobodys(deck: Board) -> None:
 )
 async def test_only_our_own_pages_write(tmp_path: Path, redis_url: str, headers: dict[str, str], status: int) -> None:
     """Another site's page, also one in CORS_ORIGINS, cannot vote as a guest; a program without Origin can."""
-    async with boards_env(tmp_path, redis_url, {"CORS_ORIGINS": "https://partner.example"}) as env:
+    async with boards_env(
+        tmp_path, redis_url, {"CORS_ORIGINS": "https://partner.example", "ALLOWED_HOSTS": "board.example"}
+    ) as env:
         app = boards_app(env)
         async with client_of(app) as owner:
             deck = await publish_board(owner, app, "voting-deck")

@@ -1,17 +1,21 @@
 """Links with conditions: a password, an end, a number of views; each closed without the others."""
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
+from litestar import Request
 from redis.asyncio import Redis
 
 from app.bindings.redis.token_bucket import TokenBuckets
+from app.http.security import PASSWORDS_OF_GUESSERS, PASSWORDS_OF_LINK, limit_passwords
+from app.settings import Settings
 from tests.support.samples.page_site import (
     KEY,
     Line,
@@ -24,6 +28,7 @@ from tests.support.samples.page_site import (
     small_app,
 )
 from tools.env import Env
+from tools.errors import RateLimited
 from tools.publishing import artifacts, shares
 from tools.publishing.artifacts import File, Output
 from tools.rows import now_ms
@@ -180,6 +185,28 @@ async def test_guessing_is_slow_and_then_stopped(tmp_path: Path, redis_client: R
             stopped = await unlock(visitor, page, WORD)
             assert stopped.status_code == 429 and int(stopped.headers["retry-after"]) >= 1
             assert (await unlock(other, page, WORD)).status_code == 303
+
+
+async def test_a_guesser_with_many_addresses_cannot_keep_guests_out(tmp_path: Path, redis_client: Redis) -> None:
+    """A link's tries are 60 in any minute; of them a third is for networks that hardly tried it yet."""
+    async with gallery(tmp_path, PICASSO_WORKFLOW=TokenBuckets(redis_client)) as (env, client, row):
+        counted = []
+        for n in range(200):
+            scope: Any = {"type": "http", "client": (f"198.51.{n % 5}.{n // 5}", 1), "headers": []}
+            with contextlib.suppress(RateLimited):
+                await limit_passwords(Request(scope), env, cast(Settings, env.settings), "slug")
+                counted.append(n)
+        assert len(counted) == PASSWORDS_OF_GUESSERS
+        page = await shared(client, row, password=WORD)
+        await redis_client.rename("minute:password:slug", f"minute:password:{page.rpartition('/')[2]}")
+        async with stranger(env, "192.0.2.1") as guest:
+            assert (await unlock(guest, page, WORD)).status_code == 303
+        for n in range(100):
+            scope = {"type": "http", "client": (f"203.0.{n}.1", 1), "headers": []}
+            with contextlib.suppress(RateLimited):
+                await limit_passwords(Request(scope), env, cast(Settings, env.settings), page.rpartition("/")[2])
+                counted.append(n)
+        assert len(counted) == PASSWORDS_OF_LINK - 1
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from app.bindings.actor import open_actor
 from app.bindings.redis.connection import open_client
 from app.bindings.redis.token_bucket import TokenBuckets
 from app.http.errors import respond
-from app.http.middleware import Middleware
+from app.http.middleware import Middleware, paths_of
 from app.http.schemas import JsonRequest
 from app.http.security import check_access
 from app.lifecycle import Lifecycle
@@ -87,7 +87,7 @@ def boards_app(env: Env, lifecycle: Lifecycle | None = None) -> ASGIApp:
         openapi_config=None,
         state=State({"settings": chosen}),
     )
-    return Middleware(app, chosen, [], Traces())
+    return Middleware(app, chosen, paths_of(app), Traces())
 
 
 class Board:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from app.bindings.assets import open_assets
 from app.http.errors import respond
-from app.http.middleware import Middleware
+from app.http.middleware import Middleware, paths_of
 from app.http.schemas import JsonRequest
 from app.http.security import check_access
 from app.ops.traces import Traces
@@ -145,7 +145,7 @@ def small_app(env: Env) -> ASGIApp:
         openapi_config=None,
         state=State({"settings": chosen}),
     )
-    return Middleware(app, chosen, [], Traces())
+    return Middleware(app, chosen, paths_of(app), Traces())
 
 
 def client_of(app: ASGIApp, base_url: str = HERE, peer: str = "203.0.113.77") -> httpx.AsyncClient:
