@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -16,9 +17,9 @@ from app.http.public_access import Guest, Rate, admit_guest, admit_reader, guest
 from app.http.schemas import LINE, PROSE, Body, Id
 from app.http.security import client_address, limit_key
 from app.lifecycle import Lifecycle
-from app.routes.stream import LAST, EventStream
+from app.routes.stream import LAST, EventStream, bindings_of
 from app.settings import Settings
-from tools.env import Env
+from tools.env import Env, Subscription
 from tools.errors import Forbidden, Gone, Invalid, Locked, NotFound, RateLimited, Unavailable
 from tools.events import Approval, Artifact, BoardNews, Comment, Frame, Tally
 from tools.publishing import artifacts, boards
@@ -32,6 +33,8 @@ ADMIT_SECONDS = 5.0
 VIEWERS = 1000
 """Live viewers of one board at a time, over all processes."""
 BODY_BYTES = 16 << 10
+REFUSALS = (NotFound, Gone, Locked, Forbidden, RateLimited)
+"""What ends a viewer's stream; their next request gets it as its status."""
 
 
 COMMENTS_OF_GUEST = Rate("comments", 10, 6)
@@ -200,16 +203,21 @@ async def give_verdict(
 async def follow_board(
     slug: FromPath[str],
     request: Request[Any, Any, Any],
-    env: NamedDependency[Env],
     settings: NamedDependency[Settings],
     lifecycle: NamedDependency[Lifecycle],
 ) -> ASGIApp:
     """The board and then each change of it, as Server-Sent Events."""
-    artifact = await _page(slug, request, env, settings)
-    await take(env, STREAMS_OF_ADDRESS, limit_key(client_address(request.scope, settings)))
-    if await env.PICASSO_DO.clients(boards.session_of(artifact.id)) >= VIEWERS:
-        raise RateLimited(f"a board has at most {VIEWERS:,} live viewers", retry_after=30.0)
-    return BoardStream(env, lifecycle, artifact, lambda: _page(slug, request, env, settings))
+
+    async def admit() -> ArtifactRow:
+        return await _page(slug, request, bindings_of(lifecycle), settings)
+
+    async def take_place() -> None:
+        env = bindings_of(lifecycle)
+        await take(env, STREAMS_OF_ADDRESS, limit_key(client_address(request.scope, settings)))
+        if await env.PICASSO_DO.clients(boards.session_of((await admit()).id)) >= VIEWERS:
+            raise RateLimited(f"a board has at most {VIEWERS:,} live viewers", retry_after=30.0)
+
+    return BoardStream(lifecycle, admit, take_place)
 
 
 @post("/api/artifacts/{artifact_id:str}/board", status_code=200, tags=["boards"])
@@ -253,27 +261,32 @@ class BoardStream(EventStream):
 
     def __init__(
         self,
-        env: Env,
         lifecycle: Lifecycle,
-        artifact: ArtifactRow,
         admit: Callable[[], Awaitable[ArtifactRow]],
+        take_place: Callable[[], Awaitable[None]],
         every: float = ADMIT_SECONDS,
     ) -> None:
-        super().__init__(env, lifecycle, boards.session_of(artifact.id), None)
-        self._artifact, self._admit, self._every = artifact, admit, every
+        super().__init__(lifecycle, "", None)
+        self._admit, self._take_place, self._every = admit, take_place, every
+
+    async def subscribe(self) -> AbstractAsyncContextManager[Subscription]:
+        self._artifact = await self._admit()
+        await self._take_place()
+        return bindings_of(self._lifecycle).PICASSO_DO.subscribe(boards.session_of(self._artifact.id), None)
 
     async def push(self, send: Send) -> None:
-        with contextlib.suppress(Gone, Unavailable, TimeoutError):
+        with contextlib.suppress(*REFUSALS, Unavailable, TimeoutError):
             async with asyncio.timeout(STREAM_SECONDS):
+                subscription = await self.subscribed()
                 # Read after the subscription began: a change in between is sent twice rather than never.
-                state = await boards.look(self._env, self._artifact)
+                state = await boards.look(bindings_of(self._lifecycle), self._artifact)
                 await _send(send, [_FirstMessage(**msgspec.structs.asdict(state))])
-                async for frames in self._subscription:
+                async for frames in subscription:
                     changes = filter(None, (board_news(frame, self._artifact.id) for frame in frames))
                     await _send(send, [news for news in changes if news.revision > state.revision])
 
     async def ended(self) -> None:
-        with contextlib.suppress(NotFound, Gone, Locked, Forbidden):
+        with contextlib.suppress(*REFUSALS):
             while not self._lifecycle.draining.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._lifecycle.draining.wait(), self._every)

@@ -5,7 +5,9 @@ All of them read the same event log, so `seq` means the same everywhere.
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -31,6 +33,11 @@ from tools.step import log_context
 CHUNK_BYTES = 32 << 10
 HEARTBEAT_SECONDS = 10.0
 RETRY_MS = 1000
+READY_SECONDS = 0.25
+"""How often a stream that waits looks whether the server is ready."""
+HANDSHAKE_SECONDS = 5.0
+"""How long a WebSocket's handshake waits for that; its client is told to come again then."""
+TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 RESTARTING = 1012
 CLOSE_CODES: dict[type[PicassoError], int] = {Invalid: 4400, Gone: 4410, Unavailable: 1013}
 
@@ -87,19 +94,18 @@ class SessionState(msgspec.Struct, frozen=True, rename="camel"):
 
 
 @websocket("/api/stream/{session_id:str}", opt={"access": "read"})
-async def follow_socket(
-    socket: WebSocket[Any, Any, Any], env: NamedDependency[Env], lifecycle: NamedDependency[Lifecycle]
-) -> None:
+async def follow_socket(socket: WebSocket[Any, Any, Any], lifecycle: NamedDependency[Lifecycle]) -> None:
     """The session's events over a WebSocket.
 
-    Closes with 4400 (malformed id or cursor), 4410 (`cursor_expired`), 1012 (restarting), 1013 (the client does not
-    read, or the database does not answer); always after the handshake, because a client cannot read why one failed.
+    Closes with 4400 (malformed id, cursor or query), 4410 (`cursor_expired`), 1012 (restarting), 1013 (the client does
+    not read, or the server is not ready); always after the handshake, because a client cannot read why one failed.
     """
     try:
-        session_id = check_session_id(socket.path_params["session_id"])
+        session_id, since = check_session_id(socket.path_params["session_id"]), _cursor(socket)
         # Subscribed before the handshake ends, so that no later event is missed.
-        async with env.PICASSO_DO.subscribe(session_id, _cursor(socket)) as subscription:
-            await socket.accept()
+        env = await _ready(lifecycle)
+        async with env.PICASSO_DO.subscribe(session_id, since) as subscription:
+            await _accept(socket)
             await _until_first(_push(socket, subscription), _read(socket), lifecycle.draining.wait())
         await _close(socket, RESTARTING, "restarting")
     except (Invalid, Gone, Unavailable) as refusal:
@@ -109,8 +115,33 @@ async def follow_socket(
         return
 
 
+async def _ready(lifecycle: Lifecycle) -> Env:
+    """The bindings, waited for while the server starts. Fails: Unavailable after HANDSHAKE_SECONDS or at the end."""
+    for _ in range(round(HANDSHAKE_SECONDS / READY_SECONDS)):
+        if lifecycle.env is not None or lifecycle.draining.is_set():
+            break
+        await asyncio.sleep(READY_SECONDS)
+    return bindings_of(lifecycle)
+
+
+def bindings_of(lifecycle: Lifecycle) -> Env:
+    """The bindings of the process. Fails: Unavailable while it starts."""
+    if lifecycle.env is None:
+        raise Unavailable("the server is starting and not ready yet", code="not_ready")
+    return lifecycle.env
+
+
+async def _accept(socket: WebSocket[Any, Any, Any]) -> None:
+    """Complete the handshake. Browsers give up where they offered subprotocols and none is answered; all of ours are
+    the same, so it is the first one."""
+    offered = filter(TOKEN.fullmatch, socket.scope["subprotocols"])
+    await socket.accept(subprotocols=next(offered, None))
+
+
 def _cursor(socket: WebSocket[Any, Any, Any]) -> int | None:
-    """The query parameter `since`. Fails: Invalid (400)."""
+    """The query parameter `since`. Fails: Invalid (400), also for a parameter that there is not."""
+    if not {"since", "key"}.issuperset(socket.query_params):
+        raise Invalid("the stream has the query parameters since and key", code="bad_query", status=400)
     match socket.query_params.getall("since", []):
         case []:
             return None
@@ -123,7 +154,7 @@ def _cursor(socket: WebSocket[Any, Any, Any]) -> int | None:
 async def _close(socket: WebSocket[Any, Any, Any], code: int, reason: str) -> None:
     """Close, unless the client did; a handshake that is not complete is completed first."""
     with contextlib.suppress(OSError, WebSocketDisconnect):
-        await socket.accept()
+        await _accept(socket)
         await socket.close(code, reason)
 
 
@@ -168,20 +199,39 @@ async def _until_first(*works: Coroutine[Any, Any, object]) -> None:
 
 
 class EventStream(ASGIResponse):
-    """The session's events as `text/event-stream`: `id` is `seq`, `data` the envelope; a comment every 10 s."""
+    """The session's events as `text/event-stream`: `id` is `seq`, `data` the envelope; a comment every 10 s.
+
+    Browsers give up an EventSource for ever at any status but 200. So while the server starts, or a binding is away,
+    the response begins and waits; only what another request would not mend has another status.
+    """
 
     _should_set_content_length = False
 
-    def __init__(self, env: Env, lifecycle: Lifecycle, session_id: str, since: int | None) -> None:
+    def __init__(self, lifecycle: Lifecycle, session_id: str, since: int | None) -> None:
         super().__init__(
             media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         )
-        self._env, self._lifecycle, self._session_id, self._since = env, lifecycle, session_id, since
+        self._lifecycle, self._session_id, self._since = lifecycle, session_id, since
+        self._subscription: Subscription | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._env.PICASSO_DO.subscribe(self._session_id, self._since) as subscription:
-            self._subscription = subscription
+        async with contextlib.AsyncExitStack() as stack:
+            self._stack = stack
+            with contextlib.suppress(Unavailable):
+                self._subscription = await stack.enter_async_context(await self.subscribe())
             await super().__call__(scope, receive, send)
+
+    async def subscribe(self) -> AbstractAsyncContextManager[Subscription]:
+        """A subscription to enter. Fails: Unavailable when the server cannot serve it yet; Gone."""
+        return bindings_of(self._lifecycle).PICASSO_DO.subscribe(self._session_id, self._since)
+
+    async def subscribed(self) -> Subscription:
+        """The subscription, waited for as long as the server needs. Fails: with what its next request will get."""
+        while self._subscription is None:
+            await asyncio.sleep(READY_SECONDS)
+            with contextlib.suppress(Unavailable):
+                self._subscription = await self._stack.enter_async_context(await self.subscribe())
+        return self._subscription
 
     async def send_body(self, send: Send, receive: Receive) -> None:
         """Send events until the client disconnects or the stream ends."""
@@ -208,7 +258,7 @@ class EventStream(ASGIResponse):
         """Send events as they come."""
         # Events may expire before a slow client gets them: then the stream ends, and its next request gets a 410.
         with contextlib.suppress(Gone, Unavailable):
-            async for frames in self._subscription:
+            async for frames in await self.subscribed():
                 blocks = []
                 for frame in frames:
                     number = b"" if frame.seq is None else b"id: %d\n" % frame.seq
@@ -225,14 +275,13 @@ async def _send(send: Send, body: bytes, *, more: bool = True) -> None:
 @get("/api/stream/{session_id:str}", media_type="text/event-stream", opt={"access": "read"}, include_in_schema=False)
 async def follow_events(
     session_id: SessionId,
-    env: NamedDependency[Env],
     lifecycle: NamedDependency[Lifecycle],
     since: Since = None,
     last_event_id: LastEventId = None,
 ) -> ASGIApp:
     """The session's events as Server-Sent Events: only new ones or, with a cursor, all after it and then new ones."""
     cursor = since if last_event_id is None else last_event_id
-    return EventStream(env, lifecycle, check_session_id(session_id), cursor)
+    return EventStream(lifecycle, check_session_id(session_id), cursor)
 
 
 @get("/api/sessions/{session_id:str}/events", opt={"access": "read"}, tags=["stream"])

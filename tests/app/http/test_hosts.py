@@ -114,7 +114,16 @@ async def test_a_path_like_one_of_our_own_is_no_trap(tmp_path: Path) -> None:
 
 async def test_head_is_get_without_a_body(app: Application) -> None:
     """On every readable route HEAD has GET's status and headers, and Content-Length where GET has it."""
-    for path in ("/healthz", "/api/knowledge", "/api/projects", "/api/providers", "/schema", "/docs", "/nowhere", "/metrics"):
+    for path in (
+        "/healthz",
+        "/api/knowledge",
+        "/api/projects",
+        "/api/providers",
+        "/schema",
+        "/docs",
+        "/nowhere",
+        "/metrics",
+    ):
         got, headed = await call(app, "GET", path), await call(app, "HEAD", path)
         assert (headed.status, headed.body) == (got.status, b""), path
         assert headed.headers.get("content-type") == got.headers["content-type"], path

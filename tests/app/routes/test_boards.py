@@ -403,7 +403,12 @@ async def test_a_stream_ends_when_its_page_is_closed(
     async def send(message: Any) -> None:
         sent.append(message.get("body", b""))
 
-    stream = routes.BoardStream(env, Lifecycle(), await artifacts.get(env, deck.id), admit, every=0.01)
+    async def take_place() -> None:
+        """There is always one more."""
+
+    lifecycle = Lifecycle()
+    lifecycle.env = env
+    stream = routes.BoardStream(lifecycle, admit, take_place, every=0.01)
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(stream({"type": "http"}, asyncio.Event().wait, send))  # type: ignore[arg-type]
         async with asyncio.timeout(LONG):

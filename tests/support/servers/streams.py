@@ -32,6 +32,7 @@ from tests.support.environment import EmptyQueue
 from tests.support.servers.picasso import Server
 from tests.support.servers.shell import NoAssets
 from tools.env import Env
+from tools.errors import Unavailable
 
 STREAMS = ("tests.support.servers.streams",)
 Json = dict[str, Any]
@@ -39,6 +40,9 @@ Json = dict[str, Any]
 
 @contextlib.asynccontextmanager
 async def open_streams(settings: Settings) -> AsyncIterator[Env]:
+    """Open the bindings of a stream. Fails: Unavailable while a file `away` is in the data directory."""
+    if (settings.home / "away").exists():
+        raise Unavailable("the database did not answer", code="database_unavailable")
     async with contextlib.AsyncExitStack() as stack:
         db = await stack.enter_async_context(open_database(settings))
         redis = await stack.enter_async_context(open_redis(settings))
