@@ -364,6 +364,11 @@ class Settings(Protocol):
         ...
 
     @property
+    def images(self) -> str:
+        """The address of IMAGES."""
+        ...
+
+    @property
     def max_image(self) -> int:
         """The largest image in bytes (MAX_IMAGE)."""
         ...

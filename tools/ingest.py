@@ -1,6 +1,8 @@
 """Images from users: uploads, and the start, mask and reference images of jobs."""
 
 import re
+from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -13,6 +15,8 @@ from tools.step import step
 
 REJECTED = "start_image_rejected"
 UPLOAD = re.compile(r"upload:([0-9a-f]{64})")
+OWN_PATH = re.compile(r"/images/([A-Za-z0-9-]{1,64})/[a-z0-9=,-]+")
+"""The path of a delivery image in some variant, as a directory of IMAGES is served."""
 PROGRESSION = re.compile(r"progression:([A-Za-z0-9_-]{1,128})")
 
 HAS_PROJECT = "SELECT id FROM projects WHERE id = :id"
@@ -29,6 +33,17 @@ GET_ORIGINAL = """
 SELECT original_image_r2_key AS r2_key, sha256 FROM image_progressions
 WHERE id = :id AND project_id = :project_id
 """
+OWN_IMAGE = "SELECT id, generated_image_url FROM image_progressions WHERE id = :id AND project_id = :project_id"
+SHOWN_IMAGE = """
+SELECT id, generated_image_url FROM image_progressions
+WHERE project_id = :project_id AND (generated_image_url LIKE :ending OR generated_image_url = :url)
+ORDER BY created_at, id LIMIT 1
+"""
+
+
+class _Shown(msgspec.Struct, frozen=True):
+    id: str
+    generated_image_url: str
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -63,6 +78,40 @@ async def _store(env: Env, upload: Upload, data: bytes) -> Upload:
         # `r2.sweep` deleted an old object without a row between the put and the row. Now the row protects it.
         await r2.put_exactly(env, upload.r2_key, data, upload.mime)
     return upload
+
+
+@step("ingest.own_name")
+async def own_name(env: Env, project_id: str, url: str, hosts: Sequence[str] = ()) -> str | None:
+    """`progression:ID` for the address of one of the project's delivery images, in any variant: a job works from
+    originals. None for any other address.
+
+    Ours are addresses below PUBLIC_URL, at `hosts`, or with a path alone; and those that IMAGES gave.
+    Fails: Invalid (422, `unknown_progression`) when the address is ours and no such image is in the project.
+    """
+    if not url.startswith(("http://", "https://", "/")):
+        return None
+    public = urlsplit(env.settings.public_url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    here = {"", public.netloc.lower(), *map(str.lower, hosts)}
+    path = OWN_PATH.fullmatch(parts.path.removeprefix(public.path.rstrip("/")))
+    is_ours = path is not None and parts.netloc.lower() in here
+    image_id = path[1] if path is not None else url.split("/")[-2]
+    found = await env.DB.one(OWN_IMAGE, _Shown, id=image_id, project_id=project_id)
+    if found is not None and (is_ours or found.generated_image_url.rpartition("/")[0] == url.rpartition("/")[0]):
+        return f"progression:{found.id}"
+    if is_ours or env.settings.images.startswith("cloudflare://"):
+        # A rollback's row shows the image of another row.
+        ending = f"%/images/{image_id}/%" if is_ours else ""
+        found = await env.DB.one(SHOWN_IMAGE, _Shown, project_id=project_id, ending=ending, url=url)
+        if found is not None:
+            return f"progression:{found.id}"
+    if is_ours or not parts.netloc:
+        detail = {"image": image_id}
+        raise Invalid("this project has no image of that address", code="unknown_progression", detail=detail)
+    return None
 
 
 async def ingest(env: Env, project_id: str, job_id: str, name: str, url: str) -> StoredImage:

@@ -1,4 +1,7 @@
-"""Substring search over prompt, notes and tags of progressions, with equal results on SQLite and PostgreSQL.
+"""Search over prompt, notes and tags of progressions, with equal results on SQLite and PostgreSQL.
+
+A row is found when it contains every word of the query somewhere, also inside a word of its own; words in double quotes
+stand together.
 
 Each progression is indexed as a case-folded text and its trigrams (every three adjacent characters), written as words
 of letters only, so that FTS5 and tsvector index them alike. A query of one or two characters is searched as the prefix
@@ -24,6 +27,9 @@ LENGTH = 60_000
 """How many characters of a folded text can be found; the words of more do not fit into a tsvector."""
 TAG = 500
 """The longest tag that can be filtered by; PostgreSQL's index takes no longer key."""
+TERM = re.compile(r'"([^"]*[^"\s][^"]*)"(?!\S)|(\S+)')
+INDEXED_TERMS = 8
+"""How many terms of a query, the longest ones, the index is asked for; the text decides on all."""
 END = "\x1f"
 """Separates prompt, notes and tags in the text; no query contains it."""
 
@@ -34,6 +40,8 @@ WHERE s.project_id = :project_id AND (s.created_at, s.progression_id) < (:at, :i
         WHERE project_id = :project_id AND (created_at, progression_id) < (:at, :id)
         ORDER BY created_at DESC, progression_id DESC LIMIT 1 OFFSET :window), 0)
     AND strpos(s.text, :query) > 0
+    AND NOT EXISTS (SELECT 1 FROM json_array_elements_text(CAST(CAST(:others AS TEXT) AS JSON)) AS o (value)
+        WHERE strpos(s.text, o.value) = 0)
     AND (CAST(:provider AS TEXT) IS NULL OR p.ai_provider = :provider)
     AND (CAST(:judgment AS TEXT) IS NULL OR p.judgment = :judgment)
     AND NOT EXISTS (SELECT 1 FROM json_array_elements_text(CAST(CAST(:tags AS TEXT) AS JSON)) AS t (value)
@@ -50,6 +58,8 @@ SELECT p.* FROM (
 ) AS s CROSS JOIN LATERAL (
     SELECT p.* FROM progression_search AS t JOIN image_progressions AS p ON p.id = t.progression_id
     WHERE t.progression_id = s.progression_id AND strpos(t.text, :query) > 0
+        AND NOT EXISTS (SELECT 1 FROM json_array_elements_text(CAST(CAST(:others AS TEXT) AS JSON)) AS o (value)
+            WHERE strpos(t.text, o.value) = 0)
         AND (CAST(:provider AS TEXT) IS NULL OR p.ai_provider = :provider)
         AND (CAST(:judgment AS TEXT) IS NULL OR p.judgment = :judgment)
         AND NOT EXISTS (SELECT 1 FROM json_array_elements_text(CAST(CAST(:tags AS TEXT) AS JSON)) AS t (value)
@@ -63,6 +73,7 @@ SELECT p.* FROM progression_words CROSS JOIN progression_search AS s ON s.number
 JOIN image_progressions AS p ON p.id = s.progression_id
 WHERE progression_words MATCH :words AND progression_words.rowid BETWEEN :first AND :last
     AND s.project_id = :project_id AND (s.created_at, s.progression_id) < (:at, :id) AND instr(s.text, :query) > 0
+    AND NOT EXISTS (SELECT 1 FROM json_each(:others) AS o WHERE instr(s.text, o.value) = 0)
     AND (:provider IS NULL OR p.ai_provider = :provider)
     AND (:judgment IS NULL OR p.judgment = :judgment)
     AND NOT EXISTS (SELECT 1 FROM json_each(:tags) AS t
@@ -89,7 +100,7 @@ FILE_TAG = "INSERT INTO progression_tags (progression_id, tag) VALUES (:progress
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Conditions on a list of progressions, combined with AND. Tags are compared exactly."""
+    """Conditions on a list of progressions, combined with AND. Tags are compared exactly; of `query` see `terms`."""
 
     project_id: str
     query: str = ""
@@ -104,9 +115,11 @@ class _RowNumber(msgspec.Struct, frozen=True):
 
 async def find(env: Env, wanted: Filter, cursor: Cursor, limit: int) -> list[Progression]:
     """The progressions before the cursor that match the filter, newest first, at most `limit`."""
+    longest, *others = terms(wanted.query) or [""]
     params: dict[str, Value] = {
         "project_id": wanted.project_id,
-        "query": fold(wanted.query),
+        "query": longest,
+        "others": dump(others),
         "provider": wanted.provider,
         "judgment": wanted.judgment,
         "tags": dump(wanted.tags),
@@ -177,6 +190,15 @@ def fold(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", folded)
 
 
+def terms(query: str) -> list[str]:
+    """The folded texts that a row must contain: words, and what stands in double quotes; the longest first.
+
+    A quote inside a word, or without its partner, is a character like any other.
+    """
+    found = (quoted.strip() or word for quoted, word in TERM.findall(fold(query)))
+    return sorted(dict.fromkeys(filter(None, found)), key=len, reverse=True)
+
+
 def searchable_text(row: Progression) -> str:
     """Prompt, notes and tags, folded, at most `LENGTH` characters."""
     return END.join(map(fold, (row.prompt, *row.ai_notes, *row.ai_tags)))[:LENGTH]
@@ -200,11 +222,11 @@ def _query_words(wanted: Filter, conjunction: str, prefix: str) -> str:
     words = {_prefixed("p", wanted.project_id)} | {_prefixed("t", tag) for tag in wanted.tags}
     words |= {_prefixed("a", wanted.provider)} if wanted.provider else set()
     words |= {_prefixed("j", wanted.judgment)} if wanted.judgment else set()
-    query = fold(wanted.query)
-    if len(query) < 3:
-        words |= {_letters(query) + prefix} if query else set()
-    else:
-        words |= {_letters(query[i : i + 3]) for i in range(0, len(query) - 2, 1 + len(query) // 10)}
+    for term in terms(wanted.query)[:INDEXED_TERMS]:
+        if len(term) < 3:
+            words.add(_letters(term) + prefix)
+        else:
+            words |= {_letters(term[i : i + 3]) for i in range(0, len(term) - 2, 1 + len(term) // 10)}
     return conjunction.join(sorted(words))
 
 

@@ -21,6 +21,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.params import ParameterKwarg
 
+from app.http.rules import explained, parameter_type
 from tools import errors
 from tools.errors import PicassoError
 from tools.step import correlation_id
@@ -151,7 +152,7 @@ def response_to(error: Exception) -> ErrorResponse:
         if status != 500:
             return ErrorResponse(status, error.code, error.message, error.detail, headers)
     elif isinstance(error, ValidationException):
-        return _invalid_parameters(error, {})
+        return _invalid_parameters(error, {}, {})
     elif isinstance(error, HTTPException) and error.status_code < 500:
         # Litestar's own: its status and Allow header are kept; its text, which may repeat input, is not.
         known = {method.strip() for method in (error.headers or {}).get("allow", "").split(",")}
@@ -166,14 +167,17 @@ def response_to(error: Exception) -> ErrorResponse:
     return ErrorResponse(500, "internal_error", message)
 
 
-def _invalid_parameters(error: ValidationException, names: Mapping[str, str]) -> ErrorResponse:
-    """Litestar's list of invalid parameters; `names` maps those of our functions to those that clients use."""
+def _invalid_parameters(
+    error: ValidationException, names: Mapping[str, str], types: Mapping[str, Any]
+) -> ErrorResponse:
+    """Litestar's list of invalid parameters; `names` maps those of our functions to those that clients use, `types`
+    to what they must be."""
     problems = [problem for problem in error.extra or [] if isinstance(problem, dict)]
     fields = []
     for problem in problems:
         key, message = str(problem.get("key", "body")), problem["message"]
         # Of a missing parameter Litestar gives only the name.
-        text = "Expected a value" if message == repr(key) else without_values(message)
+        text = "Expected a value" if message == repr(key) else explained(message, types.get(key, Any), "")
         fields.append({"field": names.get(key, key), "problem": text})
     named = ", ".join(field["field"] for field in fields)
     message = f"not valid: {named}" if named else "the request is not valid"
@@ -195,22 +199,17 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
     """
     response = log_unexpected(error)
     if isinstance(error, ValidationException):
-        fields = request.route_handler.parsed_fn_signature.parameters.items()
-        parameters = ((name, field.kwarg_definition) for name, field in fields)
-        names = {name: each.name for name, each in parameters if isinstance(each, ParameterKwarg) and each.name}
-        response = _invalid_parameters(error, {"data": "body", **names})
+        fields = request.route_handler.parsed_fn_signature.parameters
+        declared = {name: field.kwarg_definition for name, field in fields.items()}
+        names = {name: each.name for name, each in declared.items() if isinstance(each, ParameterKwarg) and each.name}
+        types = {name: parameter_type(field) for name, field in fields.items() if name in declared}
+        response = _invalid_parameters(error, {"data": "body", **names}, types)
     if request.url.path.startswith("/public/") and wants_html(request.headers.get("accept", "")):
         page, policy = error_page(response)
         headers = {**response.headers, "Content-Security-Policy": policy}
         return Response(page, status_code=response.status, headers=headers, media_type="text/html")
     headers = dict(response.headers)
     return Response(response.body(), status_code=response.status, headers=headers, media_type="application/json")
-
-
-def without_values(problem: str) -> str:
-    """A validation message without the value that was sent (msgspec repeats wrong enum values) and without regexes."""
-    problem = re.sub(r"Invalid (enum )?value .*?(?= - at `|$)", "Invalid value", problem, flags=re.DOTALL)
-    return re.sub(r"matching regex .*?(?= - at `|$)", "of the pattern that /schema states", problem, flags=re.DOTALL)
 
 
 def wants_html(accept: str) -> bool:

@@ -14,7 +14,7 @@ from litestar import Request
 from litestar.params import QueryParameter
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from app.http.errors import without_values
+from app.http.rules import explained, pattern
 from tools.errors import Invalid
 from tools.pages import MAX_LIMIT
 from tools.rows import Kind
@@ -22,11 +22,11 @@ from tools.rows import Kind
 T = TypeVar("T")
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LINE, _PROSE = "\\u0000-\\u001f\\u007f-\\u009f", "\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f"
-CLEAN = f"^[^{_PROSE}]*$"
+CLEAN = pattern(f"^[^{_PROSE}]*$", "without control characters")
 """Pattern of any accepted string."""
-LINE = f"^[^{_LINE}]*[^\\s{_LINE}][^{_LINE}]*$"
+LINE = pattern(f"^[^{_LINE}]*[^\\s{_LINE}][^{_LINE}]*$", "in one line that is not blank, without control characters")
 """Pattern of one line of text that is not blank."""
-PROSE = f"^[^{_PROSE}]*[^\\s{_PROSE}][^{_PROSE}]*$"
+PROSE = pattern(f"^[^{_PROSE}]*[^\\s{_PROSE}][^{_PROSE}]*$", "that is not blank, without control characters")
 """Pattern of text that is not blank and may have line breaks and tabs: prompts, tips, chat."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=LINE)]
@@ -100,8 +100,11 @@ def converted(value: object, wanted: type[T]) -> T:
     try:
         return msgspec.convert(value, wanted, strict=True)
     except msgspec.ValidationError as error:
-        problem, _, path = without_values(str(error)).partition(" - at ")
-        field = path.strip("`").removeprefix("$").removeprefix(".")
+        problem, _, path = str(error).rpartition(" - at ") if " - at `" in str(error) else (str(error), "", "$")
+        problem, field = (
+            explained(problem, wanted, path.strip("`")),
+            path.strip("`").removeprefix("$").removeprefix("."),
+        )
         if (named := re.search(r"(?:required|unknown) field `([^`]{1,64})`", problem)) is not None:
             field = f"{field}.{named[1]}" if field else named[1]
         raise invalid(field, problem) from None

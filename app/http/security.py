@@ -22,8 +22,9 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 from litestar.types import Scope
 
-from app.http.errors import Unauthorized, WrongMedia
+from app.http.errors import Unauthorized, WrongMedia, wants_html
 from app.http.hosts import public_origin
+from app.http.rules import explained
 from app.http.schemas import invalid
 from app.settings import SettingError, Settings, check_key
 from tools.env import Env
@@ -90,20 +91,35 @@ def is_key(given: str, settings: Settings) -> bool:
 
 
 def check_query(request: Request[Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Refuse what Litestar would let through: repeated values, the text `null` for None, `1.0` or `1e1` for an int.
+    """Refuse what Litestar would let through: unknown parameters, repeated values, the text `null` for None, `1.0` or
+    `1e1` for an int.
 
+    Unknown parameters are let through where a browser opens a page: mail programs and networks add some to links.
     Fails: Invalid (400) naming the parameter.
     """
+    known = {"key"} if request.scope["path"].startswith(STREAM) else set()
     for name, field in handler.parsed_fn_signature.parameters.items():
-        if not isinstance(declared := field.kwarg_definition, QueryParameter) or field.is_non_string_sequence:
+        if not isinstance(declared := field.kwarg_definition, QueryParameter):
             continue
-        values = request.query_params.getall(declared.name or name, [])
+        shown = declared.name or name
+        known.add(shown)
+        if field.is_non_string_sequence:
+            continue
+        values = request.query_params.getall(shown, [])
         if len(values) > 1:
-            raise invalid(declared.name or name, "Expected one value")
+            raise invalid(shown, "Expected one value")
         if values == ["null"] and field.is_optional and not field.has_inner_subclass_of(str):
-            raise invalid(declared.name or name, "Invalid value")
+            raise invalid(shown, explained("Invalid value", field.annotation, "$"))
         if field.annotation in (int, int | None) and values and not WHOLE.fullmatch(values[0]):
-            raise invalid(declared.name or name, "Expected `int`")
+            raise invalid(shown, "Expected `int`")
+    is_page = access_to(handler) == "open" and wants_html(request.headers.get("accept", ""))
+    if (
+        not is_page
+        and (unknown := next((name for name in request.query_params if name not in known), None)) is not None
+    ):
+        there_are = f"there are: {', '.join(sorted(known))}" if known else "there are none here"
+        name = "".join(filter(str.isprintable, unknown))[:64]
+        raise invalid(name or "query", f"Unknown query parameter; {there_are}")
 
 
 def has_body(scope: Scope) -> bool:

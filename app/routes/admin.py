@@ -12,6 +12,7 @@ from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody, PathParameter
 
 from app.http.provider_views import ModelFamily, ProviderView, model_families, provider_views
+from app.http.rules import pattern
 from app.http.schemas import Cursor, Limit, NewTip
 from app.lifecycle import Lifecycle
 from app.ops.metrics import CONTENT_TYPE, Metrics
@@ -22,7 +23,10 @@ from tools.pages import LIMIT, Page
 
 PREFERENCE_BYTES = 64 << 10
 OwnerId = Annotated[str, PathParameter(pattern="^[A-Za-z0-9._:-]{1,128}$")]
-TipKey = Annotated[str, PathParameter(pattern=r"^[a-z0-9_-]{1,64}\.[a-z0-9._-]{1,128}$")]
+TIP_KEY = pattern(
+    r"^[a-z0-9_-]{1,64}\.[a-z0-9._-]{1,128}$", "of the form provider.slug, in small letters, digits and . _ -"
+)
+TipKey = Annotated[str, PathParameter(pattern=TIP_KEY)]
 PING_SECONDS = 3.0
 
 

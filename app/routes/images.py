@@ -9,14 +9,17 @@ from litestar.params import PathParameter
 
 from app.bindings.images.directory import LocalImages, Rendition
 from app.http.conditional import is_known
+from app.http.rules import pattern
 from tools.env import Env
 from tools.errors import NotFound
 from tools.media.variants import Format, negotiate, parse
 
 ImageId = Annotated[str, PathParameter(pattern="^[A-Za-z0-9._-]{1,128}$")]
-VariantName = Annotated[
-    str, PathParameter(pattern="^(public|preview|thumb|(w|h|fit)=[a-z0-9-]+(,(w|h|fit)=[a-z0-9-]+){0,2})$")
-]
+VARIANT = pattern(
+    "^(public|preview|thumb|(w|h|fit)=[a-z0-9-]+(,(w|h|fit)=[a-z0-9-]+){0,2})$",
+    "that is public, preview, thumb or as w=640,h=480,fit=cover",
+)
+VariantName = Annotated[str, PathParameter(pattern=VARIANT)]
 PATH = "/images/{image_id:str}/{variant:str}"
 CACHE = "public, max-age=31536000, immutable"
 

@@ -1,6 +1,7 @@
 """Jobs: submit, read, cancel, and retry one item."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -12,11 +13,12 @@ from litestar.params import FromPath, JSONBody
 from adapters import planning
 from adapters.planning import Plan
 from app.http.job_views import Accepted, JobView, QueuedItem, Quoted, job_view, quote_job
+from app.http.rules import pattern
 from app.http.schemas import LINE, PROSE, Body, Cursor, Limit
 from app.http.security import limit_jobs
 from app.settings import Settings
 from graphs.image_job import prompts
-from tools import db
+from tools import db, ingest
 from tools.env import Env
 from tools.errors import Conflict, Invalid, NotFound
 from tools.ledger import jobs, submissions
@@ -33,9 +35,12 @@ RETRYABLE = frozenset({"failed", "refused", "uncertain", "cancelled"})
 Prompt = Annotated[str, msgspec.Meta(min_length=1, max_length=8000, pattern=PROSE)]
 SessionId = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern="^[A-Za-z0-9._:-]+$")]
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=LINE)]
-ImageRef = Annotated[
-    str, msgspec.Meta(max_length=2048, pattern="^(https?://.+|upload:[0-9a-f]{64}|progression:[A-Za-z0-9-]{1,64})$")
-]
+IMAGE_REF = pattern(
+    "^(https?://.+|/.*images/.+|upload:[0-9a-f]{64}|progression:[A-Za-z0-9-]{1,64})$",
+    "that is https://…, http://…, upload:SHA256, progression:ID, or the address of an image here as /images/…",
+)
+ImageRef = Annotated[str, msgspec.Meta(max_length=2048, pattern=IMAGE_REF)]
+SIZE = pattern("^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$", "as 1024x1024: width and height of 2 to 4 digits")
 
 
 class NamedModel(Body, frozen=True):
@@ -58,7 +63,7 @@ class SubmitJob(Body, frozen=True):
     kind: Kind | None = None
     mask_image_url: ImageRef | None = None
     reference_image_urls: Annotated[list[ImageRef], msgspec.Meta(max_length=16)] = []
-    size: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$")] | None = None
+    size: Annotated[str, msgspec.Meta(pattern=SIZE)] | None = None
     quality: Word | None = None
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None
     negative_prompt: Prompt | None = None
@@ -94,7 +99,8 @@ async def submit_job(
     """
     await limit_jobs(request, env, settings)
     key = idempotency_key(request.headers.getall("idempotency-key", []))
-    wanted, scope = job_request(data), f"project:{project_id}"
+    hosts = request.headers.getall("host", [])
+    wanted, scope = await with_own_images(env, project_id, hosts, job_request(data)), f"project:{project_id}"
     if key and not data.dry_run and (earlier := await submissions.replayed(env, project_id, wanted, scope, key)):
         return await _accepted(env, earlier, replayed=True)
     planned = plan(env, wanted)
@@ -229,6 +235,24 @@ def job_request(data: SubmitJob) -> JobRequest:
         negative_prompt=data.negative_prompt,
         strict=data.strict,
         fallback=_entries(data.fallback),
+    )
+
+
+async def with_own_images(env: Env, project_id: str, hosts: Sequence[str], wanted: JobRequest) -> JobRequest:
+    """The request with `progression:ID` for each address of a delivery image of the project: a job works from
+    originals. `hosts` are the names, besides PUBLIC_URL's, that the caller knows this server by.
+
+    Fails: Invalid (422) when there is no such image in the project.
+    """
+
+    async def named(url: str) -> str:
+        return await ingest.own_name(env, project_id, url, hosts) or url
+
+    return msgspec.structs.replace(
+        wanted,
+        start_image_url=wanted.start_image_url and await named(wanted.start_image_url),
+        mask_image_url=wanted.mask_image_url and await named(wanted.mask_image_url),
+        reference_image_urls=[await named(url) for url in wanted.reference_image_urls],
     )
 
 

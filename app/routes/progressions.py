@@ -1,6 +1,6 @@
 """Progressions: the stored versions of images, and the graph of which was made from which."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from litestar import get, post
@@ -23,17 +23,18 @@ Text = Annotated[
         name="query",
         max_length=1000,
         pattern=CLEAN,
-        description="text that the prompt, the notes or the tags contain, in any case",
+        description="words that the prompt, the notes or the tags contain, all of them, in any case and order; "
+        'those in "double quotes" together',
     ),
 ]
-Tags = Annotated[
-    list[str] | None,
-    QueryParameter(
-        max_items=MOST_TAGS,
-        description="repeated, or one JSON array of strings; an image must have all of them",
-        schema_extra={"items": {"type": "string", "maxLength": LONGEST_TAG, "pattern": ONE_TAG}},
-    ),
-]
+TAG_LIST: dict[str, Any] = {
+    "max_items": MOST_TAGS,
+    "description": "repeated, or one JSON array of strings; an image must have all of them",
+    "schema_extra": {"items": {"type": "string", "maxLength": LONGEST_TAG, "pattern": ONE_TAG}},
+}
+Tags = Annotated[list[str] | None, QueryParameter(**TAG_LIST)]
+# As many clients write a repeated parameter.
+BracketedTags = Annotated[list[str] | None, QueryParameter(name="tags[]", **TAG_LIST)]
 Provider = Annotated[str | None, QueryParameter(max_length=64, pattern=CLEAN)]
 Verdict = Annotated[Judgment | None, QueryParameter()]
 
@@ -63,13 +64,15 @@ async def list_progressions(
     env: NamedDependency[Env],
     text: Text = "",
     tags: Tags = None,
+    bracketed_tags: BracketedTags = None,
     provider: Provider = None,
     judgment: Verdict = None,
     limit: Limit = LIMIT,
     cursor: Cursor = None,
 ) -> Page[ProgressionView]:
-    """The project's progressions, newest first. The query has no special characters."""
-    wanted = cleaned({"query": text, "tags": read_tags(tags or []), "provider": provider})
+    """The project's progressions, newest first. In the query only double quotes have a meaning."""
+    both = [*(tags or []), *(bracketed_tags or [])]
+    wanted = cleaned({"query": text, "tags": read_tags(both), "provider": provider})
     found = await db.list_progressions(env, project_id, **wanted, judgment=judgment, cursor=cursor, limit=limit)
     return Page([progression_view(row) for row in found.items], found.next_cursor)
 

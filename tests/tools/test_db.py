@@ -238,7 +238,37 @@ async def test_marks_of_query_languages_are_literal(env: Env) -> None:
         row = progression(project.id, prompt=f"it is {query} here")
         await insert(env, row)
         assert row.id in await found(env, project.id, query=query)
-        assert len(await found(env, project.id, query=f"is {query} here")) == 1, query
+        if '"' not in query:
+            assert len(await found(env, project.id, query=f'"is {query} here"')) == 1, query
+
+
+async def test_every_word_must_be_there_and_quoted_words_together(env: Env) -> None:
+    """Words in any order, anywhere in prompt, notes and tags; those in double quotes as they stand."""
+    project = await db.create_project(env, "p")
+    await insert(
+        env,
+        progression(project.id, id="both", prompt="a red boat on a calm lake", created_at=3),
+        progression(project.id, id="apart", prompt="a lake", ai_notes=["no Boat"], ai_tags=["sail"], created_at=2),
+        progression(project.id, id="one", prompt="a boat at sea", created_at=1),
+    )
+    expected = {
+        "boat lake": ["both", "apart"],
+        "  LAKE\tboat ": ["both", "apart"],
+        "lak oat": ["both", "apart"],
+        '"boat lake"': [],
+        '"calm lake" red': ["both"],
+        'red "calm lake"': ["both"],
+        '"a lake"': ["apart"],
+        "sail no lake": ["apart"],
+        "boat sea lake": [],
+        "a b l": ["both", "apart"],
+        '"boat at': [],
+        "boat " * 150: ["both", "apart", "one"],
+        " ".join("abcdefghijklmnopqrstuvwxyz"): [],
+    }
+    for query, ids in expected.items():
+        for limit in (1, 200):
+            assert await found(env, project.id, limit=limit, query=query) == ids, query
 
 
 async def test_the_index_only_narrows(env: Env) -> None:
@@ -258,7 +288,7 @@ async def test_the_index_only_narrows(env: Env) -> None:
 async def test_both_databases_find_what_the_definition_says(
     both: list[Env], stories: list[tuple[str, list[str], list[str]]], queries: list[str], cut: tuple[int, int]
 ) -> None:
-    """A query finds exactly the progressions with a part that contains it in any case, on both, in the same order."""
+    """A query finds exactly the progressions whose parts contain each of its words, on both, in the same order."""
     parts = [[prompt, *notes, *tags] for prompt, notes, tags in stories]
     whole = max((part for row in parts for part in row), key=len) or "x"
     start = cut[0] % len(whole)
@@ -276,11 +306,13 @@ async def test_both_databases_find_what_the_definition_says(
         await insert(env, *rows)
         for query in queries:
             expected = [
-                row.id for row, row_parts in newest if any(search.fold(query) in search.fold(p) for p in row_parts)
+                row.id
+                for row, row_parts in newest
+                if all(any(term in search.fold(p) for p in row_parts) for term in search.terms(query))
             ]
             for limit in (1, 200):
                 assert await found(env, project_id, limit=limit, query=query) == expected, (env.DB.dialect, query)
-            if query.isascii() and query.isprintable():
+            if query.isascii() and query.isprintable() and not {" ", '"'} & set(query):
                 plain = {
                     row.id
                     for row, row_parts in newest
@@ -372,7 +404,7 @@ async def test_what_was_filed_before_the_order_is_found(tmp_path: Path) -> None:
         newest = [row.id for row in sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)]
         for limit in (1, 4, 200):
             assert await found(env, "p", limit=limit, query="BOAT") == newest
-        assert await found(env, "p", query="oat 7") == ["7"]
+        assert await found(env, "p", query='"oat 7"') == ["7"]
         await insert(env, progression("p", id="a", prompt="boat a", created_at=1_700_000_000_000))
         assert await found(env, "p", query="boat") == ["a", *newest]
 

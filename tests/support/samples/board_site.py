@@ -70,8 +70,11 @@ def boards_app(env: Env, lifecycle: Lifecycle | None = None) -> ASGIApp:
     async def provide_settings() -> Settings:
         return chosen
 
+    own = lifecycle or Lifecycle()
+    own.env = env
+
     async def provide_lifecycle() -> Lifecycle:
-        return lifecycle or Lifecycle()
+        return own
 
     app = Litestar(
         [*artifacts.handlers, *public.handlers, *boards.handlers, paint],
