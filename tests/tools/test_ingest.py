@@ -2,6 +2,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.support.files.images import encoded, exif, textured
 from tools import r2
 from tools.env import Env
 from tools.errors import Invalid, NotFound, TooLarge
-from tools.ingest import ingest, store_upload
+from tools.ingest import ingest, own_name, store_upload
 from tools.rows import Count, StoredImage
 
 PICTURE = encoded(textured(40, 30), "PNG")
@@ -158,3 +159,55 @@ async def test_upright_sizes_are_told(env: Env) -> None:
     """A photograph taken sideways is as wide as it is seen."""
     upload = await store_upload(env, "q", encoded(textured(40, 30), "JPEG", exif=exif(orientation=8)))
     assert (upload.mime, upload.width, upload.height) == ("image/jpeg", 30, 40)
+
+
+SHOWN = PROGRESSION.replace("'x', 'x'", "'x', :url")
+OWN = "018f0c7e-0000-4000-8000-00000000000a"
+
+
+async def test_an_address_of_our_own_image_means_its_original(tmp_path: Path) -> None:
+    """Whatever variant it names: at PUBLIC_URL, at a host the caller used, as a path, or as IMAGES gave it. What is
+    ours and no image of this project is refused; every other address is left alone."""
+    chosen = settings(tmp_path, PUBLIC_URL="https://picasso.example/made", API_KEY="k" * 32)
+    async with bare_env(tmp_path, settings=chosen) as env:
+        for project in ("p", "q"):
+            await env.DB.run(PROJECT, id=project)
+        at = "https://picasso.example/made/images/"
+        rows = [
+            (OWN, "p", f"{at}{OWN}/public"),
+            ("back", "p", f"{at}of-a-start/public"),
+            ("flare", "p", "https://imagedelivery.net/hash/flare/public"),
+            ("moved", "p", "https://old.example/images/moved/public"),
+            ("theirs", "q", f"{at}theirs/public"),
+        ]
+        for id, project, url in rows:
+            await env.DB.run(SHOWN, id=id, project_id=project, r2_key="k", sha256=SHA256, url=url)
+        ours = {
+            f"{at}{OWN}/public": OWN,
+            f"{at}{OWN}/w=200,h=100,fit=cover": OWN,
+            f"HTTPS://PICASSO.example/made/images/{OWN}/thumb?x=1".replace("HTTPS", "https"): OWN,
+            f"http://localhost:8000/images/{OWN}/public": OWN,
+            f"http://localhost:8000/made/images/{OWN}/public": OWN,
+            f"/images/{OWN}/preview": OWN,
+            f"/made/images/{OWN}/public": OWN,
+            "/images/of-a-start/public": "back",
+            "https://imagedelivery.net/hash/flare/public": "flare",
+            "https://imagedelivery.net/hash/flare/thumb": "flare",
+            "https://old.example/images/moved/public": "moved",
+        }
+        for url, id in ours.items():
+            assert await own_name(env, "p", url, ["localhost:8000"]) == f"progression:{id}", url
+        for url in ("/images/none/public", f"{at}theirs/public", "/other/images/x/y", "/images/%/public", "/images//x"):
+            with pytest.raises(Invalid, match="no image of that address"):
+                await own_name(env, "p", url)
+        for url in (
+            f"https://elsewhere.example/images/{OWN}/public",
+            f"http://localhost:8000/images/{OWN}/public",
+            "https://imagedelivery.net/other/flare/public",
+            "https://a.example/b.png",
+            "https://a.example",
+            "http://[half/images/a/b",
+            "upload:" + "0" * 64,
+            f"progression:{OWN}",
+        ):
+            assert await own_name(env, "p", url) is None, url
