@@ -44,15 +44,26 @@ class ImageOp(msgspec.Struct, frozen=True, kw_only=True):
     negative_prompt: str | None = None
 
 
+class Address(msgspec.Struct, frozen=True):
+    """Where a vendor keeps an image. `host` ("name:port") is set when it is the host at which we call the vendor: then
+    it need not be public."""
+
+    url: str
+    host: str | None = None
+
+
 class ProviderResult(msgspec.Struct, frozen=True, kw_only=True):
     """Image bytes as the vendor sent them. `usage` and `provider_meta` are the vendor's own, JSON-plain.
 
+    Bytes that are no image are a result as well: they were paid for, and are kept. Where the vendor sent the `address`
+    of the image instead, `data` is the whole answer: the router fetches the image, and the answer is kept if it cannot.
     Every deviation from the op (seed dropped, size rounded, …) is a sentence in `adjustments`. `units` is what the
     vendor bills this answer for, in the price table's units; empty when the answer does not tell.
     """
 
     data: bytes
     mime: str
+    address: Address | None = None
     provider_meta: dict[str, Any] = {}
     usage: dict[str, Any] = {}
     units: Units = {}
@@ -125,7 +136,7 @@ class ProviderAdapter(Protocol[Request]):
         """Make the one call.
 
         Effect: may cost money.
-        Fails: Refused (the vendor's no) · VendorFailed (answered without a usable image, or quota spent) ·
+        Fails: Refused (the vendor's no) · VendorFailed (answered without an image, or quota spent) ·
         Unavailable (nothing was done: could not connect, 429, answered 5xx; may carry `retry_after`) ·
         Uncertain (sent, outcome unknown).
         """

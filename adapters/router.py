@@ -5,11 +5,17 @@ import contextlib
 import logging
 from typing import Any
 
+import msgspec
+
+from adapters.answer_images import UNKNOWN
 from adapters.discovery import missing, providers
 from adapters.planning import not_configured
 from adapters.provider import ImageOp, OnProgress, ProviderResult, Providers
 from tools.env import Env, Slot
 from tools.errors import PicassoError, Unavailable, Uncertain, VendorError, VendorFailed
+from tools.fetch import fetch_bought
+from tools.images import MOST_BYTES
+from tools.media.signatures import mime_of
 from tools.step import step
 
 log = logging.getLogger("picasso.router")
@@ -77,4 +83,17 @@ async def send(
         raise Uncertain("the adapter failed", code="adapter_failed") from error
     if not result.data:
         raise VendorFailed("the provider answered without an image", failure="empty")
-    return result
+    return await _fetched(env, result) if result.address else result
+
+
+async def _fetched(env: Env, result: ProviderResult) -> ProviderResult:
+    """The result with the image from its address; as it is, the answer in place of the image, when it cannot be had.
+
+    Under its own deadline: what was answered in time is not lost because the image is slow.
+    """
+    assert result.address is not None
+    try:
+        data = await fetch_bought(env, result.address.url, result.address.host, max_bytes=MOST_BYTES)
+    except Unavailable:
+        return result
+    return msgspec.structs.replace(result, data=data, mime=mime_of(data) or UNKNOWN)

@@ -21,13 +21,15 @@ import httpx
 import msgspec
 
 from tools.env import Env
-from tools.errors import Invalid
+from tools.errors import Invalid, Unavailable
 from tools.step import log_fields, step
 
 log = logging.getLogger("picasso.fetch")
 
 TOTAL_SECONDS = 10.0
 """For the whole fetch with all its hops, and the time after which every failure is reported."""
+BOUGHT_SECONDS = 60.0
+"""For one try to fetch an image that a vendor made."""
 DNS_SECONDS = 3.0
 CALL_SECONDS = 5.0
 """For connecting, and for each wait for bytes."""
@@ -78,6 +80,9 @@ class Refusal(Exception):
     """Why a URL was not fetched; for the log only."""
 
 
+FAILURES = (Refusal, httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError)
+
+
 async def resolve(host: str, port: int) -> list[str]:
     """All addresses of the host, without duplicates."""
     # On a thread that may be abandoned: a resolver that hangs keeps it for longer than we wait.
@@ -121,13 +126,33 @@ async def fetch(env: Env, url: str, *, max_bytes: int) -> bytes:
     return await fetch_with_policy(FetchPolicy(env.settings.fetch_allow), url, max_bytes=max_bytes)
 
 
+@step("fetch.bought")
+async def fetch_bought(env: Env, url: str, host: str | None, *, max_bytes: int) -> bytes:
+    """GET the image that a vendor answered with the address of, at most `max_bytes`.
+
+    `host` ("name:port"), the vendor's own, need not be public. Nobody chose the address to learn about our network, so
+    a failure is reported at once.
+    Fails: Unavailable (`fetch_failed`), also for an empty body.
+    """
+    policy = FetchPolicy(env.settings.fetch_allow | ({host} if host else set()), seconds=BOUGHT_SECONDS)
+    try:
+        async with asyncio.timeout(policy.seconds):
+            if data := await _follow(policy, url, max_bytes):
+                return data
+        cause = "an empty body"
+    except FAILURES as error:
+        cause = f"{type(error).__name__}: {error}"
+    log.warning("fetch failed", extra={"fields": {**log_fields(), "step": "fetch.bought", "cause": cause[:500]}})
+    raise Unavailable("the address of the image did not answer with it", code="fetch_failed")
+
+
 async def fetch_with_policy(policy: FetchPolicy, url: str, *, max_bytes: int) -> bytes:
     """`fetch` by the given policy."""
     started = time.monotonic()
     try:
         async with asyncio.timeout(policy.seconds):
             return await _follow(policy, url, max_bytes)
-    except (Refusal, httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError) as error:
+    except FAILURES as error:
         cause = f"{type(error).__name__}: {error}"
     log.warning("fetch refused", extra={"fields": {**log_fields(), "step": "fetch.fetch", "cause": cause[:500]}})
     await asyncio.sleep(started + policy.seconds - time.monotonic())

@@ -14,6 +14,8 @@ from tools.step import step
 
 T = TypeVar("T")
 DELIVERY_SECONDS = 60.0
+MOST_BYTES = 100 << 20
+"""MAX_IMAGE is for what people send; what was bought is taken even where a vendor's PNG is larger."""
 
 
 @step("images.inspect")

@@ -1,7 +1,6 @@
 """What Gemini's answers mean: a picture and its bill, a no, or nothing usable. Its blocks come as HTTP 200."""
 
-import base64
-import binascii
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import msgspec
 
+from adapters.answer_images import Found, find_image, read_documents
 from adapters.http_failures import Cause, code_of, failure, plain_id, request_id_of, retry_after
-from adapters.image_type import mime_of
 from tools.errors import Refused, VendorError, VendorFailed
 from tools.models.catalog import Units
 
@@ -38,14 +37,18 @@ SPENT = re.compile(r"credits are depleted|spend(?:ing)? cap", re.IGNORECASE)
 """How a prepaid account without money is reported, in words alone."""
 
 
-class Blob(msgspec.Struct):
-    data: str | None = None
+class Blob(msgspec.Struct, rename="camel"):
+    """Bytes, or their address."""
+
+    data: object = None
+    file_uri: object = None
 
 
 class Part(msgspec.Struct, rename="camel"):
     """`thought` marks drafts on the way to the picture."""
 
     inline_data: Blob | None = None
+    file_data: Blob | None = None
     thought: bool | None = None
 
 
@@ -107,52 +110,57 @@ class Answer(msgspec.Struct, rename="camel"):
     response_id: object = None
     model_version: object = None
     error: object = None
+    # Not fields of the JSON:
     request_id: str | None = None
-    """The answer's own id, else its header's; not a field of the JSON."""
+    """The answer's own id, else its header's."""
+    is_readable: bool = True
+    """Whether it is one of Gemini's."""
+    body: bytes = b""
+    documents: list[object] | None = None
 
 
 class Picture(NamedTuple):
-    data: bytes
-    mime: str
+    image: Found
     sent: int
     """How many pictures the answer held, drafts aside."""
 
 
-def read_answer(body: str, headers: Mapping[str, str]) -> Answer:
-    """The answer, with a request id wherever one was given. Fails: VendorFailed when it is none of Gemini's."""
-    request_id = request_id_of(headers, "x-request-id")
-    try:
-        read = msgspec.json.decode(body, type=Answer | list[Answer])
-        # The API gives some of its errors as a list of one.
-        answer = read if isinstance(read, Answer) else read[0]
-    except (msgspec.DecodeError, IndexError) as error:
-        raise VendorFailed(
-            "Gemini's answer could not be read", failure="invalid", provider_status=200, request_id=request_id
-        ) from error
+def read_answer(body: bytes, headers: Mapping[str, str]) -> Answer:
+    """The answer, with a request id wherever one was given; of several values, as of a stream, what they say
+    together."""
+    request_id, documents = request_id_of(headers, "x-request-id"), read_documents(body)
+    read = []
+    for document in documents or []:
+        with contextlib.suppress(msgspec.ValidationError):
+            read.append(msgspec.convert(document, Answer))
+    answer = Answer(
+        is_readable=bool(read),
+        candidates=[candidate for part in read for candidate in part.candidates or []],
+        body=body,
+        documents=documents,
+    )
+    for name in ("prompt_feedback", "usage_metadata", "response_id", "model_version", "error"):
+        # The last word on each: a stream counts its tokens on and on.
+        setattr(answer, name, next((said for part in reversed(read) if (said := getattr(part, name))), None))
     answer.request_id = plain_id(answer.response_id) or request_id
     return answer
 
 
-def picture_of(answer: Answer) -> Picture:
-    """The picture of an answer: the last one, when there are several.
+def picture_of(answer: Answer, base_url: str) -> Picture:
+    """The picture of an answer, or what stands in its place: the last one, when there are several.
 
-    Fails: Refused by Gemini's word for why · VendorFailed, `empty` without a picture, `invalid` when it is none · what
-    an error in place of a picture means.
+    Fails: Refused by Gemini's word for why · VendorFailed, `empty` without a picture, `invalid` when it is blank, or
+    JSON and none of Gemini's · what an error in place of a picture means.
     """
     signals: dict[str, Any] = {"provider_status": 200, "request_id": answer.request_id}
     contents = [candidate.content for candidate in answer.candidates or [] if candidate.content]
     parts = [part for content in contents for part in content.parts or [] if not part.thought]
-    found = [part.inline_data.data for part in parts if part.inline_data and part.inline_data.data]
-    if found:
-        try:
-            # Both alphabets of base64 are in use on this API.
-            data = base64.b64decode(found[-1].replace("-", "+").replace("_", "/"), validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise VendorFailed("Gemini's picture could not be read", failure="invalid", **signals) from error
-        mime = mime_of(data)
-        if mime is None:
-            raise VendorFailed("what Gemini sent is no picture", failure="invalid", **signals)
-        return Picture(data, mime, len(found))
+    blobs = [blob for part in parts for blob in (part.inline_data, part.file_data) if blob]
+    found = [value for blob in blobs for value in (blob.data, blob.file_uri) if value]
+    if image := find_image(answer.body, answer.documents, found[::-1], base_url):
+        return Picture(image, max(1, len(found)))
+    if not answer.is_readable:
+        raise VendorFailed("Gemini's answer could not be read", failure="invalid", **signals)
     if answer.prompt_feedback and (blocked := answer.prompt_feedback.block_reason):
         raise Refused("Gemini refused this prompt", provider_code=code_of(blocked), **signals)
     if answer.error:

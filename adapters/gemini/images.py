@@ -7,7 +7,7 @@ import asyncio
 import math
 import ssl
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
@@ -19,13 +19,14 @@ from adapters.input_images import check_images
 from adapters.provider import Capability, ImageOp, ImageOpKind, InputImage, OnProgress, ProviderResult
 from tools.env import Env
 from tools.errors import Uncertain
-from tools.media.framing import extend, shrink
+from tools.media.framing import extend, plain, shrink
 from tools.media.sandbox import run_in_child
+from tools.media.signatures import mime_of
 from tools.models.catalog import ImageModel, Units, image_models, offered
 
 if TYPE_CHECKING:
     from google.genai import Client
-    from google.genai.types import Content, GenerateContentConfig, GenerateContentResponse
+    from google.genai.types import Content, GenerateContentConfig
 
 BASE_URL = "https://generativelanguage.googleapis.com"
 DOMAIN = "googleapis.com"
@@ -150,7 +151,8 @@ class Gemini:
         check_images(op)
         model = _model(op)
         shape = shape_of(model, op)
-        shown = [Shown(image.data, image.mime) for image in _inputs(op)]
+        readable = [await run_in_child(plain, image.data, seconds=CHILD_SECONDS) for image in _inputs(op)]
+        shown = [Shown(data, mime_of(data) or "image/png") for data in readable]
         if op.kind == "outpaint" and op.start_image and (size := wanted(op)):
             place = canvas(shape, (op.start_image.width, op.start_image.height), size)
             grown = await run_in_child(extend, op.start_image.data, *place, seconds=CHILD_SECONDS)
@@ -172,21 +174,23 @@ class Gemini:
 
     async def send(self, request: Request, env: Env, on_progress: OnProgress) -> ProviderResult:
         # Making the client takes tens of milliseconds.
-        client = await asyncio.to_thread(_client, env)
+        http = KeepingClient(env.AI.http)
+        client = await asyncio.to_thread(_client, env, http)
         base = env.AI.keys.get("GOOGLE_GEMINI_BASE_URL", BASE_URL)
         await on_progress(SENT_FRACTION)
         try:
             with doubting(is_trusted(base, DOMAIN, env.settings)):
-                answer = await _answer(client, request)
+                await _call(client, request)
         finally:
             client.close()
-        http = answer.sdk_http_response
-        read = read_answer((http and http.body) or "", (http and http.headers) or {})
-        picture = picture_of(read)
+        assert http.answer is not None
+        read = read_answer(http.answer.content, http.answer.headers)
+        picture = picture_of(read, base)
         extra = [f"of {picture.sent} pictures that came, the last is kept"] if picture.sent > 1 else []
         return ProviderResult(
-            data=picture.data,
-            mime=picture.mime,
+            data=picture.image.data,
+            mime=picture.image.mime,
+            address=picture.image.address,
             provider_meta={"modelVersion": code_of(read.model_version)},
             usage=read.usage_metadata if isinstance(read.usage_metadata, dict) else {},
             units=units_of(read),
@@ -198,13 +202,11 @@ class Gemini:
 adapter = Gemini()
 
 
-async def _answer(client: "Client", request: Request) -> "GenerateContentResponse":
+async def _call(client: "Client", request: Request) -> None:
     from google.genai.errors import APIError
 
     try:
-        return await client.aio.models.generate_content(
-            model=request.model, contents=request.contents, config=request.config
-        )
+        await client.aio.models.generate_content(model=request.model, contents=request.contents, config=request.config)
     except APIError as error:
         raise failure_of(error) from error
     except UnicodeDecodeError as error:
@@ -274,7 +276,20 @@ def _arguments(
     return Content(role="user", parts=parts), config
 
 
-def _client(env: Env) -> "Client":
+class KeepingClient(httpx.AsyncClient):
+    """Sends by another client, and keeps the answer as it came: the SDK hands it on as text."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        # Without the other's constructor: nothing of its own is ever opened.
+        self._http = http
+        self.answer: httpx.Response | None = None
+
+    async def request(self, *args: Any, **kwargs: Any) -> httpx.Response:
+        self.answer = await self._http.request(*args, **kwargs)
+        return self.answer
+
+
+def _client(env: Env, http: KeepingClient) -> "Client":
     """A client that sends through our own HTTP client and reads no variable of the SDK's."""
     from google.genai import Client
     from google.genai.types import HttpOptions
@@ -287,7 +302,7 @@ def _client(env: Env) -> "Client":
         # Milliseconds, for connecting and for each read: just before the deadline of the whole call, so that a
         # connection that was never made is told from an answer that never came.
         timeout=math.ceil(env.settings.vendor_seconds * 990),
-        httpx_async_client=env.AI.http,
+        httpx_async_client=http,
         client_args={"verify": nobody, "trust_env": False},
         async_client_args={"ssl": nobody},
     )

@@ -1,25 +1,21 @@
 """What OpenAI's answers mean: a picture and its bill, a no, or nothing usable."""
 
-import base64
 import contextlib
 import dataclasses
-import json
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 import httpx
 import msgspec
 
+from adapters.answer_images import EVENT_END, UNKNOWN, Event, Found, find_image, read_documents, read_event
 from adapters.http_failures import Cause, code_of, failure, lost, plain_id, request_id_of, retry_after
-from adapters.image_type import mime_of
 from adapters.openai.request import PARTIALS, Plan, text
 from adapters.provider import OnProgress, ProviderResult
 from tools.errors import VendorError, VendorFailed
+from tools.media.signatures import mime_of
 from tools.models.catalog import Units
-
-if TYPE_CHECKING:
-    from openai import AsyncStream
 
 NAME = "OpenAI"
 LAST_PREVIEW_FRACTION = 0.9
@@ -44,6 +40,9 @@ CAUSES: dict[str, Cause] = {
     "server_is_overloaded": "outage",
 }
 """What the vendor's codes and types mean."""
+START_BYTES = 64
+WHOLE = re.compile(rb'(?:\xef\xbb\xbf)?[\r\n\t ]*[{\["]')
+"""How JSON begins; no line of a stream does."""
 WORD = re.compile(r"[A-Za-z0-9_-]{1,32}")
 """How an answer names the size, quality or background of its picture."""
 
@@ -61,26 +60,21 @@ class Usage(msgspec.Struct, frozen=True):
     output_tokens_details: Tokens | None = None
 
 
-class Picture(msgspec.Struct, frozen=True):
-    """An event of the stream, or one of `data`. An `object` may be anything: no picture is lost over it."""
+class Said(msgspec.Struct, frozen=True):
+    """What an answer, or the event with the picture, says of it. An `object` may be anything: no picture is lost over
+    it."""
 
-    type: str = ""
-    b64_json: str | None = None
     size: object = None
     quality: object = None
     background: object = None
     usage: object = None
 
 
-class Whole(msgspec.Struct, frozen=True):
-    """An answer that was not streamed."""
+class Picture(NamedTuple):
+    """What an answer came to; without an image it had none."""
 
-    data: list[Picture] | None = None
-    size: object = None
-    quality: object = None
-    background: object = None
-    usage: object = None
-    error: object = None
+    image: Found | None
+    said: Said = Said()
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -97,80 +91,88 @@ class Known:
     request_id: str | None = None
 
 
-async def read_stream(stream: "AsyncStream[Any]", known: Known, on_progress: OnProgress) -> Picture:
-    """The completed picture; previews are handed to `on_progress`, and whatever is no event is passed over.
+async def read_answer(response: httpx.Response, base_url: str, known: Known, on_progress: OnProgress) -> Picture:
+    """The picture of an answer, a stream of events or in one piece, whatever type is declared; previews are handed to
+    `on_progress`, and whatever is no event of ours is passed over.
 
-    Fails: VendorFailed (`invalid`) when nothing but that came.
+    Fails: what an error in place of a picture means · httpx.HTTPError when the connection breaks before it is whole.
     """
-    from openai import BaseModel
-
-    known.request_id = request_id_of(stream.response.headers, "x-request-id")
-    if "json" in stream.response.headers.get("content-type", "") or not hasattr(stream, "__aiter__"):
-        # Some servers that speak this API do not stream: they answer in one piece, and are paid for it.
-        return _read_whole(await stream.response.aread())
-    shown, unreadable = 0, False
-    async for event in stream:
-        try:
-            if not isinstance(event, BaseModel):
-                raise msgspec.ValidationError("no event")
-            picture = msgspec.convert(event.to_dict(warnings=False), Picture)
-        except msgspec.ValidationError:
-            unreadable = True
-            continue
-        if picture.type.endswith(".completed"):
-            return picture
-        if picture.type.endswith(".partial_image"):
-            shown = min(shown + 1, PARTIALS)
-            preview: bytes | None = None
-            # A preview that is broken is no reason to let go of the picture.
-            with contextlib.suppress(VendorFailed):
-                preview, _ = _image(picture)
-            await on_progress(LAST_PREVIEW_FRACTION * shown / PARTIALS, preview_bytes=preview)
-    if unreadable:
-        raise VendorFailed(f"{NAME} answered with something that cannot be read", failure="invalid")
-    return Picture()
-
-
-def _read_whole(body: bytes) -> Picture:
-    """Fails: what an error in place of a picture means, for some servers answer 200 with one."""
-    answer = msgspec.json.decode(body, type=Whole)
-    if answer.error and not answer.data:
-        raise _failure(answer.error, status=200)
-    return Picture(
-        b64_json=answer.data[0].b64_json if answer.data else None,
-        size=answer.size,
-        quality=answer.quality,
-        background=answer.background,
-        usage=answer.usage,
-    )
-
-
-def _image(picture: Picture) -> tuple[bytes, str]:
-    """The bytes and their type. Fails: VendorFailed, `empty` without an image and `invalid` with something else."""
-    if not picture.b64_json:
-        raise VendorFailed(f"{NAME} answered without an image", failure="empty")
+    known.request_id = request_id_of(response.headers, "x-request-id")
+    body, start, searched, shown = bytearray(), 0, 0, 0
     try:
-        data = base64.b64decode(picture.b64_json, validate=True)
-    except ValueError as error:
-        raise VendorFailed(f"{NAME} answered with something that is no image", failure="invalid") from error
-    if (mime := mime_of(data)) is None:
-        raise VendorFailed(f"{NAME} answered with something that is no image", failure="invalid")
-    return data, mime
+        async for piece in response.aiter_bytes():
+            body += piece
+            # In one piece, it begins as JSON or as an image.
+            if len(body) < START_BYTES or WHOLE.match(body) or mime_of(bytes(body[:START_BYTES])):
+                continue
+            while end := EVENT_END.search(body, max(start, searched - 3)):
+                event, begun = read_event(bytes(body[start : end.start()])), start
+                start = searched = end.end()
+                kind, picture = _of_event(event, base_url)
+                if picture and picture.image and kind.endswith(".completed"):
+                    return picture
+                if kind.endswith(".partial_image"):
+                    shown = min(shown + 1, PARTIALS)
+                    # A preview that is broken is no reason to let go of the picture.
+                    image = picture.image if picture else None
+                    preview = image.data if image and image.mime != UNKNOWN and not image.address else None
+                    await on_progress(LAST_PREVIEW_FRACTION * shown / PARTIALS, preview_bytes=preview)
+                    del end, body[begun:start]
+                    start = searched = begun
+            searched = len(body)
+    except httpx.HTTPError:
+        # Cut off, but perhaps only behind the picture.
+        if not read_documents(bytes(body)) or not (cut := read_whole(bytes(body), base_url)).image:
+            raise
+        return cut
+    return read_whole(bytes(body), base_url)
+
+
+def _of_event(event: Event, base_url: str) -> tuple[str, Picture | None]:
+    """The event's kind, and its picture when its data can be read. Fails: what an error in place of a picture means."""
+    try:
+        said = msgspec.json.decode(event.data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return event.name, None
+    if not isinstance(said, dict):
+        return event.name, None
+    kind = said["type"] if isinstance(said.get("type"), str) else event.name
+    image = find_image(event.data, [said], [said.get("b64_json"), said.get("url")], base_url)
+    if image is None and (said.get("error") or "error" in (kind, event.name)):
+        raise _failure(said.get("error") or said)
+    return kind, Picture(image, msgspec.convert(said, Said))
+
+
+def read_whole(body: bytes, base_url: str) -> Picture:
+    """The picture of an answer in one piece, or of what came of a stream.
+
+    Fails: what an error in place of a picture means, for some servers answer 200 with one.
+    """
+    documents = read_documents(body)
+    answers = [answer for answer in documents or [] if isinstance(answer, dict)]
+    listed = [answer.get("data") for answer in answers]
+    entries = [entry for data in listed for entry in (data if isinstance(data, list) else [data])]
+    places = [*answers, *(entry for entry in entries if isinstance(entry, dict))]
+    documented = [place.get(name) for name in ("b64_json", "url") for place in places]
+    image = find_image(body, documents, documented, base_url)
+    error = next((answer["error"] for answer in answers if answer.get("error")), None)
+    if error and image is None:
+        raise _failure(error, status=200)
+    return Picture(image, next((msgspec.convert(answer, Said) for answer in reversed(answers)), Said()))
 
 
 def result_of(asked: Plan, picture: Picture, known: Known) -> ProviderResult:
     """The picture with its bill, and where it deviates from what was asked for.
 
-    Fails: VendorFailed when there is no image in the answer.
+    Fails: VendorFailed (`empty`) when there is no image in the answer.
     """
-    try:
-        data, mime = _image(picture)
-    except VendorFailed as error:
-        error.provider_status, error.request_id = 200, known.request_id
-        raise
+    if picture.image is None:
+        message = f"{NAME} answered without an image"
+        raise VendorFailed(message, failure="empty", provider_status=200, request_id=known.request_id)
+    said, usage = picture.said, picture.said.usage
     size, quality, background = (
         value if isinstance(value, str) and WORD.fullmatch(value) else None
-        for value in (picture.size, picture.quality, picture.background)
+        for value in (said.size, said.quality, said.background)
     )
     adjustments = list(asked.adjustments)
     if asked.size and size not in (None, "auto", text(asked.size)):
@@ -178,11 +180,12 @@ def result_of(asked: Plan, picture: Picture, known: Known) -> ProviderResult:
     if asked.quality and quality not in (None, "auto", asked.quality):
         adjustments.append(f"{NAME} used quality {quality} where {asked.quality} was asked for")
     return ProviderResult(
-        data=data,
-        mime=mime,
+        data=picture.image.data,
+        mime=picture.image.mime,
+        address=picture.image.address,
         provider_meta={"model": asked.model.id, "size": size, "quality": quality, "background": background},
-        usage=picture.usage if isinstance(picture.usage, dict) else {},
-        units=_units(picture.usage),
+        usage=usage if isinstance(usage, dict) else {},
+        units=_units(usage),
         adjustments=adjustments,
         request_id=known.request_id,
     )
@@ -208,7 +211,7 @@ def _units(usage: object) -> Units:
 @contextlib.contextmanager
 def translated(known: Known) -> Iterator[None]:
     """The SDK's errors as ours, each with the call's request id where one is known."""
-    from openai import APIConnectionError, APIError, APIStatusError
+    from openai import APIConnectionError, APIStatusError
 
     try:
         try:
@@ -219,14 +222,9 @@ def translated(known: Known) -> Iterator[None]:
             fault = {"code": error.code, "type": error.type}
             wait = retry_after(error.response.headers)
             raise _failure(fault, error.status_code, wait, plain_id(error.request_id)) from error
-        except APIError as error:
-            # It came inside a stream and has no status: its code alone speaks.
-            raise _failure({"code": error.code, "type": error.type}) from error
         except httpx.HTTPError as error:
-            # Reading a body outside the stream, the SDK lets these through.
+            # Of reading a body that the SDK does not read.
             raise lost(error, NAME) from error
-        except (json.JSONDecodeError, UnicodeDecodeError, msgspec.DecodeError) as error:
-            raise VendorFailed(f"{NAME} answered with something that cannot be read", failure="invalid") from error
     except VendorError as error:
         error.request_id = error.request_id or known.request_id
         raise

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple, cast
 import httpx
 
 from adapters.http_failures import doubting, is_trusted
-from adapters.image_type import mime_of
 from adapters.input_images import check_images
-from adapters.openai.answer import Known, read_stream, result_of, translated
+from adapters.openai.answer import Known, read_answer, result_of, translated
 from adapters.openai.request import LONGEST_SIDE, PARTIALS, Plan, meter, plan, text
 from adapters.openai.servers import DOMAIN, PROVIDER, UNNAMED, Server, models_of, server_of
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
 from tools.env import Env
 from tools.media.framing import extend, image_and_mask, shrink_if_needed
 from tools.media.sandbox import run_in_child
+from tools.media.signatures import mime_of
 from tools.models.catalog import ImageModel, Units, offered
 
 MOST_BYTES = 50_000_000
@@ -139,8 +139,8 @@ class OpenAI:
         server, known = server_of(self.id, env), Known()
         await on_progress(SENT_FRACTION)
         with doubting(is_trusted(server.url, DOMAIN, env.settings)), translated(known):
-            async with _answer(server, request.arguments, env) as stream:
-                picture = await read_stream(stream, known, on_progress)
+            async with _answer(server, request.arguments, env) as answer:
+                picture = await read_answer(answer, server.url, known, on_progress)
         return result_of(request.plan, picture, known)
 
     def _plan(self, op: ImageOp) -> Plan:
@@ -156,15 +156,9 @@ def image_servers(env: Env) -> list[OpenAI]:
     return [OpenAI(models=models_of(PROVIDER, env)), *named]
 
 
-class Whole(NamedTuple):
-    """An answer that is no stream, in place of the SDK's stream."""
-
-    response: httpx.Response
-
-
 @contextlib.asynccontextmanager
-async def _answer(server: Server, arguments: dict[str, Any], env: Env) -> AsyncIterator[Any]:
-    """The one call; its answer is the SDK's stream of events, or a `Whole` when none was asked for."""
+async def _answer(server: Server, arguments: dict[str, Any], env: Env) -> AsyncIterator[httpx.Response]:
+    """The one call, and its answer as it comes: the SDK's own reading lets go of pictures over their form."""
     from openai import AsyncOpenAI, Omit
 
     # As headers of the call: of a client without a key the SDK makes no request.
@@ -179,14 +173,10 @@ async def _answer(server: Server, arguments: dict[str, Any], env: Env) -> AsyncI
         # Typed for httpx2 alone, but it takes a client of httpx as well.
         http_client=cast(Any, env.AI.http),
     )
-    images = client.images if "stream" in arguments else client.images.with_streaming_response
+    images = client.images.with_streaming_response
     endpoint = cast(Any, images.edit if "image" in arguments else images.generate)
-    if "stream" in arguments:
-        async with await endpoint(**arguments) as stream:
-            yield stream
-    else:
-        async with endpoint(**arguments) as answer:
-            yield Whole(answer.http_response)
+    async with endpoint(**arguments) as answer:
+        yield answer.http_response
 
 
 def _file(name: str, data: bytes) -> File:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from adapters.answer_images import Found, find_image, read_documents
 from adapters.http_failures import Cause, failure, request_id_of, retry_after
-from adapters.image_type import mime_of
 from tools.errors import VendorFailed
 
 NAME = "the provider"
@@ -32,7 +32,7 @@ NOT_MODERATION = ("input is not valid", "missing required")
 
 
 class Made(msgspec.Struct, frozen=True):
-    image: bytes | None = None
+    image: object = None
     """Base64 on the wire."""
 
 
@@ -42,7 +42,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    result: Made | None = None
+    result: Made | str | None = None
     errors: list[Fault] | None = None
 
 
@@ -54,36 +54,29 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-NOTHING = Envelope()
-"""What is read of a body that is not the vendor's JSON."""
-
-
 def request_id(headers: Mapping[str, str]) -> str | None:
     """The inference's id; an answer of the edge has only the ray."""
     return request_id_of(headers, "cf-ai-req-id", "cf-ray")
 
 
-def image_of(answer: Answer) -> tuple[bytes, str]:
-    """The image and its type by its first bytes, whatever Content-Type says.
+def image_of(answer: Answer, base_url: str) -> Found:
+    """The image, or what stands in its place, whatever Content-Type says.
 
-    Fails: what the vendor's code means or, without one, the status · VendorFailed when there is no image, or what is
-    there is none.
+    Fails: what the vendor's code means or, without one, the status · VendorFailed (`empty`) when there is nothing.
     """
-    try:
-        read = msgspec.json.decode(answer.body, type=Envelope)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        read = NOTHING
-    data = read.result.image if read.result else None
-    for image in (answer.body, data or b""):
-        if answer.status == 200 and (mime := mime_of(image)):
-            return image, mime
+    documents = read_documents(answer.body)
+    read = next((found for value in documents or [] if (found := _envelope(value)) is not None), Envelope())
+    if 200 <= answer.status < 300:
+        result = read.result.image if isinstance(read.result, Made) else read.result
+        if image := find_image(answer.body, documents, [result] if result else [], base_url):
+            return image
     call = request_id(answer.headers)
-    if answer.status != 200 or read.errors:
+    if not 200 <= answer.status < 300 or read.errors:
         fault = read.errors[0] if read.errors else Fault()
         named = CAUSES.get(fault.code)
         if fault.code == MODERATED and any(words in (fault.message or "").lower() for words in NOT_MODERATION):
             named = None
-        if named is None and answer.status == 200:
+        if named is None and 200 <= answer.status < 300:
             named = "request"
         raise failure(
             NAME,
@@ -93,8 +86,12 @@ def image_of(answer: Answer) -> tuple[bytes, str]:
             provider_code=str(fault.code) if fault.code else None,
             request_id=call,
         )
-    if data or (answer.body and read is NOTHING):
-        message = "the provider's answer is no image"
-        raise VendorFailed(message, failure="invalid", provider_status=200, request_id=call)
     message = "the provider answered without an image"
     raise VendorFailed(message, failure="empty", provider_status=200, request_id=call)
+
+
+def _envelope(value: object) -> Envelope | None:
+    try:
+        return msgspec.convert(value, Envelope)
+    except msgspec.ValidationError:
+        return None

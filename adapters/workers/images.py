@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import httpx
 
+from adapters.answer_images import read_body, read_documents
 from adapters.http_failures import doubting, is_trusted, lost
 from adapters.input_images import check_images
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
@@ -97,17 +98,22 @@ class Workers:
         try:
             async with env.AI.http.stream("POST", url, **{**request.body, "headers": headers}) as response:
                 known = request_id(response.headers)
-                answer = Answer(response.status_code, response.headers, await response.aread())
+                body = await read_body(response)
+                # Cut off, but perhaps only behind the JSON with the picture.
+                if body.error and not read_documents(body.data):
+                    raise body.error
+                answer = Answer(response.status_code, response.headers, body.data)
         except httpx.HTTPError as error:
             raise lost(error, VENDOR, known) from error
         with doubting(is_trusted(base, DOMAIN, env.settings)):
-            data, mime = image_of(answer)
+            image = image_of(answer, base)
         await on_progress(0.95)
         longest, neurons = planned.facts.longest, _neurons(answer.headers)
         counted = units(planned, [shrunk(image, longest) for image in planned.images] if longest else [])
         return ProviderResult(
-            data=data,
-            mime=mime,
+            data=image.data,
+            mime=image.mime,
+            address=image.address,
             provider_meta={"model": planned.model.id, "width": planned.size[0], "height": planned.size[1]},
             usage={} if neurons is None else {"neurons": neurons},
             units=counted if neurons is None else {"neuron": neurons},

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from adapters import discovery, planning, router
 from adapters.provider import ImageOp, InputImage, OnProgress, ProviderResult
 from tools import images, r2
@@ -30,11 +32,9 @@ from tools.step import log_context, retry_for
 MAX_CALLS = 4
 """Calls to one model for one item."""
 FIRST_BACKOFF_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 120.0
-MOST_BYTES = 100 << 20
-"""MAX_IMAGE is for what people send; what was bought is taken even where a vendor's PNG is larger."""
 PREVIEW_SECONDS = 1.0
 """A preview is shown when this long has passed since the call began or the one before: quick pictures need none."""
-CIRCUIT_OPEN = "circuit_open"
+CIRCUIT_OPEN, NO_IMAGE = "circuit_open", "image_rejected"
 
 REASONS = {
     "outage": "the provider did not answer",
@@ -48,7 +48,7 @@ REASONS = {
 CRASH_LOOP = "the worker died each time this image was being made"
 LOOKS = 2
 """How often more than MAX_DEATHS the bytes of an item that is given up are looked at."""
-REJECTED = Settlement(outcome="failed", billed=True, failure="invalid", provider_code="image_rejected")
+REJECTED = Settlement(outcome="failed", billed=True, failure="invalid", provider_code=NO_IMAGE)
 GIVEN_UP: frozenset[ItemStatus] = frozenset({"failed", "refused", "uncertain", "cancelled"})
 NO_ACCESS = "the provider does not accept our key, or does not let it use this model"
 NOT_TAKEN = "the provider did not accept the request"
@@ -122,13 +122,20 @@ def next_move(attempts: Sequence[Attempt], models: Sequence[ProviderModel]) -> M
             if last.failure in NOT_SOLD and after:
                 return Call(last.number + 1, after[0], because=last.failure)
             code, message = f"provider_{last.failure}", REASONS[last.failure or "outage"]
-            if last.provider_code == "image_rejected":
-                code, message = "image_rejected", REASONS["invalid"]
+            if last.provider_code == NO_IMAGE:
+                code, message = NO_IMAGE, _rejected(last)
             elif last.failure == "invalid" and (last.provider_status or 0) >= 300:
                 message = NO_ACCESS if last.provider_status in (401, 403) else NOT_TAKEN
             return GiveUp("failed", code, message, last.provider_status)
         case _:
             return Call(last.number + 1, _model_of(last), tries=tries)
+
+
+def _rejected(attempt: Attempt) -> str:
+    """Why bytes that were bought are not shown, and where they are."""
+    why = (attempt.result or {}).get("rejected")
+    original = f"/api/jobs/{attempt.job_id}/items/{attempt.item_id}/original"
+    return f"{REASONS['invalid']}{f': {why}' if why else ''}; what it sent is kept: GET {original}"
 
 
 def _model_of(attempt: Attempt) -> ProviderModel:
@@ -207,7 +214,7 @@ async def _adopt_earlier(env: Env, lease: Lease, job: Job, item: Item) -> bool:
     try:
         key = earlier.original_r2_key or r2.original_key(source.project_id, source.id, _name(earlier))
         data = await r2.get_original(env, key)
-        seen = await images.inspect(env, data, most=max(MOST_BYTES, env.settings.max_image))
+        seen = await images.inspect(env, data, most=max(images.MOST_BYTES, env.settings.max_image))
     except (NotFound, Invalid, TooLarge):
         return False
     key = await r2.put_original(env, job.project_id, job.id, _name(item), data, seen.mime)
@@ -344,11 +351,12 @@ def settlement_after(error: VendorError) -> Settlement:
 async def _inspect_and_settle(env: Env, lease: Lease, attempt: Attempt, key: str, data: bytes) -> None:
     """Look at bytes that are already kept, and settle the attempt by whether they are an image."""
     try:
-        seen = await images.inspect(env, data, most=max(MOST_BYTES, env.settings.max_image))
+        seen = await images.inspect(env, data, most=max(images.MOST_BYTES, env.settings.max_image))
     except (Invalid, TooLarge, Unavailable) as error:
         if isinstance(error, Unavailable) and error.code != "image_child":
             raise
-        settlement = REJECTED
+        result = {"adjustments": [], "meta": {}, **(attempt.result or {}), "rejected": error.message}
+        settlement = msgspec.structs.replace(REJECTED, result=result)
     else:
         facts = {"mime": seen.mime, "width": seen.width, "height": seen.height, "size": seen.size}
         settlement = Settlement(

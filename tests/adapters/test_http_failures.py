@@ -28,6 +28,10 @@ SAID = {"openai": "openai", "gemini": "gemini", "workers": "workers", **{f"{m} c
 each = pytest.mark.parametrize("called", SAID)
 
 
+LIMIT = 70_000
+"""Of an answer, in bytes."""
+
+
 @dataclasses.dataclass
 class Says:
     """One of the vendors, with this one answer to every call."""
@@ -51,21 +55,21 @@ async def call(env: Env, called: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def reached(home: Path, called: str, answer: Reply, **environ: str) -> AsyncIterator[Env]:
+async def reached(home: Path, called: str, answer: Reply, most: int | None = None) -> AsyncIterator[Env]:
     """An `Env` whose vendors all answer so; the caller makes one call."""
     played = vendors()[SAID[called]]
     others: dict[str, Vendor] = {played.name: Says(played.name, played.prefix, answer)}
     async with Wire(_vendors=others) as wire:
         base = {"GOOGLE_GEMINI_BASE_URL": f"{wire.url}{played.prefix}"} if "gemini" in called else {}
-        async with chat_env(home, wire, **base, **environ) as env:
+        async with chat_env(home, wire, "", most, **base) as env:
             yield env
         (made,) = wire.calls
         # A vendor may use any encoding that we offered; an answer that we cannot decode is paid and lost.
         assert {coding.strip() for coding in made.headers["accept-encoding"].split(",")} == {"gzip", "deflate"}
 
 
-async def ended(home: Path, called: str, answer: Reply, **environ: str) -> VendorError:
-    async with reached(home, called, answer, **environ) as env:
+async def ended(home: Path, called: str, answer: Reply, most: int | None = None) -> VendorError:
+    async with reached(home, called, answer, most) as env:
         with pytest.raises(VendorError) as error:
             await call(env, called)
     return error.value
@@ -135,11 +139,11 @@ def test_a_vendors_code_outranks_its_status_but_no_doubt() -> None:
 @each
 @pytest.mark.parametrize("packed", [True, False])
 async def test_an_answer_is_read_no_further_than_its_limit(tmp_path: Path, called: str, packed: bool) -> None:
-    """However small its encoded form, and in every reader (MAX_IMAGE is 1 KiB here, so an answer has 70 KB)."""
+    """However small its encoded form, and in every reader (70 KB here)."""
     body = json.dumps({"nothing": " " * 100_000}).encode()
     headers = {"content-encoding": "gzip"} if packed else {}
     answer = Reply(gzip.compress(body) if packed else body, 200, headers)
-    error = await ended(tmp_path, called, answer, MAX_IMAGE="1024")
+    error = await ended(tmp_path, called, answer, LIMIT)
     assert (type(error), error.failure) == (VendorFailed, "invalid")
     assert "longer than an answer may be" in error.message
 
@@ -147,7 +151,7 @@ async def test_an_answer_is_read_no_further_than_its_limit(tmp_path: Path, calle
 async def test_a_chat_that_is_streamed_without_end_is_read_no_further(tmp_path: Path) -> None:
     """The limit also applies to a reader that streams the words as they arrive."""
     line = f"data: {json.dumps({'choices': [], 'x': ' ' * 1000})}\n\n".encode()
-    async with reached(tmp_path, "openai chat", Reply(line * 100, mime="text/event-stream"), MAX_IMAGE="1024") as env:
+    async with reached(tmp_path, "openai chat", Reply(line * 100, mime="text/event-stream"), LIMIT) as env:
         with pytest.raises(VendorFailed, match="longer than"):
             async for _ in env.AI.chat_model(MODELS["openai"]).astream("Which light?"):
                 pass
@@ -157,7 +161,7 @@ async def test_a_chat_that_is_streamed_without_end_is_read_no_further(tmp_path: 
 async def test_an_error_is_that_error_however_long_it_is(tmp_path: Path, called: str) -> None:
     """What is beyond the limit of an error is not read, and does not hide it."""
     said = json.dumps({"error": {"code": 500, "message": " " * 100_000}}).encode()
-    error = await ended(tmp_path, called, Reply(said, 500), MAX_IMAGE="1024")
+    error = await ended(tmp_path, called, Reply(said, 500), LIMIT)
     assert (type(error), error.failure, error.provider_status) == (Unavailable, "outage", 500)
 
 

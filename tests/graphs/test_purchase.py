@@ -107,8 +107,12 @@ OUT = GiveUp("failed", "provider_outage", "the provider did not answer")
         ),
         pytest.param(
             [attempt(1, "failed", "invalid", "image_rejected")],
-            GiveUp("failed", "image_rejected", "the provider's answer held no usable image"),
-            id="garbage: give up",
+            GiveUp(
+                "failed",
+                "image_rejected",
+                "the provider's answer held no usable image; what it sent is kept: GET /api/jobs/j/items/i/original",
+            ),
+            id="garbage: give up, and say where it is",
         ),
         *(
             pytest.param(

@@ -59,10 +59,12 @@ def chat_settings(home: Path, wire: Wire, **environ: str) -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def chat_env(home: Path, wire: Wire, database_url: str = "", **environ: str) -> AsyncIterator[Env]:
-    """An `Env` with a database, a bucket and chat models."""
+async def chat_env(
+    home: Path, wire: Wire, database_url: str = "", most: int | None = None, /, **environ: str
+) -> AsyncIterator[Env]:
+    """An `Env` with a database, a bucket and chat models; `most` is the limit of an answer in bytes."""
     chosen = chat_settings(home, wire, **environ, **({"DB": database_url} if database_url else {}))
-    async with open_ai(chosen) as ai, bare_env(home, settings=chosen, AI=ai, **_defaults(chosen)) as env:
+    async with open_ai(chosen, most=most) as ai, bare_env(home, settings=chosen, AI=ai, **_defaults(chosen)) as env:
         yield env
 
 

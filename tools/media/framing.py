@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.Image import Resampling
 
 from tools.media.masks import area_to_change
-from tools.media.pixels import decode_srgb, open_image, orientation_of
+from tools.media.pixels import decode_srgb, is_sound, open_image, orientation_of
 
 
 class ImageAndMask(NamedTuple):
@@ -26,10 +26,15 @@ def shrink(data: bytes, longest: int) -> bytes:
     return _png(decode_srgb(data, longest))
 
 
+def plain(data: bytes) -> bytes:
+    """The bytes unchanged if every vendor can read their format, else as a PNG."""
+    return data if is_sound(data) else _png(decode_srgb(data, None))
+
+
 def shrink_if_needed(data: bytes, longest: int, most_bytes: int) -> bytes:
     """The bytes unchanged if every vendor can read them (upright, grey or RGB, within the limits), else `shrink`."""
     image = open_image(data)
-    readable = image.mode in ("L", "RGB", "RGBA") and orientation_of(image) == 1
+    readable = image.mode in ("L", "RGB", "RGBA") and orientation_of(image) == 1 and is_sound(data)
     return data if readable and max(image.size) <= longest and len(data) < most_bytes else shrink(data, longest)
 
 

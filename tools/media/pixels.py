@@ -1,9 +1,10 @@
 """Decoding, checking and converting image bytes, only inside the child of `tools/media/sandbox.py`.
 
 Module-level functions of plain values. Anything wrong with the bytes raises Invalid (`image_rejected`), which names
-an exceeded limit. PNG, JPEG and WebP are accepted, recognised by decoding, with one frame: animations are refused, and
-of a JPEG with further images, as phones write them, the first is used. Truncated pixel data is refused; bytes after the
-pixel data are ignored, and are not in anything derived.
+an exceeded limit. PNG, JPEG, WebP, AVIF and GIF are accepted, recognised by decoding. Of a GIF with several frames, and
+of a JPEG with further images, as phones write them, the first is used; other animations are refused. Truncated pixel
+data is refused; bytes after the pixel data, white space before the image, a JPEG's missing end mark and a PNG's broken
+chunks without pixels are ignored, and are not in anything derived.
 """
 
 import contextlib
@@ -16,24 +17,47 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
-from PIL import AvifImagePlugin, Image, ImageCms, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from PIL import (
+    AvifImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageChops,
+    ImageCms,
+    JpegImagePlugin,
+    PngImagePlugin,
+    WebPImagePlugin,
+)
 from PIL.Image import Resampling, Transpose
 
 from tools.errors import Invalid
+from tools.media.signatures import without_lead
 from tools.media.variants import Format, Variant, layout
 
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 12_000
-MAX_PROFILE = 1 << 20
-"""Bytes of an ICC profile."""
+MAX_PROFILE = MAX_TEXT = 16 << 20
+"""Bytes of an ICC profile, and of one text in a PNG, unpacked."""
 DELIVERY_SIDES = (4096, 2896, 2048, 1448, 1024)
 """Longer sides of a delivery image, tried in turn until it is within `DELIVERY_BYTES`; the last one always is."""
 DELIVERY_BYTES = 10_000_000
 DELIVERY_QUALITY = 90
-PLUGINS = (AvifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
+PLUGINS = (AvifImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
 """Imported here so that Pillow does not load all its plugins to find them."""
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF")
+SENT = frozenset({"PNG", "JPEG", "WEBP"})
+"""Formats that every vendor reads."""
 
-MIMES = {"PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp"}
+MIMES = {
+    "PNG": "image/png",
+    "JPEG": "image/jpeg",
+    "MPO": "image/jpeg",
+    "WEBP": "image/webp",
+    "AVIF": "image/avif",
+    "GIF": "image/gif",
+}
+PNG_START, PIXEL_CHUNKS = b"\x89PNG\r\n\x1a\n", frozenset({b"IHDR", b"PLTE", b"tRNS", b"acTL", b"IDAT", b"IEND"})
+JPEG_END, NO_END = b"\xff\xd9", b"\x55\xa3" * 512
+"""The end mark of a JPEG, and bytes that a decoder takes for pixels where it lacks any."""
 UNREADABLE = (
     OSError,
     SyntaxError,
@@ -128,24 +152,50 @@ def open_image(data: bytes) -> Image.Image:
 
     Fails: Invalid (`image_rejected`).
     """
+    data = without_lead(data)
+    try:
+        return _open(data)
+    except Invalid as error:
+        if not data.startswith(PNG_START) or "MAX_TEXT" in str(error.__cause__):
+            raise
+        # A checksum or the form of something that is no pixel may be wrong.
+        return _open(_pixels_alone(data))
+
+
+def _open(data: bytes) -> Image.Image:
     # Pillow raises at twice this value, for a WebP before it allocates the canvas. Pillow's setting is global, but only
     # the child process calls this.
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
-    with warnings.catch_warnings(), _reading("is not a PNG, JPEG or WebP image that can be read"):
+    PngImagePlugin.MAX_TEXT_CHUNK = MAX_TEXT
+    # As with encoding: the stacks of more threads would count against the child's address space.
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    with warnings.catch_warnings(), _reading("is not a PNG, JPEG, WebP, AVIF or GIF image that can be read"):
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
         except Image.DecompressionBombError:
             raise _rejected(f"has more than {MAX_PIXELS:,} pixels") from None
     if image.width * image.height > MAX_PIXELS:
         raise _rejected(f"has more than {MAX_PIXELS:,} pixels")
     if max(image.size) > MAX_SIDE:
         raise _rejected(f"has a side of more than {MAX_SIDE:,} pixels")
-    if isinstance(image, PngImagePlugin.PngImageFile | WebPImagePlugin.WebPImageFile) and image.is_animated:
+    if image.format != "GIF" and image.format != "MPO" and getattr(image, "is_animated", False):
         raise _rejected("is animated; send one frame")
     if len(_profile(image)) > MAX_PROFILE:
         raise _rejected(f"carries a colour profile of more than {MAX_PROFILE:,} bytes")
     return image
+
+
+def is_sound(data: bytes) -> bool:
+    """Whether strict readers can read the image too: a PNG, JPEG or WebP from its first to its last byte."""
+    if data is not without_lead(data):
+        return False
+    try:
+        image = _open(data)
+        image.load()
+    except (Invalid, *UNREADABLE):
+        return False
+    return image.format in SENT
 
 
 def _read(data: bytes, side: int | None) -> Decoded:
@@ -154,9 +204,52 @@ def _read(data: bytes, side: int | None) -> Decoded:
     if side is not None:
         image.draft(None, (2 * side, 2 * side))
     with _reading("is damaged or cut off"):
-        image.load()
+        try:
+            image.load()
+        except OSError:
+            if image.format not in ("JPEG", "MPO"):
+                raise
+            image = _with_end_mark(data)
         # A copy, so that the WebP decoder with its two canvases of 8 bytes a pixel is freed.
         return Decoded(_direct(image), MIMES[str(image.format)], orientation_of(image), _profile(image))
+
+
+def _pixels_alone(png: bytes) -> bytes:
+    """The PNG without what is not needed for its pixels."""
+    kept = [(kind, body) for kind, body in _chunks(png) if kind in PIXEL_CHUNKS]
+    written = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in kept
+    )
+    return PNG_START + b"".join(written)
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks of a PNG, each by its kind; none when the header's checksum is wrong."""
+    at = len(PNG_START)
+    while at + 12 <= len(png):
+        (size,), kind = struct.unpack_from(">I", png, at), png[at + 4 : at + 8]
+        body, said = png[at + 8 : at + 8 + size], png[at + 8 + size : at + 12 + size]
+        if kind == b"IHDR" and said != struct.pack(">I", zlib.crc32(kind + body)):
+            return
+        yield kind, body
+        if kind == b"IEND":
+            return
+        at += 12 + size
+
+
+def _with_end_mark(data: bytes) -> Image.Image:
+    """The decoded JPEG, when it lacks nothing but its end mark.
+
+    Where pixels are missing, a decoder makes them up from whatever it is given: then two ends give two images.
+    Fails: OSError.
+    """
+    begun = data.rstrip(b"\xff")
+    image, other = open_image(begun + JPEG_END), open_image(begun + NO_END + JPEG_END)
+    image.load()
+    other.load()
+    if ImageChops.difference(image, other).getbbox() is not None:
+        raise OSError("pixels are missing")
+    return image
 
 
 @contextlib.contextmanager

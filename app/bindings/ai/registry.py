@@ -152,8 +152,10 @@ class Models:
 
 
 @contextlib.asynccontextmanager
-async def open_ai(settings: Settings) -> AsyncIterator[Models]:
+async def open_ai(settings: Settings, *, most: int | None = None) -> AsyncIterator[Models]:
     """The models and the vendors' HTTP client, closed at the end. The default models are loaded here.
+
+    `most`: the most bytes of one answer; those of `answer_bytes` when None.
 
     Fails: SettingError naming the variable, when a default model is of no known vendor, its key is missing, or the
     judge's is known not to see.
@@ -176,7 +178,7 @@ async def open_ai(settings: Settings) -> AsyncIterator[Models]:
             verify=tls_context(),
             trust_env=False,
             follow_redirects=False,
-            event_hooks={"request": [_connect_soon], "response": [Bounding(answer_bytes(settings.max_image))]},
+            event_hooks={"request": [_connect_soon], "response": [Bounding(most or answer_bytes(settings.max_image))]},
         )
         await stack.enter_async_context(http)
         models = Models(settings, http, await stack.enter_async_context(read_listings(settings, http)), stack)

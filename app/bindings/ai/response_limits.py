@@ -7,6 +7,7 @@ from typing import cast
 import httpx
 
 from adapters.http_failures import TooLong
+from tools.images import MOST_BYTES
 
 PICTURES = 4
 """Pictures in one answer at most: three previews and the final image."""
@@ -21,8 +22,9 @@ EITHER = zlib.MAX_WBITS | 32
 
 
 def answer_bytes(max_image: int) -> int:
-    """The maximum bytes of one answer with base64 pictures of at most `max_image` bytes each."""
-    return PICTURES * (max_image * 4 // 3) + ENVELOPE_BYTES
+    """The maximum bytes of one answer: base64 pictures of at most `max_image` bytes each, or one of the most bytes that
+    are taken of what was bought."""
+    return max(PICTURES * max_image, MOST_BYTES) * 4 // 3 + ENVELOPE_BYTES
 
 
 class Bounding:

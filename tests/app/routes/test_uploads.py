@@ -71,11 +71,28 @@ async def test_the_type_is_what_was_decoded(client: httpx.AsyncClient, name: str
     assert (answer.json()["mime"], answer.json()["width"], answer.json()["height"]) == ("image/jpeg", 10, 20)
 
 
-@pytest.mark.parametrize("data", [b"<script>", encoded(textured(), "GIF"), PICTURE[:300]], ids=["html", "gif", "cut"])
+@pytest.mark.parametrize("data", [b"<script>", encoded(textured(), "TIFF"), PICTURE[:300]], ids=["html", "tiff", "cut"])
 async def test_what_is_no_image_is_refused(client: httpx.AsyncClient, data: bytes) -> None:
     """Bytes that do not decode are 422 and not stored."""
     answer = await send(client, data)
     assert (answer.status_code, answer.json()["code"]) == (422, "image_rejected")
+
+
+FORMS_OF_IMAGES = {
+    "avif": (encoded(textured(20, 10), "AVIF"), "image/avif"),
+    "gif": (encoded(textured(20, 10), "GIF"), "image/gif"),
+    "line break before it": (b"\r\n" + encoded(textured(20, 10), "PNG"), "image/png"),
+    "no end mark": (encoded(textured(20, 10), "JPEG")[:-2], "image/jpeg"),
+}
+
+
+@pytest.mark.parametrize("name", FORMS_OF_IMAGES)
+async def test_an_unusual_image_is_taken_as_it_is(client: httpx.AsyncClient, env: Env, name: str) -> None:
+    """What can be decoded is stored byte for byte, under its own type."""
+    data, mime = FORMS_OF_IMAGES[name]
+    answer = await send(client, data)
+    assert (answer.status_code, answer.json()["mime"], answer.json()["width"]) == (201, mime, 20)
+    assert await env.BUCKET.get(f"project/p/uploads/{hashlib.sha256(data).hexdigest()}") == data
 
 
 async def test_an_upload_over_the_cap_is_refused(client: httpx.AsyncClient) -> None:

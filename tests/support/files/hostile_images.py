@@ -26,8 +26,8 @@ from tests.support.files.images import (
     webp_said,
 )
 
-PNG, JPEG, WEBP = "image/png", "image/jpeg", "image/webp"
-UNREADABLE, DAMAGED = "is not a PNG, JPEG or WebP image", "is damaged or cut off"
+PNG, JPEG, WEBP, AVIF, GIF = "image/png", "image/jpeg", "image/webp", "image/avif", "image/gif"
+UNREADABLE, DAMAGED = "is not a PNG, JPEG, WebP, AVIF or GIF image", "is damaged or cut off"
 PIXELS, SIDE, ANIMATED, PROFILE = "more than 40,000,000 pixels", "more than 12,000 pixels", "is animated", "profile"
 SCRIPT = b"<script>alert(1)</script>"
 
@@ -56,6 +56,16 @@ def jpeg_with(*, marker: bytes, body: bytes) -> bytes:
 def phone_picture() -> bytes:
     """Two pictures in one file, as phones write them."""
     return encoded(textured(), "MPO", save_all=True, append_images=[textured(48, 32)])
+
+
+def with_wrong_sum(png: bytes, kind: bytes) -> bytes:
+    """The PNG with a wrong checksum in its chunk of that kind."""
+    at = png.index(kind)
+    return flipped(png, at + 4 + int.from_bytes(png[at - 4 : at]))
+
+
+def two_megabyte_profile() -> bytes:
+    return matrix_profile(WIDE, 2.2, 2 << 20)
 
 
 def flipped(data: bytes, at: int) -> bytes:
@@ -133,6 +143,39 @@ GOOD: dict[str, tuple[Callable[[], bytes], str]] = {
         WEBP,
     ),
     "webp-then-html": (lambda: encoded(textured(), "WEBP") + SCRIPT, WEBP),
+    "avif": (lambda: encoded(textured(), "AVIF"), AVIF),
+    "avif-alpha": (lambda: encoded(textured(mode="RGBA"), "AVIF"), AVIF),
+    "avif-turned": (lambda: encoded(textured(), "AVIF", exif=exif(orientation=6)), AVIF),
+    "gif": (lambda: encoded(textured(), "GIF"), GIF),
+    "gif-transparent": (lambda: encoded(palette(), "GIF", transparency=3), GIF),
+    "gif-several-frames": (lambda: animated("GIF", 3), GIF),
+    "gif-then-script": (lambda: encoded(textured(), "GIF") + b"/*" + SCRIPT + b"*/", GIF),
+    "png-after-line-break": (lambda: b"\r\n" + encoded(textured(), "PNG"), PNG),
+    "jpeg-after-byte-order-mark": (lambda: b"\xef\xbb\xbf" + encoded(textured(), "JPEG"), JPEG),
+    "webp-after-blanks": (lambda: b" \t\n" * 9 + encoded(textured(), "WEBP"), WEBP),
+    "avif-after-line-break": (lambda: b"\n" + encoded(textured(), "AVIF"), AVIF),
+    "gif-after-line-break": (lambda: b"\n" + encoded(textured(), "GIF"), GIF),
+    "png-3-MB-of-text": (lambda: png_with(text_chunk(b"tEXt", b"x" * (3 << 20))), PNG),
+    "png-3-MB-of-packed-text": (lambda: png_with(text_chunk(b"zTXt", b"\0" + packed(3 << 20))), PNG),
+    "png-3-MB-of-Unicode-text": (lambda: png_with(chunk(b"iTXt", b"c\0\1\0\0\0" + packed(3 << 20))), PNG),
+    "png-2-MB-profile": (lambda: encoded(textured(), "PNG", icc_profile=two_megabyte_profile()), PNG),
+    "jpeg-2-MB-profile": (lambda: encoded(textured(), "JPEG", icc_profile=two_megabyte_profile()), JPEG),
+    "webp-2-MB-profile": (lambda: encoded(textured(), "WEBP", icc_profile=two_megabyte_profile()), WEBP),
+    "png-wrong-sum-in-text": (lambda: with_wrong_sum(png_with(text_chunk(b"tEXt", b"words")), b"tEXt"), PNG),
+    "png-wrong-sum-in-gamma": (
+        lambda: with_wrong_sum(png_with(chunk(b"gAMA", struct.pack(">I", 45455))), b"gAMA"),
+        PNG,
+    ),
+    "png-wrong-sum-in-profile": (
+        lambda: with_wrong_sum(encoded(textured(), "PNG", icc_profile=matrix_profile(WIDE, 2.2)), b"iCCP"),
+        PNG,
+    ),
+    "png-text-that-does-not-unpack": (lambda: png_with(text_chunk(b"zTXt", b"\0garbage")), PNG),
+    "png-short-gamma": (lambda: png_with(chunk(b"gAMA", b"\0")), PNG),
+    "jpeg-without-end-mark": (lambda: encoded(textured(), "JPEG")[:-2], JPEG),
+    "jpeg-with-half-an-end-mark": (lambda: encoded(textured(), "JPEG")[:-1], JPEG),
+    "jpeg-grey-without-end-mark": (lambda: encoded(textured(mode="L"), "JPEG")[:-2], JPEG),
+    "jpeg-progressive-without-end-mark": (lambda: encoded(textured(), "JPEG", progressive=True)[:-2], JPEG),
 }
 
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -170,25 +213,27 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "png-profile-bomb": (lambda: png_with(chunk(b"iCCP", b"x\0\0" + packed(64 << 20))), UNREADABLE),
     "jpeg-mark-alone": (lambda: b"\xff\xd8\xff", UNREADABLE),
     "jpeg-cut": (lambda: cut(encoded(textured(), "JPEG"), 0.6), DAMAGED),
+    "jpeg-progressive-cut": (lambda: cut(encoded(textured(), "JPEG", progressive=True), 0.6), DAMAGED),
     "jpeg-65535-by-65535": (lambda: jpeg_said(65535, 65535), PIXELS),
-    "jpeg-large-profile": (
-        lambda: encoded(textured(), "JPEG", icc_profile=matrix_profile(WIDE, 2.2, 2 << 20)),
-        PROFILE,
-    ),
     "webp-mark-alone": (lambda: b"RIFF\x10\0\0\0WEBPVP8 ", UNREADABLE),
     "webp-cut": (lambda: cut(encoded(textured(), "WEBP"), 0.6), UNREADABLE),
     "webp-268-megapixels": (lambda: webp_said(16383, 16383), PIXELS),
     "webp-16383-by-2": (lambda: encoded(Image.new("RGB", (16383, 2)), "WEBP"), SIDE),
+    "png-after-too-much-white-space": (lambda: b" " * 2000 + encoded(textured(), "PNG"), UNREADABLE),
+    "gif-mark-alone": (lambda: b"GIF89a", UNREADABLE),
+    "gif-cut": (lambda: cut(encoded(textured(), "GIF"), 0.5), DAMAGED),
+    "gif-65535-by-65535": (lambda: b"GIF89a" + b"\xff" * 4 + encoded(textured(), "GIF")[10:], PIXELS),
+    "avif-mark-alone": (lambda: encoded(textured(), "AVIF")[:40], UNREADABLE),
+    "avif-cut": (lambda: cut(encoded(textured(), "AVIF"), 0.7), "the image is"),
+    "avif-animated": (lambda: animated("AVIF", 3), ANIMATED),
     "webp-animated": (lambda: animated("WEBP", 3), ANIMATED),
     "webp-large-profile": (
-        lambda: encoded(textured(), "WEBP", icc_profile=matrix_profile(WIDE, 2.2, 2 << 20)),
+        lambda: encoded(textured(), "WEBP", icc_profile=matrix_profile(WIDE, 2.2, 17 << 20)),
         PROFILE,
     ),
 }
 
 UNLISTED: dict[str, Callable[[], bytes]] = {
-    "gif": lambda: encoded(textured(), "GIF"),
-    "gif-then-script": lambda: encoded(textured(), "GIF").replace(b"GIF87a", b"GIF89a") + b"/*" + SCRIPT + b"*/",
     "bmp": lambda: encoded(textured(), "BMP"),
     "tiff": lambda: encoded(textured(), "TIFF"),
     "ico": lambda: encoded(textured(32, 32), "ICO"),
@@ -201,7 +246,6 @@ UNLISTED: dict[str, Callable[[], bytes]] = {
     "dds": lambda: encoded(textured(mode="RGBA"), "DDS"),
     "xbm": lambda: encoded(textured(mode="1"), "XBM"),
     "jpeg-2000": lambda: encoded(textured(), "JPEG2000"),
-    "avif": lambda: encoded(textured(), "AVIF"),
     "psd": lambda: b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 8, 8, 8, 3) + bytes(64),
     "fits": lambda: b"SIMPLE  =                    T" + b" " * 2850,
 }

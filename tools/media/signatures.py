@@ -1,0 +1,31 @@
+"""The type of an image by its first bytes; the type that somebody declares is not trusted."""
+
+import re
+
+SIGNATURES = {
+    "image/png": rb"\x89PNG\r\n\x1a\n",
+    "image/jpeg": rb"\xff\xd8\xff",
+    "image/webp": rb"RIFF....WEBP",
+    "image/gif": rb"GIF8[79]a",
+    "image/avif": rb"....ftyp(?:avi[fs]|(?:mif1|msf1|miaf)(?:....){1,12}?avi[fs])",
+    "image/heic": rb"....ftyp(?:hei[cfsmx]|hev[cx]|mif1|msf1)",
+    "image/jxl": rb"\0\0\0\x0cJXL \r\n\x87\n",
+    "image/jp2": rb"\0\0\0\x0cjP  \r\n\x87\n",
+    "image/tiff": rb"(?:II\*\0|MM\0\*)",
+    "image/bmp": rb"BM....\0\0\0\0",
+}
+"""The first that fits is the type. Not all of them can be decoded here (`tools/media/pixels.py`)."""
+LEAD = rb"(?:\xef\xbb\xbf)?[\r\n\t ]{0,1024}"
+"""What some servers write before an image: a byte order mark, line breaks."""
+PATTERNS = {mime: re.compile(rb"%b(%b)" % (LEAD, signature), re.DOTALL) for mime, signature in SIGNATURES.items()}
+
+
+def mime_of(data: bytes) -> str | None:
+    """The MIME type of an image, also after a byte order mark or white space; None for anything else."""
+    return next((mime for mime, pattern in PATTERNS.items() if pattern.match(data)), None)
+
+
+def without_lead(data: bytes) -> bytes:
+    """The bytes from an image's signature on; unchanged without one."""
+    found = next((found for pattern in PATTERNS.values() if (found := pattern.match(data))), None)
+    return data[found.start(1) :] if found and found.start(1) else data
