@@ -61,7 +61,7 @@ async def _original(request: Request[Any, Any, Any], env: Env, key: str, name: s
     }
     if request.method == HttpMethod.HEAD:
         await chunks.aclose()
-        return Response(None, status_code=200, headers=headers)
+        return Response(b"", status_code=200, headers=headers)
 
     async def whole() -> AsyncIterator[bytes]:
         async with contextlib.aclosing(chunks):
