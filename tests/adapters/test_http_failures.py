@@ -55,21 +55,23 @@ async def call(env: Env, called: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def reached(home: Path, called: str, answer: Reply, most: int | None = None) -> AsyncIterator[Env]:
+async def reached(
+    home: Path, called: str, answer: Reply, most: int | None = None, /, **environ: str
+) -> AsyncIterator[Env]:
     """An `Env` whose vendors all answer so; the caller makes one call."""
     played = vendors()[SAID[called]]
     others: dict[str, Vendor] = {played.name: Says(played.name, played.prefix, answer)}
     async with Wire(_vendors=others) as wire:
         base = {"GOOGLE_GEMINI_BASE_URL": f"{wire.url}{played.prefix}"} if "gemini" in called else {}
-        async with chat_env(home, wire, "", most, **base) as env:
+        async with chat_env(home, wire, "", most, **base, **environ) as env:
             yield env
         (made,) = wire.calls
         # A vendor may use any encoding that we offered; an answer that we cannot decode is paid and lost.
         assert {coding.strip() for coding in made.headers["accept-encoding"].split(",")} == {"gzip", "deflate"}
 
 
-async def ended(home: Path, called: str, answer: Reply, most: int | None = None) -> VendorError:
-    async with reached(home, called, answer, most) as env:
+async def ended(home: Path, called: str, answer: Reply, most: int | None = None, /, **environ: str) -> VendorError:
+    async with reached(home, called, answer, most, **environ) as env:
         with pytest.raises(VendorError) as error:
             await call(env, called)
     return error.value

@@ -86,7 +86,7 @@ async def shop(home: Path, provider: str, count: int) -> AsyncIterator[Shop]:
         bindings: dict[str, Any] = {"PICASSO_DO": idle, "PICASSO_WORKFLOW": idle, "PICASSO_QUEUE": idle}
         async with open_ai(chosen) as ai, bare_env(home, settings=chosen, AI=ai, **bindings) as env:
             await env.DB.run(PROJECT)
-            model = providers()[provider].capabilities()[0].model
+            model = providers(env)[provider].capabilities()[0].model
             request = JobRequest(prompt="a fox", providers=[{"provider": provider}], session_id="s", variants=count)
             places = [ItemPlan(provider, model, n, None) for n in range(count)]
             job, _ = await submissions.submit(env, Submission(project_id="p", request=request, places=places))
