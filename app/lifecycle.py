@@ -9,6 +9,7 @@ import importlib
 import itertools
 import logging
 import random
+import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -21,6 +22,7 @@ log = logging.getLogger("picasso.lifecycle")
 Bindings = Callable[[Settings], AbstractAsyncContextManager[Env]]
 FIRST_WAIT, LONGEST_WAIT = 0.25, 5.0
 CLOSE_SECONDS, CANCEL_SECONDS = 3.0, 1.0
+MOST_OPEN = 65_536
 REFUSED, FAILED = 78, 1
 """Exit codes: a setting or a database that must not be used (EX_CONFIG); any other, unexpected error."""
 
@@ -32,6 +34,17 @@ def stop_signals() -> list[signal.Signals]:
     """
     given = [signal.SIGINT, signal.SIGTERM]
     return given if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [*given, signal.SIGHUP]
+
+
+def raise_descriptor_limit() -> int:
+    """How many files and sockets this process may have open, from now on as many as it may allow itself, MOST_OPEN at
+    most. Effect: its soft limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return MOST_OPEN if soft == resource.RLIM_INFINITY else soft
 
 
 class Lifecycle:

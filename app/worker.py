@@ -287,7 +287,11 @@ async def run(env: Env, settings: Settings, draining: asyncio.Event) -> None:
     if env.DB.dialect == "sqlite":
         # No other process can hold a lease: whatever is leased was left by one that died.
         for table in TABLES:
-            await leases.expire_all(env, table)
+            # Where this fails, they end by themselves.
+            try:
+                await leases.expire_all(env, table)
+            except PicassoError as error:
+                log.warning("leases of an earlier process were left to run out: %s", error.message)
     duties = [
         asyncio.create_task(duty, name=name)
         for name, duty in {
@@ -325,14 +329,23 @@ async def resubmit(env: Env) -> None:
     have lost the first request.
 
     Effect: calls that dead workers left in flight are settled too.
+    Fails: with the last error, after all that could be done.
     """
-    await attempts.close_lost(env)
-    await calls.lose_old(env)
-    for table in TABLES:
+
+    async def enqueue(table: WorkTable[Any]) -> None:
         for id in await leases.unclaimed(env, table):
             await leases.note_death(env, table, id)
         for id in await leases.unclaimed(env, table):
             await env.PICASSO_WORKFLOW.enqueue(id)
+
+    failure: PicassoError | None = None
+    for duty in (attempts.close_lost(env), calls.lose_old(env), *map(enqueue, TABLES)):
+        try:
+            await duty
+        except PicassoError as error:
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 async def clean(env: Env) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from app.settings import Settings
+from app.settings import SettingError, Settings
 from tools.events import Envelope
 from tools.fetch import tls_context
 from tools.pages import Page
@@ -77,12 +77,19 @@ def local_address(settings: Settings) -> str:
 
 
 def find_key(settings: Settings) -> str | None:
-    """API_KEY, else the key that a server on this data directory created, else None."""
+    """API_KEY, else the key that a server on this data directory created, else None.
+
+    Fails: SettingError when the data directory cannot be read.
+    """
     if settings.api_key is not None:
         return settings.api_key
-    with contextlib.suppress(FileNotFoundError):
-        return (settings.home / "api_key").read_text().strip()
-    return None
+    try:
+        return (settings.home / "api_key").read_text("utf-8").strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "its key is no text"
+        raise SettingError(f"PICASSO_HOME cannot be read at {settings.home}: {reason}") from error
 
 
 class _Problem(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ import msgspec
 from app.cli.client import Api, ClientError, find_key, local_address
 from app.cli.progress import Board, describe, describe_verdict, name_bar, tone
 from app.cli.terminal import STYLES, Row, clean, open_console, say, show_rows, show_table, watch_job
-from app.lifecycle import stop_signals
+from app.lifecycle import raise_descriptor_limit, stop_signals
 from app.settings import SettingError, Settings, process_environment, read_settings
 from tools.errors import PicassoError
 from tools.rows import new_id, now_ms
@@ -52,8 +52,11 @@ def run(args: argparse.Namespace) -> int:
         # The reader of our output (`… | head`) has gone; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (ClientError, OSError) as error:
+    except ClientError as error:
         return _fail(str(error), FAILED)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return _fail(f"{error.strerror}{where}" if error.strerror else str(error), FAILED)
     except KeyboardInterrupt:
         return _fail("stopped", INTERRUPTED)
     except asyncio.CancelledError:
@@ -114,6 +117,7 @@ async def worker(args: argparse.Namespace) -> int:
     from app.ops.traces import Traces
 
     settings = _settings(args)
+    raise_descriptor_limit()
     lifecycle, loop = Lifecycle(), asyncio.get_running_loop()
 
     def drain() -> None:

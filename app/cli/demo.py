@@ -110,8 +110,11 @@ async def _open_server(console: Console, settings: Settings, stage: str | None, 
         stage, HOST="127.0.0.1", PORT=str(port), PUBLIC_URL=f"http://127.0.0.1:{port}", PYTHONPATH=IMPORTED_FROM
     )
     log = settings.home / "demo.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise SettingError(f"PICASSO_HOME cannot be written at {settings.home}: {error.strerror}") from error
     try:
         # stdout is dropped because the key is printed there. A kept server must outlive this terminal; any other one
         # shares its signals.

@@ -7,6 +7,7 @@ HTTP is parsed by h11, which limits the whole head of a request (measured: with 
 
 import asyncio
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -20,16 +21,18 @@ from types import FrameType
 from typing import NoReturn
 
 import h11
+import httpx
 import msgspec
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from app.cli.client import find_key, local_address
 from app.http import websocket
 from app.http.errors import ErrorResponse
 from app.http.middleware import MAX_HEADER_BYTES, MAX_TARGET
 from app.http.security import home_key
 from app.http.supervisor import END_SECONDS, Parent, Supervisor
-from app.lifecycle import stop_signals
+from app.lifecycle import MOST_OPEN, raise_descriptor_limit, stop_signals
 from app.main import Application, create_app
 from app.ops.logs import logging_to
 from app.settings import SettingError, Settings
@@ -53,23 +56,42 @@ FORCED_EXIT_SECONDS = 3.0
 """Until the process is ended after a second signal."""
 KILLED = 143
 BACKLOG = 2048
+"""Connections that may wait to be accepted. Few files, few of them: all that wait are accepted in one turn."""
+BACKLOG_SHARE = 6
+RESERVED, RESERVED_SHARE = 256, 2
+"""Descriptors that connections of clients leave to everything else: this many, at most that part of the limit."""
+TELL_SECONDS = 60.0
+OWNER_SECONDS = 2.0
+"""How long whoever has our port may take to say who it is."""
 
 
 class HttpProtocol(H11Protocol):
     """uvicorn's HTTP protocol with the deadlines that it lacks, for a request's head and for a client that stops
     reading. Errors of the parser have the one error shape, too."""
 
+    most_descriptors = MOST_OPEN
+    """A connection whose descriptor is not below this is refused: what the process needs for its work comes first."""
+    _told = -math.inf
     _head: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if transport.get_extra_info("socket").fileno() >= self.most_descriptors:
+            self._refuse(transport)
+            return
         # Bytes that wait for the client count as a stall, also after `close`. The kernel buffers few of them, or a slow
         # client would seem to read nothing for minutes and then megabytes.
         transport.set_write_buffer_limits(high=JOINED_BYTES, low=0)
         peer: socket.socket = transport.get_extra_info("socket")
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._await_head()
+
+    def _refuse(self, transport: asyncio.Transport) -> None:
+        if time.monotonic() - HttpProtocol._told > TELL_SECONDS:
+            HttpProtocol._told = time.monotonic()
+            log.warning("new connections are refused: this process has as many files open as its limit allows")
+        transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         _cancel(self._head)
@@ -214,8 +236,17 @@ def serve(settings: Settings, *, workers: int, jobs: bool) -> int:
             "--workers above 1 needs DB=postgresql://… (and REDIS_URL, and S3 for several machines): "
             "SQLite serves one process"
         )
-    listener = listen(settings.host, settings.port)
-    settings = settle(settings, listener.getsockname()[1])
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or not (owner := find_owner(settings)):
+            raise
+        raise OSError(error.errno, f"{error.strerror}: {owner}") from error
+    try:
+        settings = settle(settings, listener.getsockname()[1])
+    except SettingError:
+        listener.close()
+        raise
     if workers == 1:
         return serve_app(create_app(settings, jobs=jobs), settings, listener)
     with logging_to(sys.stderr, settings.secrets), listener:
@@ -239,15 +270,34 @@ def listen(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except OSError as error:
         raise SettingError(f"HOST must be a name or an address of this machine, not {host!r}") from error
-    listener = socket.socket(family)
+    listener, limit = socket.socket(family), raise_descriptor_limit()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
-        listener.listen(BACKLOG)
+        listener.listen(min(BACKLOG, limit // BACKLOG_SHARE))
     except OSError as error:
         listener.close()
-        raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+        raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from error
     return listener
+
+
+def find_owner(settings: Settings) -> str | None:
+    """What has the port, in words, if it is a server of ours."""
+    address, key = local_address(settings), None
+    with contextlib.suppress(SettingError):
+        key = find_key(settings)
+    try:
+        with httpx.Client(base_url=address, timeout=OWNER_SECONDS, trust_env=False) as client:
+            found = client.get("/readyz").json()
+            if not {"status", "bindings"} <= found.keys():
+                return None
+            # Only a server on this data directory knows the key in it.
+            same = key is not None and client.get("/_actor/-/state", headers={"X-Api-Key": key}).status_code == 200
+    except (httpx.HTTPError, ValueError, AttributeError):
+        return None
+    if not same:
+        return f"another picasso, with another data directory, serves at {address}; choose another PORT"
+    return f"the picasso of this data directory serves at {address} already; stop it, or choose another PORT and home"
 
 
 def settle(settings: Settings, port: int) -> Settings:
@@ -291,6 +341,8 @@ def _without_secrets(address: str) -> str:
 
 
 def _run(app: Application, listener: socket.socket, parent: Parent | None = None) -> int:
+    limit = raise_descriptor_limit()
+    HttpProtocol.most_descriptors = limit - min(RESERVED, limit // RESERVED_SHARE)
     config = uvicorn.Config(
         app,
         http=HttpProtocol,
@@ -301,6 +353,7 @@ def _run(app: Application, listener: socket.socket, parent: Parent | None = None
         server_header=False,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        backlog=min(BACKLOG, limit // BACKLOG_SHARE),
         h11_max_incomplete_event_size=MAX_HEAD,
         **websocket.OPTIONS,
     )

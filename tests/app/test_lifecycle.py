@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from app.bindings.queue import open_queue
 from app.bindings.redis.connection import open_client
-from app.lifecycle import Lifecycle
+from app.lifecycle import MOST_OPEN, Lifecycle, raise_descriptor_limit
 from app.settings import Settings
 from tests.support.deadlines import LONG
 from tests.support.environment import bare_env, settings
@@ -45,3 +46,14 @@ async def test_a_drain_waits_for_messages_that_redis_has_not_taken(tmp_path: Pat
         assert await queue.depth() == 5
         await lifecycle.close()
     assert lifecycle.exit_code is None
+
+
+def test_a_process_allows_itself_as_many_files_as_it_may() -> None:
+    """The soft limit becomes the hard one, or MOST_OPEN; a higher one stays."""
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_OPEN if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, most), hard))
+    try:
+        assert raise_descriptor_limit() == most == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))

@@ -1,12 +1,16 @@
 """DB: a SQLite file or a PostgreSQL server; the scheme of the address picks which. One SQL text serves both."""
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 
 from app.bindings.database.failures import CALL_SECONDS
 from app.ops.migrate import migrate, seed
 from app.settings import SettingError, Settings, unquoted
 from tools.env import Database
+from tools.errors import Unavailable
+
+log = logging.getLogger("picasso.database")
 
 MIGRATION_SECONDS = 3600.0
 """For each statement of a migration, which may rewrite a large table."""
@@ -21,7 +25,11 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """
     async with _connect(settings.db, MIGRATION_SECONDS) as db:
         await migrate(db)
-        await seed(db)
+        # Tips that cannot be added keep nothing from running without them.
+        try:
+            await seed(db)
+        except Unavailable as error:
+            log.warning("the packaged tips were not added: %s", error.message)
     async with _connect(settings.db, CALL_SECONDS) as db:
         yield db
 

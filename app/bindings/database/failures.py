@@ -1,17 +1,19 @@
 """What SQLite and PostgreSQL share: the errors that both raise, and the misuses of a transaction that both refuse.
 
-Both raise Unavailable (`database_busy`, `database_full`, `database_unavailable`) and Violation; any other error is a
-bug. Unavailable from an interrupted COMMIT or a lost connection means that the outcome is unknown, so every write must
-be harmless when it is repeated.
+Both raise Unavailable (`database_busy`, `database_full`, `database_damaged`, `database_unavailable`) and Violation; any
+other error is a bug. Unavailable from an interrupted COMMIT or a lost connection means that the outcome is unknown, so
+every write must be harmless when it is repeated.
 """
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 from tools.errors import Unavailable
 
+log = logging.getLogger("picasso.database")
 CALL_SECONDS = 15.0
 """The deadline of one statement."""
 
@@ -29,6 +31,13 @@ def database_full() -> Unavailable:
 def database_unavailable() -> Unavailable:
     """The error for a statement without an answer."""
     return Unavailable("the database did not answer", code="database_unavailable")
+
+
+def database_damaged(error: Exception) -> Unavailable:
+    """The error for a statement that met a damaged table or index; others may go on. Effect: a log line with what the
+    database said."""
+    log.error("the database is damaged, restore it from a backup: %s", error)
+    return Unavailable("the database cannot read a part of its data", code="database_damaged")
 
 
 def refuse_after_failure(failed: bool) -> None:

@@ -14,6 +14,7 @@ from app.bindings.database.failures import (
     CALL_SECONDS,
     TransactionOwners,
     database_busy,
+    database_damaged,
     database_full,
     database_unavailable,
     refuse_after_failure,
@@ -45,6 +46,8 @@ VIOLATIONS: dict[str, Literal["unique", "foreign_key", "check", "not_null"]] = {
 }
 UNAVAILABLE = ("08", "25006", "40", "53", "55P03", "57", "58")
 """No connection, read-only, rolled back for another, no resources, locked, shutting down, I/O error."""
+DAMAGED = ("XX001", "XX002")
+"""A table or an index that cannot be read."""
 SERVER_POSTGRESQL = """
 SELECT current_setting('fsync') AS fsync, current_setting('server_encoding') AS encoding,
     CAST(current_setting('server_version_num') AS BIGINT) AS version
@@ -223,6 +226,8 @@ async def _translated(
             known = Violation(kind)
         elif error.sqlstate == "53100":
             known = database_full()
+        elif error.sqlstate in DAMAGED:
+            known = database_damaged(error)
         elif error.sqlstate.startswith(UNAVAILABLE):
             known = database_unavailable()
         else:

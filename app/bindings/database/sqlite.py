@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import functools
+import os
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -15,10 +16,12 @@ from app.bindings.database.failures import (
     CALL_SECONDS,
     TransactionOwners,
     database_busy,
+    database_damaged,
     database_full,
     database_unavailable,
     refuse_after_failure,
 )
+from app.bindings.files import FULL
 from app.settings import SettingError
 from tools.env import Row, Statements, Value
 from tools.errors import PicassoError, Violation
@@ -47,6 +50,9 @@ VIOLATIONS: dict[str, Literal["unique", "foreign_key", "check", "not_null"]] = {
     "SQLITE_CONSTRAINT_TRIGGER": "check",
     "SQLITE_CONSTRAINT_NOTNULL": "not_null",
 }
+DAMAGED = re.compile("SQLITE_(CORRUPT|NOTADB)")
+UNUSABLE = re.compile("SQLITE_(CANTOPEN|READONLY|CORRUPT|NOTADB|AUTH|PERM)")
+"""What no waiting mends when a file is opened."""
 UNAVAILABLE = re.compile("SQLITE_(BUSY|LOCKED|IOERR|CANTOPEN|READONLY|PROTOCOL|INTERRUPT|NOMEM)")
 
 
@@ -239,8 +245,11 @@ class _File:
             raise SettingError(f"DB cannot be opened at {self._path}: it is a directory")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            lock = self._opened.enter_context(self._path.with_name(f"{self._path.name}.lock").open("ab"))
+            lock = self._opened.enter_context(self._path.with_name(f"{self._path.name}.lock").open("a+"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
             for connection, pragmas in ((self._writer, WRITER_PRAGMAS), (self._reader, READER_PRAGMAS)):
                 raw = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, cached_statements=512)
                 connection.raw = self._opened.enter_context(contextlib.closing(raw))
@@ -248,11 +257,17 @@ class _File:
                 for pragma in (*PRAGMAS, *pragmas):
                     raw.execute(f"PRAGMA {pragma}")
         except BlockingIOError:
+            lock.seek(0)
+            owner = f"process {pid}" if (pid := lock.read().strip()).isdigit() else "another process"
             raise SettingError(
-                "DB is a SQLite file in use by another process; set DB=postgresql://… (and REDIS_URL) to run several"
+                f"DB is a SQLite file in use by {owner}; set DB=postgresql://… (and REDIS_URL) to run several"
             ) from None
-        except (OSError, sqlite3.DatabaseError) as error:
-            if isinstance(error, sqlite3.Error) and (known := _translate(error)):
+        except OSError as error:
+            if error.errno in FULL:
+                raise database_full() from error
+            raise SettingError(f"DB cannot be opened at {self._path}: {error.strerror}") from error
+        except sqlite3.DatabaseError as error:
+            if not UNUSABLE.match(error_name(error)) and (known := _translate(error)):
                 raise known from error
             raise SettingError(f"DB cannot be opened at {self._path}: {error}") from error
 
@@ -269,12 +284,18 @@ def only_reads(sql: str) -> bool:
     return bool(re.match(r"\s*(SELECT|WITH)\b", sql)) and not re.search(r"\b(INSERT|UPDATE|DELETE)\b", sql)
 
 
+def error_name(error: sqlite3.Error) -> str:
+    """SQLite's name for the error; empty for a complaint of the driver's own, such as a missing parameter: a bug."""
+    return str(getattr(error, "sqlite_errorname", ""))
+
+
 def _translate(error: sqlite3.Error) -> PicassoError | None:
     """Our error for SQLite's; None for a bug."""
-    # The driver's own complaints, such as a missing parameter, carry no name: those are bugs.
-    name = str(getattr(error, "sqlite_errorname", ""))
+    name = error_name(error)
     if kind := VIOLATIONS.get(name):
         return Violation(kind)
     if name == "SQLITE_FULL":
         return database_full()
+    if DAMAGED.match(name):
+        return database_damaged(error)
     return database_unavailable() if UNAVAILABLE.match(name) else None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 import sqlite3
@@ -18,6 +19,7 @@ import pytest
 from app.bindings.database import open_database
 from app.bindings.database.postgres import POOL_SIZE, Postgres, numbered
 from app.bindings.database.sqlite import Sqlite, only_reads
+from app.bindings.files import folder_of
 from app.settings import SettingError
 from tests.support.deadlines import LONG
 from tests.support.environment import settings
@@ -317,7 +319,7 @@ async def test_a_second_process_on_one_file_is_refused(tmp_path: Path) -> None:
                 pass
         second = subprocess.run([sys.executable, "-c", OPEN, mine.db], capture_output=True, text=True, timeout=LONG)
         assert second.returncode == 78
-        assert len(second.stderr.splitlines()) == 1
+        assert len(second.stderr.splitlines()) == 1 and f"in use by process {os.getpid()};" in second.stderr
         assert "set DB=postgresql://" in second.stderr
     async with open_database(mine) as db:
         await db.ping()
@@ -409,6 +411,46 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
             async with Sqlite.open(tmp_path / name):
                 pass
     assert (tmp_path / "photo.png").read_bytes() == b"\x89PNG" * 500
+
+
+async def test_a_damaged_table_is_unavailable_and_the_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What reads or writes a table with a broken page is Unavailable, with SQLite's reason in the log; the database
+    opens, also when the packaged tips are what is broken."""
+    mine = settings(tmp_path)
+    async with open_database(mine):
+        pass
+    file = tmp_path / "picasso.db"
+    with contextlib.closing(sqlite3.connect(file)) as raw:
+        [size] = raw.execute("PRAGMA page_size").fetchone()
+        roots = raw.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name IN ('projects', 'knowledge_base')"
+        ).fetchall()
+    with file.open("r+b") as bytes_of_file:
+        for (root,) in roots:
+            bytes_of_file.seek((root - 1) * size)
+            bytes_of_file.write(b"\xff" * size)
+    async with open_database(mine) as db:
+        for statement in ("SELECT COUNT(name) AS n FROM projects", "SELECT COUNT(value) AS n FROM knowledge_base"):
+            with pytest.raises(Unavailable) as raised:
+                await count(db, statement)
+            assert raised.value.code == "database_damaged"
+        with pytest.raises(Unavailable):
+            await db.run("INSERT INTO projects (id, name, created_at, updated_at) VALUES ('p', 'p', 1, 1)")
+        assert await count(db, "SELECT COUNT(*) AS n FROM jobs") == 0
+    assert "database disk image is malformed" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["c#1", "50% off", "%41", "what?mode=ro", "a b", "a\nb", "q'\"x", "日"])
+async def test_a_home_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """The database and the folders of images are in it, and in no other."""
+    home = tmp_path / name
+    mine = settings(home)
+    async with open_database(mine):
+        assert (home / "picasso.db").is_file()
+    assert (folder_of(mine.bucket), folder_of(mine.images)) == (home / "bucket", home / "images")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 async def test_only_one_connection_writes_or_checkpoints(tmp_path: Path) -> None:

@@ -61,6 +61,30 @@ async def ask(server: Server, *args: str) -> tuple[int, Any, str]:
     return code, json.loads(out) if out else None, err
 
 
+@pytest.mark.parametrize(
+    "args", [["serve", "--port", "0"], ["migrate"], ["seed"], ["dead-letters"], ["demo"], ["projects"]], ids=" ".join
+)
+@pytest.mark.parametrize("home", ["file", "file/below"])
+def test_a_home_that_cannot_be_used_is_one_line(
+    tmp_path: Path, args: list[str], home: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 78 and a sentence that names the setting and the place, from every command that needs the home."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PICASSO_HOME", str(tmp_path / home))
+    assert main(args) == 78
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and str(tmp_path / home) in line and "Errno" not in line
+    assert line.startswith(("picasso: PICASSO_HOME cannot", "picasso: DB cannot be opened at"))
+
+
+async def test_a_port_that_is_taken_by_ours_is_told(server: Server, tmp_path: Path) -> None:
+    """The line says whether the server that has the port is the one of this data directory or another picasso."""
+    for home, words in ((server.home, "the picasso of this data directory"), (tmp_path, "another picasso")):
+        code, _, err = await picasso(home, "serve", "--port", str(server.port))
+        assert code == 1 and err.count("\n") == 1
+        assert f"cannot listen on 127.0.0.1 port {server.port}" in err and words in err
+
+
 def test_what_the_judge_said_of_all_is_said_once() -> None:
     """Each image's own notes stand beside it; those that all share stand once at the end."""
     bars = (

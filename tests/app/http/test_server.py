@@ -18,6 +18,7 @@ from app.http import server as shell
 from app.settings import SettingError
 from tests.support.deadlines import LONG
 from tests.support.environment import settings
+from tests.support.servers.few_files import FEW_FILES
 from tests.support.servers.picasso import Server, cold_started, listening, running, start, stop
 from tests.support.servers.shell import SHELL
 
@@ -328,3 +329,27 @@ async def test_it_is_light(tmp_path: Path) -> None:
     async with cold_started(tmp_path, command=SHELL) as server, server.client() as client:
         assert server.memory() <= 200 * MIB
         assert "server" not in (await client.get("/healthz")).headers
+
+
+async def test_at_the_limit_of_its_files_a_process_refuses_connections_and_lives(tmp_path: Path) -> None:
+    """150 idle connections to a server that may have 96 files open: those that are too many are closed at once, with
+    one line in the log, and when clients have gone it serves as before."""
+    async with running(tmp_path, command=FEW_FILES) as server:
+        async with contextlib.AsyncExitStack() as idle, asyncio.timeout(LONG):
+            streams = []
+            for _ in range(150):
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                idle.callback(writer.close)
+                streams.append(asyncio.create_task(reader.read(1)))
+            idle.callback(lambda: [stream.cancel() for stream in streams])
+            while sum(stream.done() for stream in streams) < 150 - 96:
+                await asyncio.sleep(0.01)
+            assert not all(stream.done() for stream in streams), "some were let in"
+            await asyncio.gather(*(stream for stream in streams if stream.done()), return_exceptions=True)
+        async with asyncio.timeout(LONG), server.client() as client:
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    assert (await client.get("/healthz")).status_code == 200
+                    break
+        assert server.process.returncode is None
+        assert sum("new connections are refused" in line["msg"] for line in server.lines()) == 1

@@ -165,6 +165,14 @@ def test_a_good_prices_file_is_read(tmp_path: Path) -> None:
     assert catalog.prices(path).keys() == catalog.prices(None).keys()
 
 
+def test_a_prices_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """Editors on Windows write one."""
+    file = tmp_path / "prices.toml"
+    file.write_text(MODEL + PRICE, encoding="utf-8-sig")
+    assert file.read_bytes()[:3] == b"\xef\xbb\xbf"
+    assert catalog.overrides(file).model
+
+
 @pytest.mark.parametrize("name", ["PROVIDER_WIDTH", "PRICES"])
 async def test_a_setting_for_a_provider_that_there_is_not_stops_the_start(tmp_path: Path, name: str) -> None:
     """A misspelled name is refused, and the error names it and the known ones."""
