@@ -25,6 +25,8 @@ SILENCE_SECONDS = 60.0
 OUTAGE_SECONDS = 60.0
 """A stream that cannot be reopened for this long is given up."""
 FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.25, 5.0
+OWNER_SECONDS = 2.0
+"""How long whoever has our port may take to say who it is."""
 MAX_LINE = 4 << 20
 
 
@@ -90,6 +92,25 @@ def find_key(settings: Settings) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "its key is no text"
         raise SettingError(f"PICASSO_HOME cannot be read at {settings.home}: {reason}") from error
+
+
+def find_owner(settings: Settings) -> str | None:
+    """What has the port, in words, if it is a server of ours."""
+    address, key = local_address(settings), None
+    with contextlib.suppress(SettingError):
+        key = find_key(settings)
+    try:
+        with httpx.Client(base_url=address, timeout=OWNER_SECONDS, trust_env=False) as client:
+            found = client.get("/readyz").json()
+            if not {"status", "bindings"} <= found.keys():
+                return None
+            # Only a server on this data directory knows the key in it.
+            same = key is not None and client.get("/_actor/-/state", headers={"X-Api-Key": key}).status_code == 200
+    except (httpx.HTTPError, ValueError, AttributeError):
+        return None
+    if not same:
+        return f"another picasso, with another data directory, serves at {address}; choose another PORT"
+    return f"the picasso of this data directory serves at {address} already; stop it, or choose another PORT and home"
 
 
 class _Problem(msgspec.Struct, frozen=True):

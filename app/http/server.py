@@ -21,12 +21,11 @@ from types import FrameType
 from typing import NoReturn
 
 import h11
-import httpx
 import msgspec
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from app.cli.client import find_key, local_address
+from app.cli.client import find_owner
 from app.http import websocket
 from app.http.errors import ErrorResponse
 from app.http.middleware import MAX_HEADER_BYTES, MAX_TARGET
@@ -61,8 +60,6 @@ BACKLOG_SHARE = 6
 RESERVED, RESERVED_SHARE = 256, 2
 """Descriptors that connections of clients leave to everything else: this many, at most that part of the limit."""
 TELL_SECONDS = 60.0
-OWNER_SECONDS = 2.0
-"""How long whoever has our port may take to say who it is."""
 
 
 class HttpProtocol(H11Protocol):
@@ -279,25 +276,6 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from error
     return listener
-
-
-def find_owner(settings: Settings) -> str | None:
-    """What has the port, in words, if it is a server of ours."""
-    address, key = local_address(settings), None
-    with contextlib.suppress(SettingError):
-        key = find_key(settings)
-    try:
-        with httpx.Client(base_url=address, timeout=OWNER_SECONDS, trust_env=False) as client:
-            found = client.get("/readyz").json()
-            if not {"status", "bindings"} <= found.keys():
-                return None
-            # Only a server on this data directory knows the key in it.
-            same = key is not None and client.get("/_actor/-/state", headers={"X-Api-Key": key}).status_code == 200
-    except (httpx.HTTPError, ValueError, AttributeError):
-        return None
-    if not same:
-        return f"another picasso, with another data directory, serves at {address}; choose another PORT"
-    return f"the picasso of this data directory serves at {address} already; stop it, or choose another PORT and home"
 
 
 def settle(settings: Settings, port: int) -> Settings:
