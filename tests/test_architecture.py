@@ -1,13 +1,12 @@
 """The house's rules that a reader could break without noticing, read from the source itself."""
 
 import ast
+import functools
 import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import pytest
 
 from app.settings import Settings
 from tests.support.deadlines import LONG
@@ -53,9 +52,24 @@ READ_LATER = set[str]()
 not built yet. A name that gets its reader must leave this list."""
 
 SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
-each_source = pytest.mark.parametrize("path", SOURCES, ids=[str(path.relative_to(ROOT)) for path in SOURCES])
 
 
+def each_source(rule: Callable[[Path], None]) -> Callable[[], None]:
+    """The rule as one test over all source files; a failure names the file."""
+
+    def over_all_sources() -> None:
+        for path in SOURCES:
+            try:
+                rule(path)
+            except AssertionError as broken:
+                broken.add_note(f"in {path.relative_to(ROOT)}")
+                raise
+
+    over_all_sources.__name__, over_all_sources.__doc__ = rule.__name__, rule.__doc__
+    return over_all_sources
+
+
+@functools.cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
