@@ -24,11 +24,6 @@ VALUES (:id, :project_id, 'x', 'x', :r2_key, 'sketch', 1, 'generate', 1, 1, :sha
 """
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def site(*bodies: bytes) -> AsyncIterator[tuple[int, list[int]]]:
     """A port that answers with the bodies in turn, and the requests it got."""

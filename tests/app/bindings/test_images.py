@@ -18,11 +18,6 @@ from tools.media.variants import Format, parse
 MASTER = encoded(textured(300, 200), "WEBP")
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module", autouse=True)
 async def one_loop() -> AsyncIterator[None]:
     """One event loop, and with it the same children, for the whole module."""

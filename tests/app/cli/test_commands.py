@@ -45,11 +45,6 @@ async def picasso(home: Path, *args: str, **environ: str) -> tuple[int, str, str
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     async with running(tmp_path_factory.mktemp("home")) as server:
         yield server

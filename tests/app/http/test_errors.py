@@ -111,11 +111,6 @@ async def keep_whole(data: JSONBody[Whole]) -> Whole:
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def app(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Application]:
     more = [raise_seam, answer_badly, keep_whole, keep_note]
     async with running_app(settings(tmp_path_factory.mktemp("answers"), API_KEY=KEY), more_handlers=more) as app:

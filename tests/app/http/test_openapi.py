@@ -22,11 +22,6 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     home, command = tmp_path_factory.mktemp("contract"), ("app", "serve", "--no-jobs")
     async with running(home, command=command, API_KEY=KEY) as server:

@@ -60,11 +60,6 @@ FLOODS = {
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def shell_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     async with running(tmp_path_factory.mktemp("shell"), command=SHELL) as server:
         yield server

@@ -18,11 +18,6 @@ KEY = "the-right-key-of-this-test-" + "0123456789" * 2
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     home = tmp_path_factory.mktemp("service")
     async with running(home, API_KEY=KEY, READS_NEED_KEY="true", CORS_ORIGINS="https://app.example") as server:

@@ -14,11 +14,6 @@ KEY = "the-right-key-of-this-test-" + "0123456789" * 2
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     home, command = tmp_path_factory.mktemp("docs"), ("app", "serve", "--no-jobs")
     async with running(home, command=command, API_KEY=KEY, READS_NEED_KEY="true") as server:

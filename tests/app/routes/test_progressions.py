@@ -52,11 +52,6 @@ ROW = Progression(
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def project(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Application, str]]:
     """A project with a picture p0, p1 made from it, and an unrelated p2 that failed."""
     async with running_app(settings(tmp_path_factory.mktemp("progressions"), API_KEY=KEY)) as app:

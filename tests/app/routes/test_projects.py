@@ -11,11 +11,6 @@ KEY = "the-right-key-of-this-test-" + "0123456789" * 2
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
     async with (
         running(tmp_path_factory.mktemp("projects"), API_KEY=KEY) as server,

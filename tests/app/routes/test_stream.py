@@ -32,11 +32,6 @@ MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     """One server on SQLite for the tests that leave it as it was; each uses sessions of its own."""
     async with running(tmp_path_factory.mktemp("server"), command=STREAMS) as server:

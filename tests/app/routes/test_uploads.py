@@ -16,11 +16,6 @@ CAP = 200_000
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def env(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Env]:
     home = tmp_path_factory.mktemp("home")
     async with bare_env(home, settings=settings(home, MAX_IMAGE=str(CAP))) as opened:

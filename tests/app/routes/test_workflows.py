@@ -20,11 +20,6 @@ URL = "/api/workflows"
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
 async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
     home, command = tmp_path_factory.mktemp("workflows"), ("app", "serve", "--no-jobs")
     async with (

@@ -33,11 +33,6 @@ from tools.media.sandbox import CHILDREN, MEMORY_BYTES, run_in_child
 from tools.media.variants import FITS, Format, parse
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module", autouse=True)
 async def one_loop() -> AsyncIterator[None]:
     """One event loop, and with it the same children, for the whole module."""

@@ -16,11 +16,6 @@ from tools.media import pixels
 from tools.media.sandbox import CHILDREN, run_in_child
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module", autouse=True)
 async def one_loop() -> AsyncIterator[None]:
     """One event loop, and with it the same children, for the whole module."""
