@@ -10,10 +10,12 @@ PicassoError
 ├── Conflict            409  the state of the thing forbids it
 ├── TooLarge            413  over a named cap
 ├── RateLimited         429  too many; carries retry_after seconds
-├── Refused             a vendor said no; never retried
-├── VendorFailed        a vendor answered without a usable image or its quota is spent; never retried
-├── Unavailable         503  did not answer, nothing was done; the only kind `@step` retries
-├── Uncertain           sent, outcome unknown; never retried by itself
+├── VendorError         502  a vendor, or a binding, did not do it
+│   ├── Refused              said no; never retried
+│   ├── VendorFailed         answered without a usable image, or its quota is spent; a chat or vision call may be asked
+│   │                        again in another form, an image never
+│   ├── Unavailable     503  did not answer, nothing was done; the only kind `@step` retries
+│   └── Uncertain            sent, outcome unknown; never retried by itself
 ├── Violation           the database refused an impossible state; 500 unless the caller knows what it means
 └── LeaseLost           this worker no longer owns the job; its writes are refused
 """

@@ -1,6 +1,7 @@
 """The events of a session. One Struct per event type; the envelope is `{sessionId, type, ts, seq, data}`.
 
-To add an event: write a Struct with its `type`, add it to `Event`, add the word to the CHECK in a migration.
+To add an event: write a Struct with its `type`, add it to `Event` and `TYPES`, and rebuild the CHECK of the table in a
+new migration: a file that has been applied is never edited.
 """
 
 from typing import Any, ClassVar, Literal, NamedTuple

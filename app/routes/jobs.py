@@ -168,7 +168,7 @@ async def retry_item(
         raise NotFound("this job has no such item")
     progression = await db.get_progression(env, item.progression_id) if item.progression_id else None
     if item.status not in RETRYABLE and not (progression and progression.judgment == "fail"):
-        raise Conflict("only items without an image, or with a failed judgement, can be retried", code="not_retryable")
+        raise Conflict("only items without an image, or with a failed verdict, can be retried", code="not_retryable")
     wanted, scope = retry_request(job, item, data, progression), f"item:{item.id}"
     if key and (earlier := await submissions.replayed(env, job.project_id, wanted, scope, key, item.id)):
         return await _accepted(env, earlier, replayed=True)
