@@ -16,6 +16,7 @@ import httpx
 
 from tools.env import Settings
 from tools.errors import Refused, Unavailable, Uncertain, VendorError, VendorFailed
+from tools.models.explanations import UNVERIFIED
 
 CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 REQUEST_ID_CHARS = 200
@@ -26,6 +27,10 @@ Cause = Literal["refused", "quota", "rate", "gave_up", "outage", "key", "account
 """Why there is no result: the vendor's no · money or the day's quota is spent · too many calls · it stopped waiting for
 its own model · it failed · our key or account may not use the model · the request is wrong · it broke off without one.
 """
+
+
+NOT_VERIFIED = re.compile(r"organization must be verified|verify organization", re.IGNORECASE)
+"""How OpenAI refuses a model to an organisation that is not verified: in words, with no code (403)."""
 
 
 class TooLong(httpx.TransportError):
@@ -155,6 +160,15 @@ def lost(error: BaseException, vendor: str, request_id: str | None = None) -> Ve
 def code_of(word: object) -> str | None:
     """The vendor's own word for what went wrong, when it is a word: it is shown and logged."""
     return word if isinstance(word, str) and CODE.fullmatch(word) else None
+
+
+def openai_code(code: object, status: int | None, message: object) -> str | None:
+    """The code of an error in OpenAI's form. A gateway's repetition of the status is none; what OpenAI says in words
+    alone gets one.
+    """
+    if status == 403 and isinstance(message, str) and NOT_VERIFIED.search(message):
+        return UNVERIFIED
+    return None if code is None or str(code) == str(status) else str(code)
 
 
 def request_id_of(headers: Mapping[str, str], *names: str) -> str | None:

@@ -20,6 +20,8 @@ PicassoError
 └── LeaseLost           this worker no longer owns the job; its writes are refused
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 Failure = Literal["outage", "rate", "quota", "refused", "invalid", "empty"]
@@ -109,10 +111,12 @@ class VendorError(PicassoError):
     """Base of the ways in which a call to a vendor can fail.
 
     `failure` is the cause as the vendor signalled it; `provider_code`, `provider_status` and `request_id`
-    are the vendor's own values, for the log and the ledger.
+    are the vendor's own values, for the log and the ledger. `units` is what the answer itself says that it is billed
+    for, in the price table's units; empty when it does not say.
     """
 
     failure: Failure = "outage"
+    units: Mapping[Any, float] = MappingProxyType({})
 
     def __init__(
         self,

@@ -231,3 +231,26 @@ def _failure(fault: Fault, status: int, headers: Mapping[str, str], request_id: 
         provider_code=code_of(reason),
         request_id=request_id,
     )
+
+
+class Told(msgspec.Struct, rename="camel"):
+    """What an answer without a picture counted."""
+
+    prompt_token_count: int
+    candidates_token_count: int = 0
+    thoughts_token_count: int = 0
+    prompt_tokens_details: list[Count] = []
+
+
+def units_without_picture(answer: Answer) -> Units:
+    """What an answer that holds no picture is billed for: what it put out was words. Empty when it does not tell."""
+    try:
+        told = msgspec.convert(answer.usage_metadata, Told)
+    except msgspec.ValidationError:
+        return {}
+    shown = _pictures(told.prompt_tokens_details)
+    return {
+        "text_input": max(0, told.prompt_token_count - shown),
+        "image_input": shown,
+        "text_output": told.candidates_token_count + told.thoughts_token_count,
+    }

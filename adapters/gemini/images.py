@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
-from adapters.gemini.answer import NAME, failure_of, picture_of, read_answer, units_of
+from adapters.gemini.answer import NAME, failure_of, picture_of, read_answer, units_of, units_without_picture
 from adapters.gemini.mask import white_on_black
 from adapters.gemini.sizes import Shape, canvas, image_tokens, output_cap, shape_of, shapes, wanted, wire
 from adapters.http_failures import code_of, doubting, is_trusted, lost
 from adapters.input_images import check_images
 from adapters.provider import Capability, ImageOp, ImageOpKind, InputImage, OnProgress, ProviderResult
 from tools.env import Env
-from tools.errors import Uncertain
+from tools.errors import Uncertain, VendorFailed
 from tools.media.framing import extend, plain, shrink
 from tools.media.sandbox import run_in_child
 from tools.media.signatures import mime_of
@@ -185,7 +185,11 @@ class Gemini:
             client.close()
         assert http.answer is not None
         read = read_answer(http.answer.content, http.answer.headers)
-        picture = picture_of(read, base)
+        try:
+            picture = picture_of(read, base)
+        except VendorFailed as error:
+            error.units = units_without_picture(read)
+            raise
         extra = [f"of {picture.sent} pictures that came, the last is kept"] if picture.sent > 1 else []
         return ProviderResult(
             data=picture.image.data,

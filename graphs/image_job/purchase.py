@@ -7,9 +7,9 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -25,7 +25,8 @@ from tools.ledger.attempts import Arrival, Planned, Settlement
 from tools.ledger.leases import MAX_DEATHS, Lease
 from tools.ledger.retries import NOT_SOLD, NOTHING_DONE
 from tools.models import catalog, prices
-from tools.models.prices import Quote
+from tools.models.explanations import explain
+from tools.models.prices import Charge, Quote
 from tools.rows import Attempt, InputImages, Item, ItemStatus, Job, ProviderModel, StoredImage, derived_id, now_ms
 from tools.step import log_context, retry_for
 
@@ -125,7 +126,8 @@ def next_move(attempts: Sequence[Attempt], models: Sequence[ProviderModel]) -> M
             if last.provider_code == NO_IMAGE:
                 code, message = NO_IMAGE, _rejected(last)
             elif last.failure == "invalid" and (last.provider_status or 0) >= 300:
-                message = NO_ACCESS if last.provider_status in (401, 403) else NOT_TAKEN
+                told = explain(last.provider, last.model, last.provider_code, last.provider_status)
+                message = told or (NO_ACCESS if last.provider_status in (401, 403) else NOT_TAKEN)
             return GiveUp("failed", code, message, last.provider_status)
         case _:
             return Call(last.number + 1, _model_of(last), tries=tries)
@@ -281,6 +283,18 @@ async def _call(env: Env, lease: Lease, job: Job, item: Item, call: Call) -> Non
             if error.code != "adapter_failed":  # our fault says nothing about the vendor
                 slot.report(*_health(error))
             settlement = settlement_after(error)
+            if settlement.billed and error.units:
+                # Without an image, but not without its bill.
+                paid, known = _charge(env, attempt, error.units), attempt
+                told = Arrival(
+                    request_id=error.request_id,
+                    usage=dict(error.units),
+                    result={},
+                    cost_micros=paid.micros,
+                    cost_basis=paid.basis,
+                    price_version=paid.version,
+                )
+                await retry_for(lambda: ledger.arrive(env, lease, known, told))
             await retry_for(lambda: ledger.settle(env, lease, attempt, settlement))
             return
         slot.report("answered")
@@ -292,13 +306,7 @@ async def _store(
     env: Env, lease: Lease, job: Job, item: Item, attempt: Attempt, result: ProviderResult
 ) -> tuple[Attempt, str]:
     """Store the bytes and, beside them, what came with them: neither waits for, or fails, the other."""
-    if attempt.free:
-        paid = prices.Charge(0, "free", None)
-    else:
-        quoted = Quote(
-            0, attempt.quote_micros, attempt.price_version, "estimate" if attempt.price_version else "ceiling"
-        )
-        paid = prices.charge(env, attempt.provider, attempt.model, result.units, quoted)
+    paid = _charge(env, attempt, result.units)
     adjustments = list(result.adjustments)
     if attempt.provider != item.provider or attempt.model != item.model:
         adjustments.insert(0, f"painted by {attempt.provider} ({attempt.model}) instead of {item.provider}")
@@ -320,6 +328,14 @@ async def _store(
             raise outcome
     assert isinstance(stored, str) and isinstance(arrived, Attempt)
     return arrived, stored
+
+
+def _charge(env: Env, attempt: Attempt, units: Mapping[Any, float]) -> Charge:
+    """What the call cost by what its answer is billed for."""
+    if attempt.free:
+        return Charge(0, "free", None)
+    quoted = Quote(0, attempt.quote_micros, attempt.price_version, "estimate" if attempt.price_version else "ceiling")
+    return prices.charge(env, attempt.provider, attempt.model, units, quoted)
 
 
 def _health(error: VendorError) -> tuple[Literal["answered", "outage", "rate"], float | None]:

@@ -328,6 +328,22 @@ async def test_of_several_pictures_the_last_is_kept_and_that_is_said(desk: Desk)
     assert cost(NANO, low) <= call.bill <= cost(NANO, high)
 
 
+@pytest.mark.parametrize("text", ["words", "NO_IMAGE", "nothing"])
+async def test_an_answer_without_a_picture_costs_what_it_says(desk: Desk, text: str) -> None:
+    """Its usage tells words and no picture, and that is the bill, not the highest quote."""
+    desk.answers("empty", text=text)
+    error = await desk.fail(generate())
+    assert cost(NANO, cast(Units, error.units)) == pytest.approx(desk.wire.calls[-1].bill)
+    _, high = adapter.meter(generate())
+    assert 0 < cost(NANO, cast(Units, error.units)) < cost(NANO, high) / 5
+
+
+async def test_a_spent_account_is_a_quota(desk: Desk) -> None:
+    """402 is no fault of the request: another provider may step in."""
+    error = await answered(desk, 402, b'{"error": {"code": 402, "status": "FAILED_PRECONDITION", "message": "pay"}}')
+    assert (type(error), error.failure, error.provider_status) == (VendorFailed, "quota", 402)
+
+
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 async def test_the_media_type_is_read_from_the_bytes(desk: Desk, form: str) -> None:
     """The result's type follows from the bytes, whatever type the answer declares."""

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from adapters import discovery
+from app.bindings.ai.registry import open_ai
 from graphs.image_job.purchase import (
     CIRCUIT_OPEN,
     MAX_CALLS,
@@ -24,7 +25,8 @@ from graphs.image_job.purchase import (
     wait_before,
 )
 from tests.support.api_calls import GUEST_PACKAGES as GUESTS
-from tests.support.internet import Wire
+from tests.support.environment import settings
+from tests.support.internet import Answer, Wire
 from tests.support.samples.job_states import TOY, working
 from tools.env import Env
 from tools.errors import Failure, PicassoError, VendorFailed
@@ -219,6 +221,35 @@ def test_only_an_answer_with_success_is_billed(status: int | None, billed: bool)
     for failure in failures:
         settled = settlement_after(VendorFailed("no image", failure=failure, provider_status=status))
         assert (settled.outcome, settled.billed) == ("failed", billed)
+
+
+async def test_an_answer_without_an_image_costs_what_it_says(tmp_path: Path) -> None:
+    """It is billed by its own count, which has no image in it, and not as the highest quote."""
+    nano = ProviderModel("gemini", "gemini-nano-banana-2.1")
+    async with Wire() as wire, working(tmp_path, model=nano) as work:
+        chosen = settings(tmp_path, GEMINI_API_KEY="k-gemini", GOOGLE_GEMINI_BASE_URL=f"{wire.url}/gemini")
+        wire.scripts["gemini"].append(Answer("empty", text="words"))
+        async with open_ai(chosen) as ai:
+            work.env = dataclasses.replace(work.env, AI=ai, settings=chosen)
+            assert await buy(work.env, work.lease, work.job, work.items[0].id) is None
+        item, [row] = await work.item(0), await attempts.of_item(work.env, work.items[0].id)
+    assert item.error is not None and (item.status, item.error.code) == ("failed", "provider_empty")
+    assert (row.state, row.failure, row.billed, row.cost_basis) == ("failed", "empty", 1, "usage")
+    assert row.cost_micros == round(wire.calls[0].bill * 1e6) and 0 < row.cost_micros < row.quote_micros / 5
+
+
+@pytest.mark.parametrize(
+    ("painter", "code", "status", "said"),
+    [
+        (ProviderModel("openai", "gpt-image-1.5"), "model_not_found", 404, "use gpt-image-2.6-sunburst"),
+        (ProviderModel("openai", "gpt-image-2"), "organization_not_verified", 403, "only verified organisations"),
+        (ProviderModel("workers", "@cf/x"), "5016", 403, "licence of @cf/x"),
+    ],
+)
+def test_a_no_that_a_person_can_mend_says_how(painter: ProviderModel, code: str, status: int, said: str) -> None:
+    """The item's error names what to do, where the vendor's signals say it."""
+    move = next_move([attempt(1, "failed", "invalid", code, painter, status=status)], [painter])
+    assert isinstance(move, GiveUp) and said in move.message and move.provider_status == status
 
 
 def reaching_toy(env: Env, wire: Wire) -> Env:

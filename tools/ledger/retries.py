@@ -10,6 +10,7 @@ from typing import Any
 
 from tools.errors import Failure, Refused, Unavailable, Uncertain, VendorError, VendorFailed
 from tools.ledger.calls import ModelCall
+from tools.models.explanations import explain
 
 NOTHING_DONE: frozenset[Failure | None] = frozenset({"outage", "rate"})
 """The vendor did nothing: the same call may be made again."""
@@ -93,6 +94,8 @@ def error_of(call: ModelCall) -> VendorError:
             return Unavailable("the model's vendor did not answer", **signals)
         case _, "quota":
             return VendorFailed("the quota of the model's vendor is used up", **signals)
+    if told := explain(call.provider, call.model, call.provider_code, call.provider_status):
+        return VendorFailed(told, **signals)
     if call.provider_status in (401, 403):
         return VendorFailed("the model's vendor did not accept our key", **signals)
     return VendorFailed("the model gave no answer that can be used", **signals)

@@ -19,7 +19,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
 
-from adapters.http_failures import Cause, doubting, failure, http_cause, lost, request_id_of, retry_after
+from adapters.http_failures import Cause, doubting, failure, http_cause, lost, openai_code, request_id_of, retry_after
 from tools.errors import PicassoError, Refused, Uncertain, VendorError, VendorFailed
 
 log = logging.getLogger("picasso.chats")
@@ -29,6 +29,7 @@ logging.getLogger("langchain_google_genai").setLevel(logging.ERROR)
 VENDOR = "the model's vendor"
 CAUSES: dict[str, Cause] = {
     "content_filter": "refused",
+    "ResponsibleAIPolicyViolation": "refused",
     "content_policy_violation": "refused",
     "moderation_blocked": "refused",
     "insufficient_quota": "quota",
@@ -189,7 +190,7 @@ def _translated(translate: Callable[[Exception], VendorError]) -> Iterator[None]
 def openai_error(error: Exception) -> VendorError:
     """What an error of the OpenAI SDK, or of LangChain around it, says about the call."""
     if isinstance(error, openai.APIStatusError):
-        code = str(error.code) if error.code else None
+        code = openai_code(error.code, error.status_code, error.message)
         match error.body:
             # Cloudflare's has a list, of which the first counts.
             case {"errors": [{"code": first}, *_]} | {"type": str(first)} if code is None:

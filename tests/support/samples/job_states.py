@@ -100,12 +100,14 @@ class Work:
 
 
 @asynccontextmanager
-async def working(home: Path, variants: int = 1, prompt: str = "a red boat") -> AsyncIterator[Work]:
+async def working(
+    home: Path, variants: int = 1, prompt: str = "a red boat", model: ProviderModel = TOY.model
+) -> AsyncIterator[Work]:
     nobody = IdleServices()
     async with bare_env(home, PICASSO_DO=nobody, PICASSO_WORKFLOW=nobody, PICASSO_QUEUE=nobody) as env:
         await env.DB.run(PROJECT)
-        request = JobRequest(prompt=prompt, providers=[{"provider": "toy"}], session_id="s", variants=variants)
-        places = [ItemPlan("toy", "toy-1", n, n) for n in range(variants)]
+        request = JobRequest(prompt=prompt, providers=[{"provider": model.provider}], session_id="s", variants=variants)
+        places = [ItemPlan(model.provider, model.model, n, n) for n in range(variants)]
         job, _ = await submissions.submit(env, Submission(project_id="p", request=request, places=places))
         claimed = await leases.claim(env, jobs.LEASES, id=job.id)
         assert claimed is not None and claimed.lease_until > now_ms()
