@@ -163,12 +163,12 @@ def code_of(word: object) -> str | None:
 
 
 def openai_code(code: object, status: int | None, message: object) -> str | None:
-    """The code of an error in OpenAI's form. A gateway's repetition of the status is none; what OpenAI says in words
-    alone gets one.
+    """The code of an error in OpenAI's form. A number, or a gateway's repetition of the status, is none; what OpenAI
+    says in words alone gets one.
     """
     if status == 403 and isinstance(message, str) and NOT_VERIFIED.search(message):
         return UNVERIFIED
-    return None if code is None or str(code) == str(status) else str(code)
+    return code if isinstance(code, str) and code != str(status) else None
 
 
 def request_id_of(headers: Mapping[str, str], *names: str) -> str | None:

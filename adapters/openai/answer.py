@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from adapters.answer_images import EVENT_END, UNKNOWN, Event, Found, find_image, read_documents, read_event
-from adapters.http_failures import Cause, code_of, failure, lost, plain_id, request_id_of, retry_after
+from adapters.http_failures import Cause, code_of, failure, lost, openai_code, plain_id, request_id_of, retry_after
 from adapters.openai.request import PARTIALS, Plan, text
 from adapters.provider import OnProgress, ProviderResult
 from tools.errors import VendorError, VendorFailed
@@ -24,6 +24,10 @@ USER_ERROR = "image_generation_user_error"
 CAUSES: dict[str, Cause] = {
     "moderation_blocked": "refused",
     "content_policy_violation": "refused",
+    # Azure's.
+    "content_filter": "refused",
+    "contentFilter": "refused",
+    "ResponsibleAIPolicyViolation": "refused",
     USER_ERROR: "refused",
     "insufficient_quota": "quota",
     "billing_hard_limit_reached": "quota",
@@ -55,7 +59,8 @@ class Tokens(msgspec.Struct, frozen=True):
 class Usage(msgspec.Struct, frozen=True):
     """What the vendor says it counted; without details nobody knows what of it was text."""
 
-    output_tokens: int
+    output_tokens: int = 0
+    input_tokens: int = 0
     input_tokens_details: Tokens | None = None
     output_tokens_details: Tokens | None = None
 
@@ -80,8 +85,9 @@ class Picture(NamedTuple):
 class Fault(msgspec.Struct, frozen=True):
     """How an error names itself."""
 
-    code: str | None = None
+    code: str | int | None = None
     type: str | None = None
+    message: object = None
 
 
 @dataclasses.dataclass
@@ -168,7 +174,9 @@ def result_of(asked: Plan, picture: Picture, known: Known) -> ProviderResult:
     """
     if picture.image is None:
         message = f"{NAME} answered without an image"
-        raise VendorFailed(message, failure="empty", provider_status=200, request_id=known.request_id)
+        error = VendorFailed(message, failure="empty", provider_status=200, request_id=known.request_id)
+        error.units = _units(picture.said.usage)
+        raise error
     said, usage = picture.said, picture.said.usage
     size, quality, background = (
         value if isinstance(value, str) and WORD.fullmatch(value) else None
@@ -198,7 +206,8 @@ def _units(usage: object) -> Units:
     except msgspec.ValidationError:
         return {}
     if counted.input_tokens_details is None:
-        return {}
+        # Nothing that is put in costs more than an image's token; what is put out may be an image.
+        return {"image_input": counted.input_tokens} if counted.input_tokens and not counted.output_tokens else {}
     thought = counted.output_tokens_details.text_tokens if counted.output_tokens_details else 0
     return {
         "text_input": counted.input_tokens_details.text_tokens,
@@ -219,7 +228,7 @@ def translated(known: Known) -> Iterator[None]:
         except APIConnectionError as error:
             raise lost(error, NAME) from error
         except APIStatusError as error:
-            fault = {"code": error.code, "type": error.type}
+            fault = {"code": error.code, "type": error.type, "message": error.message}
             wait = retry_after(error.response.headers)
             raise _failure(fault, error.status_code, wait, plain_id(error.request_id)) from error
         except httpx.HTTPError as error:
@@ -237,7 +246,8 @@ def _failure(
         fault = msgspec.convert(error, Fault)
     except msgspec.ValidationError:
         fault = Fault()
-    names = [fault.code, None if fault.type == USER_ERROR and fault.code else fault.type]
+    said = openai_code(fault.code, status, fault.message)
+    names = [said, None if fault.type == USER_ERROR and said else fault.type]
     named = next((CAUSES[name] for name in names if name in CAUSES), None)
-    code = code_of(fault.code or fault.type)
+    code = code_of(said or fault.type)
     return failure(NAME, status, named, retry_after=wait, provider_code=code, request_id=request_id)

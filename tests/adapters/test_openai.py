@@ -567,3 +567,80 @@ def test_the_sdk_is_loaded_when_it_is_needed() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
+
+
+@dataclasses.dataclass
+class Replies:
+    """A server with this one answer."""
+
+    answer: Reply
+    name: str = "openai"
+    prefix: str = "/openai/v1"
+
+    def reply(self, call: Received, answer: Answer) -> Reply:
+        return self.answer
+
+
+def fault(status: int, **said: Any) -> Reply:
+    return Reply(json.dumps({"error": said}).encode(), status)
+
+
+FLAT = {"type": "error", "code": "moderation_blocked", "message": "said by the vendor", "param": None}
+FLAT_EVENT = Reply(f"event: error\ndata: {json.dumps(FLAT)}\n\n".encode(), mime="text/event-stream")
+UNVERIFIED = "Your organization must be verified to use the model `gpt-image-2`. Click on Verify Organization."
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "failure", "code"),
+    [
+        pytest.param(
+            fault(400, code="content_filter", message="said by the vendor", innererror={"code": "x"}),
+            Refused,
+            "refused",
+            "content_filter",
+            id="Azure's filter",
+        ),
+        pytest.param(FLAT_EVENT, Refused, "refused", "moderation_blocked", id="an event that is the error itself"),
+        pytest.param(
+            fault(400, code="400", type="image_generation_user_error", message="litellm.BadRequestError"),
+            Refused,
+            "refused",
+            "image_generation_user_error",
+            id="a gateway that repeats the status",
+        ),
+        pytest.param(
+            fault(403, code=None, type="invalid_request_error", message=UNVERIFIED),
+            VendorFailed,
+            "invalid",
+            "organization_not_verified",
+            id="an organisation that is not verified",
+        ),
+        pytest.param(fault(402, code=402, message="pay"), VendorFailed, "quota", None, id="no money, in numbers"),
+    ],
+)
+async def test_each_no_is_read_in_its_own_form(
+    tmp_path: Path, reply: Reply, kind: type[VendorError], failure: str, code: str | None
+) -> None:
+    """Azure, gateways and OpenAI itself say the same in several forms."""
+    ended = await failed(tmp_path, vendor=Replies(reply))
+    assert (type(ended), ended.failure, ended.provider_code) == (kind, failure, code)
+
+
+@pytest.mark.parametrize(
+    ("usage", "units"),
+    [
+        ({"input_tokens": 12, "total_tokens": 12}, {"image_input": 12}),
+        (
+            {"input_tokens": 12, "input_tokens_details": {"text_tokens": 12, "image_tokens": 0}},
+            {"text_input": 12, "image_input": 0, "image_output": 0, "text_output": 0},
+        ),
+        (None, {}),
+        ({"output_tokens": 196}, {}),
+    ],
+)
+async def test_an_answer_that_tells_no_output_costs_what_it_says(
+    tmp_path: Path, usage: dict[str, Any] | None, units: dict[str, float]
+) -> None:
+    """Without an image only what was counted is on the bill; where nothing was, nobody can say."""
+    ended = await failed(tmp_path, vendor=Replies(Reply(json.dumps({"data": [], "usage": usage}).encode())))
+    assert (ended.failure, dict(ended.units)) == ("empty", units)
