@@ -15,9 +15,11 @@ from app.http.provider_views import ModelFamily, ProviderView, model_families, p
 from app.http.rules import pattern
 from app.http.schemas import Cursor, Limit, NewTip
 from app.lifecycle import Lifecycle
+from app.ops.disk import check_disks
 from app.ops.metrics import CONTENT_TYPE, Metrics
+from app.settings import Settings
 from tools import db
-from tools.env import Env
+from tools.env import Assets, Env
 from tools.errors import NotFound, PicassoError, TooLarge
 from tools.pages import LIMIT, Page
 
@@ -36,11 +38,12 @@ class Health(msgspec.Struct, frozen=True):
     status: Literal["ok"] = "ok"
 
 
-class BindingHealth(msgspec.Struct, frozen=True):
-    """Whether a binding responded, and after how many milliseconds."""
+class BindingHealth(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whether a binding responded, after how many milliseconds, and why not."""
 
     ok: bool
     ms: float
+    reason: str | None = None
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -62,10 +65,13 @@ async def show_health() -> Health:
     tags=["service"],
     responses={503: ResponseSpec(Readiness, description="a binding does not respond, or the process starts or ends")},
 )
-async def show_readiness(lifecycle: NamedDependency[Lifecycle]) -> Response[Readiness]:
-    """Whether requests can be served, with the health of DB, Redis, BUCKET and the packaged assets; 503 when not."""
+async def show_readiness(
+    lifecycle: NamedDependency[Lifecycle], settings: NamedDependency[Settings]
+) -> Response[Readiness]:
+    """Whether requests can be served, with the health of DB, Redis, BUCKET, the packaged assets and the disk; 503 when
+    not, with the reason."""
     env = lifecycle.env
-    bindings = await check_bindings(env) if env is not None else {}
+    bindings = await check_health(env, settings)
     if lifecycle.draining.is_set():
         status: Literal["ready", "starting", "draining", "failing"] = "draining"
     elif env is None:
@@ -75,25 +81,30 @@ async def show_readiness(lifecycle: NamedDependency[Lifecycle]) -> Response[Read
     return Response(Readiness(status, bindings), status_code=200 if status == "ready" else 503)
 
 
-async def check_bindings(env: Env) -> dict[str, BindingHealth]:
-    """Ask every binding that requests depend on, all at once; each has PING_SECONDS to respond."""
+async def check_health(env: Env | None, settings: Settings) -> dict[str, BindingHealth]:
+    """Ask every binding that requests depend on, all at once; each has PING_SECONDS to respond. Before they are open
+    only the disk is asked, which may be what they wait for."""
 
     async def check(ping: Awaitable[object]) -> BindingHealth:
-        started = time.monotonic()
+        started, reason = time.monotonic(), None
         try:
             async with asyncio.timeout(PING_SECONDS):
                 await ping
-            ok = True
-        except (PicassoError, TimeoutError):
-            ok = False
-        return BindingHealth(ok, round((time.monotonic() - started) * 1000, 2))
+        except PicassoError as error:
+            reason = error.message
+        except TimeoutError:
+            reason = f"no answer within {PING_SECONDS:.0f} s"
+        return BindingHealth(reason is None, round((time.monotonic() - started) * 1000, 2), reason)
 
-    async def list_assets() -> None:
-        if not any(True for _ in env.ASSETS.names()):
+    async def list_assets(assets: Assets) -> None:
+        if not any(True for _ in assets.names()):
             raise NotFound("no assets are packaged")
 
-    pings = {"DB": env.DB.ping(), "Redis": env.PICASSO_QUEUE.depth(), "BUCKET": env.BUCKET.ping()}
-    pings["assets"] = list_assets()
+    pings: dict[str, Awaitable[object]] = {}
+    if env is not None:
+        pings = {"DB": env.DB.ping(), "Redis": env.PICASSO_QUEUE.depth(), "BUCKET": env.BUCKET.ping()}
+        pings["assets"] = list_assets(env.ASSETS)
+    pings["disk"] = asyncio.to_thread(check_disks, settings)
     found = await asyncio.gather(*map(check, pings.values()))
     return dict(zip(pings, found, strict=True))
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
@@ -88,7 +89,7 @@ async def test_a_task_becomes_a_stored_and_announced_result(tmp_path: Path, wire
         assert (call.purpose, call.subject, call.state, call.project_id) == ("workflow", done.id, "succeeded", None)
         assert call.cost_micros == round(wire.calls[0].bill * 1e6) and call.cost_basis == "usage"
         assert message.type == "workflow-complete"
-        assert message.payload == {"workflowId": done.id, "userId": "ada"}
+        assert message.payload == {"workflowId": done.id, "userId": "ada", "task": TASK, "result": SAID}
     words = [part["content"] for part in wire.calls[0].body["messages"]]
     assert len(words) == 2 and words[1] == TASK
 
@@ -301,6 +302,15 @@ async def test_a_runner_takes_up_what_a_drain_left(tmp_path: Path, wire: Wire) -
         await Runner(env).run(workflow_id)
         assert (await workflows.get(env, workflow_id)).status == "complete"
         assert await leases.unclaimed(env, workflows.LEASES) == []
+
+
+@pytest.mark.parametrize("letter", ["a", "\n", "\U0001f6a3", "ü"])
+def test_a_long_result_is_cut_to_what_a_message_holds(letter: str) -> None:
+    """The longest beginning that fits, whatever its letters take; a short one is whole."""
+    for length in (0, 1, 50_000):
+        cut = workflows.cut_to_bytes(letter * length, 30_000)
+        assert len(msgspec.json.encode(cut)) <= 30_000
+        assert len(cut) == length or len(msgspec.json.encode(cut + letter)) > 30_000
 
 
 async def test_an_announcement_is_noted_once(tmp_path: Path, wire: Wire) -> None:

@@ -107,11 +107,19 @@ class WorkflowResult(msgspec.Struct, frozen=True):
     created_at: int
 
 
-class Completed(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """The payload of a `workflow-complete`."""
+MESSAGE_BYTES = 60 << 10
+"""Of the 64 KiB of a queue message those that task and result may take as JSON; a task takes at most 32,002."""
+
+
+class Completed(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """The payload of a `workflow-complete`: a task and its result. Of a result too long for a message only the
+    beginning, marked as `resultCut`; the workflow itself has all of it. Both are missing in older messages."""
 
     workflow_id: str
     user_id: str
+    task: str = ""
+    result: str = ""
+    result_cut: bool = False
 
 
 LEASES = WorkTable(
@@ -195,13 +203,24 @@ async def store_result(env: Env, lease: Lease, answer: str) -> None:
         await workflow.tx.run(NAME_RESULT, id=row.id, result_id=result_id)
 
 
+def cut_to_bytes(text: str, most: int) -> str:
+    """The longest beginning of the text that takes at most so many bytes as JSON."""
+    fits, too_long = 0, len(text) + 1
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        fits, too_long = (middle, too_long) if len(msgspec.json.encode(text[:middle])) <= most else (fits, middle)
+    return text[:fits]
+
+
 async def notify(env: Env, row: WorkflowRow) -> None:
     """Announce the result.
 
     Effect: a `workflow-complete` in PICASSO_QUEUE; a repetition has the same id, and its consumer ignores it.
     Fails: Unavailable when the queue did not take it.
     """
-    payload = msgspec.to_builtins(Completed(row.id, row.user_id))
+    text = await result(env, row) or ""
+    shown = cut_to_bytes(text, MESSAGE_BYTES - len(msgspec.json.encode(row.task)))
+    payload = msgspec.to_builtins(Completed(row.id, row.user_id, row.task, shown, shown != text))
     message = Message(derived_id(row.id, "workflow-complete"), "workflow-complete", now_ms(), payload)
     await queue.send(env, message)
 

@@ -1,6 +1,7 @@
 """Health, readiness, metrics, models, tips and preferences; and the refusals of WebSocket handshakes."""
 
 import datetime
+import resource
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from app.main import create_app
 from tests.support.asgi_client import call, running_app
 from tests.support.environment import settings
 from tests.support.servers.picasso import Server, running
+from tests.support.servers.shell import open_parts
 from tools.models import catalog
 
 KEY = "the-right-key-of-this-test-" + "0123456789" * 2
@@ -29,7 +32,7 @@ async def test_readiness_names_each_binding(server: Server) -> None:
     async with server.client() as client:
         assert (await client.get("/healthz")).json() == {"status": "ok"}
         answer = (await client.get("/readyz")).json()
-    assert answer["status"] == "ready" and list(answer["bindings"]) == ["DB", "Redis", "BUCKET", "assets"]
+    assert answer["status"] == "ready" and list(answer["bindings"]) == ["DB", "Redis", "BUCKET", "assets", "disk"]
     assert all(reached["ok"] and reached["ms"] >= 0 for reached in answer["bindings"].values())
 
 
@@ -39,8 +42,27 @@ async def test_a_binding_that_fails_is_named(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "bucket")
         answer = await call(app, "GET", "/readyz")
         assert answer.status == 503 and answer.json()["status"] == "failing"
-        assert {name for name, reached in answer.json()["bindings"].items() if not reached["ok"]} == {"BUCKET"}
+        failed = {name: each["reason"] for name, each in answer.json()["bindings"].items() if not each["ok"]}
+        assert failed.keys() == {"BUCKET"} and failed["BUCKET"] and str(tmp_path) not in failed["BUCKET"]
         assert (await call(app, "GET", "/healthz")).status == 200
+
+
+async def test_a_full_disk_is_not_ready(tmp_path: Path) -> None:
+    """/readyz is 503 with the reason while a disk is full, also before the server is ready, and heals."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    (tmp_path / "away").touch()
+    waiting = create_app(settings(tmp_path), jobs=False, bindings=open_parts)
+    async with running_app(settings(tmp_path / "running")) as app, waiting.lifespan():
+        for one, status in ((app, "failing"), (waiting, "starting")):
+            # No file may grow beyond this, so a disk seems full after it.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, before[1]))
+            try:
+                answer = await call(one, "GET", "/readyz")
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            assert (answer.status, answer.json()["status"]) == (503, status)
+            assert answer.json()["bindings"]["disk"]["reason"] == "the disk of PICASSO_HOME is full"
+        assert (await call(app, "GET", "/readyz")).status == 200
 
 
 async def test_draining_is_not_ready(tmp_path: Path) -> None:
