@@ -315,7 +315,9 @@ def colophon(rows: Sequence[Progression], shared: Sequence[str] = ()) -> str:
     images."""
     makers = sorted({f"{row.ai_provider} ({row.ai_model})" if row.ai_model else row.ai_provider for row in rows})
     made = f"Images made with {', '.join(makers)}." if makers else ""
-    return f"{made} Noted on each that has notes: {' '.join(shared)}" if shared else made
+    # In isolates (UAX #9), so that a note from right to left turns nothing around it.
+    apart = " ".join(f"\u2068{note}\u2069" for note in shared)
+    return f"{made} Noted on each that has notes: {apart}" if shared else made
 
 
 def shared_notes(rows: Sequence[Progression]) -> list[str]:

@@ -111,7 +111,7 @@ def test_a_note_on_all_images_is_told_once() -> None:
     ):
         made: Any = write
         text = words(Outline(made(template(name), "Autumn", shown(*rows, row("p", 9)), wishes, HERE).decode()))
-        assert text.count("By rule.") == 1 and "Noted on each that has notes: By rule." in text
+        assert text.count("By rule.") == 1 and "Noted on each that has notes: \u2068By rule.\u2069" in text
         assert all(text.count(f"Light {n}.") == 1 for n in range(3))
         alone = words(Outline(made(template(name), "Autumn", shown(rows[0]), wishes, HERE).decode()))
         assert alone.count("By rule.") == 1 and "Noted on" not in alone
