@@ -419,6 +419,22 @@ async def test_a_stream_ends_when_its_page_is_closed(
     assert sent[-1] == b""
 
 
+async def test_a_guest_is_known_below_the_path_of_public_url(tmp_path: Path, redis_url: str) -> None:
+    """The cookie of a guest lies below that path, and its page's origin is that of PUBLIC_URL."""
+    async with boards_env(tmp_path, redis_url, {"PUBLIC_URL": "https://picasso.example/made"}) as env:
+        app = boards_app(env)
+        async with client_of(app, "https://picasso.example") as owner:
+            deck = await publish_board(owner, app, "voting-deck")
+            await deck.set(open=True)
+            async with client_of(app, "https://picasso.example", "203.0.113.5") as guest:
+                here = {"Origin": "https://picasso.example"}
+                voted = await guest.post(f"/made{deck.path}/votes", json=VOTE, headers=here)
+                assert voted.status_code == 200 and "Path=/made/public/artifact;" in voted.headers["set-cookie"]
+                assert (await guest.get(f"/made{deck.path}/board")).json()["mine"]["votes"] == {
+                    VOTE["progressionId"]: VOTE["choice"]
+                }
+
+
 async def test_many_viewers_share_one_reader(tmp_path: Path, redis_url: str) -> None:
     """Twenty people see a vote after the event log was read as often as for one."""
     counting: list[Counting] = []

@@ -187,6 +187,28 @@ async def test_guessing_is_slow_and_then_stopped(tmp_path: Path, redis_client: R
             assert (await unlock(other, page, WORD)).status_code == 303
 
 
+async def test_a_page_below_a_path_keeps_to_it(tmp_path: Path, redis_client: Redis) -> None:
+    """With a path in PUBLIC_URL the password's form, the redirect, the pass and the pictures all lie below it, whether
+    the proxy strips it or not."""
+    here = "https://picasso.example/made/here"
+    given = {"environ": {"PUBLIC_URL": here}, "PICASSO_WORKFLOW": TokenBuckets(redis_client)}
+    async with gallery(tmp_path, **given) as (env, client, row):
+        told = await client.put(f"/api/artifacts/{row['id']}/shares/main", json={"password": WORD})
+        link = told.json()["url"]
+        page = link.removeprefix("https://picasso.example")
+        assert page.startswith("/made/here/public/artifact/")
+        for path in (page, page.removeprefix("/made/here")):
+            async with client_of(small_app(env), "https://picasso.example") as visitor:
+                (form,) = Outline((await visitor.get(path, headers=HTML)).text).all("form")
+                assert form["action"] == f"{page}/password"
+                opened = await visitor.post(f"{path}/password", data={"password": WORD})
+                assert (opened.status_code, opened.headers["location"]) == (303, page)
+                assert f"Path={page};" in opened.headers["set-cookie"]
+                shown = await visitor.get(page)
+                assert shown.status_code == 200
+                assert {(image["src"] or "")[: len(here)] for image in Outline(shown.text).all("img")} == {here}
+
+
 async def test_a_guesser_with_many_addresses_cannot_keep_guests_out(tmp_path: Path, redis_client: Redis) -> None:
     """A link's tries are 60 in any minute; of them a third is for networks that hardly tried it yet."""
     async with gallery(tmp_path, PICASSO_WORKFLOW=TokenBuckets(redis_client)) as (env, client, row):

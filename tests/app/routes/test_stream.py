@@ -452,6 +452,14 @@ class TestPeers:
                 await vanish(server)
             await until(lambda: none_left(client, "dead"))
             await until(lambda: files_are_near(server, before))
+            # Its kernel takes whatever is sent, so nothing ever waits for it; but it answers no ping.
+            reader, writer = await shake_hands(server, "dead")
+            await reader.readuntil(b"\r\n\r\n")
+            assert await clients_of(client, "dead") == 1
+            await tell(client, "dead", "nobody reads this", "nor this")
+            await until(lambda: none_left(client, "dead"))
+            await until(lambda: files_are_near(server, before))
+            writer.transport.abort()
 
 
 async def first_comment(server: Server) -> str:
@@ -501,6 +509,17 @@ async def files_are_near(server: Server, before: int) -> bool:
 
 async def none_left(client: httpx.AsyncClient, session_id: str) -> bool:
     return await clients_of(client, session_id) == 0
+
+
+async def shake_hands(server: Server, session_id: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that asked for a WebSocket."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(
+        f"GET /api/stream/{session_id} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    await writer.drain()
+    return reader, writer
 
 
 async def vanish(server: Server) -> None:
