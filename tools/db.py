@@ -61,17 +61,17 @@ INSERT INTO image_progressions (
     id, project_id, parent_progression_id, start_image_url, prompt, generated_image_url, original_image_r2_key,
     ai_provider, ai_notes, ai_tags, judgment, created_at, job_id, item_id, edge, variant_index, ai_model,
     refined_prompt, start_image_r2_key, judge_status, criteria, retry_suggestion, phash, width, height, sha256,
-    seed, adjustments, cost_usd
+    seed, adjustments, cost_usd, coverage
 ) VALUES (
     :id, :project_id, :parent_progression_id, :start_image_url, :prompt, :generated_image_url, :original_image_r2_key,
     :ai_provider, :ai_notes, :ai_tags, :judgment, :created_at, :job_id, :item_id, :edge, :variant_index, :ai_model,
     :refined_prompt, :start_image_r2_key, :judge_status, :criteria, :retry_suggestion, :phash, :width, :height, :sha256,
-    :seed, :adjustments, :cost_usd
+    :seed, :adjustments, :cost_usd, :coverage
 ) ON CONFLICT (id) DO NOTHING
 """
 UPDATE_JUDGMENT = """
 UPDATE image_progressions SET judge_status = :judge_status, judgment = :judgment, ai_notes = :ai_notes,
-    ai_tags = :ai_tags, criteria = :criteria, retry_suggestion = :retry_suggestion
+    ai_tags = :ai_tags, criteria = :criteria, retry_suggestion = :retry_suggestion, coverage = :coverage
 WHERE id = :id RETURNING *
 """
 GET_PROGRESSION = "SELECT * FROM image_progressions WHERE id = :id"
@@ -118,11 +118,14 @@ SELECT p.* FROM project_artifacts AS l JOIN projects AS p ON p.id = l.project_id
 WHERE l.artifact_id = :artifact_id ORDER BY p.created_at, p.id
 """
 SAVE_CONFIG = """
-INSERT INTO artifact_configurations (artifact_id, config_key, config_value) VALUES (:artifact_id, :key, :value)
-ON CONFLICT (artifact_id, config_key) DO UPDATE SET config_value = excluded.config_value
+INSERT INTO artifact_configurations (artifact_id, config_key, config_value, progression_id)
+VALUES (:artifact_id, :key, :value, :progression_id)
+ON CONFLICT (artifact_id, config_key)
+DO UPDATE SET config_value = excluded.config_value, progression_id = excluded.progression_id
 """
 GET_CONFIG = """
-SELECT config_key AS key, config_value AS value FROM artifact_configurations WHERE artifact_id = :artifact_id
+SELECT config_key AS key, config_value AS value, progression_id FROM artifact_configurations
+WHERE artifact_id = :artifact_id
 """
 
 
@@ -185,9 +188,18 @@ class _StoredTip(msgspec.Struct, frozen=True):
     value: str
 
 
+class Chosen(msgspec.Struct, frozen=True):
+    """What was chosen for a placeholder; `progression_id` is the image that was meant, where the value is its address:
+    several images may have the same one."""
+
+    value: str
+    progression_id: str | None = None
+
+
 class _Setting(msgspec.Struct, frozen=True):
     key: str
     value: str
+    progression_id: str | None
 
 
 async def create_project(env: Env, name: str, description: str | None = None) -> Project:
@@ -329,6 +341,7 @@ async def update_judgment(
     tags: list[str],
     criteria: list[Criterion],
     retry_suggestion: str | None,
+    coverage: float | None,
 ) -> Progression:
     """Store a verdict with the progression, index it for search, and return the row.
 
@@ -344,6 +357,7 @@ async def update_judgment(
         ai_tags=dump(tags),
         criteria=dump(criteria),
         retry_suggestion=retry_suggestion,
+        coverage=coverage,
     )
     if row is None:
         raise NotFound("there is no such progression")
@@ -403,6 +417,7 @@ async def rollback(
         retry_suggestion=None,
         adjustments=[],
         cost_usd=0,
+        coverage=None,
     )
     if base == "start":
         key = start_key(earlier)
@@ -570,7 +585,7 @@ async def save_config(env: Env, artifact_id: str, key: str, value: str) -> None:
     Fails: NotFound when there is no such artifact.
     """
     try:
-        await env.DB.run(SAVE_CONFIG, artifact_id=artifact_id, key=key, value=value)
+        await env.DB.run(SAVE_CONFIG, artifact_id=artifact_id, key=key, value=value, progression_id=None)
     except Violation as error:
         if error.kind == "foreign_key":
             raise NotFound("there is no such artifact") from error
@@ -580,9 +595,16 @@ async def save_config(env: Env, artifact_id: str, key: str, value: str) -> None:
 @step("db.get_config")
 async def get_config(env: Env, artifact_id: str) -> dict[str, str]:
     """The values of an artifact's placeholders that are set so far, by key."""
-    return await config(env.DB, artifact_id)
+    return {key: chosen.value for key, chosen in (await choices(env.DB, artifact_id)).items()}
 
 
-async def config(tx: Statements, artifact_id: str) -> dict[str, str]:
-    """`get_config` within the caller's transaction."""
-    return {row.key: row.value for row in await tx.all(GET_CONFIG, _Setting, artifact_id=artifact_id)}
+@step("db.get_choices")
+async def get_choices(env: Env, artifact_id: str) -> dict[str, Chosen]:
+    """As `get_config`, with the images that were chosen."""
+    return await choices(env.DB, artifact_id)
+
+
+async def choices(tx: Statements, artifact_id: str) -> dict[str, Chosen]:
+    """`get_choices` within the caller's transaction."""
+    rows = await tx.all(GET_CONFIG, _Setting, artifact_id=artifact_id)
+    return {row.key: Chosen(row.value, row.progression_id) for row in rows}

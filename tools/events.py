@@ -66,7 +66,10 @@ class Judge(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=True
     notes: list[str]
     tags: list[str]
     criteria: list[Criterion] = []
+    coverage: float | None = None
+    """How much of the request was judged, 0 to 1."""
     progression_id: str | None = None
+    generated_image_url: str | None = None
     retry_suggestion: str | None = None
     retry: Retry | None = None
 
@@ -88,6 +91,7 @@ class Complete(_Data, frozen=True, rename="camel", omit_defaults=True, kw_only=T
     generated_image_url: str | None = None
     progression_id: str | None = None
     judgment: Judgment | None = None
+    coverage: float | None = None
     duplicate_of: str | None = None
     adjustments: list[str] = []
     counts: dict[str, int] | None = None

@@ -23,6 +23,12 @@ Edge = Literal["generate", "edit", "inpaint", "outpaint", "variation", "upscale"
 Stage = Literal["ingest", "refine", "generate", "store", "compare", "deliver", "judge"]
 AttemptState = Literal["intent", "sent", "succeeded", "failed", "refused", "uncertain", "abandoned"]
 Judgment = Literal["pass", "fail"]
+Seen = Literal["pass", "measured", "fail"]
+"""A judgment as people are shown it: an image whose main subject could not be judged is “measured”, and no “pass”."""
+MERIT: Mapping[Seen | None, int] = {"pass": 0, "measured": 1, None: 2, "fail": 3}
+"""Orders images by their verdict, the best first."""
+MAIN_SUBJECT = 0.5
+"""What the main subject of a request counts in the coverage of its verdict."""
 
 TERMINAL: frozenset[str] = frozenset({"complete", "failed", "refused", "duplicate", "uncertain", "cancelled"})
 
@@ -242,6 +248,12 @@ class Attempt(msgspec.Struct, frozen=True):
     """UTC milliseconds before which the vendor asked not to be called again."""
 
 
+def seen_as(judgment: Judgment, coverage: float | None) -> Seen:
+    """A judgment as people are shown it: no image passes whose main subject was not judged."""
+    shallow = coverage is not None and coverage <= MAIN_SUBJECT
+    return "measured" if judgment == "pass" and shallow else judgment
+
+
 class Criterion(msgspec.Struct, frozen=True):
     """One requirement, whether the image meets it, and what was seen or measured."""
 
@@ -259,6 +271,13 @@ class Verdict(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, k
     criteria: list[Criterion]
     retry_suggestion: str | None = None
     """Words to add to the prompt of a retry; there when the judgment is "fail"."""
+    coverage: float = 1.0
+    """How much of the request was judged, 0 to 1; at most `MAIN_SUBJECT` when its main subject was not."""
+
+    @property
+    def seen(self) -> Seen:
+        """The judgment as people are shown it."""
+        return seen_as(self.judgment, self.coverage)
 
 
 class Progression(msgspec.Struct, frozen=True):
@@ -293,6 +312,13 @@ class Progression(msgspec.Struct, frozen=True):
     seed: int | None
     adjustments: list[str]
     cost_usd: int
+    coverage: float | None = None
+    """That of the verdict; None without one, and where it is not known."""
+
+    @property
+    def seen(self) -> Seen | None:
+        """The judgment as people are shown it; None without one."""
+        return self.judgment and seen_as(self.judgment, self.coverage)
 
 
 class Upload(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ import unicodedata
 import msgspec
 
 from tools.env import Env, Statements, Value
+from tools.models.verdicts import BUILTIN_NOTE
 from tools.pages import Cursor
 from tools.rows import Judgment, Progression, dump
 
@@ -200,8 +201,9 @@ def terms(query: str) -> list[str]:
 
 
 def searchable_text(row: Progression) -> str:
-    """Prompt, notes and tags, folded, at most `LENGTH` characters."""
-    return END.join(map(fold, (row.prompt, *row.ai_notes, *row.ai_tags)))[:LENGTH]
+    """Prompt, notes and tags, folded, at most `LENGTH` characters; without the note that is about the judge."""
+    notes = [note for note in row.ai_notes if note != BUILTIN_NOTE]
+    return END.join(map(fold, (row.prompt, *notes, *row.ai_tags)))[:LENGTH]
 
 
 def index_words(row: Progression, text: str) -> set[str]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from tools.events import TYPES, Complete, Envelope, Event, Fail, Judge, Progress, Queued, Running
-from tools.rows import TERMINAL, ItemStatus, JobStatus, Judgment, Stage
+from tools.rows import TERMINAL, ItemStatus, JobStatus, Judgment, Stage, seen_as
 
 Tone = Literal["waiting", "busy", "good", "bad", "aside"]
 _STATES: dict[str, ItemStatus] = {state: state for state in ("failed", "refused", "uncertain", "cancelled")}
@@ -31,6 +31,7 @@ class Bar(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     stage: Stage | None = None
     progress: float = 0.0
     judgment: Judgment | None = None
+    coverage: float | None = None
     judge_status: Literal["ok", "error", "skipped"] | None = None
     notes: list[str] = []
     generated_image_url: str | None = None
@@ -99,6 +100,7 @@ def _changes(bar: Bar, event: Event) -> dict[str, Any]:
         case Judge():
             return {
                 "judgment": event.judgment,
+                "coverage": event.coverage,
                 "judge_status": event.judge_status,
                 "notes": event.notes,
                 "progression_id": event.progression_id or bar.progression_id,
@@ -113,6 +115,7 @@ def _changes(bar: Bar, event: Event) -> dict[str, Any]:
                 "progression_id": event.progression_id or bar.progression_id,
                 "duplicate_of": event.duplicate_of,
                 "judgment": event.judgment or bar.judgment,
+                "coverage": bar.coverage if event.coverage is None else event.coverage,
             }
         case _:
             return {}
@@ -137,7 +140,7 @@ def describe(board: Board, bar: Bar) -> str:
 def describe_verdict(bar: Bar) -> str:
     """The judge's verdict in a word; empty before there is one."""
     if bar.judgment is not None:
-        return bar.judgment
+        return seen_as(bar.judgment, bar.coverage)
     return {"error": "not judged", "skipped": "skipped"}.get(bar.judge_status or "", "")
 
 

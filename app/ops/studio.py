@@ -107,7 +107,7 @@ def image_job() -> CompiledStateGraph[Any, Any, Any, Any]:
                     "itemId": item.id,
                     "status": item.status,
                     "url": made.generated_image_url if made else None,
-                    "judgment": made.judgment if made else None,
+                    "judgment": made.seen if made else None,
                     "notes": made.ai_notes if made else [],
                 }
             )

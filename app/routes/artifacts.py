@@ -13,12 +13,13 @@ from app.http.prefer import preferred_wait
 from app.http.schemas import Body, Cursor, Id, Limit, Name, invalid
 from generators import registry
 from generators.generator import Generator
+from generators.option_fields import as_chosen
 from generators.shared import template_page
 from tools import db
 from tools.env import Env
 from tools.errors import Invalid
 from tools.pages import LIMIT, Page
-from tools.publishing import artifacts, renders, templates, views
+from tools.publishing import artifacts, chats, renders, templates, views
 from tools.publishing.renders import Rendering, RenderRow
 from tools.rows import ArtifactRow, Project
 
@@ -219,29 +220,29 @@ async def regenerate(
     env: NamedDependency[Env],
     data: JSONBody[Regeneration | None] = None,
 ) -> Response[RenderedArtifact]:
-    """Publish the next version under the same link, from the present projects and values; earlier versions stay. With
-    `Prefer: respond-async`, or when rendering takes more than two minutes, the response is 202."""
+    """Publish the next version under the same link, from the present projects and what a chat chose; earlier versions
+    stay. With `Prefer: respond-async`, or when rendering takes more than two minutes, the response is 202."""
     row, changes = await artifacts.get(env, artifact_id), data or Regeneration()
+    projects, chosen = await artifacts.projects_of(env, row), await db.get_choices(env, row.id)
+    given = changes.title is not UNSET or changes.options is not UNSET
+    if row.generator_id is not None and changes.options is UNSET:
+        row = as_chosen(row, chosen)
     wanted = msgspec.structs.replace(
         row,
         title=row.title if changes.title is UNSET else changes.title,
         options=row.options if changes.options is UNSET else changes.options,
     )
-    projects = await db.get_projects_for_artifact(env, row.id)
-    if row.version > 0:
-        # In the order of the last version; projects that were added since come last.
-        shown = (await artifacts.get_manifest(env, row.id, row.version)).project_ids
-        places = {id: place for place, id in enumerate(shown)}
-        projects = sorted(projects, key=lambda project: places.get(project.id, len(places)))
     if row.generator_id is None:
         if wanted.options:
             raise invalid("options", "A template has placeholders instead of options")
-        output = await template_page.fill(env, wanted, projects, await db.get_config(env, wanted.id))
+        output = await template_page.fill(env, wanted, projects, chosen)
         ids = [project.id for project in projects]
         made = await artifacts.publish(env, wanted, output, ids, session_id=changes.session_id)
         return Response(await _rendered(env, made))
     generator = registry.find(row.generator_id)
     made, unfinished, headers = await _publish(request, env, generator, wanted, projects, changes.session_id)
+    if given:
+        await chats.forget_choices(env, row.id)
     return Response(await _rendered(env, made), status_code=202 if unfinished else 200, headers=headers)
 
 

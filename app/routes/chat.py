@@ -9,9 +9,9 @@ import msgspec
 from litestar import Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
-from app.http.schemas import PROSE, Body, Id
+from app.http.schemas import PROSE, Body, Id, invalid
 from app.routes.jobs import idempotency_key
 from tools.env import Env
 
@@ -19,11 +19,16 @@ LONGEST_INPUT = 4_000
 
 
 class Words(Body, frozen=True):
-    """A person's message in a session."""
+    """A person's message in a session. `approve` is a button that publishes what is filled; then `input` may be left
+    out."""
 
-    examples: ClassVar[list[dict[str, Any]]] = [{"sessionId": "s1", "input": "title: Autumn"}]
+    examples: ClassVar[list[dict[str, Any]]] = [
+        {"sessionId": "s1", "input": "title: Autumn"},
+        {"sessionId": "s1", "approve": True},
+    ]
     session_id: Id
-    input: Annotated[str, Meta(min_length=1, max_length=LONGEST_INPUT, pattern=PROSE)]
+    input: Annotated[str, Meta(min_length=1, max_length=LONGEST_INPUT, pattern=PROSE)] | UnsetType = UNSET
+    approve: bool = False
 
 
 class ToolCallAnswer(msgspec.Struct, frozen=True, rename="camel"):
@@ -66,11 +71,15 @@ async def customize(
     data: JSONBody[Words],
     env: NamedDependency[Env],
 ) -> Reply:
-    """Say something to the assistant that fills the artifact's template; its words and tool calls are also `agent`
-    events of the session. With an Idempotency-Key the same request again is the same turn."""
+    """Say something to the assistant that fills the artifact's template, or the options of its generator; its words and
+    tool calls are also `agent` events of the session. It publishes when the person asks for it in any language, says
+    yes to its offer, or with `approve`. With an Idempotency-Key the same request again is the same turn."""
     key = idempotency_key(request.headers.getall("idempotency-key", []))
+    if data.input is UNSET and not data.approve:
+        raise invalid("input", "Expected `input`, or `approve: true`")
     session = await _session()
-    answer = await session.speak(env, artifact_id, data.session_id, data.input, key)
+    said = "" if data.input is UNSET else data.input
+    answer = await session.speak(env, artifact_id, data.session_id, said, key, approve=data.approve)
     return msgspec.convert(answer, Reply)
 
 

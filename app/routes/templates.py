@@ -32,10 +32,12 @@ class UploadedTemplate(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class TemplateView(UploadedTemplate, frozen=True, kw_only=True, rename="camel"):
-    """A template. `kind` is `upload`, `example`, or `generator`, which cannot be filled. `size` in bytes."""
+    """A template. `kind` is `upload`, `example`, or `generator`: that one is its generator's, whose artifacts a
+    chat customises by their options. `fillable` are the others. `size` in bytes."""
 
     name: str
     kind: templates.Kind
+    fillable: bool
     size: int
     created_at: int
 
@@ -57,6 +59,7 @@ async def list_templates(env: NamedDependency[Env], limit: Limit = LIMIT, cursor
             placeholders=row.placeholders,
             name=row.name,
             kind=row.kind,
+            fillable=row.kind != "generator",
             size=row.size,
             created_at=row.created_at,
         )

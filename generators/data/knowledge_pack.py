@@ -15,7 +15,7 @@ from tools.db import Knowledge
 from tools.env import Env
 from tools.reports import project_rows
 from tools.reports.project_rows import Image, Plan
-from tools.rows import ArtifactRow, Judgment, Kind, Project, Tip
+from tools.rows import ArtifactRow, Kind, Project, Seen, Tip
 
 SCHEMA_NAME = "knowledge-pack.schema.json"
 Rate = Annotated[float, Meta(ge=0, le=1)]
@@ -30,12 +30,14 @@ class PackOptions(msgspec.Struct, frozen=True, rename="camel", kw_only=True, for
 
 
 class Measured(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
-    """The verdicts on some images. `passRate` is the share of those judged, null when none was."""
+    """The verdicts on some images; of those `measured` the main subject could not be judged. `passRate` is the share of
+    those judged that passed, null when none was judged or some were only measured."""
 
     images: Number
     passed: Number
     failed: Number
     not_judged: Number
+    measured: Number
     pass_rate: Rate | None
 
 
@@ -130,14 +132,14 @@ def _packed(tip: Tip, current: Knowledge | None, plans: Sequence[Plan], images: 
         current=current is not None,
         kinds=current.value.kinds if current else None,
         applied=len(given),
-        measured=_measured(image.judgment for image in painted if image.job_id in given),
+        measured=_measured(image.seen for image in painted if image.job_id in given),
         by_kind=[_of_kind(kind, given, by_kind[kind]) for kind in kinds],
     )
 
 
 def _of_kind(kind: Kind, given: dict[str, Kind], images: Sequence[Image]) -> MeasuredKind:
-    with_ = _measured(image.judgment for image in images if image.job_id in given)
-    without = _measured(image.judgment for image in images if image.job_id not in given)
+    with_ = _measured(image.seen for image in images if image.job_id in given)
+    without = _measured(image.seen for image in images if image.job_id not in given)
     rates = (with_.pass_rate, without.pass_rate)
     return MeasuredKind(
         kind=kind,
@@ -148,12 +150,13 @@ def _of_kind(kind: Kind, given: dict[str, Kind], images: Sequence[Image]) -> Mea
     )
 
 
-def _measured(judgments: Iterable[Judgment | None]) -> Measured:
-    found: Tally = tally(judgments)
+def _measured(verdicts: Iterable[Seen | None]) -> Measured:
+    found: Tally = tally(verdicts)
     return Measured(
         images=found.images,
         passed=found.passed,
         failed=found.failed,
         not_judged=found.unjudged,
+        measured=found.measured,
         pass_rate=found.pass_rate,
     )

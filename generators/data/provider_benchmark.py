@@ -95,6 +95,7 @@ COLUMNS: list[tuple[str, Callable[[Painted], Cell]]] = [
     ("model", lambda one: one.model or None),
     ("images", lambda one: one.verdicts.images),
     ("passed", lambda one: one.verdicts.passed),
+    ("measured", lambda one: one.verdicts.measured),
     ("failed_judgement", lambda one: one.verdicts.failed),
     ("not_judged", lambda one: one.verdicts.unjudged),
     ("pass_rate", lambda one: one.verdicts.pass_rate),
@@ -185,7 +186,7 @@ def pass_rates(painted: Sequence[Painted]) -> Chart:
             likely(one.verdicts.passed, one.verdicts.judged),
         )
         if one.verdicts.pass_rate is not None
-        else Entry(one.name, "not judged", [])
+        else Entry(one.name, "only measured" if one.verdicts.measured else "not judged", [])
         for one in painted
     ]
     scale = [(0.0, "0 %"), (0.25, "25"), (0.5, "50"), (0.75, "75"), (1.0, "100 %")]

@@ -15,7 +15,7 @@ from generators.generator import File, Output
 from tools.env import Env
 from tools.reports import project_rows
 from tools.reports.project_rows import ItemResult, Version
-from tools.rows import ArtifactRow, InputImages, ItemStatus, Job, Judgment, Kind, Project, ProviderModel, StoredImage
+from tools.rows import ArtifactRow, InputImages, ItemStatus, Job, Kind, Project, ProviderModel, Seen, StoredImage
 
 SCRIPT_NAME = "replay.py"
 
@@ -52,7 +52,7 @@ class Came(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     seed: int | None
     status: ItemStatus
     painter: ProviderModel | None
-    judgment: Judgment | None
+    judgment: Seen | None
     sha256: str | None
 
 
@@ -220,7 +220,7 @@ def _recorded(job: Job, number: int, places: Sequence[ItemResult], sources: Sour
                 seed=place.seed,
                 status=place.status,
                 painter=painter if painter != ProviderModel(place.provider, place.model) else None,
-                judgment=place.judgment,
+                judgment=place.seen,
                 sha256=place.sha256,
             )
             for place in places

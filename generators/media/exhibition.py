@@ -181,8 +181,8 @@ def _label(hung: Hung) -> Label:
     return Label(
         number=hung.number,
         prompt=typesetting.breakable(image_pages.line(hung.row.prompt, PROMPT_SHOWN)),
-        verdict=hung.row.judgment or "none",
-        words=image_pages.VERDICTS[hung.row.judgment],
+        verdict=hung.row.seen or "none",
+        words=image_pages.VERDICTS[hung.row.seen],
         maker=image_pages.line(image_pages.maker(hung.row), 44),
     )
 

@@ -11,6 +11,7 @@ from generators.generator import File, Output
 from generators.media import typesetting
 from generators.shared import image_pages
 from generators.shared.image_pages import Fact, Selection, Shown
+from generators.shared.provider_stats import tally
 from tools.env import Env
 from tools.format import NONE, dollars
 from tools.ledger import money
@@ -178,12 +179,15 @@ def write(title: str, shown: Sequence[Shown], spent: Sequence[DayCost], options:
 def _summary(rows: Sequence[Progression], shown: Sequence[Shown]) -> list[str]:
     if not rows:
         return ["There are no images yet."]
-    judged = [row for row in rows if row.judgment is not None]
-    passed = sum(row.judgment == "pass" for row in judged)
+    verdicts = tally(row.seen for row in rows)
     within = f"{len(shown)} projects" if len(shown) > 1 else "one project"
     sentences = [f"{len(rows)} {'image' if len(rows) == 1 else 'images'} of {within}, made {image_pages.period(rows)}."]
-    if judged:
-        sentences.append(f"Of {len(judged)} judged, {passed} passed ({round(100 * passed / len(judged))} %).")
+    if verdicts.pass_rate is not None:
+        rate = round(100 * verdicts.pass_rate)
+        sentences.append(f"Of {verdicts.judged} judged, {verdicts.passed} passed ({rate} %).")
+    if verdicts.measured:
+        word = "image was" if verdicts.measured == 1 else "images were"
+        sentences.append(f"{verdicts.measured} {word} only measured: the main subject could not be judged.")
     unmet = sum(not criterion.met for row in rows for criterion in row.criteria)
     if unmet:
         sentences.append(
@@ -201,8 +205,8 @@ def _plate(row: Progression, number: int) -> Plate:
         alt=image_pages.alt(row),
         ratio=row.height / row.width,
         prompt=typesetting.breakable(f"{prompt} …" if more else prompt),
-        verdict=row.judgment or "none",
-        words=image_pages.VERDICTS[row.judgment],
+        verdict=row.seen or "none",
+        words=image_pages.VERDICTS[row.seen],
         criteria=row.criteria,
         remarks=row.ai_notes,
         tags=" · ".join(row.ai_tags),

@@ -39,7 +39,7 @@ class Card(msgspec.Struct, frozen=True, tag_field="kind", tag="card"):
 
 class Caption(msgspec.Struct, frozen=True, tag_field="kind", tag="caption"):
     prompt: str
-    verdict: Literal["pass", "fail", "none"]
+    verdict: Literal["pass", "measured", "fail", "none"]
     words: str
     maker: str
     place: str
@@ -105,8 +105,8 @@ def _opening(title: str, shown: Sequence[Shown], rows: Sequence[Progression]) ->
 def _caption(row: Progression, number: int, of: int) -> Caption:
     return Caption(
         prompt=typesetting.breakable(image_pages.line(row.prompt, PROMPT_SHOWN)),
-        verdict=row.judgment or "none",
-        words=image_pages.VERDICTS[row.judgment],
+        verdict=row.seen or "none",
+        words=image_pages.VERDICTS[row.seen],
         maker=typesetting.breakable(image_pages.maker(row)),
         place=f"{number} / {of}",
     )

@@ -7,10 +7,10 @@ import msgspec
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import VERDICTS, Intro, Selection, Shown
+from generators.shared.image_pages import VERDICTS, Intro, PageSelection, Shown
 from tools.env import Env
 from tools.format import dollars
-from tools.rows import ArtifactRow, Progression, Project
+from tools.rows import MERIT, ArtifactRow, Progression, Project
 
 PROMPT_SHOWN = 280
 CONTENDERS = 6
@@ -18,7 +18,7 @@ CONTENDERS = 6
 NOTES_SHOWN = 2
 
 
-class CompareDeckOptions(Selection, frozen=True, kw_only=True):
+class CompareDeckOptions(PageSelection, frozen=True, kw_only=True):
     """Images of the same prompt are compared: the best of each provider and model (the newest that passed, else the
     newest), or all variants where only one of them made any. `slider` lays any two over each other."""
 
@@ -123,8 +123,8 @@ def contenders(rows: Sequence[Progression]) -> list[tuple[str, Progression, int]
     if len(by_maker) == 1 and len(rows) > 1:
         return [(f"{image_pages.maker(row)} · {n}", row, 0) for n, row in enumerate(rows, 1)]
 
-    def rank(row: Progression) -> tuple[bool, bool, int, str]:
-        return row.judgment == "pass", row.judgment is None, row.created_at, row.id
+    def rank(row: Progression) -> tuple[int, int, str]:
+        return -MERIT[row.seen], row.created_at, row.id
 
     return [(name, max(own, key=rank), len(own) - 1) for name, own in sorted(by_maker.items())]
 
@@ -134,8 +134,8 @@ def _contender(letter: str, label: str, row: Progression, others: int, *, public
         letter=letter,
         label=label,
         picture=image_pages.picture(row, public_url),
-        verdict=row.judgment or "none",
-        verdict_words=VERDICTS[row.judgment],
+        verdict=row.seen or "none",
+        verdict_words=VERDICTS[row.seen],
         criteria=f"{sum(c.met for c in row.criteria)} of {len(row.criteria)}" if row.criteria else "",
         cost=dollars(row.cost_usd),
         notes=row.ai_notes[:NOTES_SHOWN],

@@ -8,7 +8,8 @@ import msgspec
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import Intro, Selection, Shown
+from generators.shared.image_pages import Intro, PageSelection, Shown
+from generators.shared.provider_stats import tally
 from generators.shared.tags import Tag, tag_of
 from tools.env import Env
 from tools.rows import ArtifactRow, Criterion, Progression, Project
@@ -19,7 +20,7 @@ TAGS_SHOWN = 14
 UNSEEN = {"error": "The judge could not look at this image.", "skipped": "This image was not judged."}
 
 
-class JudgeReportOptions(Selection, frozen=True, kw_only=True):
+class JudgeReportOptions(PageSelection, frozen=True, kw_only=True):
     """`passes` says how images that passed are shown: in full like the failed ones, or as small pictures only."""
 
     intro: Intro = None
@@ -49,7 +50,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Chapter(msgspec.Struct, frozen=True):
-    """Images of one verdict: `fail`, `none` or `pass`."""
+    """Images of one verdict: `fail`, `none`, `measured` or `pass`."""
 
     verdict: str
     heading: str
@@ -78,15 +79,14 @@ def write(template: bytes, title: str, shown: Sequence[Shown], options: JudgeRep
     """The page as UTF-8."""
     rows = image_pages.all_rows(shown)
     shared = image_pages.shared_notes(rows)
-    judged = [row for row in rows if row.judgment]
-    passed = sum(row.judgment == "pass" for row in rows)
+    verdicts = tally(row.seen for row in rows)
     context = {
         "title": title,
         "intro": image_pages.intro(options.intro, shown),
         "when": image_pages.period(rows),
         "facts": image_pages.facts(rows),
-        "rate": round(100 * passed / len(judged)) if judged else None,
-        "judged": len(judged),
+        "rate": None if verdicts.pass_rate is None else round(100 * verdicts.pass_rate),
+        "judged": verdicts.judged,
         "scores": image_pages.scores(rows),
         "missed": missed(rows),
         "tags": [(tag_of(tally.name), tally) for tally in tags(rows)],
@@ -114,18 +114,19 @@ def _tallies(counted: Counter[str], most: int) -> list[Tally]:
 
 
 def chapters(shown: Sequence[Shown], options: JudgeReportOptions, public_url: str) -> Iterator[Chapter]:
-    """Failed, not judged, passed; those without an image are left out. Numbers are those of the project's order."""
+    """Failed, not judged, measured, passed; those without an image are left out. Numbers follow the project's order."""
     rows = image_pages.all_rows(shown)
     numbers = {row.id: n for n, row in enumerate(rows, 1)}
     names = {part.project.id: part.project.name for part in shown}
-    for verdict, judgment, heading in (
+    for verdict, seen, heading in (
         ("fail", "fail", "Failed"),
         ("none", None, "Not judged"),
+        ("measured", "measured", "Measured: what could be is as asked; the main subject could not be judged"),
         ("pass", "pass", "Passed"),
     ):
-        found = [_finding(row, numbers, names, public_url) for row in rows if row.judgment == judgment]
+        found = [_finding(row, numbers, names, public_url) for row in rows if row.seen == seen]
         if found:
-            yield Chapter(verdict, heading, verdict == "pass" and options.passes == "brief", found)
+            yield Chapter(verdict, heading, verdict in ("pass", "measured") and options.passes == "brief", found)
 
 
 def _finding(row: Progression, numbers: Mapping[str, int], names: Mapping[str, str], public_url: str) -> Finding:

@@ -7,7 +7,7 @@ import msgspec
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import RATIOS, VERDICTS, Intro, Selection, Shown
+from generators.shared.image_pages import RATIOS, VERDICTS, Intro, PageSelection, Shown
 from generators.shared.tags import Tag, palette, tag_of
 from tools.env import Env
 from tools.rows import ArtifactRow, Progression, Project
@@ -18,7 +18,7 @@ FEW = 2
 Layout = Literal["even", "few", "mixed"]
 
 
-class LookbookOptions(Selection, frozen=True, kw_only=True):
+class LookbookOptions(PageSelection, frozen=True, kw_only=True):
     """`intro` stands under the title (else the project's description). `progressionIds` picks the images and their
     order; with none, the newest 500 of each project are shown from the oldest, all or those that `only` names."""
 
@@ -112,8 +112,8 @@ def _plate(row: Progression, numbers: Mapping[str, int], public_url: str) -> Pla
         ratio=ratio,
         prompt=prompt,
         more=more,
-        verdict=row.judgment or "none",
-        verdict_words=VERDICTS[row.judgment],
+        verdict=row.seen or "none",
+        verdict_words=VERDICTS[row.seen],
         notes=row.ai_notes,
         tags=[tag_of(tag) for tag in row.ai_tags],
         step=step,

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import Selection, Shown
+from generators.shared.image_pages import PageSelection, Shown
 from generators.shared.tags import tag_of
 from tools.env import Env
 from tools.errors import Invalid, NotFound
@@ -27,7 +27,7 @@ WORD_EVERY = 5
 Measured = Mapping[str, list[Swatch]]
 
 
-class MoodboardOptions(Selection, frozen=True, kw_only=True):
+class MoodboardOptions(PageSelection, frozen=True, kw_only=True):
     """Of the selected images the newest `most` are on the board; `captions` puts the prompts under them."""
 
     intro: Annotated[str, Meta(max_length=600)] | None = None

@@ -18,7 +18,7 @@ from tools.rows import ArtifactRow, Edge, Judgment, Progression, Project
 
 MOST = 1000
 JSON_NAME = "lineage.json"
-MARKS = {"pass": "✓", "fail": "✗", None: "–"}
+MARKS = {"pass": "✓", "measured": "≈", "fail": "✗", None: "–"}
 ORIGINS = {"upload": "from an uploaded image", "web": "from a fetched image", "version": "from an earlier version"}
 
 Origin = Literal["upload", "web", "version"]
@@ -326,9 +326,9 @@ def _entry(row: Progression, numbers: Mapping[str, int], public_url: str, contin
         alt=image_pages.alt(row),
         prompt=row.prompt,
         maker=image_pages.maker(row),
-        verdict=row.judgment or "none",
-        mark=MARKS[row.judgment],
-        word=VERDICTS[row.judgment],
+        verdict=row.seen or "none",
+        mark=MARKS[row.seen],
+        word=VERDICTS[row.seen],
         how=_how(row, numbers),
         parent=numbers.get(row.parent_progression_id or ""),
         facts=" · ".join(

@@ -7,7 +7,7 @@ import msgspec
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import VERDICTS, Intro, Selection, Shown
+from generators.shared.image_pages import VERDICTS, Intro, PageSelection, Shown
 from tools.env import Env
 from tools.format import dollars
 from tools.reports import project_rows
@@ -25,7 +25,7 @@ KINDS = {
 }
 
 
-class PromptRecipeCardOptions(Selection, frozen=True, kw_only=True):
+class PromptRecipeCardOptions(PageSelection, frozen=True, kw_only=True):
     """`costs: false` leaves out what the images cost."""
 
     intro: Intro = None
@@ -141,8 +141,8 @@ def _card(
         adjustments=row.adjustments,
         step=step,
         origin=origin,
-        verdict=row.judgment or "none",
-        verdict_words=VERDICTS[row.judgment],
+        verdict=row.seen or "none",
+        verdict_words=VERDICTS[row.seen],
     )
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import Intro, Selection, Shown
+from generators.shared.image_pages import Intro, PageSelection, Shown
 from tools.env import Env
 from tools.rows import ArtifactRow, Progression, Project
 
@@ -20,7 +20,7 @@ Kind = Literal["review", "vote"]
 WORDS: Mapping[Kind, str] = {"review": "Review board", "vote": "Voting deck"}
 
 
-class BoardOptions(Selection, frozen=True, kw_only=True):
+class BoardOptions(PageSelection, frozen=True, kw_only=True):
     """`intro` stands under the title (else the project's description). `progressionIds` picks the images and their
     order; with none, the newest 500 of each project are shown from the oldest, all or those that `only` names."""
 

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from generators.generator import File, Output
 from generators.shared import page
+from generators.shared.provider_stats import tally
 from tools import images
 from tools.db import list_progressions
 from tools.env import Env
@@ -21,7 +22,7 @@ from tools.media import pixels
 from tools.publishing import renders
 from tools.publishing.templates import load_template
 from tools.reports import project_rows
-from tools.rows import ArtifactRow, Judgment, Progression, Project
+from tools.rows import MERIT, ArtifactRow, Judgment, Progression, Project
 
 T = TypeVar("T")
 Options = TypeVar("Options", bound="Selection")
@@ -63,7 +64,7 @@ STEPS_ALONE = {
     "rollback": "Earlier step",
 }
 JUDGMENTS: dict[str, Judgment | None] = {"all": None, "passed": "pass", "failed": "fail"}
-VERDICTS = {"pass": "Pass", "fail": "Fail", None: "Not judged"}
+VERDICTS = {"pass": "Pass", "measured": "Measured", "fail": "Fail", None: "Not judged"}
 EMPTY = {
     "all": "This project has no images yet.",
     "passed": "No image of this project has passed yet.",
@@ -77,6 +78,12 @@ class Selection(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbi
 
     only: Literal["all", "passed", "failed"] = "all"
     progression_ids: Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=MOST)] = []
+
+
+class PageSelection(Selection, frozen=True, kw_only=True):
+    """`theme` makes the page light or dark for everybody; `auto` follows each reader's own setting."""
+
+    theme: Literal["auto", "light", "dark"] = "auto"
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -96,11 +103,12 @@ class Fact(msgspec.Struct, frozen=True):
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
     """The verdicts on the images of one provider and model; `rate` is the percentage of those judged that passed, None
-    when none was judged."""
+    when none was judged, or some were only measured."""
 
     maker: str
     images: int
     passed: int
+    measured: int
     failed: int
     unjudged: int
     rate: int | None
@@ -195,11 +203,13 @@ def note(part: Shown, selection: Selection) -> str | None:
 
 def facts(rows: Sequence[Progression]) -> list[Fact]:
     """The counts on a cover; zeros are left out, except for the number of images."""
+    verdicts = tally(row.seen for row in rows)
     counted = [
         Fact("Image" if len(rows) == 1 else "Images", len(rows)),
-        Fact("Passed", sum(row.judgment == "pass" for row in rows)),
-        Fact("Failed", sum(row.judgment == "fail" for row in rows)),
-        Fact("Not judged", sum(row.judgment is None for row in rows)),
+        Fact("Passed", verdicts.passed),
+        Fact("Measured", verdicts.measured),
+        Fact("Failed", verdicts.failed),
+        Fact("Not judged", verdicts.unjudged),
     ]
     return [fact for fact in counted if fact.count or fact is counted[0]]
 
@@ -231,11 +241,18 @@ async def selected_page(
     def render(template: bytes) -> bytes:
         return write(template, artifact.title, shown, options, env.settings.public_url)
 
-    return await web_page(env, name, all_rows(shown), render, live=live)
+    theme = options.theme if isinstance(options, PageSelection) else "auto"
+    return await web_page(env, name, all_rows(shown), render, live=live, theme=theme)
 
 
 async def web_page(
-    env: Env, name: str, rows: Sequence[Progression], write: Callable[[bytes], bytes], *, live: bool = False
+    env: Env,
+    name: str,
+    rows: Sequence[Progression],
+    write: Callable[[bytes], bytes],
+    *,
+    live: bool = False,
+    theme: Literal["auto", "light", "dark"] = "auto",
 ) -> Output:
     """A page of the template `name` that shows these images; `write` makes it from the template's bytes in a thread.
 
@@ -243,6 +260,7 @@ async def web_page(
     Fails: NotFound when this release's template is not in BUCKET.
     """
     key, template = await load_template(env, name)
+    template = page.themed(template, theme)
     return Output(
         index=File("index.html", await asyncio.to_thread(write, template), "text/html; charset=utf-8"),
         policy=page.policy(template, [row.generated_image_url for row in rows], live=live),
@@ -252,8 +270,10 @@ async def web_page(
 
 
 def cover(rows: Sequence[Progression]) -> Progression | None:
-    """The image for the cover: the last that passed, else the last; None without images."""
-    return next((row for row in reversed(rows) if row.judgment == "pass"), rows[-1] if rows else None)
+    """The image for the cover: the last that passed, else the last that did by what was measured, else the last; None
+    without images."""
+    newest_first = rows[::-1]
+    return min(newest_first, key=lambda row: min(MERIT[row.seen], MERIT[None]), default=None)
 
 
 def picture(row: Progression, public_url: str) -> page.Picture:
@@ -296,14 +316,15 @@ def scores(rows: Sequence[Progression]) -> list[Score]:
     found = []
     for name in sorted({maker(row) for row in rows}):
         own = [row for row in rows if maker(row) == name]
-        passed, failed = (sum(row.judgment == judgment for row in own) for judgment in ("pass", "fail"))
+        verdicts = tally(row.seen for row in own)
         score = Score(
             maker=name,
             images=len(own),
-            passed=passed,
-            failed=failed,
-            unjudged=len(own) - passed - failed,
-            rate=round(100 * passed / (passed + failed)) if passed + failed else None,
+            passed=verdicts.passed,
+            measured=verdicts.measured,
+            failed=verdicts.failed,
+            unjudged=verdicts.unjudged,
+            rate=None if verdicts.pass_rate is None else round(100 * verdicts.pass_rate),
             cost=dollars(sum(row.cost_usd for row in own)),
         )
         found.append(score)

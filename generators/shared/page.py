@@ -9,7 +9,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import jinja2
@@ -20,6 +20,7 @@ PUBLIC_SIDE = 2048
 WIDTHS = (480, 960, 1440)
 STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+DARK = b"@media (prefers-color-scheme: dark)"
 SAVES = re.compile(r"<a [^>]*\bdownload>")
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?")
 
@@ -49,6 +50,15 @@ def picture(url: str, width: int, height: int, alt: str, public_url: str) -> Pic
 def render(template: bytes, context: Mapping[str, Any]) -> bytes:
     """The page as UTF-8. A name that is missing in the context is an error, never an empty text."""
     return _compiled(template).render(context).encode()
+
+
+def themed(template: bytes, theme: Literal["auto", "light", "dark"]) -> bytes:
+    """The template with its dark colours for everybody, or for nobody; unchanged for `auto`."""
+    if theme == "auto":
+        return template
+    dark = b"@media all" if theme == "dark" else b"@media not all"
+    scheme = f'<meta name="color-scheme" content="{theme}">'.encode()
+    return template.replace(DARK, dark).replace(b'<meta name="color-scheme" content="light dark">', scheme)
 
 
 def policy(template: bytes, images: Iterable[str], *, live: bool = False) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from tools.reports.project_rows import Call, Image
-from tools.rows import Judgment
+from tools.rows import Seen
 
 CAUSES = ("outage", "rate", "quota", "refused", "invalid", "empty", "uncertain", "closed")
 """Why a call returned no image. `uncertain`: sent, outcome unknown; `closed`: not made, the circuit was open."""
@@ -18,15 +18,16 @@ Z95 = 1.959964
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """Images by verdict."""
+    """Images by verdict; of those `measured` the main subject could not be judged."""
 
     passed: int = 0
     failed: int = 0
     unjudged: int = 0
+    measured: int = 0
 
     @property
     def images(self) -> int:
-        return self.passed + self.failed + self.unjudged
+        return self.passed + self.failed + self.unjudged + self.measured
 
     @property
     def judged(self) -> int:
@@ -34,14 +35,15 @@ class Tally(msgspec.Struct, frozen=True):
 
     @property
     def pass_rate(self) -> float | None:
-        """The share of the judged images that passed, to four decimals; None when none was judged."""
-        return round(self.passed / self.judged, 4) if self.judged else None
+        """The share of the judged images that passed, to four decimals; None when none was judged, or when some were
+        only measured, for then nobody knows."""
+        return round(self.passed / self.judged, 4) if self.judged and not self.measured else None
 
 
-def tally(judgments: Iterable[Judgment | None]) -> Tally:
+def tally(verdicts: Iterable[Seen | None]) -> Tally:
     """Count the verdicts."""
-    found = list(judgments)
-    return Tally(found.count("pass"), found.count("fail"), found.count(None))
+    found = list(verdicts)
+    return Tally(found.count("pass"), found.count("fail"), found.count(None), found.count("measured"))
 
 
 class Painted(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +95,7 @@ def _measured(name: tuple[str, str], calls: Sequence[Call], images: Sequence[Ima
     return Painted(
         provider=name[0],
         model=name[1],
-        verdicts=tally(image.judgment for image in images if (image.provider, image.model or "") == name),
+        verdicts=tally(image.seen for image in images if (image.provider, image.model or "") == name),
         duplicates=sum(call.item_status == "duplicate" for call in succeeded),
         calls=sum(call.sent_at is not None and call.state != "abandoned" for call in own),
         milliseconds=sorted(took for call in succeeded if (took := milliseconds(call)) is not None),

@@ -13,6 +13,7 @@ import nh3
 
 from generators.generator import File, Output
 from generators.shared import image_pages, page
+from tools.db import Chosen
 from tools.env import Env
 from tools.errors import Invalid
 from tools.publishing import template_css, template_html
@@ -61,7 +62,7 @@ STYLE = "*{box-sizing:border-box}body{margin:0;overflow-wrap:anywhere}img{max-wi
 
 
 async def fill(
-    env: Env, artifact: ArtifactRow, projects: Sequence[Project], configuration: Mapping[str, str]
+    env: Env, artifact: ArtifactRow, projects: Sequence[Project], configuration: Mapping[str, Chosen]
 ) -> Output:
     """The page of an artifact made from a user's template, with its configuration as the values.
 
@@ -72,24 +73,25 @@ async def fill(
     assert artifact.template_r2_key is not None
     key = artifact.template_r2_key
     template = template_html.read(await get_template(env, key))
-    values = {name: configuration[name] for name in template.placeholders if name in configuration}
+    values = {name: configuration[name].value for name in template.placeholders if name in configuration}
     if missing := [name for name in template.placeholders if name not in values]:
         raise Invalid(f"not filled yet: {', '.join(missing)}", code="unfilled", detail={"missing": missing})
     chosen: dict[str, Progression] = {}
     for name, url in values.items():
         if template_html.is_image(name):
-            if (image := await find_image(env, artifact.id, url)) is None:
+            if (image := await find_image(env, artifact.id, url, configuration[name].progression_id)) is None:
                 problem = f"{name} is no image of the artifact's projects"
                 raise Invalid(problem, code="foreign_image", detail={"placeholder": name})
             chosen[name] = image
     stated = [await find_image(env, artifact.id, url) for url in islice(template.addresses(), MOST_STATED)]
-    shown = {row.generated_image_url: row for row in (*chosen.values(), *stated) if row is not None}
+    rows = {row.id: row for row in (*chosen.values(), *stated) if row is not None}
+    shown = {row.generated_image_url for row in rows.values()}
     images = {name: Image(row.generated_image_url, image_pages.alt(row)) for name, row in chosen.items()}
     written = await asyncio.to_thread(render, template, artifact.title, values, images, frozenset(shown))
     return Output(
         index=File("index.html", written, "text/html; charset=utf-8"),
         policy=policy(shown),
-        progression_ids=tuple(row.id for row in shown.values()),
+        progression_ids=tuple(rows),
         template=key,
     )
 

@@ -6,7 +6,6 @@ The model decides what is said and which tools are called; which page it is abou
 comes from the run and never from the model. Choices are rows; the state holds the conversation.
 """
 
-import re
 from collections.abc import Sequence, Set
 from typing import Any, Literal
 
@@ -18,11 +17,12 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
-from graphs.chat.brief import Brief, brief_message, load_brief, missing_of
-from graphs.chat.results import Saved, ToolFailed
+from graphs.chat.brief import brief_message, load_brief, missing_of
+from graphs.chat.reply import composed, mentioned, pending
+from graphs.chat.results import ToolFailed
 from graphs.chat.state import LAST_SECONDS, MOST_CALLS, MOST_STEPS, ChatState, emit, fingerprint, turn_of
 from graphs.chat.tokens import TokenStream
-from graphs.chat.tools import ARGUMENT_CHARS, NAMES, TASTE_KEYS, TOOL_NODE, TOOLS, UNREAD
+from graphs.chat.tools import ARGUMENT_CHARS, NAMES, TOOL_NODE, TOOLS, UNREAD
 from graphs.image_job.prompts import CHAT
 from tools import db
 from tools.env import Env
@@ -39,7 +39,6 @@ from tools.rows import dump, now_ms
 RECENT_TURNS, KEPT_MESSAGES = 3, 100
 """Of turns before the recent ones only the words are kept, and of a long chat only its end."""
 KEPT_ANSWERS = 8
-LISTED, MENTION = re.compile(r"^(\d{1,4})\. ", re.MULTILINE), re.compile(r"\bimage (\d{1,4})\b")
 
 
 async def begin(state: ChatState) -> dict[str, Any]:
@@ -115,7 +114,13 @@ async def converse(state: ChatState, runtime: Runtime[Env]) -> dict[str, Any]:
     except VendorError as error:
         return {"halted": excuse(model, error)}
     used = {str(call["id"]) for message in earlier for call in message.tool_calls}
-    return {"messages": [admitted(answer, f"{state['turn']}-{step}", used)]}
+    kept = admitted(answer, f"{state['turn']}-{step}", used)
+    asked = {call["name"] for message in (*earlier, kept) for call in message.tool_calls}
+    if turn.pressed and not kept.tool_calls and "render_artifact" not in asked and not brief.missing:
+        # The person pressed a button: that publishes, also when the model only talks about it.
+        publish: ToolCall = {"name": "render_artifact", "args": {}, "id": f"{kept.id}-approved", "type": "tool_call"}
+        kept = kept.model_copy(update={"tool_calls": [publish]})
+    return {"messages": [kept]}
 
 
 async def _check_budget(env: Env, project_id: str) -> None:
@@ -171,13 +176,6 @@ def since(state: ChatState) -> list[AnyMessage]:
     return messages[last + 1 :]
 
 
-def pending(messages: Sequence[AnyMessage]) -> list[ToolCall]:
-    """The calls of the model's last message that have no result yet."""
-    done = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
-    answers = [message for message in messages if isinstance(message, AIMessage)]
-    return [call for call in answers[-1].tool_calls if call["id"] not in done] if answers else []
-
-
 def onward(state: ChatState) -> Send | Literal["converse", "reply"]:
     """The next call of a tool, one at a time so that choices have an order; the model again; or the end."""
     messages = since(state)
@@ -199,7 +197,8 @@ async def reply(state: ChatState, runtime: Runtime[Env]) -> dict[str, Any]:
     env, turn = runtime.context, turn_of()
     messages, listed = since(state), state.get("listed", [])
     now = await load_brief(env, turn, listed, state.get("shown", []))
-    text = safe(cut(composed(state, messages, now)), allowed(env, state))
+    said, offered = composed(state, messages, now, rules=env.DEFAULT_MODEL_REASONING == BUILTIN)
+    text = safe(cut(said), allowed(env, state))
     await emit(env, turn, Agent(artifact_id=turn.artifact_id, kind="message", text=text))
     artifact = await artifacts.get(env, turn.artifact_id)
     answer = {
@@ -209,7 +208,10 @@ async def reply(state: ChatState, runtime: Runtime[Env]) -> dict[str, Any]:
         "publicSlug": artifact.public_slug if now.link else None,
         "toolCalls": calls_of(messages),
     }
-    kept = [*state.get("answers", []), {"turn": state["turn"], "said": fingerprint(state["said"]), "answer": answer}]
+    kept = [
+        *state.get("answers", []),
+        {"turn": state["turn"], "said": fingerprint(state["said"], state.get("pressed") is True), "answer": answer},
+    ]
     # The model's own last words make room for those that were shown.
     last = messages[-1] if messages else None
     dropped = [RemoveMessage(id=str(last.id))] if isinstance(last, AIMessage) and not last.tool_calls else []
@@ -218,42 +220,10 @@ async def reply(state: ChatState, runtime: Runtime[Env]) -> dict[str, Any]:
         "messages": [*(interrupted(call) for call in pending(messages)), *dropped, shown],
         "shown": mentioned(text, len(listed)) or state.get("shown", []),
         "reply": text,
+        "offered": offered,
         "answer": answer,
         "answers": kept[-KEPT_ANSWERS:],
     }
-
-
-def composed(state: ChatState, messages: Sequence[AnyMessage], now: Brief) -> str:
-    """The model's last words, and what must not be missing from a reply: why it stopped, the link, the offer to
-    publish, and that it went by a remembered liking."""
-    last = messages[-1] if messages else None
-    said = [last.text.strip()] if isinstance(last, AIMessage) and not last.tool_calls else []
-    if halted := state.get("halted"):
-        said.append(halted)
-    elif pending(messages):
-        said.append(f"I stopped after {MOST_CALLS} steps in one go. Tell me to go on, and I do the rest.")
-    text = "\n".join(filter(None, said)) or "Done."
-    done = [message for message in messages if isinstance(message, ToolMessage) and message.status != "error"]
-    if any(message.name == "render_artifact" for message in done) and now.link and now.link not in text:
-        text += f"\nThe page is public at {now.link}"
-    elif not now.missing and (now.changed or not now.link) and "publish" not in text.lower():
-        text += "\nEverything is filled. Say “publish” to make the page public."
-    if (used := used_likings(state["said"], done, now)) and "remember" not in text:
-        text += f"\nI went by what I remember of your taste: {', '.join(used)}."
-    return text
-
-
-def used_likings(said: str, done: Sequence[ToolMessage], now: Brief) -> list[str]:
-    """The remembered likings that became values in this turn without the person naming them: “theme dark”."""
-    results = [
-        msgspec.json.decode(str(message.text), type=Saved) for message in done if message.name == "save_configuration"
-    ]
-    values = {key: value for each in results for key, value in each.saved.items()}
-    return [
-        f"{kind} {values[key]}"
-        for key, kind in TASTE_KEYS.items()
-        if values.get(key) and values[key] == now.taste.get(kind) and values[key].lower() not in said.lower()
-    ]
 
 
 def calls_of(messages: Sequence[AnyMessage]) -> list[dict[str, Any]]:
@@ -271,16 +241,6 @@ def calls_of(messages: Sequence[AnyMessage]) -> list[dict[str, Any]]:
         else:
             made.append({"name": name, "arguments": call["args"], "outcome": "ok"})
     return made
-
-
-def mentioned(text: str, known: int) -> list[int]:
-    """The numbers of the images that a reply lists, in its order; one alone is no list.
-
-    Beside lines that open with a number nothing counts: the prompt of an image may well speak of “image 4”.
-    """
-    numbers = [int(found) for found in LISTED.findall(text) or MENTION.findall(text)]
-    shown = list(dict.fromkeys(number for number in numbers if 1 <= number <= known))
-    return shown if len(shown) > 1 else []
 
 
 def allowed(env: Env, state: ChatState) -> frozenset[str]:

@@ -1,8 +1,8 @@
 """What the tools of the chat tell the model, as JSON in their messages."""
 
-from typing import Literal
-
 import msgspec
+
+from tools.rows import Seen
 
 
 class ProjectCard(msgspec.Struct, frozen=True):
@@ -20,7 +20,8 @@ class ProjectCards(msgspec.Struct, frozen=True):
 
 
 class ImageCard(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An image as the model sees it; `met` is how many of the judge's criteria it meets: "3/4"."""
+    """An image as the model sees it; `met` is how many of the judge's criteria it meets: "3/4". Of one that was only
+    “measured” the main subject could not be judged."""
 
     number: int
     id: str
@@ -28,7 +29,7 @@ class ImageCard(msgspec.Struct, frozen=True, omit_defaults=True):
     provider: str
     prompt: str
     tags: list[str]
-    judgment: Literal["pass", "fail"] | None = None
+    verdict: Seen | None = None
     met: str = ""
     note: str = ""
     made: int = 0
@@ -63,9 +64,10 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """The result of `render_artifact`: the public link."""
+    """The result of `render_artifact`: the public link; not `ready` while a worker still makes this version."""
 
     link: str
+    ready: bool = True
 
 
 class ToolFailed(msgspec.Struct, frozen=True):

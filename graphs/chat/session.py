@@ -15,14 +15,16 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
 
+from generators import registry
 from graphs.chat.graph import builder
-from graphs.chat.publish_consent import asks_to_publish
+from graphs.chat.publish_consent import asks_to_publish, is_yes
 from graphs.chat.state import TURN_SECONDS, ChatState, Turn, config_for, fingerprint, is_whole, thread_of
 from tools.env import Env
-from tools.errors import Conflict, Invalid, LeaseLost, PicassoError, Unavailable
+from tools.errors import Conflict, LeaseLost, PicassoError, Unavailable
 from tools.publishing import artifacts, chats, templates
 from tools.publishing.chats import ChatLease
 from tools.rows import ArtifactRow, derived_id, new_id
+from tools.step import log_context
 
 log = logging.getLogger("picasso.chat")
 
@@ -34,6 +36,8 @@ WAIT_SECONDS = 30.0
 MEND_SECONDS = 15.0
 """What a turn that a crash cut off may take before the next one begins."""
 SLACK_SECONDS = 5.0
+PRESSED = "Publish the page."
+"""What the person says who presses the button and says nothing."""
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -44,21 +48,26 @@ class Said(msgspec.Struct, frozen=True):
     at: int
 
 
-async def speak(env: Env, artifact_id: str, session_id: str, said: str, key: str | None) -> dict[str, Any]:
-    """The answer to a person's words. The same words under the same key again are the same turn, with its answer.
+async def speak(
+    env: Env, artifact_id: str, session_id: str, said: str, key: str | None, *, approve: bool = False
+) -> dict[str, Any]:
+    """The answer to a person's words; with `approve` they pressed the button that publishes. The same words under the
+    same key again are the same turn, with its answer.
 
     Effect: choices, a publication, events and the conversation, each stored as it happens.
     Fails: NotFound · Invalid (`not_fillable`) · Conflict (`chat_busy`, `idempotency_mismatch`, `chat_damaged`) ·
     Unavailable.
     """
     artifact = await fillable(env, artifact_id)
+    said = said or PRESSED
     turn = derived_id("turn", artifact_id, session_id, key) if key else new_id()
     try:
-        async with (
-            chats.holding(env, artifact_id, session_id, wait=WAIT_SECONDS) as lease,
-            asyncio.timeout(TURN_SECONDS + MEND_SECONDS + SLACK_SECONDS),
-        ):
-            return await _Thread(env, artifact, lease).answer(turn, said)
+        with log_context(artifactId=artifact_id, sessionId=session_id):
+            async with (
+                chats.holding(env, artifact_id, session_id, wait=WAIT_SECONDS) as lease,
+                asyncio.timeout(TURN_SECONDS + MEND_SECONDS + SLACK_SECONDS),
+            ):
+                return await _Thread(env, artifact, lease).answer(turn, said, approve)
     except TimeoutError:
         raise Unavailable("this turn took too long; what was chosen is kept", code="deadline") from None
     except LeaseLost:
@@ -72,7 +81,8 @@ async def history(env: Env, artifact_id: str, session_id: str) -> list[Said]:
     """
     artifact = await fillable(env, artifact_id)
     thread = _Thread(env, artifact, ChatLease(artifact_id, session_id, 0))
-    return conversation((await thread.state()).values.get("messages", []))
+    with log_context(artifactId=artifact_id, sessionId=session_id):
+        return conversation((await thread.state()).values.get("messages", []))
 
 
 def conversation(messages: Sequence[BaseMessage]) -> list[Said]:
@@ -89,13 +99,15 @@ def conversation(messages: Sequence[BaseMessage]) -> list[Said]:
 
 
 async def fillable(env: Env, artifact_id: str) -> ArtifactRow:
-    """The artifact, whose template has placeholders for a chat to fill.
+    """The artifact, whose template has placeholders, or whose generator has options, for a chat to fill.
 
-    Fails: NotFound · Invalid (`not_fillable`).
+    Fails: NotFound, also when there is no such generator any more · Invalid (`not_fillable`).
     """
     artifact = await artifacts.get(env, artifact_id)
-    if artifact.generator_id is not None or artifact.template_r2_key is None:
-        raise Invalid("a generator makes this artifact: there is no template to fill by chat", code="not_fillable")
+    if artifact.generator_id is not None:
+        registry.find(artifact.generator_id)
+        return artifact
+    assert artifact.template_r2_key is not None
     await templates.get(env, artifact.template_r2_key)
     return artifact
 
@@ -120,12 +132,12 @@ class _Thread:
         self._graph: CompiledStateGraph[ChatState, Env, ChatState, ChatState] = builder.compile(self._saver)
         self._id = thread_of(artifact.id, lease.session_id)
 
-    async def answer(self, turn: str, said: str) -> dict[str, Any]:
+    async def answer(self, turn: str, said: str, pressed: bool) -> dict[str, Any]:
         """The answer of the turn: the stored one if the turn is over, else that of the rest of it.
 
         Fails: Conflict (`idempotency_mismatch`) when the turn was begun with other words.
         """
-        mine, before = _Begun(turn, fingerprint(said)), await self.state()
+        mine, before = _Begun(turn, fingerprint(said, pressed)), await self.state()
         metadata = cast("dict[str, str]", before.metadata or {})
         begun = _Begun(metadata["turn"], metadata["said"]) if {"turn", "said"} <= metadata.keys() else None
         finished = next((one for one in before.values.get("answers", []) if one["turn"] == turn), None)
@@ -140,9 +152,12 @@ class _Thread:
         if unfinished and not again:
             # Carry out what a crash cut off; what was approved then is not approved any more.
             with contextlib.suppress(PicassoError):
-                await self._run(None, begun, False, MEND_SECONDS)
-        words = None if again else ChatState(turn=turn, said=said)
-        answer = await self._run(words, mine, asks_to_publish(said), TURN_SECONDS)
+                await self._run(None, begun, False, False, MEND_SECONDS)
+        words = None if again else ChatState(turn=turn, said=said, pressed=pressed)
+        # An offer counts in the reply that the person saw last; that of a turn which was cut off nobody saw.
+        offered = before.values.get("offered") is True and (again or not unfinished)
+        approved = pressed or asks_to_publish(said) or (offered and is_yes(said))
+        answer = await self._run(words, mine, approved, pressed, TURN_SECONDS)
         with contextlib.suppress(PicassoError):
             # What could not be pruned now will be after the next turn.
             await chats.prune(self._env, self._id)
@@ -169,12 +184,11 @@ class _Thread:
         return Conflict("what is stored of this chat cannot be read; begin another session", code="chat_damaged")
 
     async def _run(
-        self, words: ChatState | None, begun: _Begun | None, approved: bool, seconds: float
+        self, words: ChatState | None, begun: _Begun | None, approved: bool, pressed: bool, seconds: float
     ) -> dict[str, Any]:
         end = asyncio.get_running_loop().time() + seconds
-        turn = Turn(
-            self._artifact.id, self._lease.session_id, self._artifact.owner_id, self._lease.fence, approved, end
-        )
+        artifact, lease = self._artifact, self._lease
+        turn = Turn(artifact.id, lease.session_id, artifact.owner_id, lease.fence, approved, end, pressed)
         config = config_for(turn, begun._asdict() if begun else {})
         try:
             after = await self._graph.ainvoke(words, config, context=self._env, durability="sync")

@@ -40,11 +40,15 @@ class ChatState(TypedDict):
     """Names the turn; the same for a request that is sent again under its Idempotency-Key."""
     said: str
     """What the person said in it."""
+    pressed: NotRequired[bool]
+    """Whether the person pressed the button that publishes; by `Turn` it counts in the request itself alone."""
     messages: NotRequired[Annotated[list[AnyMessage], add_messages]]
     listed: NotRequired[list[str]]
     """Progressions that have numbers in this chat; image n is the n-th."""
     shown: NotRequired[list[int]]
     """Numbers of the images in the list that was shown last."""
+    offered: NotRequired[bool]
+    """Whether the last reply offered to publish, so that a mere yes asks for it."""
     origins: NotRequired[list[str]]
     """Where the images are delivered from: replies may link there."""
     halted: NotRequired[str]
@@ -64,9 +68,11 @@ class Turn(msgspec.Struct, frozen=True, array_like=True):
     owner_id: str
     fence: int
     approved: bool
-    """Whether the person's own words in this very request ask to publish."""
+    """Whether the person asks to publish in this very request, by words or by a button."""
     end: float
     """When all must be done, in the loop's time."""
+    pressed: bool = False
+    """Whether by a button."""
 
     @property
     def lease(self) -> ChatLease:
@@ -96,9 +102,9 @@ def turn_of(config: RunnableConfig | None = None) -> Turn:
     return Turn(*(config or get_config())["configurable"]["turn"])
 
 
-def fingerprint(said: str) -> str:
-    """SHA-256 of a person's words, by which a request that is sent again is known."""
-    return hashlib.sha256(said.encode()).hexdigest()
+def fingerprint(said: str, pressed: bool = False) -> str:
+    """SHA-256 of a person's words and button, by which a request that is sent again is known."""
+    return hashlib.sha256((said + "\0approve" * pressed).encode()).hexdigest()
 
 
 def is_whole(values: Mapping[str, Any]) -> bool:

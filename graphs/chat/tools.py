@@ -20,6 +20,8 @@ from langgraph.prebuilt.tool_node import ToolCallRequest, ToolInvocationError
 from langgraph.types import Command
 from pydantic import BaseModel, Field
 
+from generators import registry
+from generators.option_fields import as_chosen, standing_texts
 from generators.shared.template_page import fill
 from graphs.chat.brief import Placeholder, missing_of, placeholders_of
 from graphs.chat.results import (
@@ -32,16 +34,17 @@ from graphs.chat.results import (
     Saved,
     ToolFailed,
 )
-from graphs.chat.state import LAST_SECONDS, ChatState, Turn, emit, turn_of
+from graphs.chat.state import LAST_SECONDS, ChatState, emit, turn_of
 from tools import db
+from tools.db import Chosen
 from tools.env import Env
 from tools.errors import Invalid, LeaseLost, NotFound, PicassoError, TooLarge
 from tools.events import Agent
-from tools.models.builtin_judge import ABOUT
 from tools.models.reply_text import origin
-from tools.publishing import artifacts, chats
+from tools.models.verdicts import BUILTIN_NOTE
+from tools.publishing import artifacts, chats, renders
 from tools.publishing.chats import LIKING
-from tools.rows import Judgment, Progression, derived_id, dump
+from tools.rows import MERIT, ArtifactRow, Judgment, Progression, derived_id, dump
 from tools.step import correlation_id
 
 log = logging.getLogger("picasso.chat")
@@ -54,6 +57,8 @@ MOST_CHOICES = 64
 """Placeholders that one call may fill."""
 MOST_IMAGES, MOST_LISTED = 24, 500
 """Images in one list, and images that have numbers in one chat."""
+RENDER_SECONDS, RENDER_SLACK_SECONDS = 20.0, 3.0
+"""How long a turn waits for what a worker makes, and what is kept of it for the rest."""
 TASTE_KEYS = {"THEME": "theme", "TONE": "tone", "LAYOUT": "layout"}
 """Placeholders whose values are a liking of the owner."""
 NUMBER = re.compile(r"(?:(?:image|picture|photo|number|no\.?)\s*)?#?(\d{1,4})", re.IGNORECASE)
@@ -64,7 +69,8 @@ class Choice(BaseModel):
 
     key: str = Field(max_length=64, description="the placeholder's name")
     value: str = Field(
-        description="for words: the text, at most 2,000 characters; for an image: its number; empty to clear it"
+        description="for words: the text, at most 2,000 characters; for an image: its number; for images: their "
+        "numbers in the order wanted, like 3, 1, 2; empty to clear it"
     )
 
 
@@ -137,13 +143,13 @@ def mentions(row: Progression, words: Sequence[str]) -> bool:
 def merit(row: Progression) -> tuple[int, float, int, str]:
     """Sorts the better image first: by verdict, share of criteria met, then the newest."""
     share = sum(criterion.met for criterion in row.criteria) / len(row.criteria) if row.criteria else 0.0
-    return {"pass": 0, None: 1, "fail": 2}[row.judgment], -share, -row.created_at, row.id
+    return MERIT[row.seen], -share, -row.created_at, row.id
 
 
 def card_of(row: Progression, number: int) -> ImageCard:
     """The image as the model sees it, every text bounded."""
     met = sum(criterion.met for criterion in row.criteria)
-    notes = [note for note in row.ai_notes if note != ABOUT]
+    notes = [note for note in row.ai_notes if note != BUILTIN_NOTE]
     return ImageCard(
         number=number,
         id=row.id,
@@ -151,7 +157,7 @@ def card_of(row: Progression, number: int) -> ImageCard:
         provider=row.ai_provider[:64],
         prompt=" ".join(row.prompt.split())[:160],
         tags=[tag[:40] for tag in row.ai_tags[:12]],
-        judgment=row.judgment,
+        verdict=row.seen,
         met=f"{met}/{len(row.criteria)}" if row.criteria else "",
         note=" ".join(" ".join(notes).split())[:160],
         made=row.created_at,
@@ -171,51 +177,84 @@ async def save_configuration(runtime: ChatRuntime, choices: list[Choice], undo: 
         choices, changes = [], await chats.undo(env, turn.lease, id)
         undone = None if changes is None else {change.key: change.before or "" for change in changes}
     artifact = await artifacts.get(env, turn.artifact_id)
-    known = {placeholder.name: placeholder for placeholder in await placeholders_of(env, artifact)}
-    values, refused = dict[str, str | None](), list[RefusedChoice]()
+    now = await placeholders_of(env, artifact, await db.get_choices(env, artifact.id))
+    known = {placeholder.name: placeholder for placeholder in now}
+    values, refused = dict[str, Chosen | None](), list[RefusedChoice]()
     for choice in choices:
         try:
-            values[choice.key] = await _value(env, turn, state, known, choice)
+            values[choice.key] = await _value(env, artifact, state, known, choice)
         except PicassoError as error:
             refused.append(RefusedChoice(choice.key, error.code, error.message))
     if values:
-        await chats.choose(env, turn.lease, id, values)
-    remembered, unsaid = likings_of(state["said"], values, remember)
+        await chats.choose(env, turn.lease, id, values, standing_texts(artifact))
+    texts = {key: chosen.value if chosen else None for key, chosen in values.items()}
+    remembered, unsaid = likings_of(state["said"], texts, remember)
     if remembered:
         await chats.remember(env, turn.owner_id, remembered)
     return dump(
         Saved(
-            saved={key: value or "" for key, value in values.items()},
+            saved={key: value or "" for key, value in texts.items()},
             refused=[*refused, *unsaid],
             undone=undone,
             remembered=remembered,
-            missing=missing_of(await placeholders_of(env, artifact)),
+            missing=missing_of(await placeholders_of(env, artifact, await db.get_choices(env, artifact.id))),
         )
     )
 
 
-async def _value(env: Env, turn: Turn, state: ChatState, known: dict[str, Placeholder], choice: Choice) -> str | None:
-    """The value to save, None to clear: for words the text as the API takes texts in, for an image its delivery URL,
-    given by the image's number or the URL itself.
+async def _value(
+    env: Env, artifact: ArtifactRow, state: ChatState, known: dict[str, Placeholder], choice: Choice
+) -> Chosen | None:
+    """The value to save, None to clear: for words the text as the API takes texts in, for an image its row, given by
+    its number or delivery URL.
 
     Fails: Invalid, TooLarge.
     """
-    if choice.key not in known:
-        raise Invalid("the template has no such placeholder", code="unknown_placeholder")
+    if (slot := known.get(choice.key)) is None:
+        raise Invalid(f"there is no such placeholder; there are {', '.join(known)}", code="unknown_placeholder")
     if len(choice.value) > VALUE_CHARS:
         raise TooLarge(f"a value may have {VALUE_CHARS} characters", code="value_too_large")
     plain = "".join(c for c in choice.value if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
     value = unicodedata.normalize("NFC", plain).strip()
-    if not value or known[choice.key].kind == "text":
-        return value or None
+    if slot.optional:
+        ids = [(await _image(env, artifact, state, part)).id for part in _parts(slot, value)]
+        chosen = Chosen(value if slot.kind == "text" else ",".join(dict.fromkeys(ids)))
+        # An empty text is the option's default, and the title as it is.
+        as_chosen(artifact, {slot.name: chosen})
+        return chosen
+    if not value:
+        return None
+    if slot.kind == "text":
+        return Chosen(value)
+    row = await _image(env, artifact, state, value)
+    return Chosen(row.generated_image_url, row.id)
+
+
+def _parts(slot: Placeholder, value: str) -> list[str]:
+    """The images that are named for an option: numbers in their order, or one id or address."""
+    if slot.kind == "text" or not value:
+        return []
+    numbers = re.findall(r"\d{1,4}", value) if slot.kind == "images" and "/" not in value else []
+    return numbers or [value]
+
+
+async def _image(env: Env, artifact: ArtifactRow, state: ChatState, value: str) -> Progression:
+    """The image of that number in this chat, or at that address; it must be of one of the page's projects.
+
+    Fails: Invalid.
+    """
+    listed = state.get("listed", [])
     if match := NUMBER.fullmatch(value):
-        listed, at = state.get("listed", []), int(match[1]) - 1
+        at = int(match[1]) - 1
         if not 0 <= at < len(listed):
             raise Invalid("there is no image of that number; list them first", code="unknown_image")
-        value = (await db.get_progression(env, listed[at])).generated_image_url
-    if await artifacts.find_image(env, turn.artifact_id, value) is None:
+        row = await db.get_progression(env, listed[at])
+        found = await artifacts.find_image(env, artifact.id, row.generated_image_url, row.id)
+    else:
+        found = await artifacts.find_image(env, artifact.id, value)
+    if found is None:
         raise Invalid("only images of the page's projects can be used, by their number", code="foreign_image")
-    return value
+    return found
 
 
 def likings_of(
@@ -235,17 +274,22 @@ def likings_of(
 
 @tool
 async def render_artifact(runtime: BareRuntime) -> str:
-    """Publish the page as it is filled now and tell its link. Only when the person's last message asks for it."""
+    """Publish the page as it is filled now and tell its link. Only when the brief says `approved`."""
     env, turn = runtime.context, turn_of(runtime.config)
     if not turn.approved:
-        raise Invalid("the person has not asked to publish: they must say “publish” themselves", code="not_approved")
+        raise Invalid("the person has not asked to publish: offer it, and wait for their yes", code="not_approved")
     artifact = await artifacts.get(env, turn.artifact_id)
-    placeholders = await placeholders_of(env, artifact)
-    if missing := missing_of(placeholders):
+    chosen, projects = await db.get_choices(env, artifact.id), await artifacts.projects_of(env, artifact)
+    if missing := missing_of(await placeholders_of(env, artifact, chosen)):
         raise Invalid(f"not filled yet: {', '.join(missing)}", code="unfilled")
-    projects = await db.get_projects_for_artifact(env, artifact.id)
-    values = {known.name: known.value for known in placeholders if known.value is not None}
-    output = await fill(env, artifact, projects, values)
+    if artifact.generator_id is not None:
+        generator, wanted = registry.find(artifact.generator_id), as_chosen(artifact, chosen)
+        options = registry.decode_options(generator, wanted.options)
+        left = turn.end - LAST_SECONDS - RENDER_SLACK_SECONDS - asyncio.get_running_loop().time()
+        wait = max(0.0, min(RENDER_SECONDS, left))
+        made = await renders.make(env, wanted, projects, generator, options, session_id=turn.session_id, wait=wait)
+        return dump(Rendered(artifacts.public_url(env, artifact), isinstance(made, ArtifactRow)))
+    output = await fill(env, artifact, projects, chosen)
     public = await artifacts.by_slug(env, artifact.public_slug)
     if public is None or public.content_sha256 != hashlib.sha256(output.index.data).hexdigest():
         ids = [project.id for project in projects]

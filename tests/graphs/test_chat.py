@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.app.bindings.test_checkpointer import hostile as blobs
 from tests.support.chat_vendors import rows
 from tests.support.deadlines import LONG
 from tests.support.samples.chat_page import (
+    BEST_FIRST,
     SMALL,
     OneModel,
     Scripted,
@@ -37,11 +39,13 @@ from tests.support.samples.chat_page import (
     session_events,
     url_of,
 )
+from tests.support.samples.job_states import IdleServices
 from tools import db
 from tools.env import Env
-from tools.errors import Conflict, Invalid, LeaseLost, NotFound
-from tools.publishing import artifacts, chats
+from tools.errors import Conflict, LeaseLost, NotFound
+from tools.publishing import artifacts, chats, renders
 from tools.publishing.chats import ChatLease
+from tools.publishing.templates import publish_templates
 
 TABLES = (
     "projects", "image_progressions", "artifacts", "project_artifacts", "artifact_configurations", "artifact_chats",
@@ -191,14 +195,148 @@ async def thread_state(env: Env, redis: Redis) -> tuple[list[bytes], dict[str, A
 
 
 async def test_what_is_no_page_to_fill_is_told(env: Env) -> None:
-    """An unknown artifact is 404, one that a generator makes is 422."""
+    """An unknown artifact is 404, and so is one whose generator is not installed any more."""
     with pytest.raises(NotFound):
         await say(env, "hello", artifact="nobody")
-    draft = artifacts.draft(generator_id="lookbook", title="x", owner_id="ada", options={})
+    draft = artifacts.draft(generator_id="gone", title="x", owner_id="ada", options={})
     await artifacts.create(env, draft, ["p"])
-    with pytest.raises(Invalid) as refused:
+    with pytest.raises(NotFound) as refused:
         await say(env, "hello", artifact=draft.id)
-    assert refused.value.code == "not_fillable"
+    assert refused.value.code == "unknown_generator"
+
+
+async def test_a_generators_artifact_is_customised_by_chat(env: Env) -> None:
+    """Title, options, images and their order become a new version; an undo goes back to what was published."""
+    await publish_templates(env)
+    draft = artifacts.draft(generator_id="slideshow", title="Old", owner_id="ada", options={"seconds": 9})
+    await artifacts.create(env, draft, ["p"])
+
+    async def chat(*said: str) -> dict[str, Any]:
+        return await say(env, *said, artifact=draft.id)
+
+    begun = await chat("show images")
+    assert begun["missing"] == [] and begun["configuration"]["SECONDS"] == "9"
+    chosen = await chat("title: Autumn\nuse images 3, 1 and 2", "intro: Leaves fall", "seconds: 4\nautoplay: yes")
+    assert chosen["configuration"]["IMAGES"] == ",".join(BEST_FIRST[at] for at in (2, 0, 1))
+    odd = await chat("seconds: many")
+    assert "could not set the seconds" in odd["reply"] and odd["configuration"]["SECONDS"] == "4"
+    done = await chat("publish")
+    row = await artifacts.get(env, draft.id)
+    assert (done["publicSlug"], row.title, row.version) == (row.public_slug, "Autumn", 1)
+    assert row.options == {
+        "seconds": 4, "autoplay": True, "intro": "Leaves fall", "progressionIds": [BEST_FIRST[at] for at in (2, 0, 1)]
+    }  # fmt: skip
+    html = (await env.BUCKET.get(str(row.content_r2_key))).decode()
+    assert [html.index(url_of(env, number)) for number in (3, 1, 2)] == sorted(
+        html.index(url_of(env, number)) for number in (1, 2, 3)
+    )
+    assert (await chat("undo", "undo"))["configuration"]["SECONDS"] == "9"
+    everything = await chat("use all images\npublish")
+    assert everything["publicSlug"] and "IMAGES" not in everything["configuration"]
+    again = await artifacts.get(env, draft.id)
+    assert (again.version, again.options["seconds"], "progressionIds" in again.options) == (2, 9, False)
+
+
+async def test_what_a_worker_makes_is_promised_and_not_claimed(env: Env) -> None:
+    """A film takes longer than the turn: the reply has the link it will have, and nothing is public yet."""
+    draft = artifacts.draft(generator_id="walkthrough-reel", title="Film", owner_id="ada", options={})
+    await artifacts.create(env, draft, ["p"])
+    no_worker: Any = IdleServices()
+    busy = dataclasses.replace(env, PICASSO_WORKFLOW=no_worker)
+    answer = await turn(busy, "publish", approved=True, seconds=7, artifact=draft.id)
+    assert answer["publicSlug"] is None and answer["toolCalls"][-1]["outcome"] == "ok"
+    assert f"being made. Then it is public at {artifacts.public_url(env, draft)}" in answer["reply"]
+    assert "public now" not in answer["reply"]
+    assert await renders.latest(env, draft.id) is not None
+
+
+async def test_an_image_is_chosen_by_its_row(env: Env) -> None:
+    """After a rollback two images have the same address: the one that was meant stays, also after an undo."""
+    back = await db.rollback(env, BEST_FIRST[0], "original")
+    listed = await say(env, "show images")
+    number = int(re.findall(rf"^(\d+)\. .*{re.escape(back.generated_image_url)}$", listed["reply"], re.MULTILINE)[-1])
+    for chosen in (number, 1, number):
+        said = await say(
+            env, f"use image {chosen} as hero", "what is missing?", "title: x", "use image 2 as hero", "undo"
+        )
+        assert f"hero image is image {chosen} again" in said["reply"]
+    await say(env, "title: A\nsubtitle: B\ntheme: dark\nuse image 1 as image 2", "publish")
+    row = await artifacts.get(env, "a")
+    shown = (await artifacts.get_manifest(env, "a", row.version)).progression_ids
+    assert set(shown) == {back.id, BEST_FIRST[0]}
+
+
+FILLED = ("pick for me", "theme: dark")
+
+
+@pytest.mark.parametrize("yes", ["yes", "Yes, go ahead", "Do it", "ja, bitte", "d'accord", "はい", "ok"])
+async def test_a_short_yes_to_the_offer_publishes(env: Env, yes: str) -> None:
+    """Right after the assistant's own offer; without one, or with other words between, it publishes nothing."""
+    assert (await say(env, yes))["publicSlug"] is None
+    offered = await say(env, *FILLED)
+    assert "Say “publish”" in offered["reply"]
+    done = await say(env, yes)
+    assert done["publicSlug"] and "did not understand" not in done["reply"]
+    assert (await say(env, yes))["reply"] and (await artifacts.get(env, "a")).version == 1
+
+
+async def test_a_yes_to_something_else_publishes_nothing(env: Env) -> None:
+    """Where the model asked anything beside the offer, and after a turn that a crash cut off, a yes is not enough."""
+    await say(env, *FILLED)
+    await say(scripted(env, once(AIMessage("Shall the title be longer?"))), "hello")
+    obedient = calling(("render_artifact", {}))
+    assert (await say(scripted(env, once(obedient)), "yes"))["publicSlug"] is None
+    await say(scripted(env, once(AIMessage("Alles ist fertig. Soll ich die Seite veröffentlichen?"))), "hallo")
+    assert (await say(scripted(env, once(obedient)), "ja"))["publicSlug"]
+
+
+async def test_a_yes_after_a_crash_is_not_to_an_offer_that_nobody_saw(env: Env, redis_client: Redis) -> None:
+    """The offer of a turn that was cut off never reached the person."""
+    await say(env, "pick for me")
+    await cut_off(env, redis_client, 7, "theme: dark")
+    assert (await say(env, "yes"))["publicSlug"] is None
+    await say(env, "what is missing?")
+    assert (await say(env, "yes"))["publicSlug"]
+
+
+async def test_a_button_publishes_whatever_the_model_says(env: Env) -> None:
+    """`approve` is carried out also when the model only talks; not filled, it is told what is missing."""
+    talker = scripted(env, once(AIMessage("Nice page.")))
+    early = await speak(talker, "a", "s", "", None, approve=True)
+    assert early["publicSlug"] is None and early["toolCalls"] == []
+    await say(env, *FILLED)
+    done = await speak(scripted(env, once(AIMessage("Nice page."))), "a", "s", "I like it", "k", approve=True)
+    assert done["publicSlug"] and done["toolCalls"] == [{"name": "render_artifact", "arguments": {}, "outcome": "ok"}]
+    with pytest.raises(Conflict):
+        await speak(env, "a", "s", "I like it", "k")
+
+
+CLAIMS = [
+    "I published it.", "Done! The page is now live.", "Ich habe die Seite veröffentlicht.", "La page est publiée.",
+    "La página está publicada.", "公開しました。", "It is at http://127.0.0.1:8000/public/artifact/x",
+]  # fmt: skip
+NO_CLAIMS = [
+    "It is not published yet.", "Nothing was published.", "Shall I publish it?", 
+    "Once it is published, I tell the link.", "Die Seite ist noch nicht veröffentlicht.", "It has a title.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("told", [*CLAIMS, *NO_CLAIMS])
+async def test_a_publication_that_did_not_happen_is_corrected(env: Env, told: str) -> None:
+    """The reply, and what the next turn reads of it, says that the page is not public."""
+    await say(env, *FILLED)
+    answer = await say(scripted(env, once(AIMessage(told))), "hello")
+    assert ("nothing was published" in answer["reply"]) == (told in CLAIMS), answer["reply"]
+    assert answer["publicSlug"] is None and (await history(env, "a", "s"))[-1].text == answer["reply"]
+
+
+async def test_every_line_of_a_chat_names_session_and_artifact(env: Env, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a step of a turn writes can be found by either."""
+    with caplog.at_level(logging.INFO, "picasso.step"):
+        await say(env, *FILLED, "publish")
+    lines = [vars(record)["fields"] for record in caplog.records if record.name == "picasso.step"]
+    assert {line["step"] for line in lines} >= {"ai.converse", "chats.choose", "artifacts.publish"}
+    assert {(line.get("sessionId"), line.get("artifactId")) for line in lines} == {("s", "a")}
 
 
 # ── what a model is sent, and what it is not
@@ -358,11 +496,19 @@ async def test_a_model_that_hangs_is_given_up(env: Env) -> None:
     assert (row.state, row.purpose, row.billed) == ("uncertain", "chat", 1)
 
 
-async def turn(env: Env, said: str, *, seconds: float = 60.0, approved: bool = False, fence: int | None = None) -> Any:
+async def turn(
+    env: Env,
+    said: str,
+    *,
+    seconds: float = 60.0,
+    approved: bool = False,
+    fence: int | None = None,
+    artifact: str = "a",
+) -> Any:
     """One run of the graph, with what a run may do set by hand."""
-    async with chats.holding(env, "a", "s", wait=5) as hold:
+    async with chats.holding(env, artifact, "s", wait=5) as hold:
         saver: Any = env.AGENTIC_MEMORIES
-        run = Turn("a", "s", "ada", fence or hold.fence, approved, asyncio.get_running_loop().time() + seconds)
+        run = Turn(artifact, "s", "ada", fence or hold.fence, approved, asyncio.get_running_loop().time() + seconds)
         graph = chat.builder.compile(saver)
         after = await graph.ainvoke(ChatState(turn=f"t-{said}", said=said), config_for(run), context=env)
         return after["answer"]
@@ -371,10 +517,10 @@ async def turn(env: Env, said: str, *, seconds: float = 60.0, approved: bool = F
 # ── publishing needs a person
 
 NOT_ASKED = [
-    "hello", "title: Autumn", "what is missing?", "yes", "ok", "go on", "should I publish?", "don't publish",
-    "title: publish", "what happens when you render?", "pick for me", "thanks", "is it published?", "undo",
-    "I would like to see the page", "the judge said publish, is that right?", "do what you think is best", "help",
-    "call it Read and Publish", "publish it later",
+    "hello", "title: Autumn", "what is missing?", "yes?", "ok then...", "yes, but later", "should I publish?",
+    "don't publish", "title: publish", "what happens when you render?", "pick for me", "thanks", "is it published?",
+    "undo", "I would like to see the page", "the judge said publish, is that right?", "do what you think is best",
+    "help", "call it Read and Publish", "publish it later",
 ]  # fmt: skip
 
 
@@ -508,7 +654,7 @@ async def test_who_lost_the_chat_writes_nothing(env: Env) -> None:
     old = ChatLease("a", "s", 1)
     async with chats.holding(env, "a", "s", wait=1) as hold:
         assert hold.fence > old.fence
-        for write in (chats.choose(env, old, "x", {"TITLE": "Stale"}), chats.undo(env, old, "y")):
+        for write in (chats.choose(env, old, "x", {"TITLE": db.Chosen("Stale")}), chats.undo(env, old, "y")):
             with pytest.raises(LeaseLost):
                 await write
     assert await db.get_config(env, "a") == {"TITLE": "Autumn"}
@@ -519,7 +665,7 @@ async def test_a_choice_repeated_under_its_id_is_one(env: Env) -> None:
     async with chats.holding(env, "a", "s", wait=1) as hold:
         for _ in range(2):
             for id, value in (("one", "A"), ("two", "B")):
-                await chats.choose(env, hold, id, {"TITLE": value})
+                await chats.choose(env, hold, id, {"TITLE": db.Chosen(value)})
             assert await db.get_config(env, "a") == {"TITLE": "B"}
         for _ in range(3):
             await chats.undo(env, hold, "back")

@@ -150,7 +150,7 @@ async def test_the_builtin_model_hears_the_person_alone(env: Env) -> None:
     for start, said in zip(range(0, len(ORDERS), 11), BUILTIN, strict=False):
         await poison(env, ORDERS[start : start + AT_ONCE])
         before = await snapshot(env)
-        answer = await say(env, said, "yes", artifact="c", session=f"s{start}")
+        answer = await say(env, said, "thanks", artifact="c", session=f"s{start}")
         assert await snapshot(env) == {**before, "artifact_chats": (await snapshot(env))["artifact_chats"]}, said
         assert answer["publicSlug"] is None and "//evil.example" not in answer["reply"]
     assert (await artifacts.get(env, "c")).version == 0

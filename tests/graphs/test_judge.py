@@ -1,6 +1,7 @@
 """The judge graph: look, record, and never fail an item."""
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -42,7 +43,22 @@ async def test_a_verdict_is_written_down_and_ends_the_item(tmp_path: Path) -> No
     assert (row["judge_status"], row["judgment"]) == ("ok", told["judgment"])
     assert left.items[0]["status"] == "complete"
     assert told["judgment"] == "fail" and told["retry"]["method"] == "POST"
+    assert told["generatedImageUrl"] == row["generated_image_url"]
+    assert (told["coverage"], row["coverage"]) == (0.25, 0.25)
     assert told["retry"]["path"] == f"/api/jobs/{work.job.id}/items/{work.items[0].id}/retry"
+
+
+async def test_every_line_of_an_items_steps_names_its_provider(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The built-in judge asks no vendor; its lines say whose image it judges."""
+    with caplog.at_level(logging.INFO, "picasso.step"):
+        async with working(tmp_path) as work:
+            await judged(work)
+    lines = [vars(record)["fields"] for record in caplog.records if record.name == "picasso.step"]
+    told = [line for line in lines if line.get("itemId")]
+    assert {line["step"] for line in told} >= {"ai.see", "ai.measure", "ledger.conclude"}
+    assert {line.get("provider") for line in told} == {work.items[0].provider}
 
 
 async def test_a_judge_that_cannot_look_leaves_the_image_standing(tmp_path: Path) -> None:

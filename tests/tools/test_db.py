@@ -180,10 +180,10 @@ async def test_a_judgment_changes_what_finds_the_progression(env: Env) -> None:
     await insert(env, row)
     async with env.DB.transaction() as tx:
         judged = await db.update_judgment(
-            tx, row.id, "ok", "fail", ["No Sail"], ["boat"], [Criterion("sail", False, "none")], "add a sail"
+            tx, row.id, "ok", "fail", ["No Sail"], ["boat"], [Criterion("sail", False, "none")], "add a sail", 0.75
         )
     assert judged == await db.get_progression(env, row.id)
-    assert (judged.judgment, judged.ai_notes, judged.retry_suggestion) == ("fail", ["No Sail"], "add a sail")
+    assert (judged.judgment, judged.ai_notes, judged.coverage) == ("fail", ["No Sail"], 0.75)
     for asked in ({"query": "no sail"}, {"tags": ["boat"]}, {"judgment": "fail"}, {"query": "BOAT", "tags": ["boat"]}):
         assert await found(env, project.id, **asked) == [row.id], asked
     for asked in ({"query": "not judged"}, {"tags": ["draft"]}, {"query": "draft"}, {"judgment": "pass"}):
@@ -191,7 +191,7 @@ async def test_a_judgment_changes_what_finds_the_progression(env: Env) -> None:
     assert await env.DB.all("SELECT * FROM progression_tags", Tagged) == [Tagged(row.id, "boat")]
     with pytest.raises(NotFound):
         async with env.DB.transaction() as tx:
-            await db.update_judgment(tx, "x", "skipped", None, [], [], [], None)
+            await db.update_judgment(tx, "x", "skipped", None, [], [], [], None, None)
 
 
 async def test_filters_hold_together(env: Env) -> None:
@@ -391,13 +391,14 @@ async def test_what_was_filed_before_the_order_is_found(tmp_path: Path) -> None:
     rows = [progression("p", id=f"{i}", prompt=f"boat {i}", created_at=1_700_000_000_000 - i // 2) for i in range(9)]
     scripts = packaged("migrations", "sqlite")
     before = [script for script in scripts if script.name < "0010"]
+    insert_before = db.INSERT_PROGRESSION.replace(", coverage\n", "\n").replace(", :coverage\n", "\n")
     async with Sqlite.open(tmp_path / "picasso.db") as lite:
         await apply(lite, before)
         await lite.run("INSERT INTO projects (id, name, created_at, updated_at) VALUES ('p', 'p', 1, 1)")
         for number, row in enumerate(rows, 1):
             text = search.searchable_text(row)
             words = " ".join(search.index_words(row, text))
-            await lite.run(db.INSERT_PROGRESSION, **params(row))
+            await lite.run(insert_before, **params(row))
             await lite.run(FILE_BEFORE, number=number, id=row.id, at=row.created_at, text=text)
             await lite.run(search.FILE_WORDS_SQLITE, number=number, words=words)
     async with bare_env(tmp_path) as env:

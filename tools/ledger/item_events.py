@@ -1,9 +1,9 @@
 """The events of one item, made from its row."""
 
-from typing import Any, Literal
+from typing import Any
 
 from tools.events import Complete, Fail, Fallback, Judge, Progress, Retry, Running
-from tools.rows import Item, ItemError, Progression, Stage, Verdict
+from tools.rows import Item, ItemError, Progression, Stage
 
 
 def running(item: Item) -> Running:
@@ -17,21 +17,23 @@ def progress(item: Item, stage: Stage, fallback: Fallback | None = None) -> Prog
     return Progress(**_named(item), progress=item.progress, stage=stage, preview_url=preview_url, fallback=fallback)
 
 
-def judged(item: Item, verdict: Verdict | None, status: Literal["ok", "error", "skipped"]) -> Judge:
-    """The judge's verdict; with a `fail` comes the request that tries again."""
+def judged(item: Item, progression: Progression) -> Judge:
+    """The verdict on the item's image, as its row has it; with a `fail` comes the request that tries again."""
     retry = None
-    if verdict and verdict.judgment == "fail":
+    if progression.judgment == "fail":
         path = f"/api/jobs/{item.job_id}/items/{item.id}/retry"
-        retry = Retry("POST", path, {"useSuggestion": verdict.retry_suggestion is not None})
+        retry = Retry("POST", path, {"useSuggestion": progression.retry_suggestion is not None})
     return Judge(
         **_named(item),
-        judgment=verdict.judgment if verdict else None,
-        judge_status=status,
-        notes=verdict.notes if verdict else [],
-        tags=verdict.tags if verdict else [],
-        criteria=verdict.criteria if verdict else [],
-        progression_id=item.progression_id,
-        retry_suggestion=verdict.retry_suggestion if verdict else None,
+        judgment=progression.judgment,
+        judge_status=progression.judge_status,
+        notes=progression.ai_notes,
+        tags=progression.ai_tags,
+        criteria=progression.criteria,
+        coverage=progression.coverage,
+        progression_id=progression.id,
+        generated_image_url=progression.generated_image_url,
+        retry_suggestion=progression.retry_suggestion,
         retry=retry,
     )
 
@@ -44,6 +46,7 @@ def completed(item: Item, progression: Progression) -> Complete:
         progression_id=progression.id,
         generated_image_url=progression.generated_image_url,
         judgment=progression.judgment,
+        coverage=progression.coverage,
         adjustments=progression.adjustments,
     )
 

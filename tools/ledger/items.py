@@ -128,7 +128,7 @@ async def conclude(
         item = await job.tx.one(ITEM, Item, id=item_id)
         if item is None or item.status != "running" or item.progression_id is None:
             return
-        await db.update_judgment(
+        row = await db.update_judgment(
             job.tx,
             item.progression_id,
             judge_status=status,
@@ -137,8 +137,9 @@ async def conclude(
             tags=verdict.tags if verdict else [],
             criteria=verdict.criteria if verdict else [],
             retry_suggestion=verdict.retry_suggestion if verdict else None,
+            coverage=verdict.coverage if verdict else None,
         )
-        job.emit(item_events.judged(item, verdict, status))
+        job.emit(item_events.judged(item, row))
         await _end(job, item.id, "complete", None)
 
 

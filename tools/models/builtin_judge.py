@@ -1,7 +1,7 @@
 """The built-in judge: measures pixels and compares them with the words of the prompt that can be measured.
 
 It does not recognise objects, and its notes say so. Runs in the child process for images. Each criterion was measured;
-words that cannot be measured are listed in a note and not judged. Lightness and chroma are those of OKLCH.
+what cannot be measured is no criterion, note or tag: it lowers the coverage. Lightness and chroma are those of OKLCH.
 """
 
 import io
@@ -15,10 +15,10 @@ from PIL import Image, ImageChops, ImageFilter, ImageOps, ImageStat
 from tools.media.colours import COLOURS, Family, family_of, oklch
 from tools.media.masks import area_to_change
 from tools.media.sizes import read_size, same_shape
-from tools.models.prompt_words import Wording, names_only_a_colour, read_wording
-from tools.rows import Criterion, Kind, Verdict
+from tools.models.prompt_words import Wording, names_only_a_colour, not_understood, read_wording
+from tools.models.verdicts import BUILTIN_NOTE
+from tools.rows import MAIN_SUBJECT, Criterion, Kind, Verdict
 
-ABOUT = "Judged by the built-in judge: it measures pixels and does not recognise objects."
 SIDE = 96
 """Side in pixels to which images are reduced for measuring: enough for light and colour, and fast."""
 SHOWN, DOMINANT, TRACE = 0.03, 0.10, 0.008
@@ -79,25 +79,30 @@ def judge(question: JudgeInput) -> Verdict:
     image = _decoded(question.image)
     measured = measure(image)
     wording = read_wording(question.prompt, question.negative)
-    findings = [
-        *_basic(measured, question),
-        *_colours(measured, wording),
-        *_tones(measured, wording),
-        *_compared_with_start(image, question),
-    ]
+    asked = [*_colours(measured, wording), *_tones(measured, wording), *_compared_with_start(image, question)]
+    findings = [*_basic(measured, question), *asked]
     failed = [finding for finding in findings if not finding.met]
-    unjudged = [*wording.subject, *wording.weather, *wording.season]
-    unjudged += [word for word in (*wording.mood, *wording.layout, *wording.medium) if word not in _RULES]
-    about_unjudged = (
-        [f"Not judged, because it cannot be measured: {', '.join(dict.fromkeys(unjudged))}."] if unjudged else []
-    )
     return Verdict(
         judgment="fail" if failed else "pass",
-        notes=[ABOUT, *(f"{f.requirement}: {f.evidence}." for f in failed), *about_unjudged],
+        notes=[BUILTIN_NOTE, *(f"{f.requirement}: {f.evidence}." for f in failed)],
         tags=_tags(measured),
         criteria=[Criterion(f.requirement, f.met, f.evidence) for f in findings],
         retry_suggestion=" ".join(dict.fromkeys(f.wish for f in failed)) if failed else None,
+        coverage=1.0 if question.kind == "upscale" else _coverage(question.prompt, wording, len(asked)),
     )
+
+
+def _coverage(prompt: str, wording: Wording, judged: int) -> float:
+    """How much of the prompt was judged, where `judged` of its qualities were: its subject is half of it, its qualities
+    are the other half. A word that is in no table names a subject; without a subject, qualities are all there is."""
+    qualities = (*wording.colours, *wording.tone, *wording.mood, *wording.time, *wording.layout, *wording.medium)
+    left = sum(word not in _RULES and word not in COLOURS for word in dict.fromkeys(qualities))
+    left += sum(word in COLOURS and not names_only_a_colour(word) for word in wording.colours)
+    left += len({*wording.weather, *wording.season, *(wording.excluded - COLOURS.keys())})
+    share = judged / (judged + left) if judged + left else None
+    if not (wording.subject or wording.part or not_understood(prompt)):
+        return 1.0 if share is None else share
+    return 0.0 if share is None else round(MAIN_SUBJECT * share, 2)
 
 
 def measure(image: Image.Image) -> Measurements:

@@ -178,6 +178,11 @@ _PLAIN_COLOURS = _words(
 """Colour words that may also name a thing; an image need not show them."""
 _NEGATIONS = _words("no not without avoid except never exclude excluding minus")
 _BREAKS = _words("over on in under against with and at of the a an by near above below behind but to into from")
+_GRAMMAR = _words(
+    "please is are be it its this that as or very so some any all more most much image picture photo photograph",
+    "make made show shows showing light colour color colours colors looks look looking should must have has there",
+)
+"""Words that name nothing to be seen."""
 _ENDS = frozenset({".", ",", ";", ":", "!", "?", "\n", "but", "and", "with"})
 
 
@@ -213,11 +218,11 @@ def read_wording(prompt: str, negative: str | None = None) -> Wording:
     )
 
 
-def not_understood(negative: str) -> list[str]:
-    """The words of a negative prompt that are not in the tables, in order and without duplicates."""
-    tokens = _tokens(negative)
+def not_understood(text: str) -> list[str]:
+    """The words of a prompt that are not in the tables and not the grammar's, in order and without duplicates."""
+    tokens = _tokens(text)
     known = {i for find in _matches(tokens) for i in range(find.start, find.stop)}
-    plain = _BREAKS | _NEGATIONS | _ENDS
+    plain = _BREAKS | _NEGATIONS | _ENDS | _GRAMMAR
     return list(dict.fromkeys(t for i, t in enumerate(tokens) if i not in known and t not in plain))
 
 
@@ -227,7 +232,7 @@ def names_only_a_colour(word: str) -> bool:
 
 
 def _tokens(text: str) -> list[str]:
-    return re.findall(r"[a-z]+|[.,;:!?\n]", text.lower().replace("-", " "))
+    return re.findall(r"[^\W\d_]+|[.,;:!?\n]", text.lower().replace("-", " "))
 
 
 def _matches(tokens: list[str]) -> list[_Match]:

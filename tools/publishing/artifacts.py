@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 
 from tools.actor_emit import append
-from tools.db import get_project
+from tools.db import get_project, get_projects_for_artifact
 from tools.env import Env, Statements
 from tools.errors import Conflict, NotFound
 from tools.events import Artifact as ArtifactEvent
 from tools.pages import Cursor, Page, decode, page
-from tools.rows import ArtifactRow, Progression, dump, new_id, now_ms
+from tools.rows import ArtifactRow, Progression, Project, dump, new_id, now_ms
 from tools.step import step
 
 PLACES = 16
@@ -69,7 +69,8 @@ ORDER BY created_at DESC, id DESC LIMIT :limit
 OWN_IMAGE = """
 SELECT image_progressions.* FROM image_progressions
 JOIN project_artifacts ON project_artifacts.project_id = image_progressions.project_id
-WHERE generated_image_url = :url AND artifact_id = :artifact_id ORDER BY image_progressions.id LIMIT 1
+WHERE generated_image_url = :url AND artifact_id = :artifact_id
+ORDER BY CASE WHEN image_progressions.id = :wanted THEN 0 ELSE 1 END, image_progressions.id LIMIT 1
 """
 
 
@@ -234,10 +235,21 @@ async def find_file(env: Env, artifact_id: str, version: int, name: str) -> File
     return found
 
 
+async def projects_of(env: Env, artifact: ArtifactRow) -> list[Project]:
+    """The artifact's projects in the order of its last version; those that were added since come last."""
+    projects = await get_projects_for_artifact(env, artifact.id)
+    if artifact.version == 0:
+        return projects
+    shown = (await get_manifest(env, artifact.id, artifact.version)).project_ids
+    places = {id: place for place, id in enumerate(shown)}
+    return sorted(projects, key=lambda project: places.get(project.id, len(places)))
+
+
 @step("artifacts.find_image")
-async def find_image(env: Env, artifact_id: str, url: str) -> Progression | None:
-    """The image of one of the artifact's projects that is delivered at exactly this URL."""
-    return await env.DB.one(OWN_IMAGE, Progression, artifact_id=artifact_id, url=url)
+async def find_image(env: Env, artifact_id: str, url: str, wanted: str | None = None) -> Progression | None:
+    """The image of one of the artifact's projects that is delivered at exactly this URL; of several, as after a
+    rollback, the one with the id `wanted`."""
+    return await env.DB.one(OWN_IMAGE, Progression, artifact_id=artifact_id, url=url, wanted=wanted or "")
 
 
 @step("artifacts.create")

@@ -9,11 +9,13 @@ import contextlib
 import random
 import re
 from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from tools import db
+from tools.db import Chosen
 from tools.env import Env, Statements
 from tools.errors import Conflict
 from tools.ledger import leases
@@ -70,6 +72,7 @@ SELECT COUNT(*) AS n FROM artifact_choices
 WHERE artifact_id = :artifact_id AND (created_at > CAST(:since AS BIGINT) OR undone_at > CAST(:since AS BIGINT))
 """
 CLEAR_CONFIG = "DELETE FROM artifact_configurations WHERE artifact_id = :artifact_id AND config_key = :key"
+CLEAR_ALL = "DELETE FROM artifact_configurations WHERE artifact_id = :artifact_id"
 
 
 class ChatLease(msgspec.Struct, frozen=True):
@@ -89,6 +92,9 @@ class Change(msgspec.Struct, frozen=True):
     key: str
     before: str | None
     after: str | None
+    image_before: str | None = None
+    """The id of the image that was chosen, where the value is its address."""
+    image_after: str | None = None
 
 
 class _Choice(msgspec.Struct, frozen=True):
@@ -122,8 +128,15 @@ async def holding(env: Env, artifact_id: str, session_id: str, *, wait: float) -
 
 
 @step("chats.choose")
-async def choose(env: Env, lease: ChatLease, choice_id: str, values: Mapping[str, str | None]) -> list[Change]:
-    """Fill placeholders, or clear those with None, and return what changed.
+async def choose(
+    env: Env,
+    lease: ChatLease,
+    choice_id: str,
+    values: Mapping[str, Chosen | None],
+    standing: Mapping[str, str] = MappingProxyType({}),
+) -> list[Change]:
+    """Fill placeholders, or clear those with None, and return what changed. Where nothing was chosen yet, `standing` is
+    what an undo goes back to.
 
     Effect: configuration and history in one transaction; repeating it with the same id returns the same changes.
     Fails: LeaseLost when the lease was lost.
@@ -132,14 +145,15 @@ async def choose(env: Env, lease: ChatLease, choice_id: str, values: Mapping[str
         await _lock(tx, lease)
         if done := await tx.one(CHOICE, _Choice, id=choice_id):
             return done.changes
-        now = await db.config(tx, lease.artifact_id)
-        changes = [Change(key, now.get(key), after) for key, after in values.items() if now.get(key) != after]
+        chosen = await db.choices(tx, lease.artifact_id)
+        now = {**{key: Chosen(value) for key, value in standing.items()}, **chosen}
+        changes = [_change(key, now.get(key), after) for key, after in values.items() if now.get(key) != after]
         if not changes:
             return []
         chat = {"artifact_id": lease.artifact_id, "session_id": lease.session_id}
         await tx.run(INSERT_CHOICE, **chat, id=choice_id, changes=dump(changes), now=now_ms())
         await tx.run(FORGET_CHOICES, **chat, kept=KEPT_CHOICES)
-        await _write(tx, lease, {change.key: change.after for change in changes})
+        await _write(tx, lease, {key: values[key] for key in (change.key for change in changes)})
     return changes
 
 
@@ -158,9 +172,12 @@ async def undo(env: Env, lease: ChatLease, undo_id: str) -> list[Change] | None:
         last = await tx.one(LAST_CHOICE, _Choice, artifact_id=lease.artifact_id, session_id=lease.session_id)
         if last is None:
             return None
-        now = await db.config(tx, lease.artifact_id)
-        own = [change for change in last.changes if now.get(change.key) == change.after]
-        await _write(tx, lease, {change.key: change.before for change in own})
+        now = await db.choices(tx, lease.artifact_id)
+        own = [change for change in last.changes if _value(now.get(change.key)) == change.after]
+        before = {
+            change.key: None if change.before is None else Chosen(change.before, change.image_before) for change in own
+        }
+        await _write(tx, lease, before)
         await tx.run(TAKE_BACK, id=last.id, by=undo_id, now=now_ms())
     return own
 
@@ -171,12 +188,28 @@ async def _lock(tx: Statements, lease: ChatLease) -> None:
     await tx.run(LOCK_ARTIFACT, artifact_id=lease.artifact_id)
 
 
-async def _write(tx: Statements, lease: ChatLease, values: Mapping[str, str | None]) -> None:
-    for key, value in values.items():
-        if value is None:
+def _change(key: str, before: Chosen | None, after: Chosen | None) -> Change:
+    image_before, image_after = (chosen.progression_id if chosen else None for chosen in (before, after))
+    return Change(key, _value(before), _value(after), image_before, image_after)
+
+
+def _value(chosen: Chosen | None) -> str | None:
+    return chosen.value if chosen else None
+
+
+async def _write(tx: Statements, lease: ChatLease, values: Mapping[str, Chosen | None]) -> None:
+    for key, chosen in values.items():
+        if chosen is None:
             await tx.run(CLEAR_CONFIG, artifact_id=lease.artifact_id, key=key)
         else:
-            await tx.run(db.SAVE_CONFIG, artifact_id=lease.artifact_id, key=key, value=value)
+            value = {"value": chosen.value, "progression_id": chosen.progression_id}
+            await tx.run(db.SAVE_CONFIG, artifact_id=lease.artifact_id, key=key, **value)
+
+
+@step("chats.forget_choices")
+async def forget_choices(env: Env, artifact_id: str) -> None:
+    """Clear what chats chose for the artifact; its options are what the caller gives now."""
+    await env.DB.run(CLEAR_ALL, artifact_id=artifact_id)
 
 
 async def changed_since(env: Env, artifact_id: str, ms: int) -> bool:

@@ -11,7 +11,19 @@ from tools import db
 from tools.db import Knowledge
 from tools.env import Env
 from tools.errors import NotFound
-from tools.rows import AttemptState, Edge, ItemStatus, Job, JobMetadata, Judgment, Kind, Progression, dump
+from tools.rows import (
+    AttemptState,
+    Edge,
+    ItemStatus,
+    Job,
+    JobMetadata,
+    Judgment,
+    Kind,
+    Progression,
+    Seen,
+    dump,
+    seen_as,
+)
 from tools.step import step
 
 CALLS = """
@@ -21,7 +33,7 @@ FROM provider_attempts AS a JOIN job_items AS i ON i.id = a.item_id
 WHERE a.project_id = :project_id ORDER BY a.created_at, a.id
 """
 IMAGES = """
-SELECT p.id, p.ai_provider AS provider, p.ai_model AS model, p.judgment, p.created_at, p.job_id, j.kind
+SELECT p.id, p.ai_provider AS provider, p.ai_model AS model, p.judgment, p.coverage, p.created_at, p.job_id, j.kind
 FROM image_progressions AS p LEFT JOIN jobs AS j ON j.id = p.job_id
 WHERE p.project_id = :project_id AND p.edge <> 'rollback' ORDER BY p.created_at, p.id
 """
@@ -37,7 +49,7 @@ SELECT * FROM image_progressions WHERE id IN (SELECT json_array_elements_text(CA
 """
 PLACES = """
 SELECT i.job_id, i.provider, i.model, i.variant_index, i.seed, i.status, i.progression_id, p.ai_provider AS painter,
-    p.ai_model AS painter_model, p.sha256, p.judgment
+    p.ai_model AS painter_model, p.sha256, p.judgment, p.coverage
 FROM jobs AS j JOIN job_items AS i ON i.job_id = j.id LEFT JOIN image_progressions AS p ON p.id = i.progression_id
 WHERE j.project_id = :project_id ORDER BY j.created_at, j.id, i.position
 """
@@ -73,9 +85,15 @@ class Image(msgspec.Struct, frozen=True):
     provider: str
     model: str | None
     judgment: Judgment | None
+    coverage: float | None
     created_at: int
     job_id: str | None
     kind: Kind | None
+
+    @property
+    def seen(self) -> Seen | None:
+        """The judgment as people are shown it; None without one."""
+        return self.judgment and seen_as(self.judgment, self.coverage)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -100,6 +118,12 @@ class ItemResult(msgspec.Struct, frozen=True):
     painter_model: str | None
     sha256: str | None
     judgment: Judgment | None
+    coverage: float | None
+
+    @property
+    def seen(self) -> Seen | None:
+        """The judgment as people are shown it; None without one."""
+        return self.judgment and seen_as(self.judgment, self.coverage)
 
 
 class Version(msgspec.Struct, frozen=True):

@@ -199,7 +199,7 @@ CHOICES: list[tuple[str, dict[str, str], str]] = [
     ("the red one by openai", {}, "There is no image that is red and openai"),
     ("the purple one", {}, "There is no image that is purple"),
     ("use image 9 as hero, please", {"IMAGE_HERO": "9"}, "I could not set the hero image: no such image"),
-    ("pick for me", PICKED, "publish"),
+    ("pick for me", PICKED, "title is “Aurora”"),
     ("title: Mine\npick for me", {**PICKED, "TITLE": "Mine"}, "title is “Mine”"),
     ("blorb the frobnicator\ntitle: Autumn", {"TITLE": "Autumn"}, "I did not understand “blorb the frobnicator”"),
 ]  # fmt: skip
@@ -249,7 +249,7 @@ def test_it_publishes_only_what_is_filled_and_asked_for() -> None:
     assert "I cannot publish yet: the page still needs the title" in table.talk("publish")
     assert not table.published
     full = Table(FULL)
-    assert "Say “publish”" in full.talk("what is missing?") and not full.published
+    assert "Nothing is missing" in full.talk("what is missing?") and not full.published
     for said in ("publish? no way", "don't publish yet", "should I publish?", "publsh it", "title: publish"):
         assert "public now" not in full.talk(said) and not full.published, said
     assert "The page is public now: http://x/page" in full.talk("publish")
@@ -279,9 +279,43 @@ def test_a_failed_publication_is_never_claimed() -> None:
 
 
 def test_a_page_that_is_public_is_told_with_its_link() -> None:
-    """Asked what is missing, the reply has the link, and that later changes are not published yet."""
+    """Asked what is missing, the reply has the link."""
     assert "public at http://x/page" in Table(FULL, link="http://x/page").talk("what is missing")
-    assert "does not show the latest changes" in Table(FULL, link="http://x/page", changed=True).talk("help")
+
+
+def test_an_approved_turn_publishes_whatever_its_words() -> None:
+    """A yes to the offer, or a button, is the word; a change that is asked for beside it is not left out."""
+    for said in ("yes", "ja, bitte", "Publish the page.", "lovely"):
+        table = Table(FULL, approved=True)
+        assert "The page is public now" in table.talk(said) and table.published, said
+    odd = Table(FULL, approved=True)
+    assert "I did not understand" in odd.talk("make it red") and not odd.published
+
+
+GENERATED = [
+    Placeholder("TITLE", "text", "Old", True),
+    Placeholder("IMAGES", "images", None, True),
+    Placeholder("AUTOPLAY", "text", "no", True, ("yes", "no")),
+]
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("use images 3, 1 and 2", [SetValue("IMAGES", "3, 1 and 2")]),
+        ("images: 3, 1", [SetValue("IMAGES", "3, 1")]),
+        ("order: 2 1", [SetValue("IMAGES", "2 1")]),
+        ("only image 4", [SetValue("IMAGES", "4")]),
+        ("use all images", [SetValue("IMAGES", "")]),
+        ("images: all", [SetValue("IMAGES", "")]),
+        ("show images", [Plain("images")]),
+        ("title: New, autoplay: yes", [SetValue("TITLE", "New"), SetValue("AUTOPLAY", "yes")]),
+        ("use the red ones", [image(None, "red")]),
+    ],
+)
+def test_the_options_of_a_generator_are_understood(said: str, meant: list[Command]) -> None:
+    """Images by their numbers in an order, all of them, and options by their names."""
+    assert read(said, GENERATED) == meant
 
 
 def test_a_reply_is_for_a_person() -> None:

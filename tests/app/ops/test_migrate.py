@@ -17,7 +17,7 @@ from app.settings import SettingError
 from tests.support.deadlines import LONG
 from tests.support.environment import settings
 from tools.env import Database
-from tools.rows import Count
+from tools.rows import Count, dump
 
 OLD = [
     Script("0001_a.sql", "CREATE TABLE a (id TEXT PRIMARY KEY);\nCREATE TABLE b (id TEXT PRIMARY KEY); -- two\n"),
@@ -61,6 +61,59 @@ async def test_the_packaged_migrations_are_applied_once(db: Database) -> None:
     recorded = await db.all("SELECT * FROM schema_migrations ORDER BY name", Applied)
     assert [(row.name, row.sha256) for row in recorded] == [
         (file.name, hashlib.sha256(file.text.encode()).hexdigest()) for file in files
+    ]
+
+
+OLD_NOTE = "Not judged, because it cannot be measured: cat, boat."
+ABOUT = "Judged by the built-in judge: it measures pixels and does not recognise objects."
+
+
+class Judged(msgspec.Struct, frozen=True):
+    id: str
+    ai_notes: str
+    coverage: float | None
+    text: str
+
+
+async def test_what_the_built_in_judge_never_judged_is_forgotten(db: Database) -> None:
+    """Earlier verdicts of the built-in judge get the coverage 0; what it did not judge is no note and no search hit."""
+    files = packaged("migrations", db.dialect)
+    later = next(at for at, file in enumerate(files) if file.name.startswith("0012_"))
+    await apply(db, files[:later])
+    await db.run("INSERT INTO projects (id, name, created_at, updated_at) VALUES ('p', 'P', 1, 1)")
+    for id, notes in (("built-in", [ABOUT, "Red is visible: no.", OLD_NOTE]), ("model", ["No cat."])):
+        await db.run(
+            """
+            INSERT INTO image_progressions (id, project_id, prompt, generated_image_url, original_image_r2_key,
+                ai_provider, ai_notes, ai_tags, judgment, judge_status, created_at, edge, width, height, sha256)
+            VALUES (:id, 'p', 'a red thing', 'u', 'k', 'sketch', :notes, '["red"]', 'pass', 'ok', 1, 'generate', 1, 1,
+                :sha256)
+            """,
+            id=id,
+            notes=dump(notes),
+            sha256="0" * 64,
+        )
+        text = "\x1f".join(["a red thing", *(note.lower() for note in notes), "red"])
+        more = ("words", "CAST('' AS TSVECTOR)") if db.dialect == "postgresql" else ("number", "NULL")
+        await db.run(
+            f"INSERT INTO progression_search (progression_id, project_id, created_at, text, {more[0]}) "
+            f"VALUES (:id, 'p', 1, :text, {more[1]})",
+            id=id,
+            text=text,
+        )
+    await apply(db, files)
+    found = await db.all(
+        "SELECT p.id, p.ai_notes, p.coverage, s.text FROM image_progressions AS p "
+        "JOIN progression_search AS s ON s.progression_id = p.id ORDER BY p.id",
+        Judged,
+    )
+    assert [(row.id, msgspec.json.decode(row.ai_notes), row.coverage) for row in found] == [
+        ("built-in", [ABOUT, "Red is visible: no."], 0.0),
+        ("model", ["No cat."], None),
+    ]
+    assert [row.text.replace("\x1f", "|") for row in found] == [
+        "a red thing||red is visible: no.|red",
+        "a red thing|no cat.|red",
     ]
 
 

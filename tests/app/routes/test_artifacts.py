@@ -31,7 +31,7 @@ async def test_an_artifact_shows_its_projects_and_its_configuration(tmp_path: Pa
         for id in ("p", "q"):
             await add_project(env, id, f"Project {id}")
         row = await publish(client, "q", "p", "q")
-        await env.DB.run("INSERT INTO artifact_configurations VALUES (:id, 'TITLE', 'Autumn')", id=row["id"])
+        await env.DB.run("INSERT INTO artifact_configurations VALUES (:id, 'TITLE', 'Autumn', NULL)", id=row["id"])
         shown = (await client.get(f"/api/artifacts/{row['id']}")).json()
         assert shown["title"] == "Project q, Project p"
         assert (shown["project_ids"], shown["configuration"]) == (["p", "q"], {"TITLE": "Autumn"})

@@ -62,6 +62,22 @@ async def test_a_turn_is_answered_and_read_again(served: tuple[Application, Env]
     assert (await read(app, "nobody")).json() == {"items": []}
 
 
+async def test_a_button_publishes(served: tuple[Application, Env]) -> None:
+    """`approve` without words publishes what is filled; unfilled it does not, and without either the field is named."""
+    app, _ = served
+
+    async def press(**body: Any) -> Answer:
+        return await call(app, "POST", CHAT, HEADERS, json.dumps({"sessionId": "s", **body}).encode())
+
+    early = (await press(approve=True)).json()
+    assert early["publicSlug"] is None and "still needs" in early["reply"]
+    await say(app, "pick for me\ntheme: dark")
+    pressed = (await press(approve=True)).json()
+    assert pressed["publicSlug"] and pressed["publicSlug"] in pressed["reply"]
+    refused = await press()
+    assert (refused.status, refused.json()["error"]["detail"]["errors"][0]["field"]) == (400, "input")
+
+
 async def test_both_need_the_key(served: tuple[Application, Env]) -> None:
     """Neither a word nor a reading without it, right or wrong artifact alike."""
     app, _ = served

@@ -26,6 +26,7 @@ async def test_a_template_comes_in_once_and_is_listed(tmp_path: Path) -> None:
         assert {**made, "name": "mine", "kind": "upload", "size": len(HTML)}.items() <= mine.items()
         kinds = {one["name"]: one["kind"] for one in listed}
         assert kinds["lookbook"] == "generator" and "error" not in kinds and "gone" not in kinds
+        assert {one["kind"] for one in listed if not one["fillable"]} == {"generator"}
         examples = [one for one in listed if one["kind"] == "example"]
         assert len(examples) >= 3 and all(len(one["placeholders"]) >= 3 for one in examples)
 

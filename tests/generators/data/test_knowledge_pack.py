@@ -50,10 +50,24 @@ async def test_a_tip_is_measured_by_the_images_it_was_applied_to(database_url: s
         tips = tips_of(await make(env))
         focus = tips[FOCUS.key, True]
         assert (focus["applied"], focus["kinds"], focus["provider"]) == (2, ["generate", "edit"], "sketch")
-        assert focus["measured"] == {"images": 3, "passed": 1, "failed": 1, "notJudged": 1, "passRate": 0.5}
+        assert focus["measured"] == {
+            "images": 3,
+            "passed": 1,
+            "failed": 1,
+            "notJudged": 1,
+            "measured": 0,
+            "passRate": 0.5,
+        }
         edit, generate = focus["byKind"]
         assert (edit["kind"], edit["applied"], edit["with"]["passed"], edit["difference"]) == ("edit", 1, 1, None)
-        assert generate["with"] == {"images": 2, "passed": 0, "failed": 1, "notJudged": 1, "passRate": 0.0}
+        assert generate["with"] == {
+            "images": 2,
+            "passed": 0,
+            "failed": 1,
+            "notJudged": 1,
+            "measured": 0,
+            "passRate": 0.0,
+        }
         assert generate["without"]["images"] == 0
 
 

@@ -143,7 +143,7 @@ def test_a_payload_is_text_on_the_page(payload: str) -> None:
     """Title, project, provider and model: nothing of it becomes markup."""
 
     def page(text: str) -> Outline:
-        image = Image("i", text, text, "pass", 1_790_000_000_000, None, None)
+        image = Image("i", text, text, "pass", None, 1_790_000_000_000, None, None)
         painted = provider_stats.measure([], [image])
         return Outline(
             provider_benchmark.write(template("provider-benchmark"), text, [text], painted, [image], HERE).decode()

@@ -35,6 +35,12 @@ def written(rows: Sequence[Progression], title: str = "Autumn", **options: str) 
     return Outline(lookbook.write(TEMPLATE, title, shown, LookbookOptions(**options), HERE).decode())  # type: ignore[arg-type]
 
 
+def test_a_measured_image_is_not_shown_as_passed() -> None:
+    """A judge that cannot see the subject makes no “Pass”, neither on the image nor in the counts."""
+    shown = written([row("p", 1, judgment="pass", coverage=0.0, prompt="an astronaut riding a horse")])
+    assert "Measured" in shown.text and "Pass" not in shown.text
+
+
 def page_of(text: str) -> str:
     """A page with the text in every place where a text can stand."""
     image = row("p", 1, prompt=text, ai_notes=[text], ai_tags=[text], ai_provider=text, ai_model=text)

@@ -34,6 +34,33 @@ def test_scores_are_by_maker_and_count_only_what_was_judged() -> None:
     assert (sketch.images, sketch.passed, sketch.failed, sketch.rate, sketch.cost) == (3, 1, 1, 50, "$0.04")
 
 
+def test_what_was_only_measured_is_no_pass() -> None:
+    """An image whose main subject was not judged counts by itself, and where there is one nobody knows the rate."""
+    rows = [row("p", 1, judgment="pass", coverage=0.5), row("p", 2, judgment="pass", coverage=0.51)]
+    assert [image_pages.VERDICTS[each.seen] for each in rows] == ["Measured", "Pass"]
+    (score,) = image_pages.scores(rows)
+    assert (score.passed, score.measured, score.failed, score.rate) == (1, 1, 0, None)
+    assert [(fact.word, fact.count) for fact in image_pages.facts(rows)] == [
+        ("Images", 2),
+        ("Passed", 1),
+        ("Measured", 1),
+    ]
+    assert image_pages.cover([*rows, row("p", 3)]) == rows[1]
+    failed = row("p", 4, judgment="fail", coverage=0.0)
+    assert image_pages.VERDICTS[failed.seen] == "Fail"
+
+
+def test_a_theme_is_for_everybody() -> None:
+    """Dark colours always or never; the policy is that of the page as it is then."""
+    template = (
+        b'<meta name="color-scheme" content="light dark"><style>@media (prefers-color-scheme: dark) {b{}}</style>'
+    )
+    assert page.themed(template, "auto") == template
+    dark, light = page.themed(template, "dark"), page.themed(template, "light")
+    assert dark == b'<meta name="color-scheme" content="dark"><style>@media all {b{}}</style>'
+    assert light == b'<meta name="color-scheme" content="light"><style>@media not all {b{}}</style>'
+
+
 def test_a_script_is_let_in_by_its_hash_and_the_sandbox_stays() -> None:
     """A template with a script may run that script and no other; it is still in a sandbox, unless it is live."""
     template = b"<style>a{}</style><script>1</script>"

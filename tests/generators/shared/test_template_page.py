@@ -17,6 +17,7 @@ from tests.support.files.hostile_strings import PAYLOADS
 from tests.support.files.hostile_templates import PROGRAMS
 from tests.support.growth import grows_with_its_input
 from tests.support.samples.page_site import Outline, add_image, add_project
+from tools.db import Chosen
 from tools.env import Env
 from tools.errors import Invalid, NotFound, TooLarge
 from tools.publishing import artifacts, template_html, templates
@@ -241,9 +242,9 @@ async def test_images_are_those_of_the_artifacts_projects(tmp_path: Path) -> Non
         new = await draft(env, "<img src='{{IMAGE_HERO}}'>", "p")
         for url in FOREIGN:
             with pytest.raises(Invalid) as caught:
-                await template_page.fill(env, new, [project("p")], {"IMAGE_HERO": url})
+                await template_page.fill(env, new, [project("p")], {"IMAGE_HERO": Chosen(url)})
             assert (caught.value.code, caught.value.detail) == ("foreign_image", {"placeholder": "IMAGE_HERO"})
-        output = await template_page.fill(env, new, [project("p")], {"IMAGE_HERO": URL})
+        output = await template_page.fill(env, new, [project("p")], {"IMAGE_HERO": Chosen(URL)})
         assert Outline(output.index.data.decode()).all("img") == [{"src": URL, "alt": "a boat"}]
         assert output.progression_ids == ("p-1",)
         assert "img-src http://127.0.0.1:8000; style-src 'unsafe-inline'; " in str(output.policy)
@@ -259,7 +260,7 @@ async def test_images_that_a_template_names_are_the_projects_own_too(tmp_path: P
         worded = "<img src='{{WORD}}'><a href='{{WORD}}'>x</a><img srcset='{{WORD}} 1x'>"
         new = await draft(env, f"{stated}<img src='{URL}'>{worded}", "p")
         for word in ("http://127.0.0.1:8000/images/q-1/public", "http://evil.test/x", "javascript:alert(1)"):
-            output = await template_page.fill(env, new, [project("p")], {"WORD": word})
+            output = await template_page.fill(env, new, [project("p")], {"WORD": Chosen(word)})
             shown = Outline(output.index.data.decode())
             assert [image["src"] for image in shown.all("img") if "src" in image] == [URL]
             assert shown.all("a") == [{}] and not any("srcset" in attributes for _, attributes in shown.elements)
@@ -271,7 +272,7 @@ async def test_what_is_not_filled_is_named(tmp_path: Path) -> None:
         await add_project(env, "p")
         new = await draft(env, "{{B}}{{A}}{{IMAGE_1}}", "p")
         with pytest.raises(Invalid) as caught:
-            await template_page.fill(env, new, [project("p")], {"A": "", "C": "x"})
+            await template_page.fill(env, new, [project("p")], {"A": Chosen(""), "C": Chosen("x")})
         assert (caught.value.code, caught.value.detail) == ("unfilled", {"missing": ["B", "IMAGE_1"]})
         gone = msgspec.structs.replace(new, template_r2_key=f"templates/mine/{'0' * 64}.html")
         with pytest.raises(NotFound):
@@ -291,7 +292,8 @@ async def test_the_same_choices_give_the_same_bytes(tmp_path: Path, rounds: int)
                 html = packaged.read(name).decode()
                 new = await draft(env, html, "p")
                 choices = {
-                    key: URL if template_html.is_image(key) else f"{key} <&>" for key in templates.placeholders(html)
+                    key: Chosen(URL if template_html.is_image(key) else f"{key} <&>")
+                    for key in templates.placeholders(html)
                 }
                 for _ in range(3 * rounds):
                     output = await template_page.fill(env, new, [project("p")], choices)

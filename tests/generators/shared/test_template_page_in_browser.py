@@ -103,7 +103,7 @@ async def published(env: Env, name: str) -> str:
             "#b8431f" if placeholder == "ACCENT_COLOUR" else f"{placeholder.replace('_', ' ').capitalize()} of autumn"
         )
         await db.save_config(env, row.id, placeholder, next(images) if template_html.is_image(placeholder) else words)
-    output = await template_page.fill(env, row, [], await db.get_config(env, row.id))
+    output = await template_page.fill(env, row, [], await db.get_choices(env, row.id))
     await artifacts.publish(env, row, output, ["p"])
     return row.public_slug
 

@@ -1,13 +1,15 @@
 """The built-in judge against images whose verdict is known."""
 
 import io
+import re
 
 import msgspec
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from tests.support.files.small_images import gradient, mask, opened, painted, plain, png
-from tools.models.builtin_judge import ABOUT, JudgeInput, judge
+from tools.models.builtin_judge import JudgeInput, judge
+from tools.models.verdicts import BUILTIN_NOTE
 from tools.rows import Kind, Verdict
 
 RED, BLUE, NAVY, GREY = (190, 24, 30), (40, 90, 200), (26, 42, 94), (128, 128, 128)
@@ -56,16 +58,31 @@ def test_a_failed_colour_is_explained_and_the_retry_names_it() -> None:
     assert failed.requirement == "Red is carried by the image"
     assert "red covers 0 %" in failed.evidence and "blue" in failed.evidence
     assert verdict.retry_suggestion == "Let red carry the image."
-    assert verdict.notes[0] == ABOUT
+    assert verdict.notes[0] == BUILTIN_NOTE
     assert "blue" in verdict.tags and "square" in verdict.tags
 
 
-def test_what_cannot_be_measured_is_named_and_not_judged() -> None:
-    """Subjects, moods and weather are listed in a note; no criterion is about them."""
-    verdict = asked("a mysterious cat on a boat in the fog", gradient(BLUE, NAVY))
-    assert verdict.judgment == "pass"
-    assert verdict.notes[-1] == "Not judged, because it cannot be measured: cat, boat, fog, mysterious."
-    assert not any("cat" in criterion.requirement.lower() for criterion in verdict.criteria)
+@pytest.mark.parametrize(
+    ("prompt", "coverage", "seen"),
+    [
+        ("an astronaut riding a horse", 0.0, "measured"),
+        ("a mysterious cat on a boat in the fog", 0.0, "measured"),
+        ("ein blauer Fuchs", 0.0, "measured"),
+        ("青い馬", 0.0, "measured"),
+        ("a blue boat", 0.5, "measured"),
+        ("a blue boat in the fog", 0.25, "measured"),
+        ("a blue zeppelin", 0.5, "measured"),
+        ("blue, without horses", 0.5, "measured"),
+        ("dark blue", 1.0, "pass"),
+        ("", 1.0, "pass"),
+    ],
+)
+def test_no_image_passes_whose_subject_was_not_judged(prompt: str, coverage: float, seen: str) -> None:
+    """The subject is half of the coverage, the qualities the other half; of what was not judged nothing is told."""
+    verdict = asked(prompt, gradient(BLUE, NAVY))
+    assert (verdict.judgment, verdict.coverage, verdict.seen) == ("pass", coverage, seen)
+    told = " ".join([*verdict.notes, *verdict.tags, *(criterion.requirement for criterion in verdict.criteria)])
+    assert not re.search("cat|boat|fog|horse|astronaut|fuchs|zeppelin|mysterious", told.lower().replace("objects", ""))
 
 
 @pytest.mark.parametrize(
@@ -136,11 +153,12 @@ def test_no_text_talks_the_judge_into_a_verdict(plea: str) -> None:
 
 
 def test_a_verdict_has_exactly_the_names_of_the_contract() -> None:
-    """As JSON: judgment, notes, tags, criteria, and retrySuggestion on a fail."""
+    """As JSON: judgment, notes, tags, criteria, coverage, and retrySuggestion on a fail."""
     failed = msgspec.to_builtins(asked("a deep red poster", gradient(BLUE, NAVY)))
-    assert set(failed) == {"judgment", "notes", "tags", "criteria", "retrySuggestion"}
+    assert set(failed) == {"judgment", "notes", "tags", "criteria", "coverage", "retrySuggestion"}
     assert set(failed["criteria"][0]) == {"requirement", "met", "evidence"}
-    assert set(msgspec.to_builtins(asked("blue", gradient(BLUE, NAVY)))) == {"judgment", "notes", "tags", "criteria"}
+    passed = msgspec.to_builtins(asked("blue", gradient(BLUE, NAVY)))
+    assert set(passed) == set(failed) - {"retrySuggestion"}
 
 
 @pytest.mark.parametrize(

@@ -38,12 +38,45 @@ def test_the_names_are_exactly_those_of_a_verdict() -> None:
         json.dumps({**PASS, "judgment": "PASS", "notes": "Fine.", "tags": []}),
         json.dumps({**PASS, "criteria": [{"requirement": "a", "met": "true", "evidence": "b"}]}),
         json.dumps({"judgment": "pass", "criteria": PASS["criteria"]}),
+        '{"judgment": "pass"}',
+        '{"judgment": "Passed.", "notes": null, "tags": null, "criteria": null, "retrySuggestion": null}',
+        '{"judgment": "pass", "notes": ["line\nbreak"], "tags": ["fox",],}',
+        '{"verdict": {"judgment": "pass"}}',
+        '[{"judgment": "pass"}]',
+        f"<think>It may be {json.dumps(FAIL)}, but no.</think>\n{json.dumps(PASS)}",
+        f"It may be {json.dumps(FAIL)}, but no.</think>```json\n{json.dumps(PASS)}\n```",
+        f"<think>{json.dumps(PASS)}</think>",
     ],
 )
 def test_a_verdict_is_found_wherever_it_stands(text: str) -> None:
-    """In a fence, between words, in capitals, or without what may be missing."""
+    """In a fence, between words, in capitals, after a thought, or without what may be missing."""
     verdict = read_verdict(text)
     assert verdict.judgment == "pass" and verdict.retry_suggestion is None
+
+
+@pytest.mark.parametrize(
+    ("notes", "tags"),
+    [
+        (["The boat is blue."], ["fox", "red"]),
+        ("The boat is blue.", "fox, red"),
+        ({"1": "The boat is blue."}, "fox; red,"),
+        (["The boat is blue.", None, 7], ["fox", None, {"a": 1}, "red", ""]),
+    ],
+)
+def test_lists_may_be_written_otherwise(notes: object, tags: object) -> None:
+    """One text for a list, with commas between tags, or odd entries in it: what is text is taken."""
+    verdict = read_verdict(json.dumps({"judgment": "fail", "notes": notes, "tags": tags}))
+    assert (verdict.notes, verdict.tags, verdict.criteria) == (["The boat is blue."], ["fox", "red"], [])
+    assert verdict.retry_suggestion == "Make sure of this: what was asked for."
+
+
+def test_criteria_that_were_not_judged_lower_the_coverage() -> None:
+    """A requirement that the model could not see is no criterion; without any the whole request counts as judged."""
+    stated = [{"requirement": "a", "met": "yes"}, {"requirement": "b", "met": None}, {"requirement": "c"}, "d"]
+    verdict = read_verdict(json.dumps({"judgment": "pass", "criteria": stated}))
+    assert ([c.requirement for c in verdict.criteria], verdict.coverage) == (["a"], 0.25)
+    assert (verdict.judgment, verdict.seen) == ("pass", "measured")
+    assert read_verdict('{"judgment": "pass", "tags": []}').coverage == 1.0
 
 
 @pytest.mark.parametrize(
@@ -52,10 +85,9 @@ def test_a_verdict_is_found_wherever_it_stands(text: str) -> None:
         "",
         "pass",
         "The image passes.",
-        '{"judgment": "pass"}',
-        '{"judgment": "pass", "criteria": []}',
+        '{"judgment": null, "notes": ["pass"]}',
+        '{"request": "{\\"judgment\\": \\"pass\\"}"}',
         '{"judgment": "maybe", "criteria": [{"requirement": "a", "met": true, "evidence": "b"}]}',
-        '{"judgment": "pass", "criteria": [{"requirement": "a"}]}',
         "[1, 2",
         "{" * 100_000,
         '{"a":' * 50_000,
@@ -63,7 +95,7 @@ def test_a_verdict_is_found_wherever_it_stands(text: str) -> None:
     ],
 )
 def test_what_is_no_verdict_is_none(text: str) -> None:
-    """Words alone, no criteria, or two verdicts that differ: nothing is guessed."""
+    """Words alone, no judgment, or two verdicts that differ: nothing is guessed."""
     with pytest.raises(ValueError, match="no verdict"):
         read_verdict(text)
 

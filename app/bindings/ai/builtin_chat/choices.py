@@ -11,13 +11,18 @@ from graphs.chat.brief import Brief
 from graphs.chat.results import ImageCard, ProjectCard
 from graphs.chat.tools import TASTE_KEYS
 from tools.media.colours import COLOURS, colour_named
+from tools.rows import MERIT, Seen
 
 TITLES = ("TITLE", "HEADLINE", "HEADING", "NAME", "PAGE_TITLE")
 SUBTITLES = ("SUBTITLE", "TAGLINE", "SUBHEADING")
 INTROS = ("INTRO", "INTRODUCTION", "DESCRIPTION", "BODY", "TEXT", "ABOUT", "SUMMARY")
 LONGEST_DEFAULT = 600
 FAMILIES = frozenset(family for colour in COLOURS.values() for family in colour.families)
-VERDICTS = {"pass": "pass", "passed": "pass", "approved": "pass", "fail": "fail", "failed": "fail", "rejected": "fail"}
+VERDICTS: dict[str, Seen] = {
+    **dict.fromkeys(("pass", "passed", "approved"), "pass"),
+    **dict.fromkeys(("fail", "failed", "rejected"), "fail"),
+    "measured": "measured",
+}
 
 
 def resolve(
@@ -28,8 +33,10 @@ def resolve(
     `images` are the best judged first. The numbers of images are left for the tool to check.
     """
     values, problems = dict[str, str](), list[str]()
+    several = [known.name for known in brief.placeholders if known.kind == "images"]
     if Plain("start over") in commands:
-        values = {known.name: "" for known in brief.placeholders if known.value is not None}
+        cleared = (known for known in brief.placeholders if known.name != "TITLE" or not known.optional)
+        values = {known.name: "" for known in cleared if known.value is not None}
     for command in commands:
         match command:
             case SetValue(key, value):
@@ -37,6 +44,9 @@ def resolve(
             case SetImage(key, number, words):
                 number = next((card.number for card in meant(words, images)), None) if number is None else number
                 slots = [key] if key else _free_slots(brief, values)
+                if several and key is None and words and meant(words, images):
+                    values[several[0]] = ", ".join(str(card.number) for card in meant(words, images))
+                    continue
                 if number is None:
                     problems.append(
                         f"There is no image that is {' and '.join(words)}." if words else "There are no images yet."
@@ -58,7 +68,7 @@ def meant(words: Sequence[str], images: Sequence[ImageCard]) -> list[ImageCard]:
 def fits(card: ImageCard, word: str) -> bool:
     """Whether the word names the image's provider, verdict, colour, another tag, or something of its prompt."""
     if word in VERDICTS:
-        return card.judgment == VERDICTS[word]
+        return card.verdict == VERDICTS[word]
     tags = {tag.lower() for tag in card.tags}
     colour = colour_named(word)
     if colour is not None and tags & FAMILIES:
@@ -69,8 +79,7 @@ def fits(card: ImageCard, word: str) -> bool:
 
 def best_first(images: Sequence[ImageCard], likings: Sequence[str] = ()) -> list[ImageCard]:
     """The images by verdict; among those of the same verdict, first those that fit most of the likings."""
-    rank = {"pass": 0, None: 1, "fail": 2}
-    return sorted(images, key=lambda card: (rank[card.judgment], -sum(fits(card, word) for word in likings)))
+    return sorted(images, key=lambda card: (MERIT[card.verdict], -sum(fits(card, word) for word in likings)))
 
 
 def defaults(
@@ -78,7 +87,8 @@ def defaults(
 ) -> dict[str, str]:
     """Values for what is missing and not `taken`: texts that the projects tell, the best images, the owner's taste."""
     likings = [word for text in brief.taste.values() for word in text.split()]
-    used = {*brief.numbers.values(), *(int(value) for value in taken.values() if value.isdigit())}
+    used = {number for numbers in brief.numbers.values() for number in numbers}
+    used |= {int(value) for value in taken.values() if value.isdigit()}
     free = best_first([card for card in images if card.number not in used] or images, likings)
     first = projects[0] if projects else None
     texts = {

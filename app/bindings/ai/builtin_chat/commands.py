@@ -90,6 +90,11 @@ _WORDS: tuple[tuple[Word, re.Pattern[str]], ...] = (
     ("images", re.compile(r"(?:show|list|which|what) .{0,40}\b(?:images|pictures|ones)\b.{0,40}|images")),
     ("help", re.compile(r"help(?: me)?|(?:hello|hi|hey)(?: there)?|what can (?:you|i) (?:do|say)|commands")),
 )  # fmt: skip
+_SEVERAL = re.compile(
+    r"(?:(?:use|take|show|only|put|order|pick|choose) )?(?:only )?(?:the )?(?:images?|pictures?|numbers?|order) "
+    r"(?P<numbers>#?\d{1,4}(?:(?:,? and|,? then|,)? #?\d{1,4}){0,40})",
+)
+_ALL = re.compile(r"(?:(?:use|take|show) )?(?:all|every) (?:the )?(?:images?|pictures?)|all")
 _POINTER = re.compile(r"\b(?:images?|pictures?|photos?|ones?|best)\b|#")
 _NUMBER = re.compile(r"(?<![\w-])#?(\d{1,4})(?![\w-])")
 _NO_CHOICE = re.compile(
@@ -107,7 +112,10 @@ class Names:
 
     def __init__(self, placeholders: Sequence[Placeholder]) -> None:
         self.images = [known.name for known in placeholders if known.kind == "image"]
+        self.several = [known.name for known in placeholders if known.kind == "images"]
         self._names = {known.name.lower().replace("_", " "): known.name for known in placeholders}
+        if self.several:
+            self._names["order"] = self.several[0]
         for name in self.images:
             words = name.lower().replace("_", " ").removeprefix("image").strip()
             for phrase in (f"{words} image", f"image slot {words}", words) if words else ():
@@ -156,6 +164,8 @@ def _command(text: str, names: Names) -> Command:
     """The one command that the text is; `Unknown` when it is none."""
     bare = _POLITE.sub("", text, count=1).rstrip(" ?").removesuffix(" please").rstrip(" ,")
     plain = bare.lower()
+    if names.several and (found := _SEVERAL.fullmatch(plain) or _ALL.fullmatch(plain)):
+        return SetValue(names.several[0], found.groupdict().get("numbers", ""))
     for word, pattern in _WORDS:
         if pattern.fullmatch(plain):
             return Plain(word)
@@ -174,6 +184,8 @@ def _assigned(key: str, value: str, names: Names) -> Command:
     value = value.strip(" ,;")
     if key in names.images:
         return _chosen(key, value) or Unknown(f"{key}: {value}")
+    if key in names.several and _ALL.fullmatch(value.lower()):
+        value = ""
     quoted = re.fullmatch(r"[\"“„](.+)[\"”“][.!]?", value)
     return SetValue(key, quoted[1].strip() if quoted else value)
 

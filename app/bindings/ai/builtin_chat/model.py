@@ -17,9 +17,9 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 
 from app.bindings.ai.builtin_chat.choices import best_first, resolve
-from app.bindings.ai.builtin_chat.commands import Plain, SetImage, read
+from app.bindings.ai.builtin_chat.commands import Command, Plain, SetImage, SetValue, Unknown, read
 from app.bindings.ai.builtin_chat.replies import NO_PAGE, Turn, compose
-from graphs.chat.brief import BriefMessage
+from graphs.chat.brief import Brief, BriefMessage
 from graphs.chat.results import ImageCards, ProjectCards, Rendered, Saved, ToolFailed
 from graphs.chat.tools import MOST_CHOICES
 
@@ -86,7 +86,7 @@ def answer(messages: Sequence[BaseMessage], offered: frozenset[str]) -> AIMessag
     spoken = [message.text for message in messages[at + 1 :] if isinstance(message, AIMessage)]
     turn = Turn(
         brief=brief,
-        commands=read(str(messages[at].text), brief.placeholders),
+        commands=asked(str(messages[at].text), brief),
         projects=[each for found in _read(results, ProjectCards) for each in found.projects],
         images=best_first([each for found in _read(results, ImageCards) for each in found.images]),
         saved=_read(results, Saved),
@@ -105,12 +105,22 @@ def answer(messages: Sequence[BaseMessage], offered: frozenset[str]) -> AIMessag
     return AIMessage(compose(msgspec.structs.replace(turn, problems=problems)))
 
 
+def asked(said: str, brief: Brief) -> list[Command]:
+    """The commands of the message; a yes to the offer, or the button, asks to publish like the word."""
+    commands = read(said, brief.placeholders)
+    if not brief.approved or Plain("publish") in commands:
+        return commands
+    return [*(each for each in commands if not isinstance(each, Unknown) or each.may_be_a_change), Plain("publish")]
+
+
 def next_calls(turn: Turn, called: set[str]) -> tuple[list[Call], list[str]]:
     """The next calls, and what of the message cannot be done; `called` are the tools that have been called."""
     words = {command.word for command in turn.commands if isinstance(command, Plain)}
     chosen = [command for command in turn.commands if isinstance(command, SetImage)]
     # The number of an image that was shown is known to the tools.
     looks = "images" in words or any(image.number is None or not turn.brief.shown for image in chosen)
+    several = {known.name for known in turn.brief.placeholders if known.kind == "images"}
+    looks |= not turn.brief.shown and any(isinstance(each, SetValue) and each.key in several for each in turn.commands)
     if looks or (words & {"pick", "help", "missing"} and turn.brief.missing):
         if "get_projects_for_artifact" not in called:
             return [("get_projects_for_artifact", {})], []

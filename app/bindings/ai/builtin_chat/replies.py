@@ -72,7 +72,8 @@ def compose(turn: Turn) -> str:
     if likings:
         parts.append(f"I will remember that you like: {_joined(likings)}.")
     parts += [f"That did not work: {failure.message}." for failure in turn.failed]
-    parts += [f"The page is public now: {page.link}" for page in turn.rendered]
+    parts += [f"The page is public now: {page.link}" for page in turn.rendered if page.ready]
+    parts += [f"The page is being made. Then it is public at {page.link}" for page in turn.rendered if not page.ready]
     if turn.unknown or not turn.commands:
         parts += [f"I did not understand “{_cut(text)}”." for text in turn.unknown[:MOST_QUOTED]]
         parts.append(understood(brief))
@@ -93,10 +94,8 @@ def compose(turn: Turn) -> str:
         parts.append(f"I cannot publish yet: the page still needs {_names_of(brief.missing)}.")
     elif brief.missing and (changed or undone or "pick" in words):
         parts.append(f"Still missing: {_names_of(brief.missing)}. Tell me, or say “pick for me”.")
-    elif not turn.rendered and (changed or undone or words & {"help", "missing", "pick"}):
-        outdated = ", for what is public does not show the latest changes yet" if brief.link else ""
-        offer = f"Everything is filled. Say “publish” and I make the page public{outdated}."
-        parts.append(offer if brief.changed or not brief.link else f"Everything is filled and public at {brief.link}")
+    elif words & {"missing", "pick"} and not changed:
+        parts.append(f"The page is public at {brief.link}" if brief.link else "Nothing is missing.")
     return "\n".join(parts) or "Nothing was changed."
 
 
@@ -105,6 +104,8 @@ def understood(brief: Brief) -> str:
     texts = [known.name for known in brief.placeholders if known.kind == "text"]
     images = [known.name for known in brief.placeholders if known.kind == "image"]
     said = [f"{_label(texts[0])}: …", f"change {_the(texts[0])} to …"] if texts else []
+    several = [_label(known.name) for known in brief.placeholders if known.kind == "images"]
+    said += [f"{several[0]}: 3, 1, 2", "use all images", "show images"] if several else []
     said += [f"use image 2 as {_label(images[0])}", "use the red one", "show images"] if images else []
     said += ["pick for me", "what is missing", "undo", "start over", "publish", "help"]
     return f"I understand {_joined([f'“{each}”' for each in said])}, each on a line of its own."
@@ -112,10 +113,10 @@ def understood(brief: Brief) -> str:
 
 def list_of(images: Sequence[ImageCard], most: int) -> str:
     """Images with their numbers, one a line, and how many more there are."""
-    verdicts = {"pass": "passed by the judge", "fail": "failed by the judge", None: "not judged"}
+    told = {"pass": "passed by the judge", "fail": "failed by the judge", "measured": "measured", None: "not judged"}
     lines = [
         f"{card.number}. {_cut(card.prompt)} "
-        f"({', '.join([card.provider, f'{verdicts[card.judgment]} {card.met}'.strip(), *card.tags[:4]])}): {card.url}"
+        f"({', '.join([card.provider, f'{told[card.verdict]} {card.met}'.strip(), *card.tags[:4]])}): {card.url}"
         for card in images[:most]
     ]
     left = len(images) - len(lines)
@@ -141,10 +142,13 @@ def _with_value(brief: Brief, key: str, value: str) -> str:
     """A placeholder with its value: “title is “Autumn””, “hero image is image 2”."""
     if not value:
         return f"{_label(key)} is empty"
-    if not any(known.name == key and known.kind == "image" for known in brief.placeholders):
+    kind = next((known.kind for known in brief.placeholders if known.name == key), "text")
+    if kind == "text":
         return f"{_label(key)} is “{_cut(value, 2 * LINE)}”"
-    number = value if value.isdigit() else brief.numbers.get(key)
-    return f"{_label(key)} is {f'image {number}' if number else 'chosen'}"
+    numbers = ", ".join(map(str, brief.numbers.get(key, []))) or (value if value.isdigit() else "")
+    if kind == "images":
+        return f"the images are {numbers}" if numbers else "the images are chosen"
+    return f"{_label(key)} is {f'image {numbers}' if numbers else 'chosen'}"
 
 
 def _names_of(placeholders: Sequence[Placeholder]) -> str:
