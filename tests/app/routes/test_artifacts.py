@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from tests.support.samples.page_site import KEY, Line, add_image, add_project, client_of, publish, site, small_app
+from tools import db
 from tools.publishing.views import write_views
 
 
@@ -36,6 +37,23 @@ async def test_an_artifact_shows_its_projects_and_its_configuration(tmp_path: Pa
         assert shown["title"] == "Project q, Project p"
         assert (shown["project_ids"], shown["configuration"]) == (["p", "q"], {"TITLE": "Autumn"})
         assert shown["options"] == {} and isinstance(shown["created_at"], int)
+
+
+async def test_what_a_chat_chose_is_regenerated_until_options_are_given(tmp_path: Path) -> None:
+    """Without options of its own a regeneration takes the choices; options that are given take their place."""
+    async with site(tmp_path) as (env, client):
+        await add_project(env, "p")
+        await add_image(env, "p", 1)
+        row = await publish(client, "p", title="Old", options={"only": "failed"})
+        for key, value in (("TITLE", "Autumn"), ("IMAGES", "p-1"), ("ONLY", ""), ("THEME", "dark")):
+            await db.save_config(env, row["id"], key, value)
+        path = f"/api/artifacts/{row['id']}/regenerate"
+        made = (await client.post(path)).json()
+        assert (made["title"], made["options"]) == ("Autumn", {"progressionIds": ["p-1"], "theme": "dark"})
+        assert '<meta name="color-scheme" content="dark">' in (await client.get(made["public_url"])).text
+        made = (await client.post(path, json={"options": {"only": "passed"}})).json()
+        assert made["options"] == {"only": "passed"}
+        assert (await client.post(path)).json()["options"] == {"only": "passed"}
 
 
 async def test_projects_are_associated_by_one_or_by_many(tmp_path: Path) -> None:
