@@ -97,7 +97,7 @@ def create_app(
         openapi_config=openapi_config(),
         request_class=JsonRequest,
         request_max_body_size=max(settings.max_body, settings.max_image + FORM_SLACK),
-        state=State({"settings": settings}),
+        state=State({"settings": settings, "lifecycle": lifecycle}),
     )
     app.lifecycle = lifecycle
     app.outermost = Middleware(app.route, settings, paths_of(app), traces)

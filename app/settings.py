@@ -78,6 +78,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`host:port` pairs that may be fetched although they are not public addresses."""
     otlp_endpoint: str | None
     """Where OpenTelemetry spans go."""
+    console_token: str | None = None
+    """What the link to the console signs in with, once; made at each start of a loopback server, and no variable."""
     secrets: frozenset[str]
     """Every configured value that must never be shown or logged."""
 

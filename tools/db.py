@@ -80,6 +80,7 @@ LIST_PROGRESSIONS = """
 SELECT * FROM image_progressions WHERE project_id = :project_id AND (created_at, id) < (:at, :id)
 ORDER BY created_at DESC, id DESC LIMIT :limit
 """
+JOB_PROGRESSIONS = "SELECT * FROM image_progressions WHERE job_id = :job_id ORDER BY created_at, id"
 ANCESTORS = """
 WITH RECURSIVE up (id, parent, depth) AS (
     SELECT id, parent_progression_id, 0 FROM image_progressions WHERE id = :id
@@ -299,6 +300,12 @@ async def list_progressions(
     if not rows:
         await _project(env, project_id)
     return page(rows, limit, lambda row: Cursor(row.created_at, row.id))
+
+
+@step("db.job_progressions")
+async def job_progressions(env: Env, job_id: str) -> list[Progression]:
+    """The progressions that the job has made so far, the first made first."""
+    return await env.DB.all(JOB_PROGRESSIONS, Progression, job_id=job_id)
 
 
 @step("db.get_progression")

@@ -319,7 +319,8 @@ class Memories(Protocol):
 class Preferences(Protocol):
     """USER_PREFERENCES: the part of a LangGraph store (`BaseStore`) for packages that must not import LangGraph.
 
-    One item per owner: namespace `("preferences", owner_id)`, key `"value"`.
+    One item per owner: namespace `("preferences", owner_id)`, key `"value"`. Marks are names that end by themselves,
+    such as the sessions of the console.
     """
 
     async def aget(self, namespace: tuple[str, ...], key: str) -> Any:
@@ -328,6 +329,22 @@ class Preferences(Protocol):
 
     async def aput(self, namespace: tuple[str, ...], key: str, value: dict[str, Any]) -> None:
         """Store the item, in place of an earlier one."""
+        ...
+
+    async def mark(self, name: str, seconds: int) -> bool:
+        """Set a mark that all processes see for so many seconds; whether it was not set before, of several callers for
+        one only.
+
+        Fails: Unavailable.
+        """
+        ...
+
+    async def is_marked(self, name: str) -> bool:
+        """Whether the mark is set. Fails: Unavailable."""
+        ...
+
+    async def unmark(self, name: str) -> None:
+        """Remove the mark; it need not be set. Fails: Unavailable."""
         ...
 
 

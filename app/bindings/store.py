@@ -40,6 +40,7 @@ class _Stored(msgspec.Struct, frozen=True):
 
 NAMESPACES = "preferences"
 """Sorted set of the namespaces that hold something, as JSON arrays, score 0."""
+MARKS = "marks"
 COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "$eq": operator.eq,
     "$ne": operator.ne,
@@ -51,7 +52,10 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
 
 
 class RedisStore(BaseStore):
-    """Items as JSON, one hash per namespace. Exact and comparing filters; no semantic search, no expiry."""
+    """Items as JSON, one hash per namespace. Exact and comparing filters; no semantic search, no expiry.
+
+    Beside them are marks: names that are set for a number of seconds.
+    """
 
     __slots__ = ("_client", "_delete")
 
@@ -90,6 +94,21 @@ class RedisStore(BaseStore):
     async def adelete(self, namespace: tuple[str, ...], key: str) -> None:
         """Delete the item, if there is one. Fails: Unavailable."""
         await self.abatch([PutOp(namespace, key, None)])
+
+    async def mark(self, name: str, seconds: int) -> bool:
+        """Set the mark; whether this call set it. Fails: Unavailable."""
+        with answering():
+            return bool(await self._client.set(f"{MARKS}:{name}", "1", ex=seconds, nx=True))
+
+    async def is_marked(self, name: str) -> bool:
+        """Whether the mark is set. Fails: Unavailable."""
+        with answering():
+            return bool(await self._client.exists(f"{MARKS}:{name}"))
+
+    async def unmark(self, name: str) -> None:
+        """Remove the mark, if it is set. Fails: Unavailable."""
+        with answering():
+            await self._client.delete(f"{MARKS}:{name}")
 
     async def _run(self, op: Op) -> Result:
         match op:

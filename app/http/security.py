@@ -1,9 +1,9 @@
 """Access control: the API key, the caller's address, rate limits, and what is recorded of a page's visitor.
 
-Every handler needs the key unless its `opt` says `access="open"` (anyone) or `access="read"` (a key only when
-READS_NEED_KEY is true). `check_access` guards the whole application, so a new route is closed until it says otherwise.
-A body is JSON of at most MAX_BODY unless the `opt` says `body="image"` (a form with a file) or `body="form"` (a form of
-one of our pages).
+Every handler needs the key, or a session of the console, unless its `opt` says `access="open"` (anyone) or
+`access="read"` (a key only when READS_NEED_KEY is true). `check_access` guards the whole application, so a new route is
+closed until it says otherwise. A body is JSON of at most MAX_BODY unless the `opt` says `body="image"` (a form with a
+file) or `body="form"` (a form of one of our pages).
 """
 
 import hmac
@@ -17,11 +17,12 @@ from typing import Any
 import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
-from litestar.enums import RequestEncodingType
+from litestar.enums import RequestEncodingType, ScopeType
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 from litestar.types import Scope
 
+from app.http import console_session
 from app.http.errors import Unauthorized, WrongMedia, wants_html
 from app.http.hosts import public_origin
 from app.http.rules import explained
@@ -31,6 +32,8 @@ from tools.env import Env
 from tools.errors import Forbidden, RateLimited
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+CONSOLE_HEADER = b"x-picasso-console"
+"""`1` in each request of the console that changes something."""
 STREAM = "/api/stream/"
 """Browsers cannot set headers on these routes, so with READS_NEED_KEY the key may come as `?key=`."""
 WHOLE = re.compile(r"-?[0-9]+")
@@ -68,7 +71,7 @@ async def check_access(connection: ASGIConnection[Any, Any, Any, Any], handler: 
         given = header_values(connection.scope, b"x-api-key")
         if may_use_query and not given:
             given = connection.query_params.getall("key", [])
-        if len(given) != 1 or not is_key(given[0], settings):
+        if (len(given) != 1 or not is_key(given[0], settings)) and (given or not await is_signed_in(connection)):
             raise Unauthorized("a valid X-Api-Key is needed")
     if isinstance(connection, Request):
         check_query(connection, handler)
@@ -77,6 +80,37 @@ async def check_access(connection: ASGIConnection[Any, Any, Any, Any], handler: 
             # Read here, so that the size limit also holds for handlers that ignore their body.
             if await connection.body() and connection.content_type[0] != wanted:
                 raise WrongMedia(f"the body must be {wanted.value}", detail={"allowed": [wanted.value]})
+
+
+async def is_signed_in(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    """Whether the request has the cookie of a session of the console, and the console's own page made it.
+
+    Fails: Forbidden for another page's request with that cookie · Unavailable when Redis does not answer.
+    """
+    settings: Settings = connection.app.state.settings
+    if (cookie := connection.cookies.get(console_session.COOKIE)) is None:
+        return False
+    check_console_page(connection.scope, settings)
+    env: Env | None = connection.app.state.lifecycle.env
+    return env is not None and await console_session.is_open(env, settings, cookie)
+
+
+def check_console_page(scope: Scope, settings: Settings) -> None:
+    """Check that a request with the console's cookie comes from the console's own page.
+
+    A browser adds the cookie to requests of other ports of this host, too, because it counts them as the same site. So
+    what changes something needs a header that other origins cannot send without a preflight, and our Origin, and a
+    WebSocket, which other pages could read, our Origin.
+    Fails: Forbidden (`not_the_console`).
+    """
+    sites = header_values(scope, b"sec-fetch-site")
+    is_ours = own_origin(scope, settings) and all(site in ("same-origin", "none") for site in sites)
+    if scope["type"] == ScopeType.WEBSOCKET:
+        is_ours = is_ours and bool(header_values(scope, b"origin"))
+    elif scope["method"] not in ("GET", "HEAD"):
+        is_ours = is_ours and header_values(scope, CONSOLE_HEADER) == ["1"]
+    if not is_ours:
+        raise Forbidden("only the console's own page may use its session", code="not_the_console")
 
 
 def access_to(handler: BaseRouteHandler) -> str:

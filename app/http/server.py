@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 import h11
 import msgspec
@@ -27,6 +28,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.cli.client import find_owner
 from app.http import websocket
+from app.http.console_session import new_token
 from app.http.errors import ErrorResponse
 from app.http.middleware import MAX_HEADER_BYTES, MAX_TARGET
 from app.http.security import home_key
@@ -34,7 +36,7 @@ from app.http.supervisor import END_SECONDS, Parent, Supervisor
 from app.lifecycle import MOST_OPEN, raise_descriptor_limit, stop_signals
 from app.main import Application, create_app
 from app.ops.logs import logging_to
-from app.settings import SettingError, Settings
+from app.settings import LOOPBACK, SettingError, Settings
 
 log = logging.getLogger("picasso.server")
 
@@ -279,9 +281,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def settle(settings: Settings, port: int) -> Settings:
-    """The settings with the port that was picked and, without API_KEY, the key that a loopback server creates.
+    """The settings with the port that was picked and, on a loopback address, the key that the server creates where
+    API_KEY is not set, and the token of the link to its console.
 
-    Effect: without API_KEY, the file `api_key` in the data directory, and the key on stdout.
+    Effect: without API_KEY, the file `api_key` in the data directory, and the key on stdout; there the link, too.
     """
     public_url = settings.public_url
     if settings.port == 0 and public_url.endswith(":0"):
@@ -289,8 +292,14 @@ def settle(settings: Settings, port: int) -> Settings:
     if (key := settings.api_key) is None:
         key = home_key(settings.home)
         print(f"API key: {key}", flush=True)
+    secrets, token = settings.secrets | {key}, None
+    if urlsplit(public_url).hostname in LOOPBACK and settings.host in LOOPBACK:
+        token = new_token()
+        secrets |= {token}
+        # In the part of an address that browsers keep to themselves.
+        print(f"Console: {public_url}/#sign-in={token} (once, within a day)", flush=True)
     return msgspec.structs.replace(
-        settings, port=port, public_url=public_url, api_key=key, secrets=settings.secrets | {key}
+        settings, port=port, public_url=public_url, api_key=key, console_token=token, secrets=secrets
     )
 
 

@@ -7,6 +7,7 @@ from app.routes import (
     artifacts,
     boards,
     chat,
+    console,
     docs,
     images,
     jobs,
@@ -37,5 +38,6 @@ handlers: list[ControllerRouterHandler] = [
     *boards.handlers,
     *images.handlers,
     *docs.handlers,
+    *console.handlers,
     *admin.handlers,
 ]

@@ -11,6 +11,7 @@ from app.http.schemas import CLEAN, Cursor, Limit, Rollback, cleaned, invalid
 from tools import db, images
 from tools.env import Env
 from tools.format import to_usd
+from tools.ledger import jobs
 from tools.pages import LIMIT, Page
 from tools.rows import Judgment, Progression, derived_id
 
@@ -75,6 +76,13 @@ async def list_progressions(
     wanted = cleaned({"query": text, "tags": read_tags(both), "provider": provider})
     found = await db.list_progressions(env, project_id, **wanted, judgment=judgment, cursor=cursor, limit=limit)
     return Page([progression_view(row) for row in found.items], found.next_cursor)
+
+
+@get("/api/jobs/{job_id:str}/progressions", opt={"access": "read"}, tags=["progressions"])
+async def list_job_progressions(job_id: FromPath[str], env: NamedDependency[Env]) -> Page[ProgressionView]:
+    """All images that the job has made so far, in the order of their making; a job has at most 64."""
+    await jobs.get(env, job_id)
+    return Page([progression_view(row) for row in await db.job_progressions(env, job_id)], None)
 
 
 @get("/api/progressions/{progression_id:str}", opt={"access": "read"}, tags=["progressions"])
@@ -142,4 +150,4 @@ def read_tags(values: list[str]) -> list[str]:
     return [tag for tag in tags if tag.strip()]
 
 
-handlers = [list_progressions, show_progression, show_lineage, roll_back]
+handlers = [list_progressions, list_job_progressions, show_progression, show_lineage, roll_back]

@@ -16,6 +16,7 @@ from tools.format import to_micros, to_usd
 from tools.ledger import money
 from tools.ledger.money import DayCost, JobCost, Standing
 from tools.pages import LIMIT, Page
+from tools.reports.project_cards import ProjectCard, project_cards
 from tools.rows import Project
 
 EPOCH = datetime.date(1970, 1, 1)
@@ -71,6 +72,31 @@ class Costs(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     by_provider: list[ProviderSpent]
     by_model: list[ModelSpent]
     by_job: list[JobSpent]
+
+
+class Cover(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """An image of a project as its card shows it; `width` and `height` in pixels."""
+
+    progression_id: str
+    url: str
+    width: int
+    height: int
+    prompt: str
+
+
+class OverviewCard(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """A project with its four newest images, how many it has in all, its jobs that have not ended, and its spending."""
+
+    id: str
+    name: str
+    description: str | None
+    created_at: int
+    updated_at: int
+    images: int
+    running_jobs: int
+    spent_usd: float
+    budget_usd: float | None
+    covers: list[Cover]
 
 
 @get("/api/projects", opt={"access": "read"}, tags=["projects"])
@@ -145,4 +171,32 @@ def _sum(rows: Sequence[DayCost] | Sequence[JobCost]) -> dict[str, Any]:
     }
 
 
-handlers = [list_projects, create_project, show_project, patch_project, show_costs]
+@get("/api/overview", opt={"access": "read"}, tags=["projects"])
+async def show_overview(env: NamedDependency[Env], limit: Limit = 24, cursor: Cursor = None) -> Page[OverviewCard]:
+    """The projects with what a list of covers shows of them, the last changed first."""
+    found = await project_cards(env, cursor, limit)
+    return Page([card_view(card) for card in found.items], found.next_cursor)
+
+
+def card_view(card: ProjectCard) -> OverviewCard:
+    """A card as it is sent."""
+    project = card.project
+    covers = [
+        Cover(progression_id=row.id, url=row.generated_image_url, width=row.width, height=row.height, prompt=row.prompt)
+        for row in card.covers
+    ]
+    return OverviewCard(
+        id=project.id,
+        name=project.name,
+        description=project.description,
+        created_at=project.created_at,
+        updated_at=project.updated_at,
+        images=project.images,
+        running_jobs=project.running_jobs,
+        spent_usd=to_usd(project.spent_micros),
+        budget_usd=to_usd(project.budget_micros),
+        covers=covers,
+    )
+
+
+handlers = [list_projects, create_project, show_project, patch_project, show_costs, show_overview]

@@ -55,6 +55,9 @@ SAMPLES = {"str": "abcdef0123456789", "path": "a/b"}
 
 def spellings(path: str) -> Iterator[str]:
     """The path, and thirty other ways that some server or router takes for it."""
+    if path == "/":
+        yield path
+        return
     first, _, rest = path[1:].partition("/")
     head, _, last = path.rpartition("/")
     yield from (path, f"{path}/", f"{path}//", f"/{path}", f"//{path}", f"/{first}//{rest}", f"/./{path[1:]}")
@@ -172,9 +175,10 @@ async def test_every_handler_states_its_guard(tmp_path: Path) -> None:
             path
         )
         if handler.opt.get("access") == "open":
-            assert path.startswith(("/public/", "/images/", "/assets/", "/schema", "/docs")) or path in PROBES, path
+            open_paths = ("/public/", "/images/", "/assets/", "/schema", "/docs", "/console/")
+            assert path.startswith(open_paths) or path in ("/", *PROBES), path
         if isinstance(handler, HTTPRouteHandler) and not HARMLESS.issuperset(handler.http_methods):
-            assert "access" not in handler.opt or path.startswith("/public/"), path
+            assert "access" not in handler.opt or path.startswith("/public/") or path == "/console/session", path
         if path.startswith(("/api/preferences", "/_actor", "/metrics")) or path.endswith("/messages"):
             assert "access" not in handler.opt, path
         if isinstance(handler, HTTPRouteHandler):

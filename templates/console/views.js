@@ -1,0 +1,52 @@
+// The views, in the order of the navigation. To add one: write `views/<name>.js` with a component as its default export,
+// its styles in `views/<name>.css`, and a line here. Nothing else names it.
+//
+//   name     the view's word in addresses, and its files' name
+//   title    its word for people
+//   scope    "all" (#/<name>) or "project" (#/p/<projectId>/<name>/<id>)
+//   hidden   true: reached from other views only, not in the navigation
+//   key      after `g`, goes there
+//   icon     the paths of a 24 × 24 drawing of strokes
+//
+// A component gets `{ route }`; what belongs to the project comes from `useProject()` of project.js.
+export const VIEWS = [
+  {
+    name: "home",
+    title: "Projects",
+    scope: "all",
+    key: "h",
+    icon: "M4 5h7v6H4zM13 5h7v10h-7zM4 13h7v6H4zM13 17h7v2h-7z",
+    load: () => import("./views/home.js"),
+  },
+];
+
+/** The route of an address's fragment: `{view, projectId, id, params}`. What names no view is Projects. */
+export function parseRoute(fragment) {
+  const [path, search = ""] = fragment.replace(/^#\/?/, "").split("?");
+  const parts = path.split("/").filter(Boolean).map(decode);
+  const params = new URLSearchParams(search);
+  const inProject = parts[0] === "p" && parts.length > 1;
+  const [projectId, rest] = inProject ? [parts[1], parts.slice(2)] : [null, parts];
+  const scope = inProject ? "project" : "all";
+  const view = VIEWS.find((each) => each.scope === scope && each.name === (rest[0] ?? (inProject ? "make" : "home")));
+  return view ? { view, projectId, id: rest[1] ?? null, params } : { view: VIEWS[0], projectId: null, id: null, params };
+}
+
+function decode(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return "";
+  }
+}
+
+/** The address of a view: `link("live", { projectId, id, params })`. */
+export function link(name, { projectId = null, id = null, params = {} } = {}) {
+  const parts = [...(projectId ? ["p", projectId] : []), ...(name === "home" ? [] : [name]), ...(id ? [id] : [])];
+  const search = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== null && value !== undefined)).toString();
+  return `#/${parts.map(encodeURIComponent).join("/")}${search ? `?${search}` : ""}`;
+}
+
+export function go(name, where) {
+  location.hash = link(name, where);
+}
