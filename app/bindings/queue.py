@@ -153,7 +153,7 @@ class RedisQueue:
         if self._buffer:
             fields = {"step": "queue.close", "outcome": "lost", "ms": 0, "messages": len(self._buffer)}
             log.error(
-                "%d queue messages are lost: Redis did not take them before the end",
+                "%d queue messages are lost: Redis did not confirm them before the end",
                 len(self._buffer),
                 extra={"fields": fields},
             )

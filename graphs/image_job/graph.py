@@ -161,21 +161,18 @@ async def deliver(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
 @with_item_logged
 async def isolate(state: ItemState, error: NodeError, runtime: Runtime[Env]) -> Command[Literal["finish"]]:
     """Keep one item's failure from the others. What did not answer, or not in a step's time, is tried again by
-    `finish`; anything else ends the item.
+    `finish`; anything else ends the item, unless it left an image behind that was paid for: the item goes on with it.
     """
     env, lease, cause = runtime.context, current_lease(), error.error
     if isinstance(cause, LeaseLost):
         raise cause
     if not isinstance(cause, Unavailable | NodeTimeoutError):
-        item = await items.get(env, state["item_id"])
-        if item.progression_id:
-            await items.conclude(env, lease, item.id, None, "error")
-        else:
-            # Only errors of ours have a text that is safe to show.
-            code, message = "internal_error", "this image could not be finished"
-            if isinstance(cause, PicassoError):
-                code, message = cause.code, cause.message
-            await items.fail(env, lease, item.id, "failed", code, message)
+        # Only errors of ours have a text that is safe to show.
+        code, message = "internal_error", "this image could not be finished"
+        if isinstance(cause, PicassoError):
+            code, message = cause.code, cause.message
+        job = await jobs.get(env, lease.id)
+        await purchase.adopt_or_fail(env, lease, job, state["item_id"], code=code, message=message)
     return Command(goto="finish")
 
 

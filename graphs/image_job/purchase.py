@@ -179,11 +179,21 @@ async def buy(env: Env, lease: Lease, job: Job, item_id: str) -> Attempt | None:
     return None
 
 
-async def adopt_or_fail(env: Env, lease: Lease, job: Job, item_id: str, *, deaths: int) -> Attempt | None:
-    """Give up an item whose workers died too often, but not what was paid for it.
+async def adopt_or_fail(
+    env: Env,
+    lease: Lease,
+    job: Job,
+    item_id: str,
+    *,
+    deaths: int = 0,
+    code: str = "crash_loop",
+    message: str = CRASH_LOOP,
+) -> Attempt | None:
+    """End an item that cannot go on, but not without what was paid for it.
 
-    The attempt when a crash had left its bytes in BUCKET and they are an image: the item goes on with it. None when the
-    item has ended: `complete` if its image is delivered, else `crash_loop`, naming the original if there is one.
+    The attempt when its bytes had reached BUCKET and are an image that nothing knew of: the item goes on with it. None
+    when the item has ended: `complete` if its image is delivered, `uncertain` if a call was lost, else with the code,
+    naming the original if there is one.
     """
     item, made = await items.get(env, item_id), await ledger.of_item(env, item_id)
     if item.ended_at is not None:
@@ -200,7 +210,7 @@ async def adopt_or_fail(env: Env, lease: Lease, job: Job, item_id: str, *, death
     if item.progression_id:
         await items.conclude(env, lease, item_id, None, "error")
     else:
-        await items.fail(env, lease, item_id, "failed", "crash_loop", CRASH_LOOP)
+        await items.fail(env, lease, item_id, "failed", code, message)
     return None
 
 

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
@@ -21,7 +22,7 @@ from tests.support.api_calls import GUEST_PACKAGES
 from tests.support.deadlines import LONG
 from tests.support.internet import Wire, picture
 from tests.support.samples.job_states import TOY, Work, working
-from tools.env import Env
+from tools.env import Bucket, Env
 from tools.ledger import attempts, items, jobs, leases, submissions
 from tools.ledger.attempts import Settlement
 from tools.ledger.leases import MAX_DEATHS
@@ -160,6 +161,31 @@ async def test_what_was_bought_is_adopted_before_a_job_is_given_up(tmp_path: Pat
         assert not await work_until(work.env, [work.job.id])
         one, two = await jobs.items(work.env, work.job.id)
         assert (one.status, one.original_r2_key, two.status) == ("complete", key, "failed") and wire.calls == []
+
+
+class Stumbling:
+    """A bucket that stores an original and then fails as nobody expects, once."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket, self.fails = bucket, 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bucket, name)
+
+    async def put_once(self, key: str, data: bytes, *, content_type: str) -> None:
+        await self._bucket.put_once(key, data, content_type=content_type)
+        self.fails -= 1
+        if self.fails >= 0:
+            raise ZeroDivisionError
+
+
+async def test_a_fault_of_ours_after_the_bytes_are_stored_costs_no_image(tmp_path: Path) -> None:
+    """The item goes on with the image that was paid for, and is not bought again."""
+    async with painting(tmp_path) as (work, wire):
+        env = dataclasses.replace(work.env, BUCKET=cast(Any, Stumbling(work.env.BUCKET)))
+        await work_until(env, [work.job.id])
+        [item], [attempt] = await jobs.items(env, work.job.id), await attempts.of_item(env, work.items[0].id)
+        assert (item.status, attempt.state, attempt.billed, len(wire.calls)) == ("complete", "succeeded", 1, 1)
 
 
 @pytest.mark.parametrize(

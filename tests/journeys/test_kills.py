@@ -20,7 +20,7 @@ from tests.support import history_checks
 from tests.support.api_calls import calling, ended, environ, new_project, submit
 from tests.support.deadlines import LONG
 from tests.support.internet import Wire
-from tests.support.servers.picasso import Server, running
+from tests.support.servers.picasso import Server, listening, running
 
 ITEMS = 8
 
@@ -113,3 +113,52 @@ async def test_valkey_may_be_killed(tmp_path: Path, wire: Wire, rounds: int) -> 
     left = checked(tmp_path, wire)
     assert {job["status"] for job in left.jobs} == {"complete"}
     assert len(wire.calls) == rounds * 4 * ITEMS // 2
+
+
+@pytest.mark.soak
+async def test_kills_into_a_claim_end_no_innocent_job(tmp_path: Path, wire: Wire, rounds: int) -> None:
+    """Seven SIGKILLs, each 50 ms into the first claim, with five jobs open: left alone, all end, none `crash_loop`."""
+    async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
+        target = await new_project(client)
+        for n in range(5):
+            await submit_mixed(client, target, f"k{n}")
+        os.kill(server.process.pid, signal.SIGKILL)
+    for _ in range(7 * (rounds - 1)):
+        async with running(tmp_path, **environ(wire)) as server:
+            async with asyncio.timeout(LONG):
+                while not any(line.get("step") == "leases.claim" for line in server.lines()):
+                    await asyncio.sleep(0.005)
+            await asyncio.sleep(0.05)
+            os.kill(server.process.pid, signal.SIGKILL)
+    async with running(tmp_path, **environ(wire)), asyncio.timeout(LONG):
+        while any(job["ended_at"] is None for job in history_checks.read(tmp_path / "picasso.db").jobs):
+            await asyncio.sleep(0.2)
+    left = checked(tmp_path, wire)
+    assert {item["status"] for item in left.items} <= {"complete", "duplicate", "uncertain"}
+
+
+@pytest.mark.soak
+async def test_an_item_that_kills_its_server_is_found(tmp_path: Path, wire: Wire) -> None:
+    """One of four items kills the server that prepares its call: after at most eight deaths it has ended `crash_loop`,
+    its siblings and the other job have ended, and the server lives."""
+    async with running(tmp_path, **environ(wire)) as server, calling(server) as client:
+        target = await new_project(client)
+        await submit_mixed(client, target, "other")
+        await submit(client, target, "killer", prompt="kill the worker", providers=["toy"], variants=4, seed=0)
+        await asyncio.wait_for(server.process.wait(), LONG)
+    for _ in range(9):
+        async with listening(tmp_path, **environ(wire)) as server, asyncio.timeout(LONG):
+            while server.process.returncode is None:
+                if all(job["ended_at"] for job in history_checks.read(tmp_path / "picasso.db").jobs):
+                    break
+                await asyncio.sleep(0.1)
+            if server.process.returncode is None:
+                break
+    left = checked(tmp_path, wire)
+    ends = {item["variant_index"]: item for item in left.items if item["job_id"] == left.jobs[1]["id"]}
+    assert '"crash_loop"' in ends[1]["error"]
+    assert {item["status"] for item in left.items if item["id"] != ends[1]["id"]} <= {
+        "complete",
+        "duplicate",
+        "uncertain",
+    }

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tools import r2
 from tools.env import Env, Statements
 from tools.errors import Unavailable, VendorError
 from tools.events import Fallback
@@ -15,7 +16,7 @@ from tools.ledger import jobs, progress
 from tools.ledger.changes import change
 from tools.ledger.leases import Lease
 from tools.ledger.money import CHARGE, CHARGE_BASIS
-from tools.rows import Attempt, IdRow, Item, ProviderModel, derived_id, dump, now_ms
+from tools.rows import Attempt, Item, ProviderModel, derived_id, dump, now_ms
 from tools.step import step
 
 OF_ITEM = "SELECT * FROM provider_attempts WHERE item_id = :item_id ORDER BY number"
@@ -62,9 +63,10 @@ UPDATE provider_attempts SET settled_at = :now,
 WHERE item_id = :item_id AND state IN ('intent', 'sent')
 """  # noqa: S608 (constants)
 LOST = """
-SELECT DISTINCT item_id AS id FROM provider_attempts
-WHERE state IN ('intent', 'sent')
-  AND job_id IN (SELECT id FROM jobs WHERE ended_at IS NOT NULL AND lease_until <= :now)
+SELECT job_items.id, jobs.project_id, job_items.job_id, job_items.provider, job_items.variant_index
+FROM provider_attempts AS made
+JOIN jobs ON jobs.id = made.job_id JOIN job_items ON job_items.id = made.item_id
+WHERE made.state IN ('intent', 'sent') AND jobs.ended_at IS NOT NULL AND jobs.lease_until <= :now
 """
 KEEP_ORIGINAL = "UPDATE job_items SET original_r2_key = :key, deaths = 0 WHERE id = :id"
 
@@ -261,8 +263,24 @@ async def close(tx: Statements, item_id: str) -> int:
     return await tx.run(CLOSE, item_id=item_id, now=now_ms())
 
 
+class _LostItem(msgspec.Struct, frozen=True):
+    id: str
+    project_id: str
+    job_id: str
+    provider: str
+    variant_index: int
+
+
 @step("ledger.close_lost")
 async def close_lost(env: Env) -> int:
-    """Settle what a worker that died left open for jobs that have ended, and count it."""
+    """Settle what a worker that died left open for jobs that have ended, and count it; where its bytes had reached
+    BUCKET the item names them."""
+    lost = await env.DB.all(LOST, _LostItem, now=now_ms())
+    keys = {
+        item.id: r2.original_key(item.project_id, item.job_id, f"{item.provider}-{item.variant_index}") for item in lost
+    }
+    kept = {id: key for id, key in keys.items() if await env.BUCKET.head(key) is not None}
     async with env.DB.transaction() as tx:
-        return sum([await close(tx, item.id) for item in await tx.all(LOST, IdRow, now=now_ms())])
+        for id, key in kept.items():
+            await tx.run(KEEP_ORIGINAL, id=id, key=key)
+        return sum([await close(tx, item.id) for item in lost])

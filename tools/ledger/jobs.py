@@ -41,11 +41,12 @@ WHERE id = :id AND status IN ('queued', 'running') AND lease_until <= :now RETUR
 RENEW = "UPDATE jobs SET lease_until = :until WHERE id = :id AND fence = :fence"
 LOCK = "UPDATE jobs SET fence = fence WHERE id = :id AND fence = :fence RETURNING *"
 UNCLAIMED = """
-SELECT id FROM jobs WHERE status IN ('queued', 'running') AND lease_until <= :now ORDER BY idle_claims, created_at
+SELECT id FROM jobs WHERE ended_at IS NULL AND status IN ('queued', 'running') AND lease_until <= :now
+ORDER BY idle_claims, created_at
 """
 EXPIRE_ALL = "UPDATE jobs SET lease_until = 1 WHERE status IN ('queued', 'running') AND lease_until > 0"
 SUSPECTS = """
-SELECT id FROM jobs WHERE status IN ('queued', 'running') AND lease_until <= :now AND (
+SELECT id FROM jobs WHERE ended_at IS NULL AND status IN ('queued', 'running') AND lease_until <= :now AND (
     idle_claims > 0
     OR EXISTS (SELECT 1 FROM job_items WHERE job_id = jobs.id AND ended_at IS NULL AND deaths > 0))
 ORDER BY created_at LIMIT :limit

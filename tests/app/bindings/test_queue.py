@@ -377,8 +377,23 @@ async def test_what_is_lost_at_the_end_is_told(own_valkey: Valkey, caplog: pytes
         own_valkey.pause()
         await asyncio.gather(*(queue.send_soon(message(str(n))) for n in range(3)))
         await queue.close(0.1)
-        assert "3 queue messages are lost" in caplog.text
+        assert "3 queue messages are lost" in caplog.text and "Redis did not confirm" in caplog.text
         own_valkey.resume()
+
+
+async def test_what_was_written_is_not_told_as_lost(own_valkey: Valkey, caplog: pytest.LogCaptureFixture) -> None:
+    """A close whose time is over while a write is under way waits for its outcome: each message is in Redis or told as
+    lost, and none is both."""
+    async with open_client(own_valkey.url) as client:
+        queue = open_queue(client)
+        own_valkey.pause()
+        await asyncio.gather(*(queue.send_soon(message(str(n))) for n in range(3)))
+        closing = asyncio.create_task(queue.close(0))
+        await asyncio.sleep(0)
+        own_valkey.resume()
+        await closing
+        lost = [record.__dict__["fields"]["messages"] for record in caplog.records if "are lost" in record.message]
+        assert await queue.depth() == 3 - sum(lost)
 
 
 async def test_the_consumer_survives_its_redis(own_valkey: Valkey) -> None:

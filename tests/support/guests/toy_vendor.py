@@ -38,6 +38,8 @@ class Toy:
         match op.prompt:
             case "kill the image child":
                 await run_in_child(signal.raise_signal, signal.SIGKILL)
+            case "kill the worker" if op.seed == 1:
+                signal.raise_signal(signal.SIGKILL)
             case "be late":
                 raise TimeoutError
             case "break":

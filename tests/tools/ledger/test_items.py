@@ -146,7 +146,10 @@ async def test_a_call_of_a_cancelled_job_is_settled_when_its_worker_died(tmp_pat
         await jobs.cancel(work.env, work.job.id)
         assert await attempts.close_lost(work.env) == 0
         await leases.release(work.env, jobs.LEASES, work.lease)
+        key = f"project/p/jobs/{work.job.id}/orig/toy-0"
+        await work.env.BUCKET.put_once(key, b"bytes", content_type="image/png")
         assert await attempts.close_lost(work.env) == 1
+        assert (await work.item(0)).original_r2_key == key, "what was bought is named"
     assert history_checks.read(tmp_path / "picasso.db").attempts[0]["state"] == "uncertain"
 
 
