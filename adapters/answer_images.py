@@ -37,6 +37,7 @@ BARE_DATA_URL = re.compile(rb"data:[A-Za-z0-9.+-]+/[^\s,]{0,128},", re.IGNORECAS
 """A body that is an address with the image in it, and no event."""
 QUOTED = re.compile(rb'"((?:[^"\\]|\\.){%d,})"' % SHORTEST_CHARS, re.DOTALL)
 EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+STRICT = re.compile(r"[A-Za-z0-9+/]+={0,2}", re.ASCII)
 BASE64 = re.compile(rb"[A-Za-z0-9+/]+")
 ONE_ALPHABET = bytes.maketrans(b"-_", b"+/")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S104 (compared, never bound)
@@ -164,6 +165,9 @@ def decode_base64(text: str) -> bytes | None:
     if "\\" in text:
         # Escaped twice.
         text = re.sub(r"\\[nrt]", "", text).replace("\\", "")
+    if len(text) % 4 == 0 and STRICT.fullmatch(text):
+        # The usual form, without copies of it.
+        return binascii.a2b_base64(text)
     try:
         plain = text.encode("ascii").translate(ONE_ALPHABET, b" \t\r\n\v\f\"'").rstrip(b"=")
     except UnicodeEncodeError:

@@ -15,6 +15,7 @@ from tools.env import Env, Slot
 from tools.errors import PicassoError, Unavailable, Uncertain, VendorError, VendorFailed
 from tools.fetch import fetch_bought
 from tools.images import MOST_BYTES
+from tools.media.memory import COPIES, current_hold
 from tools.media.signatures import mime_of
 from tools.step import step
 
@@ -71,8 +72,11 @@ async def send(
     """
     adapter = (providers(env) if known is None else known)[provider]
     try:
-        async with asyncio.timeout(env.settings.vendor_seconds):
-            result = await adapter.send(request, env, on_progress)
+        async with asyncio.timeout(env.settings.vendor_seconds) as deadline:
+            hold = current_hold()
+            # Waiting for our own memory is no slowness of the vendor's.
+            with hold.stopping(deadline) if hold else contextlib.nullcontext():
+                result = await adapter.send(request, env, on_progress)
     except VendorError:
         raise
     except TimeoutError as error:
@@ -96,4 +100,6 @@ async def _fetched(env: Env, result: ProviderResult) -> ProviderResult:
         data = await fetch_bought(env, result.address.url, result.address.host, max_bytes=MOST_BYTES)
     except Unavailable:
         return result
+    if hold := current_hold():
+        await hold.fit(COPIES * len(data))
     return msgspec.structs.replace(result, data=data, mime=mime_of(data) or UNKNOWN)

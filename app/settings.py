@@ -57,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of BUCKET on S3 that are set, by boto3's own names."""
     max_body: int
     max_image: int
+    image_memory: int
+    """Bytes of images in hand at once."""
     jobs_per_minute: int
     provider_width: Mapping[str, int]
     """Concurrent calls per provider; the key `*` is for providers that are not named."""
@@ -108,6 +110,7 @@ NAMES = (
     *S3_NAMES,
     "MAX_BODY",
     "MAX_IMAGE",
+    "IMAGE_MEMORY",
     "JOBS_PER_MINUTE",
     "PROVIDER_WIDTH",
     "VENDOR_SECONDS",
@@ -191,6 +194,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         vendor_5xx=get("VENDOR_5XX", "uncertain", _one_of("uncertain", "retry")),
         s3_keys={name: _word(name, values[name]) for name in S3_NAMES if name in values},
         max_body=get("MAX_BODY", str(1 << 20), _whole(1024, 1 << 30)),
+        image_memory=get("IMAGE_MEMORY", str(256 << 20), _whole(1 << 20, 1 << 40)),
         max_image=get("MAX_IMAGE", str(25 << 20), _whole(1024, 1 << 30)),
         jobs_per_minute=get("JOBS_PER_MINUTE", "600", _whole(1, 1_000_000)),
         provider_width=get("PROVIDER_WIDTH", "4", _widths),

@@ -391,6 +391,11 @@ class Settings(Protocol):
         ...
 
     @property
+    def image_memory(self) -> int:
+        """How many bytes of images one process has in hand at once (IMAGE_MEMORY)."""
+        ...
+
+    @property
     def vendor_seconds(self) -> float:
         """The deadline of one call to a vendor, in seconds."""
         ...

@@ -1,11 +1,14 @@
 """Originals, templates and pages in BUCKET. Originals are never served."""
 
+import contextlib
 import hashlib
 import logging
 import re
+from collections.abc import AsyncIterator
 
 from tools.env import Env
 from tools.errors import NotFound, Unavailable
+from tools.media.memory import in_hand
 from tools.rows import Count, now_ms
 from tools.step import step
 
@@ -59,6 +62,21 @@ async def get_original(env: Env, key: str) -> bytes:
     Fails: NotFound · Unavailable when BUCKET does not answer.
     """
     return await env.BUCKET.get(key)
+
+
+@contextlib.asynccontextmanager
+async def original_in_hand(env: Env, *keys: str) -> AsyncIterator[list[bytes]]:
+    """The bytes of originals or input images, as soon as IMAGE_MEMORY has room for them.
+
+    Fails: NotFound · Unavailable when BUCKET does not answer.
+    """
+    size = 0
+    for key in keys:
+        if (stored := await env.BUCKET.head(key)) is None:
+            raise NotFound("no such object")
+        size += stored.size
+    async with in_hand(env, size):
+        yield [await get_original(env, key) for key in keys]
 
 
 async def put_exactly(env: Env, key: str, data: bytes, mime: str) -> None:

@@ -131,7 +131,9 @@ async def read_answer(response: httpx.Response, base_url: str, known: Known, on_
         if not read_documents(bytes(body)) or not (cut := read_whole(bytes(body), base_url)).image:
             raise
         return cut
-    return read_whole(bytes(body), base_url)
+    whole = bytes(body)
+    body.clear()
+    return read_whole(whole, base_url)
 
 
 def _of_event(event: Event, base_url: str) -> tuple[str, Picture | None]:

@@ -134,7 +134,8 @@ async def compare(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     env, lease = runtime.context, current_lease()
     item, attempt = await _bought(env, state["item_id"])
     if item.ended_at is None and item.phash is None:
-        phash = await images.phash(env, await r2.get_original(env, str(item.original_r2_key)))
+        async with r2.original_in_hand(env, str(item.original_r2_key)) as [original]:
+            phash = await images.phash(env, original)
         near = NEAR_DUPLICATE_BITS if (await jobs.get(env, lease.id)).kind in ("generate", "variation") else -1
         await items.compare(env, lease, item, phash, str(attempt.bytes_sha256), near=near)
         item = await items.get(env, item.id)
@@ -149,8 +150,8 @@ async def deliver(state: ItemState, runtime: Runtime[Env]) -> dict[str, Any]:
     if item.ended_at is None and item.progression_id is None:
         async with heartbeat(functools.partial(progress.tick, env, lease, item.id)):
             progression_id = derived_id(item.id, "progression")
-            original = await r2.get_original(env, str(item.original_r2_key))
-            url = await images.upload_delivery(env, progression_id, original)
+            async with r2.original_in_hand(env, str(item.original_r2_key)) as [original]:
+                url = await images.upload_delivery(env, progression_id, original)
             row = progression_of(await jobs.get(env, lease.id), item, attempt, progression_id, url)
             if not await items.deliver(env, lease, item, row):
                 await images.delete_delivery(env, progression_id)

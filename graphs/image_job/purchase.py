@@ -24,6 +24,7 @@ from tools.ledger import items, jobs, progress
 from tools.ledger.attempts import Arrival, Planned, Settlement
 from tools.ledger.leases import MAX_DEATHS, Lease
 from tools.ledger.retries import NOT_SOLD, NOTHING_DONE
+from tools.media.memory import COPIES, in_hand
 from tools.models import catalog, prices
 from tools.models.explanations import explain
 from tools.models.prices import Charge, Quote
@@ -225,11 +226,11 @@ async def _adopt_earlier(env: Env, lease: Lease, job: Job, item: Item) -> bool:
         return False
     try:
         key = earlier.original_r2_key or r2.original_key(source.project_id, source.id, _name(earlier))
-        data = await r2.get_original(env, key)
-        seen = await images.inspect(env, data, most=max(images.MOST_BYTES, env.settings.max_image))
+        async with r2.original_in_hand(env, key) as [data]:
+            seen = await images.inspect(env, data, most=max(images.MOST_BYTES, env.settings.max_image))
+            key = await r2.put_original(env, job.project_id, job.id, _name(item), data, seen.mime)
     except (NotFound, Invalid, TooLarge):
         return False
-    key = await r2.put_original(env, job.project_id, job.id, _name(item), data, seen.mime)
     bought = (await ledger.of_item(env, earlier.id))[-1]
     facts = {"mime": seen.mime, "width": seen.width, "height": seen.height, "size": seen.size}
     result = {"adjustments": [], "meta": {}, **(bought.result or {}), **facts}
@@ -242,15 +243,14 @@ async def _recover(env: Env, lease: Lease, job: Job, item: Item, attempt: Attemp
     counts as never made, and of a paid one nobody knows."""
     key = r2.original_key(job.project_id, job.id, _name(item))
     try:
-        data = await r2.get_original(env, key)
+        async with r2.original_in_hand(env, key) as [data]:
+            if look:
+                await _inspect_and_settle(env, lease, attempt, key, data)
+            else:
+                await ledger.settle(env, lease, attempt, REJECTED, original=key)
     except NotFound:
         lost = Settlement(outcome="abandoned") if attempt.free else Settlement(outcome="uncertain", billed=True)
         await ledger.settle(env, lease, attempt, lost)
-        return
-    if look:
-        await _inspect_and_settle(env, lease, attempt, key, data)
-    else:
-        await ledger.settle(env, lease, attempt, REJECTED, original=key)
 
 
 async def _call(env: Env, lease: Lease, job: Job, item: Item, call: Call) -> None:
@@ -276,7 +276,7 @@ async def _call(env: Env, lease: Lease, job: Job, item: Item, call: Call) -> Non
         # Nothing has left and no slot was taken: the row ends with its item as a call that was never made.
         await items.fail(env, lease, item.id, "failed", error.code, error.message)
         return
-    async with contextlib.AsyncExitStack() as stack:
+    async with in_hand(env) as hold, contextlib.AsyncExitStack() as stack:
         try:
             slot = await router.acquire(env, stack, attempt.provider, circuit=f"{attempt.model}:{job.kind}")
         except Unavailable as error:
@@ -308,8 +308,11 @@ async def _call(env: Env, lease: Lease, job: Job, item: Item, call: Call) -> Non
             await retry_for(lambda: ledger.settle(env, lease, attempt, settlement))
             return
         slot.report("answered")
+        await hold.fit(COPIES * len(result.data))
         attempt, key = await _store(env, lease, job, item, attempt, result)
-    await retry_for(lambda: _inspect_and_settle(env, lease, attempt, key, result.data))
+        # The slot is for calls: others may make theirs while these bytes are looked at.
+        await stack.aclose()
+        await retry_for(lambda: _inspect_and_settle(env, lease, attempt, key, result.data))
 
 
 async def _store(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from tools import r2
 from tools.env import Env
 from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorError
 from tools.ledger import calls
@@ -205,16 +206,19 @@ def _quote(env: Env, model: str, text_bytes: int, images: int) -> Quote:
 
 @step("ai.measure")
 async def _measured(env: Env, request: JudgeRequest) -> Verdict:
-    question = JudgeInput(
-        prompt=request.prompt,
-        kind=request.kind,
-        image=await env.BUCKET.get(request.image_key),
-        negative=request.negative,
-        size=request.size,
-        start=await env.BUCKET.get(request.start_key) if request.start_key else None,
-        mask=await env.BUCKET.get(request.mask_key) if request.mask_key else None,
-    )
-    return await run_in_child(judge, question)
+    keys = list(dict.fromkeys(key for key in (request.image_key, request.start_key, request.mask_key) if key))
+    async with r2.original_in_hand(env, *keys) as read:
+        found = dict(zip(keys, read, strict=True))
+        question = JudgeInput(
+            prompt=request.prompt,
+            kind=request.kind,
+            image=found[request.image_key],
+            negative=request.negative,
+            size=request.size,
+            start=found[request.start_key] if request.start_key else None,
+            mask=found[request.mask_key] if request.mask_key else None,
+        )
+        return await run_in_child(judge, question)
 
 
 @step("ai.show")
@@ -228,7 +232,8 @@ async def _shown(env: Env, request: JudgeRequest) -> Message:
 
 
 async def _image(env: Env, key: str) -> Message:
-    data = await run_in_child(variant, await env.BUCKET.get(key), SHOWN, "jpeg")
+    async with r2.original_in_hand(env, key) as [original]:
+        data = await run_in_child(variant, original, SHOWN, "jpeg")
     return {"type": "image", "base64": base64.b64encode(data).decode(), "mime_type": "image/jpeg"}
 
 

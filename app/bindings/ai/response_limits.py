@@ -8,6 +8,7 @@ import httpx
 
 from adapters.http_failures import TooLong
 from tools.images import MOST_BYTES
+from tools.media.memory import COPIES, current_hold
 
 PICTURES = 4
 """Pictures in one answer at most: three previews and the final image."""
@@ -57,6 +58,9 @@ class _Bounded(httpx.AsyncByteStream):
                     raise TooLong("the answer is longer than allowed")
                 if self._left < 0:
                     return
+                if hold := current_hold():
+                    # An answer with an image: it is read no faster than there is room for it.
+                    await hold.grow(COPIES * len(plain))
                 yield plain
         if rest := unpacker.flush():
             yield rest
