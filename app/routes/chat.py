@@ -11,9 +11,10 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
-from app.http.schemas import PROSE, Body, Id, invalid
+from app.http.schemas import PROSE, Body, Id
 from app.routes.jobs import idempotency_key
 from tools.env import Env
+from tools.errors import Invalid
 
 LONGEST_INPUT = 4_000
 
@@ -76,7 +77,7 @@ async def customize(
     yes to its offer, or with `approve`. With an Idempotency-Key the same request again is the same turn."""
     key = idempotency_key(request.headers.getall("idempotency-key", []))
     if data.input is UNSET and not data.approve:
-        raise invalid("input", "Expected `input`, or `approve: true`")
+        raise Invalid("input, approve: say something, or approve", code="invalid_request")
     session = await _session()
     said = "" if data.input is UNSET else data.input
     answer = await session.speak(env, artifact_id, data.session_id, said, key, approve=data.approve)

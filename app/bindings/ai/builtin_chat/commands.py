@@ -127,8 +127,9 @@ class Names:
         return self._names.get(said) or self._names.get(re.sub(r"^(?:the|my|our|its) ", "", said))
 
 
-def read(text: str, placeholders: Sequence[Placeholder]) -> list[Command]:
-    """What the text asks for, in its order; to publish comes last, for it needs all the rest."""
+def read(text: str, placeholders: Sequence[Placeholder], *, approved: bool = False) -> list[Command]:
+    """What the text asks for, in its order; to publish comes last, for it needs all the rest. It is asked for also
+    without a word where it is `approved`: by a yes to the offer, or by the button."""
     names, commands = Names(placeholders), list[Command]()
     for line in even(text).split("\n"):
         line = without_request(line)
@@ -145,7 +146,7 @@ def read(text: str, placeholders: Sequence[Placeholder]) -> list[Command]:
             _assigned(key, line[start:end], names)
             for (_, start, key), end in zip(heads, ends[1:], strict=True)
         ]  # fmt: skip
-    if asks_to_publish(text):
+    if approved or asks_to_publish(text):
         talk = [each for each in commands if isinstance(each, Unknown) and not each.may_be_a_change]
         return [*(each for each in commands if each not in talk), Plain("publish")]
     return commands

@@ -17,9 +17,9 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 
 from app.bindings.ai.builtin_chat.choices import best_first, resolve
-from app.bindings.ai.builtin_chat.commands import Command, Plain, SetImage, SetValue, Unknown, read
+from app.bindings.ai.builtin_chat.commands import Plain, SetImage, SetValue, read
 from app.bindings.ai.builtin_chat.replies import NO_PAGE, Turn, compose
-from graphs.chat.brief import Brief, BriefMessage
+from graphs.chat.brief import BriefMessage
 from graphs.chat.results import ImageCards, ProjectCards, Rendered, Saved, ToolFailed
 from graphs.chat.tools import MOST_CHOICES
 
@@ -86,7 +86,7 @@ def answer(messages: Sequence[BaseMessage], offered: frozenset[str]) -> AIMessag
     spoken = [message.text for message in messages[at + 1 :] if isinstance(message, AIMessage)]
     turn = Turn(
         brief=brief,
-        commands=asked(str(messages[at].text), brief),
+        commands=read(str(messages[at].text), brief.placeholders, approved=brief.approved),
         projects=[each for found in _read(results, ProjectCards) for each in found.projects],
         images=best_first([each for found in _read(results, ImageCards) for each in found.images]),
         saved=_read(results, Saved),
@@ -103,14 +103,6 @@ def answer(messages: Sequence[BaseMessage], offered: frozenset[str]) -> AIMessag
     if numbered:
         return AIMessage(" ".join(problems), tool_calls=numbered)
     return AIMessage(compose(msgspec.structs.replace(turn, problems=problems)))
-
-
-def asked(said: str, brief: Brief) -> list[Command]:
-    """The commands of the message; a yes to the offer, or the button, asks to publish like the word."""
-    commands = read(said, brief.placeholders)
-    if not brief.approved or Plain("publish") in commands:
-        return commands
-    return [*(each for each in commands if not isinstance(each, Unknown) or each.may_be_a_change), Plain("publish")]
 
 
 def next_calls(turn: Turn, called: set[str]) -> tuple[list[Call], list[str]]:
