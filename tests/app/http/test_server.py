@@ -47,13 +47,13 @@ def repeat(piece: bytes, times: int) -> list[bytes]:
 
 
 FLOODS = {
-    "one header of 200 MB": [b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-A: ", *repeat(b"a" * MIB, 200)],
-    "20,000 headers": [b"GET /healthz HTTP/1.1\r\nHost: a\r\n", *repeat(b"X-A: b\r\n" * 1000, 20), b"\r\n"],
-    "20,000 headers in one piece": [b"GET /healthz HTTP/1.1\r\nHost: a\r\n" + b"X-A: b\r\n" * 20_000 + b"\r\n"],
-    "a path of 64 KiB": [b"GET /" + b"a" * (64 << 10) + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"],
+    "one header of 200 MB": [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-A: ", *repeat(b"a" * MIB, 200)],
+    "20,000 headers": [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n", *repeat(b"X-A: b\r\n" * 1000, 20), b"\r\n"],
+    "20,000 headers in one piece": [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"X-A: b\r\n" * 20_000 + b"\r\n"],
+    "a path of 64 KiB": [b"GET /" + b"a" * (64 << 10) + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"],
     "a path without end": [b"GET /", *repeat(b"a" * MIB, 64)],
     "a chunk size without end": [
-        b"POST /api/notes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST /api/notes HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
         *repeat(b"0" * MIB, 16),
     ],
 }
@@ -91,7 +91,7 @@ async def test_bodies_are_bounded_everywhere(shell_server: Server) -> None:
     key = f"X-Api-Key: {shell_server.key}\r\n".encode()
     for path in (b"/api/notes", b"/api/deaf", b"/healthz", b"/nowhere"):
         for authorised in (key, b""):
-            head = b"POST " + path + b" HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" + authorised
+            head = b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + authorised
             by_length = head + b"Content-Length: %d\r\n\r\n" % over
             assert (await exchange(shell_server, by_length)).startswith(b"HTTP/1.1 413"), path
             chunked = head + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -133,7 +133,7 @@ async def test_a_client_that_stops_reading_is_dropped(tmp_path: Path) -> None:
         deaf = []
         for _ in range(4):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
-            writer.write(b"GET /api/large HTTP/1.1\r\nHost: a\r\n\r\n")
+            writer.write(b"GET /api/large HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await writer.drain()
             await reader.readexactly(100)
             deaf.append(writer)
@@ -150,10 +150,10 @@ async def test_half_sent_requests_do_not_hold_the_exit(tmp_path: Path) -> None:
         open_ends = [
             b"",
             b"GET /healthz HT",
-            b"POST /api/notes HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 90\r\n"
+            b"POST /api/notes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 90\r\n"
             + key
             + b"\r\n{",
-            b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
         ]
         held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in open_ends]
         for (_, writer), piece in zip(held, open_ends, strict=True):
@@ -169,9 +169,9 @@ async def test_half_sent_requests_do_not_hold_the_exit(tmp_path: Path) -> None:
 async def test_dripping_clients_are_closed(shell_server: Server) -> None:
     """A head or body that comes a byte at a time is cut off; the server waits for half a minute, and so does this."""
     key = f"X-Api-Key: {shell_server.key}\r\n".encode()
-    post = b"POST /api/notes HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" + key
+    post = b"POST /api/notes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + key
     answers = await asyncio.gather(
-        drip(shell_server, b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-A: "),
+        drip(shell_server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-A: "),
         drip(shell_server, post + b"Content-Length: 900\r\n\r\n"),
         drip(shell_server, post + b"Transfer-Encoding: chunked\r\n\r\n384\r\n"),
     )
@@ -196,7 +196,7 @@ async def test_a_slow_reader_is_served(shell_server: Server) -> None:
     connection = socket.create_connection(("127.0.0.1", shell_server.port))
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
     reader, writer = await asyncio.open_connection(sock=connection, limit=64 << 10)
-    writer.write(b"GET /api/large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET /api/large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     size, started = 0, time.monotonic()
     while piece := await reader.read(64 << 10):
         size += len(piece)
@@ -225,7 +225,8 @@ async def test_dependencies_may_start_last(tmp_path: Path) -> None:
     (tmp_path / "away").touch()
     async with listening(tmp_path, command=SHELL) as server, server.client() as client:
         assert (await client.get("/healthz")).status_code == 200
-        assert (await client.get("/readyz")).json() == {"status": "starting", "bindings": {}}
+        told = (await client.get("/readyz")).json()
+        assert (told["status"], list(told["bindings"])) == ("starting", ["disk"]) and told["bindings"]["disk"]["ok"]
         refused = await client.get("/metrics", headers=server.headers)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
         assert int(refused.headers["Retry-After"]) >= 1

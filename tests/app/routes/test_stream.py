@@ -146,6 +146,18 @@ class TestFollowing:
             await tell(client, "sse", "d")
             assert json.loads((await anext(sse_blocks(answer)))["data"])["data"]["text"] == "d"
 
+    async def test_head_of_a_stream_ends(self, client: httpx.AsyncClient) -> None:
+        """HEAD has the headers of the stream, or the refusal's status, and no body to wait for."""
+        answer = await client.head("/api/stream/head")
+        assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
+        assert (await client.head("/api/stream/head?since=9")).status_code == 410
+        await until(lambda: none_left(client, "head"))
+
+    async def test_a_socket_refuses_a_query_that_it_does_not_know(self, server: Server) -> None:
+        """A misspelled parameter would silently make a stream live only."""
+        async with connect(server, "s?sinse=1") as ws:
+            assert await closing(ws) == 4400
+
     async def test_polling_pages_through_the_log(self, server: Server, client: httpx.AsyncClient) -> None:
         """Pages of any size add up to the log; `since` and `cursor` both continue it."""
         await tell(client, "pages", *(str(i) for i in range(7)))

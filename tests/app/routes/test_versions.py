@@ -244,7 +244,9 @@ async def test_parallel_regenerations_leave_one_whole_version_each(tmp_path: Pat
         assert len({one["version"] for one in good}) == len(good)
         newest = max(good, key=lambda one: one["version"])
         assert (await client.get(f"/api/artifacts/{row['id']}")).json()["title"] == newest["title"]
-        assert f"<title>{newest['title']}" in (await client.get(f"/public/artifact/{row['public_slug']}")).text
+        assert (
+            f'<title dir="auto">{newest["title"]}' in (await client.get(f"/public/artifact/{row['public_slug']}")).text
+        )
 
 
 async def test_files_are_those_of_the_manifest(tmp_path: Path) -> None:
