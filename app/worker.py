@@ -23,7 +23,7 @@ from graphs.image_job import graph as image_job
 from graphs.image_job import waves
 from graphs.image_job.run_config import config_for
 from graphs.workflow import graph as workflow
-from tools import actor_emit, r2
+from tools import actor_emit, images, r2
 from tools.env import Env
 from tools.errors import LeaseLost, PicassoError, Unavailable
 from tools.ledger import attempts, calls, deaths, jobs, leases, workflows
@@ -349,10 +349,11 @@ async def resubmit(env: Env) -> None:
 
 
 async def clean(env: Env) -> None:
-    """Remove the objects in BUCKET that no row names, and events older than EVENT_DAYS."""
+    """Remove the objects in BUCKET and the previews that no row names, and events older than EVENT_DAYS."""
     await r2.sweep(env)
     while await actor_emit.prune(env, now_ms() - EVENT_DAYS * 86_400_000):  # noqa: ASYNC110
         await asyncio.sleep(0)
+    await images.sweep_previews(env)
 
 
 async def _has_deaths(env: Env, get: Callable[[Env, str], Awaitable[WorkflowRow | RenderRow]], id: str) -> bool:

@@ -10,9 +10,23 @@ from tools.media import pixels
 from tools.media.pixels import Facts
 from tools.media.sandbox import WORK_SECONDS, run_in_child
 from tools.media.variants import Variant
+from tools.rows import IdRow, now_ms
 from tools.step import step
 
 T = TypeVar("T")
+ADD_PREVIEW = """
+INSERT INTO previews (image_id, item_id, created_at) VALUES (:image_id, :item_id, :now) ON CONFLICT DO NOTHING
+"""
+UNNAMED_PREVIEWS = """
+SELECT previews.image_id AS id FROM previews JOIN job_items ON job_items.id = previews.item_id
+WHERE previews.created_at < :before
+  AND (job_items.preview_url IS NULL
+       OR REPLACE(job_items.preview_url, previews.image_id, '') = job_items.preview_url)
+ORDER BY previews.created_at LIMIT :limit
+"""
+FORGET_PREVIEW = "DELETE FROM previews WHERE image_id = :image_id"
+PREVIEW_SECONDS, PREVIEWS_AT_ONCE = 3600.0, 500
+"""How long a preview stays that an item does not name, or no longer names: a later one took its place."""
 DELIVERY_SECONDS = 60.0
 MOST_BYTES = 100 << 20
 """MAX_IMAGE is for what people send; what was bought is taken even where a vendor's PNG is larger."""
@@ -49,6 +63,33 @@ async def upload_delivery(env: Env, image_id: str, data: bytes) -> str:
     """
     delivery = await _work(pixels.delivery, data, seconds=DELIVERY_SECONDS)
     return await env.IMAGES.put(image_id, delivery, mime="image/webp")
+
+
+@step("images.upload_preview")
+async def upload_preview(env: Env, image_id: str, item_id: str, data: bytes) -> str:
+    """Publish a preview of an item's image and return its absolute URL.
+
+    Effect: a row for `sweep_previews`, then as `upload_delivery`.
+    Fails: Invalid (`image_rejected`) · Unavailable.
+    """
+    await env.DB.run(ADD_PREVIEW, image_id=image_id, item_id=item_id, now=now_ms())
+    return await upload_delivery(env, image_id, data)
+
+
+@step("images.sweep_previews")
+async def sweep_previews(env: Env, older_than: float = PREVIEW_SECONDS) -> int:
+    """Delete the previews that no item names and that are older than `older_than` seconds; return how many.
+
+    Effect: IMAGES delete, then the row.
+    Fails: Unavailable when IMAGES or DB does not answer.
+    """
+    before, swept = now_ms() - round(older_than * 1000), 0
+    while found := await env.DB.all(UNNAMED_PREVIEWS, IdRow, before=before, limit=PREVIEWS_AT_ONCE):
+        for preview in found:
+            await env.IMAGES.delete(preview.id)
+            await env.DB.run(FORGET_PREVIEW, image_id=preview.id)
+        swept += len(found)
+    return swept
 
 
 @step("images.delete_delivery")

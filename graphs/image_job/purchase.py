@@ -411,7 +411,8 @@ def progress_reporter(env: Env, lease: Lease, item: Item, attempt: Attempt) -> O
             url = None
             if preview_bytes and time.monotonic() - shown >= PREVIEW_SECONDS:
                 shown, previews = time.monotonic(), previews + 1
-                url = await images.upload_delivery(env, derived_id(attempt.id, "preview", previews), preview_bytes)
+                image_id = derived_id(attempt.id, "preview", previews)
+                url = await images.upload_preview(env, image_id, item.id, preview_bytes)
             await progress.advance(env, lease, item.id, stage, fraction, url)
 
     return tell
