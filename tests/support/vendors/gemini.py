@@ -1,6 +1,7 @@
 """Google's Gemini as it answers `generateContent` for pictures.
 
-What a request may contain is written down here a second time, from Google's documentation and not from our catalog.
+What a request may contain is written down here a second time, from Google's documentation and not from our catalog;
+beside that the types of Google's SDK must hold for it.
 `text` of a scripted `Answer` chooses a form where there are several: for `refuse` a finish reason, or `prompt:` and a
 block reason; for `empty` `words`, `nothing` or a finish reason; for `ok` `several`, `draft` or `untold`; for `rate` the
 delay in RetryInfo.
@@ -66,6 +67,18 @@ class GenerationConfig(msgspec.Struct, rename="camel", forbid_unknown_fields=Tru
 class Request(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     contents: list[Content]
     generation_config: GenerationConfig
+
+
+def held_against_types(body: dict[str, Any]) -> None:
+    """Fails: ValueError, when Google's own types, which refuse unknown fields, do not hold for a `generateContent`."""
+    from google.genai import types
+
+    asked = dict(body)
+    contents, config = asked.pop("contents"), asked.pop("generationConfig", {})
+    for content in contents:
+        types.Content.model_validate(content)
+    # In the SDK what stands beside the generation's settings in the JSON is among them.
+    types.GenerateContentConfig.model_validate({**config, **asked})
 
 
 def camel(value: Any) -> Any:
@@ -136,8 +149,9 @@ class Gemini:
 
     def _asked(self, call: Received, answer: Answer, model: str) -> Reply:
         try:
+            held_against_types(call.body)
             request = msgspec.convert(camel(call.body), Request)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, ValueError) as error:
             return failed(400, "INVALID_ARGUMENT", f"Invalid JSON payload received: {error}")
         if wrong := problem(model, request) or (len(call.raw) > MOST_BYTES and "the request is too large"):
             return failed(400, "INVALID_ARGUMENT", wrong)

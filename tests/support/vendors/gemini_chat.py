@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.support.internet import Answer, Received, Reply
 from tests.support.vendors.chat import IMAGE_TOKENS, Usage, said
+from tests.support.vendors.gemini import held_against_types
 
 ERRORS = {
     "rate": (429, "RESOURCE_EXHAUSTED", "GenerateRequestsPerMinutePerProjectPerModel"),
@@ -24,6 +25,10 @@ class GeminiChat:
     def reply(self, call: Received, answer: Answer) -> Reply:
         if answer.fault in ERRORS:
             return _error(*ERRORS[answer.fault])
+        try:
+            held_against_types(call.body)
+        except ValueError as error:
+            return _error(400, "INVALID_ARGUMENT", str(error))
         config = call.body.get("generationConfig", {})
         if "responseJsonSchema" in config and "-no-schema" in call.path:
             return _error(400, "INVALID_ARGUMENT", "")

@@ -40,6 +40,8 @@ class OpenAIChat:
 
     def error(self, call: Received, answer: Answer) -> Reply | None:
         """The 4xx or 5xx answer of this call, if it has one."""
+        if wrong := unknown_fields(call.body):
+            return _error(400, {"message": f"Unrecognized request argument: {wrong}", "type": "invalid_request_error"})
         if answer.fault in ERRORS:
             status, error = ERRORS[answer.fault]
             return _error(status, error)
@@ -53,6 +55,13 @@ class OpenAIChat:
         if "tools" in call.body and "-no-tools" in model:
             return _error(400, {"message": "tools are unknown", "type": "invalid_request_error"})
         return None
+
+
+def unknown_fields(body: dict[str, Any]) -> list[str]:
+    """The fields of a request for a chat completion that the types of OpenAI's SDK do not have."""
+    from openai.types.chat.completion_create_params import CompletionCreateParamsBase
+
+    return sorted(body.keys() - {*CompletionCreateParamsBase.__annotations__, "stream"})
 
 
 def completion(call: Received, answer: Answer, text: str, usage: Usage) -> dict[str, Any]:

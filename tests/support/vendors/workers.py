@@ -1,5 +1,6 @@
 """Workers AI as documented and as measured: a body that does not fit the model is refused with the vendor's codes.
 
+Bodies are held against Cloudflare's own schemas of its models (`workers_models.json`) and against what was measured.
 A scripted `error` may give its code and message in `text`, as "3040 no capacity"; its HTTP status is in `status`.
 """
 
@@ -9,13 +10,20 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
+from jsonschema import Draft202012Validator
 from PIL import Image, UnidentifiedImageError
 
 from tests.support.internet import Answer, Received, Reply, picture
 
+SCHEMAS: dict[str, Any] = json.loads(Path(__file__).with_name("workers_models.json").read_text(encoding="utf-8"))[
+    "models"
+]
+FEW = 64
+"""Of an array of bytes that many items are held against the schema: they are all alike, and millions."""
 TILE, MEGAPIXEL = 512 * 512, 1024 * 1024
 NEURON_USD = 0.011 / 1000
 SILENT = "@cf/leonardo/phoenix-1.0"
@@ -156,6 +164,16 @@ class Multipart:
         return Asked(*size, numbers.get("steps", self.steps), inputs)
 
 
+def held_against_schema(model: str, body: dict[str, Any]) -> None:
+    """Fails: Wrong, when Cloudflare's schema of the model does not hold for the body, or lacks a field of it."""
+    if model not in SCHEMAS:
+        return
+    schema = {"additionalProperties": False, **SCHEMAS[model]["input"]}
+    short = {name: value[:FEW] if isinstance(value, list) else value for name, value in body.items()}
+    for fault in Draft202012Validator(schema).iter_errors(short):
+        raise Wrong(5006, f"Error: {fault.message}")
+
+
 def _opened(data: bytes) -> tuple[tuple[int, int], str]:
     try:
         with Image.open(io.BytesIO(data)) as image:
@@ -230,6 +248,7 @@ class WorkersAI:
         if (model := MODELS.get(call.path.removeprefix("/"))) is None:
             return Reply(_refusal(5007, "No such model or task"), 400, headers)
         try:
+            held_against_schema(call.path.removeprefix("/"), call.body)
             asked = model.read(call)
         except Wrong as error:
             return Reply(_refusal(error.code, str(error)), 400, headers)
