@@ -1,4 +1,4 @@
-"""Originals, templates and pages in BUCKET. Originals are never served."""
+"""Originals, templates and pages in BUCKET. Originals are served to the key alone."""
 
 import contextlib
 import hashlib
