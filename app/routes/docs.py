@@ -25,6 +25,7 @@ from tools.env import Env
 
 PAGES = (
     "index",
+    "console",
     "artifacts",
     "events",
     "money",

@@ -7,7 +7,7 @@ import { ProjectContext, useOpenProject } from "./project.js";
 import { SignIn } from "./sign-in.js";
 import { VIEWS, go, link, parseRoute } from "./views.js";
 
-const THEMES = { auto: "As the system", light: "Light", dark: "Dark" };
+const THEMES = { auto: "as the system", light: "light", dark: "dark" };
 const DOTS = {
   live: "Live: events arrive as they happen",
   replaying: "Catching up with what happened",
@@ -106,6 +106,12 @@ function Console({ onSignOut }) {
   const project = useOpenProject(route.projectId);
   const [theme, nextTheme] = useTheme();
   const [help, setHelp] = useState(false);
+  const [more, setMore] = useState(false);
+  const actions = html`
+    <button class="plain" onClick=${() => { setMore(false); setHelp(true); }}>Keys</button>
+    <button class="plain" onClick=${nextTheme}>Colours: ${THEMES[theme]}</button>
+    <a class="plain" href="docs" target="_blank" rel="noreferrer">Reference</a>
+    <button class="plain" onClick=${onSignOut}>Sign out</button>`;
   const projectId = route.projectId ?? project.lastId;
   const jumps = VIEWS.filter((view) => view.key && (view.scope === "all" || projectId)).map((view) => [
     `g ${view.key}`,
@@ -120,13 +126,12 @@ function Console({ onSignOut }) {
       <${Navigation} route=${route} project=${project} />
       <div class="foot">
         ${route.projectId && html`<p class="dot" data-state=${project.stream} role="status" title=${DOTS[project.stream]}><i></i>${project.stream}</p>`}
-        <button class="plain" onClick=${() => setHelp(true)}>Keys</button>
-        <button class="plain" onClick=${nextTheme} aria-label="Colours: ${THEMES[theme]}">${THEMES[theme]}</button>
-        <a class="plain" href="docs" target="_blank" rel="noreferrer">Reference</a>
-        <button class="plain" onClick=${onSignOut}>Sign out</button>
+        ${actions}
+        <button class="plain more" aria-label="More" onClick=${() => setMore(true)}>⋯</button>
       </div>
     </header>
     <main id="main" tabindex="-1"><${View} route=${route} /></main>
+    ${more && html`<${Dialog} title="picasso" onClose=${() => setMore(false)}><div class="actions">${actions}</div><//>`}
     ${help && html`<${KeyList} onClose=${() => setHelp(false)} />`}
   <//>`;
 }

@@ -18,6 +18,22 @@ export const VIEWS = [
     icon: "M4 5h7v6H4zM13 5h7v10h-7zM4 13h7v6H4zM13 17h7v2h-7z",
     load: () => import("./views/home.js"),
   },
+  {
+    name: "make",
+    title: "Make",
+    scope: "project",
+    key: "m",
+    icon: "M12 5v14M5 12h14",
+    load: () => import("./views/make.js"),
+  },
+  {
+    name: "live",
+    title: "Live",
+    scope: "project",
+    key: "l",
+    icon: "M3 12h4l3-7 4 14 3-7h4",
+    load: () => import("./views/live.js"),
+  },
 ];
 
 /** The route of an address's fragment: `{view, projectId, id, params}`. What names no view is Projects. */

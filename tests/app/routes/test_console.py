@@ -134,7 +134,7 @@ def test_every_import_leads_to_a_file() -> None:
         assert (root / found).is_file(), found
     table = (root / "views.js").read_text("utf-8")
     views = re.findall(r"^    name: \"([\w-]+)\"", table, re.MULTILINE)
-    assert views and views == re.findall(r"import\(\"\./views/([\w-]+)\.js\"\)", table)
+    assert len(views) >= 3 and views == re.findall(r"import\(\"\./views/([\w-]+)\.js\"\)", table)
     assert [name for name in views if not (root / "views" / f"{name}.css").is_file()] == []
 
 
