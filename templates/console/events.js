@@ -110,11 +110,11 @@ export function reduceJob(job, { type, ts, data }) {
 
 function reduceItem(item, type, ts, data) {
   if (type === "judge") {
-    const { judgment, notes, tags, criteria, judgeStatus, retrySuggestion } = data;
+    const { judgment, notes, tags, criteria, judgeStatus, coverage, retrySuggestion } = data;
     return {
       ...item,
       progressionId: data.progressionId ?? item.progressionId,
-      verdict: { judgment, notes, tags, criteria: criteria ?? [], judgeStatus, retrySuggestion: retrySuggestion ?? null },
+      verdict: { judgment, notes, tags, criteria: criteria ?? [], judgeStatus, coverage, retrySuggestion: retrySuggestion ?? null },
     };
   }
   if (ENDED.has(item.status)) return item;

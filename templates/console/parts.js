@@ -24,8 +24,14 @@ export function Picture({ src, alt, width, height, shown = 480, eager = false, c
   />`;
 }
 
+/** A verdict that covers no more of the prompt than this did not judge the main subject. */
+const MAIN_SUBJECT = 0.5;
+
 /** A verdict. Where the judge could only measure, it says so instead of "Pass". */
-export function Verdict({ verdict, judgment = verdict?.judgment, status = verdict?.judgeStatus }) {
+export function Verdict({ verdict, judgment = verdict?.judgment, status = verdict?.judgeStatus, coverage = verdict?.coverage }) {
+  if (judgment === "pass" && (coverage ?? 1) <= MAIN_SUBJECT) {
+    return html`<span class="tag" title="The judge could measure some of it, and not see its main subject">Measured</span>`;
+  }
   if (judgment === "pass") return html`<span class="tag pass">Pass</span>`;
   if (judgment === "fail") return html`<span class="tag fail">Fail</span>`;
   return status ? html`<span class="tag">Not judged</span>` : null;

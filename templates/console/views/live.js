@@ -65,7 +65,7 @@ const percent = (job) => Math.round((100 * job.items.reduce((sum, item) => sum +
 function verdictOf(item, image) {
   if (item.verdict) return item.verdict;
   if (!image) return null;
-  return { judgment: image.judgment, judgeStatus: image.judge_status, notes: image.ai_notes, criteria: image.criteria, retrySuggestion: image.retry_suggestion };
+  return { judgment: image.judgment, judgeStatus: image.judge_status, coverage: image.coverage, notes: image.ai_notes, criteria: image.criteria, retrySuggestion: image.retry_suggestion };
 }
 
 function costOf(item) {
