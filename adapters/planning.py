@@ -27,7 +27,7 @@ SEEDS = 1 << 30
 class Plan(msgspec.Struct, frozen=True):
     """A request's items, what each may cost (in the same order), and which providers step in for others."""
 
-    places: list[ItemPlan]
+    items: list[ItemPlan]
     quotes: list[Quote]
     metadata: JobMetadata
 

@@ -26,7 +26,7 @@ from graphs.workflow import graph as workflow
 from tools import actor_emit, images, r2
 from tools.env import Env
 from tools.errors import LeaseLost, PicassoError, Unavailable
-from tools.ledger import attempts, calls, deaths, jobs, leases, workflows
+from tools.ledger import attempts, deaths, jobs, leases, model_calls, workflows
 from tools.ledger.leases import MAX_DEATHS, Lease, WorkTable
 from tools.ledger.workflows import WorkflowRow
 from tools.publishing import renders, views
@@ -38,7 +38,7 @@ Claimed = TypeVar("Claimed", Job, WorkflowRow, RenderRow)
 
 log = logging.getLogger("picasso.worker")
 
-TABLES: tuple[WorkTable[Any], ...] = (jobs.LEASES, workflows.LEASES, renders.LEASES)
+TABLES: tuple[WorkTable[Any], ...] = (jobs.TABLE, workflows.TABLE, renders.TABLE)
 """What a worker may claim."""
 CRASH_LOOP = PicassoError("no progress was made in several tries", code="crash_loop")
 OUTAGE_SECONDS = 86_400.0
@@ -92,7 +92,7 @@ class Runner:
     async def _run_job(self, job_id: str) -> None:
         """Claim the job until its items have ended: those that may have ended workers have claims of their own."""
         env, tried = self._env, set[str]()
-        while job := await self._claimable(jobs.LEASES, jobs.get, job_id):
+        while job := await self._claimable(jobs.TABLE, jobs.get, job_id):
             rows = await jobs.items(env, job_id)
             if waves.suspicion(job.idle_claims, rows):
                 async with self._isolation.alone() as let_others_in:
@@ -120,7 +120,7 @@ class Runner:
 
     async def _claim_job(self, job_id: str, let_others_in: Callable[[], None] | None = None) -> None:
         """One claim of the job: its next wave of items, if another worker was not faster."""
-        if self._draining or not (job := await leases.claim(self._env, jobs.LEASES, id=job_id)):
+        if self._draining or not (job := await leases.claim(self._env, jobs.TABLE, id=job_id)):
             return
         lease = Lease(job.id, job.fence)
         with log_context(jobId=job.id, sessionId=job.session_id, correlationId=job.correlation_id):
@@ -128,15 +128,15 @@ class Runner:
             start = {"job_id": job.id, "open": [], "passes": 0}
             work = self._run_graph(self._image_job, config_for(job), start, anew=bool(suspects or job.idle_claims))
             stuck = functools.partial(deaths.is_stuck, self._env, lease)
-            await self._under_lease(jobs.LEASES, lease, job.started_at, work, let_others_in, stuck)
+            await self._under_lease(jobs.TABLE, lease, job.started_at, work, let_others_in, stuck)
 
     async def _run_workflow(self, workflow_id: str) -> None:
-        if row := await self._claimable(workflows.LEASES, workflows.get, workflow_id):
+        if row := await self._claimable(workflows.TABLE, workflows.get, workflow_id):
             await self._isolated(row, functools.partial(self._claim_workflow, workflow_id))
 
     async def _claim_workflow(self, workflow_id: str, let_others_in: Callable[[], None] | None = None) -> None:
         env = self._env
-        if self._draining or not (row := await leases.claim(env, workflows.LEASES, id=workflow_id)):
+        if self._draining or not (row := await leases.claim(env, workflows.TABLE, id=workflow_id)):
             return
         lease = Lease(row.id, row.fence)
         with log_context(workflowId=row.id, correlationId=row.correlation_id):
@@ -146,7 +146,7 @@ class Runner:
             start = {"workflow_id": row.id, "alive": True, "answer": ""}
             work = self._run_graph(self._workflow, workflow.config_for(row), start)
             stuck = functools.partial(_has_deaths, env, workflows.get, row.id)
-            await self._under_lease(workflows.LEASES, lease, row.started_at, work, let_others_in, stuck)
+            await self._under_lease(workflows.TABLE, lease, row.started_at, work, let_others_in, stuck)
 
     async def _run_renders(self) -> None:
         """Make the renders that wait, the oldest first, also those that are asked for meanwhile."""
@@ -156,14 +156,14 @@ class Runner:
             made = True
             while made and not self._draining:
                 made = False
-                for id in await leases.unclaimed(self._env, renders.LEASES):
-                    if row := await self._claimable(renders.LEASES, renders.get, id):
+                for id in await leases.unclaimed(self._env, renders.TABLE):
+                    if row := await self._claimable(renders.TABLE, renders.get, id):
                         await self._isolated(row, functools.partial(self._claim_render, id))
                         made = True
                         break
 
     async def _claim_render(self, render_id: str, let_others_in: Callable[[], None] | None = None) -> None:
-        if self._draining or not (render := await leases.claim(self._env, renders.LEASES, id=render_id)):
+        if self._draining or not (render := await leases.claim(self._env, renders.TABLE, id=render_id)):
             return
         # A task of its own, so that a drain can end it and nothing else.
         self._rendering = asyncio.create_task(self._run_render(render, let_others_in))
@@ -191,7 +191,7 @@ class Runner:
                 return
             work = rendering.run(self._env, render, generator, options)
             stuck = functools.partial(_has_deaths, self._env, renders.get, render.id)
-            await self._under_lease(renders.LEASES, lease, render.started_at, work, let_others_in, stuck)
+            await self._under_lease(renders.TABLE, lease, render.started_at, work, let_others_in, stuck)
 
     async def _claimable(
         self, table: WorkTable[Claimed], get: Callable[[Env, str], Awaitable[Claimed]], id: str
@@ -339,7 +339,7 @@ async def resubmit(env: Env) -> None:
             await env.PICASSO_WORKFLOW.enqueue(id)
 
     failure: PicassoError | None = None
-    for duty in (attempts.close_lost(env), calls.lose_old(env), *map(enqueue, TABLES)):
+    for duty in (attempts.close_lost(env), model_calls.settle_stale(env), *map(enqueue, TABLES)):
         try:
             await duty
         except PicassoError as error:

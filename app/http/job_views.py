@@ -9,8 +9,8 @@ from adapters import discovery, planning
 from adapters.planning import Plan
 from tools.env import Env
 from tools.format import to_usd
-from tools.ledger import attempts, calls, jobs, money
-from tools.ledger.calls import ModelCall
+from tools.ledger import attempts, jobs, model_calls, money
+from tools.ledger.model_calls import ModelCall
 from tools.rows import Attempt, Item, ItemError, Job, JobRequest
 
 
@@ -153,7 +153,7 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
 async def job_view(env: Env, job: Job) -> JobView:
     """The job with its items, their calls and their cost, as they are in the database now."""
     items, image_calls = await jobs.items(env, job.id), await attempts.of_job(env, job.id)
-    model_calls = await calls.of_job(env, job.id)
+    chat_calls = await model_calls.of_job(env, job.id)
     return JobView(
         job_id=job.id,
         project_id=job.project_id,
@@ -170,9 +170,9 @@ async def job_view(env: Env, job: Job) -> JobView:
         metadata=job.metadata,
         items=[_item_view(item, [call for call in image_calls if call.item_id == item.id]) for item in items],
         model_calls=[
-            ModelCallView(**_call_fields(call), purpose=call.purpose, item_id=call.item_id) for call in model_calls
+            ModelCallView(**_call_fields(call), purpose=call.purpose, item_id=call.item_id) for call in chat_calls
         ],
-        cost=cost_of([*image_calls, *model_calls]),
+        cost=cost_of([*image_calls, *chat_calls]),
     )
 
 
@@ -230,11 +230,11 @@ async def quote_job(env: Env, project_id: str, wanted: JobRequest, planned: Plan
 
     Fails: NotFound when there is no such project.
     """
-    standing = await money.standing(env, project_id)
+    state = await money.budget_state(env, project_id)
     high = sum(quote.high for quote in planned.quotes)
-    left = None if standing.budget is None else standing.budget - standing.spent - standing.held
+    left = state.remaining
     items = []
-    for place, quote in zip(planned.places, planned.quotes, strict=True):
+    for place, quote in zip(planned.items, planned.quotes, strict=True):
         op = planning.build_op(wanted, place.model, place.seed, wanted.prompt)
         items.append(
             ItemQuote(
@@ -257,7 +257,7 @@ async def quote_job(env: Env, project_id: str, wanted: JobRequest, planned: Plan
             unpriced=sum(quote.basis == "ceiling" for quote in planned.quotes),
             items=items,
         ),
-        budget_usd=to_usd(standing.budget),
+        budget_usd=to_usd(state.budget),
         remaining_usd=to_usd(left),
         fits=left is None or not high or high <= left,
     )

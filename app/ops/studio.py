@@ -82,15 +82,13 @@ def image_job() -> CompiledStateGraph[Any, Any, Any, Any]:
             size=state.size,
         )
         planned = planning.plan(env, request)
-        submission = Submission(
-            project_id=project.id, request=request, places=planned.places, metadata=planned.metadata
-        )
+        submission = Submission(project_id=project.id, request=request, items=planned.items, metadata=planned.metadata)
         job, _ = await submissions.submit(env, submission)
         return {"job_id": job.id}
 
     async def run(state: ImageJob) -> dict[str, Any]:
         env = await studio_env()
-        job = await leases.claim(env, jobs.LEASES, id=state.job_id)
+        job = await leases.claim(env, jobs.TABLE, id=state.job_id)
         if job is None:
             raise Unavailable("this job is being run already, or has ended")
         start = job_graph.JobState(job_id=job.id, open=[], passes=0)
@@ -150,7 +148,7 @@ def workflow() -> CompiledStateGraph[Any, Any, Any, Any]:
 
     async def run(state: Workflow) -> dict[str, Any]:
         env = await studio_env()
-        row = await leases.claim(env, workflows.LEASES, id=state.workflow_id)
+        row = await leases.claim(env, workflows.TABLE, id=state.workflow_id)
         if row is None:
             raise Unavailable("this workflow is being run already, or has ended")
         start = workflow_graph.WorkflowState(workflow_id=row.id, alive=True, answer="")

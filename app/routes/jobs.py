@@ -117,7 +117,7 @@ async def submit_job(
     submission = Submission(
         project_id=project_id,
         request=wanted,
-        places=planned.places,
+        items=planned.items,
         metadata=planned.metadata,
         parent_progression_id=parents[0] if parents else None,
         scope=scope if key else None,
@@ -176,7 +176,7 @@ async def retry_item(
     submission = Submission(
         project_id=job.project_id,
         request=wanted,
-        places=planned.places,
+        items=planned.items,
         metadata=planned.metadata,
         inputs=job.inputs,
         parent_progression_id=progression.id if progression else job.parent_progression_id,
@@ -286,7 +286,7 @@ def plan(env: Env, wanted: JobRequest) -> Plan:
     Fails: Invalid (422) from `planning.plan`, or when there are more than MAX_ITEMS.
     """
     found = planning.plan(env, wanted)
-    if len(found.places) > MAX_ITEMS:
+    if len(found.items) > MAX_ITEMS:
         raise Invalid(
             f"providers, variants: a job has at most {MAX_ITEMS} items",
             code="too_many_items",

@@ -14,7 +14,7 @@ from tools import db
 from tools.env import Env
 from tools.format import to_micros, to_usd
 from tools.ledger import money
-from tools.ledger.money import DayCost, JobCost, Standing
+from tools.ledger.money import BudgetState, DayCost, JobCost
 from tools.pages import LIMIT, Page
 from tools.reports.project_cards import ProjectCard, project_cards
 from tools.rows import Project
@@ -128,20 +128,20 @@ async def patch_project(project_id: FromPath[str], data: JSONBody[ProjectPatch],
 @get("/api/projects/{project_id:str}/costs", opt={"access": "read"}, tags=["projects"])
 async def show_costs(project_id: FromPath[str], env: NamedDependency[Env]) -> Costs:
     """What the project's calls to vendors and models cost, by day, provider, model and job."""
-    standing = await money.standing(env, project_id)
-    return costs_of(standing, *await money.costs(env, project_id, LATEST_JOBS))
+    state = await money.budget_state(env, project_id)
+    return costs_of(state, *await money.costs(env, project_id, LATEST_JOBS))
 
 
-def costs_of(standing: Standing, days: list[DayCost], jobs: list[JobCost]) -> Costs:
+def costs_of(state: BudgetState, days: list[DayCost], jobs: list[JobCost]) -> Costs:
     """The project's costs: the same calls summed by day, provider, model and job."""
-    left = None if standing.budget is None else standing.budget - standing.spent - standing.held
+    left = state.remaining
     providers = sorted({row.provider for row in days})
     models = sorted({(row.provider, row.model, row.purpose) for row in days})
     return Costs(
         currency="USD",
         total=Spent(**_sum(days)),
-        budget_usd=to_usd(standing.budget),
-        reserved_usd=to_usd(standing.held),
+        budget_usd=to_usd(state.budget),
+        reserved_usd=to_usd(state.reserved),
         remaining_usd=to_usd(left),
         by_day=[
             DaySpent(

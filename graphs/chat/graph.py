@@ -29,7 +29,7 @@ from tools.env import Env
 from tools.errors import Refused, VendorError, VendorFailed
 from tools.events import Agent
 from tools.ledger import money
-from tools.ledger.calls import CallKey
+from tools.ledger.model_calls import CallKey
 from tools.models import chat_and_vision
 from tools.models.chat_and_vision import BUILTIN
 from tools.models.reply_text import cut, origin, safe
@@ -125,8 +125,8 @@ async def converse(state: ChatState, runtime: Runtime[Env]) -> dict[str, Any]:
 
 async def _check_budget(env: Env, project_id: str) -> None:
     """Fails: VendorFailed once the project that pays for the chat has spent its budget."""
-    now = await money.standing(env, project_id)
-    if now.budget is not None and now.spent + now.held >= now.budget:
+    remaining = (await money.budget_state(env, project_id)).remaining
+    if remaining is not None and remaining <= 0:
         raise VendorFailed("the project's budget is used up", code="budget_exceeded")
 
 

@@ -15,8 +15,8 @@ from graphs.run_lease import current_lease
 from tools import db
 from tools.env import Env
 from tools.ledger import items, jobs, progress
-from tools.ledger.calls import CallKey
 from tools.ledger.leases import Lease
+from tools.ledger.model_calls import CallKey
 from tools.models import chat_and_vision
 from tools.models.chat_and_vision import JudgeRequest
 from tools.rows import Item, Job, Progression, Verdict
@@ -82,7 +82,7 @@ async def give_up(state: JudgeState, error: NodeError) -> Command[Literal["recor
 async def record(state: JudgeState, runtime: Runtime[Env]) -> dict[str, Any]:
     """Store the verdict, its event and the item's end in one transaction."""
     verdict = msgspec.convert(state["verdict"], Verdict) if state["verdict"] else None
-    await items.conclude(runtime.context, current_lease(), state["item_id"], verdict, state["judge_status"])
+    await items.complete(runtime.context, current_lease(), state["item_id"], verdict, state["judge_status"])
     return {}
 
 

@@ -15,7 +15,7 @@ from graphs.run_lease import current_lease
 from tools import db
 from tools.env import Env
 from tools.errors import VendorError
-from tools.ledger.calls import CallKey
+from tools.ledger.model_calls import CallKey
 from tools.models import chat_and_vision
 from tools.models.chat_and_vision import BUILTIN, REFINE_SECONDS
 from tools.models.prompt_words import read_wording

@@ -209,7 +209,7 @@ async def adopt_or_fail(
                 await items.fail(env, lease, item_id, status, code, message, provider_status)
                 return None
     if item.progression_id:
-        await items.conclude(env, lease, item_id, None, "error")
+        await items.complete(env, lease, item_id, None, "error")
     else:
         await items.fail(env, lease, item_id, "failed", code, message)
     return None

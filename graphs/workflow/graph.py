@@ -18,9 +18,9 @@ from graphs.run_lease import current_lease, leased_run
 from graphs.workflow.builtin_answer import brief
 from tools.env import Env
 from tools.errors import Invalid, Uncertain, VendorError
-from tools.ledger import calls, retries, workflows
-from tools.ledger.calls import CallKey
+from tools.ledger import model_calls, retries, workflows
 from tools.ledger.leases import Lease
+from tools.ledger.model_calls import CallKey
 from tools.ledger.workflows import WorkflowRow
 from tools.models import chat_and_vision
 from tools.models.chat_and_vision import BUILTIN, CHAT_TRIES
@@ -71,7 +71,7 @@ async def process_ai(state: WorkflowState, runtime: Runtime[Env]) -> dict[str, A
             messages: list[tuple[Literal["system", "user", "assistant"], str]] = [("system", WORK), ("user", row.task)]
             answer = await chat_and_vision.chat(env, env.DEFAULT_MODEL_REASONING, messages, call_key(lease))
     except VendorError as error:
-        made = await calls.made(env, call_key(lease))
+        made = await model_calls.made(env, call_key(lease))
         if not isinstance(retries.next_move(made, tries=CHAT_TRIES, ways=1), retries.Stop):
             raise
         # No further call may be made, so a later claim would end the same way.

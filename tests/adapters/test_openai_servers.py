@@ -135,7 +135,7 @@ async def test_a_model_that_nobody_knows_is_sent_what_everybody_takes(tmp_path: 
     own = {"OPENAI_BASE_URL": "URL", "OPENAI_MODELS": "flux-schnell, sd-turbo"}
     async with Wire(_vendors={"openai": Gateway()}) as wire, behind(tmp_path, wire, **own) as env:
         (quote,) = planning.plan(env, job("openai", "sd-turbo")).quotes
-        assert planning.plan(env, job("openai")).places[0].model == "flux-schnell"
+        assert planning.plan(env, job("openai")).items[0].model == "flux-schnell"
         await paint(env, model="flux-schnell", seed=7)
         await paint(env, model="sd-turbo", size="640x400", quality="hd")
         await paint(env, model="sd-turbo", kind="edit", start_image=START, references=(START,))

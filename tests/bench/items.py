@@ -37,7 +37,7 @@ JOBS, VARIANTS, ROUNDS = 4, 8, 3
 async def submit(env: Env, n: int) -> Job:
     places = [ItemPlan("still", "still-1", v, 1000 * n + v) for v in range(VARIANTS)]
     request = JobRequest(prompt="a red boat", providers=[{"provider": "still"}], session_id=f"s{n}", variants=VARIANTS)
-    job, _ = await submissions.submit(env, Submission(project_id=PROJECT, request=request, places=places))
+    job, _ = await submissions.submit(env, Submission(project_id=PROJECT, request=request, items=places))
     return job
 
 
@@ -63,7 +63,7 @@ async def bare(env: Env, first: int) -> None:
 
     async def job_of(n: int) -> None:
         job = await submit(env, n)
-        claimed = await leases.claim(env, jobs.LEASES, id=job.id)
+        claimed = await leases.claim(env, jobs.TABLE, id=job.id)
         assert claimed
         lease = Lease(job.id, claimed.fence)
         rows = await jobs.items(env, job.id)
@@ -103,7 +103,7 @@ async def item_of(env: Env, lease: Lease, job: Job, item: Item) -> None:
     row = progression_of(job, item, attempt, progression_id, url)
     await items.deliver(env, lease, item, row)
     verdict = await chat_and_vision.judge_image(env, "builtin", judge_request(job, row), call_key(lease, job, item))
-    await items.conclude(env, lease, item.id, verdict, "ok")
+    await items.complete(env, lease, item.id, verdict, "ok")
 
 
 async def measured(env: Env, work: Callable[[Env, int], Awaitable[None]], first: int) -> tuple[float, float]:

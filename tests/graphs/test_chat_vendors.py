@@ -13,7 +13,7 @@ from tests.support.internet import Answer, Wire
 from tests.support.samples.chat_page import SMALL, chatting, page, say, session_events, url_of
 from tools import db
 from tools.env import Env
-from tools.ledger.calls import ModelCall
+from tools.ledger.model_calls import ModelCall
 
 each_family = pytest.mark.parametrize("family", MODELS)
 

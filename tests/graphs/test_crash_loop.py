@@ -63,7 +63,7 @@ async def painting(home: Path, variants: int = 1, prompt: str = "a red boat") ->
         working(home, variants, prompt) as work,
         LocalImages.open(home / "images", "http://x") as delivered,
     ):
-        await leases.release(work.env, jobs.LEASES, work.lease)
+        await leases.release(work.env, jobs.TABLE, work.lease)
         work.env = dataclasses.replace(reaching_toy(work.env, wire), IMAGES=delivered, AGENTIC_MEMORIES=InMemorySaver())
         yield work, wire
 
@@ -71,7 +71,7 @@ async def painting(home: Path, variants: int = 1, prompt: str = "a red boat") ->
 async def submit(env: Env, variants: int, *, prompt: str = "a red boat", retry_of: Item | None = None) -> Job:
     request = JobRequest(prompt=prompt, providers=[{"provider": "toy"}], session_id="s", variants=variants)
     places = [ItemPlan("toy", "toy-1", n, 100 + n) for n in range(variants)]
-    submission = Submission(project_id="p", request=request, places=places, retry_of=retry_of.id if retry_of else None)
+    submission = Submission(project_id="p", request=request, items=places, retry_of=retry_of.id if retry_of else None)
     job, _ = await submissions.submit(env, submission)
     return job
 
@@ -149,7 +149,7 @@ async def test_a_job_that_ends_its_workers_before_any_item_goes_out_is_ended(tmp
 async def test_what_was_bought_is_adopted_before_a_job_is_given_up(tmp_path: Path) -> None:
     """Of two items of a job whose workers died too often the one whose original reached BUCKET ends with its image."""
     async with painting(tmp_path, variants=2) as (work, wire):
-        claimed = await leases.claim(work.env, jobs.LEASES, id=work.job.id)
+        claimed = await leases.claim(work.env, jobs.TABLE, id=work.job.id)
         assert claimed is not None
         work.lease = leases.Lease(claimed.id, claimed.fence)
         sent = await attempts.intend(work.env, work.lease, work.items[0], 1, TOY)
@@ -202,7 +202,7 @@ async def test_a_retry_adopts_the_original_that_was_paid_for(
 ) -> None:
     """The retry of an item whose original is in BUCKET costs nothing; where that cannot serve, it buys."""
     async with painting(tmp_path) as (work, wire):
-        claimed = await leases.claim(work.env, jobs.LEASES, id=work.job.id)
+        claimed = await leases.claim(work.env, jobs.TABLE, id=work.job.id)
         assert claimed is not None
         work.lease, item = leases.Lease(claimed.id, claimed.fence), work.items[0]
         sent = await attempts.intend(work.env, work.lease, item, 1, TOY)

@@ -16,7 +16,7 @@ from tests.support.internet import Answer, Fault, Wire
 from tests.support.samples.job_states import Work, working
 from tests.support.vendors.chat import FAIL
 from tools.errors import LeaseLost
-from tools.ledger import calls, jobs, leases
+from tools.ledger import jobs, leases, model_calls
 from tools.models.prices import Quote
 
 
@@ -57,7 +57,7 @@ async def test_every_line_of_an_items_steps_names_its_provider(
             await judged(work)
     lines = [vars(record)["fields"] for record in caplog.records if record.name == "picasso.step"]
     told = [line for line in lines if line.get("itemId")]
-    assert {line["step"] for line in told} >= {"ai.see", "ai.measure", "ledger.conclude"}
+    assert {line["step"] for line in told} >= {"ai.see", "ai.measure", "ledger.complete"}
     assert {line.get("provider") for line in told} == {work.items[0].provider}
 
 
@@ -127,7 +127,7 @@ async def test_a_look_that_a_crash_cut_off_is_not_bought_again(tmp_path: Path) -
     """With a row for the call and no answer, the judge ends in `error` without another call."""
     async with Wire() as wire, chat_job(tmp_path, wire, DEFAULT_MODEL_VISION=MODELS["openai"]) as work:
         errand = judge.call_key(work.lease, work.job, work.items[0])
-        assert await calls.begin(work.env, errand, 1, MODELS["openai"], Quote(1, 9, None, "ceiling"))
+        assert await model_calls.begin(work.env, errand, 1, MODELS["openai"], Quote(1, 9, None, "ceiling"))
         await judged(work)
         (row,) = await rows(work.env)
         assert (row.state, row.cost_micros, wire.calls) == ("uncertain", 9, [])
@@ -140,8 +140,8 @@ async def test_a_worker_that_lost_the_job_does_not_judge(tmp_path: Path) -> None
     async with Wire() as wire, chat_job(tmp_path, wire, DEFAULT_MODEL_VISION=MODELS["openai"]) as work:
         await work.buy(0)
         assert await work.deliver(0)
-        await leases.release(work.env, jobs.LEASES, work.lease)
-        await leases.claim(work.env, jobs.LEASES, id=work.job.id)
+        await leases.release(work.env, jobs.TABLE, work.lease)
+        await leases.claim(work.env, jobs.TABLE, id=work.job.id)
         state = judge.JudgeState(item_id=work.items[0].id, verdict=None, judge_status="skipped")
         with pytest.raises(LeaseLost):
             await judge.builder.compile().ainvoke(state, config_for(work.job), context=work.env)

@@ -89,8 +89,8 @@ async def shop(home: Path, provider: str, count: int) -> AsyncIterator[Shop]:
             model = providers(env)[provider].capabilities()[0].model
             request = JobRequest(prompt="a fox", providers=[{"provider": provider}], session_id="s", variants=count)
             places = [ItemPlan(provider, model, n, None) for n in range(count)]
-            job, _ = await submissions.submit(env, Submission(project_id="p", request=request, places=places))
-            claimed = await leases.claim(env, jobs.LEASES, id=job.id)
+            job, _ = await submissions.submit(env, Submission(project_id="p", request=request, items=places))
+            claimed = await leases.claim(env, jobs.TABLE, id=job.id)
             assert claimed is not None
             lease, rows = Lease(job.id, claimed.fence), await jobs.items(env, job.id)
             await progress.start(env, lease, rows, "refine")

@@ -308,8 +308,8 @@ async def test_an_intent_that_a_crash_left_is_prepared_and_sent_once(
 async def test_progress_that_cannot_be_told_does_not_break_the_call(tmp_path: Path) -> None:
     """An error of the ledger must not pass through a vendor's call, where it would look like the vendor's own."""
     async with working(tmp_path) as work:
-        await leases.release(work.env, jobs.LEASES, work.lease)
-        await leases.claim(work.env, jobs.LEASES, id=work.job.id)
+        await leases.release(work.env, jobs.TABLE, work.lease)
+        await leases.claim(work.env, jobs.TABLE, id=work.job.id)
         with pytest.raises(PicassoError):
             await progress.advance(work.env, work.lease, work.items[0].id, "generate", 0.5)
         await progress_reporter(work.env, work.lease, work.items[0], attempt(1, "sent"))(0.5)

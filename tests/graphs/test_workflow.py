@@ -20,7 +20,7 @@ from tests.support.samples.job_states import IdleServices
 from tests.support.samples.page_site import Line
 from tools.env import Env, Message
 from tools.errors import LeaseLost, Unavailable
-from tools.ledger import calls, leases, workflows
+from tools.ledger import leases, model_calls, workflows
 from tools.ledger.leases import MAX_DEATHS, Lease
 from tools.ledger.workflows import Completed, WorkflowResult, WorkflowRow
 from tools.models import prices
@@ -51,7 +51,7 @@ async def submitted(env: Env, task: str = TASK) -> str:
 
 
 async def claimed(env: Env, workflow_id: str) -> WorkflowRow:
-    row = await leases.claim(env, workflows.LEASES, id=workflow_id)
+    row = await leases.claim(env, workflows.TABLE, id=workflow_id)
     assert row is not None
     return row
 
@@ -112,7 +112,7 @@ async def test_a_run_that_is_repeated_does_nothing_twice(tmp_path: Path, wire: W
             await run(env, row)
         assert (await workflows.get(env, row.id)).status == "running"
         before = await results(env)
-        await leases.release(env, workflows.LEASES, Lease(row.id, row.fence))
+        await leases.release(env, workflows.TABLE, Lease(row.id, row.fence))
         done = await run(env, await claimed(env, row.id))
         assert (done.status, done.started_at) == ("complete", row.started_at)
         assert await results(env) == before and len(before) == 1
@@ -128,7 +128,7 @@ async def test_a_stored_result_needs_no_model(tmp_path: Path, wire: Wire) -> Non
         row = await claimed(env, await submitted(env))
         with pytest.raises(RuntimeError):
             await run(dataclasses.replace(env, DEFAULT_MODEL_REASONING="builtin"), row)
-        await leases.release(env, workflows.LEASES, Lease(row.id, row.fence))
+        await leases.release(env, workflows.TABLE, Lease(row.id, row.fence))
         done = await run(env, await claimed(env, row.id))
         assert done.status == "complete" and "built-in" in str(await workflows.result(env, done))
     assert wire.calls == []
@@ -142,7 +142,7 @@ async def test_a_vendor_that_says_much_later_is_asked_by_a_later_claim(tmp_path:
         with pytest.raises(Unavailable):
             await run(env, row)
         assert (await workflows.get(env, row.id)).status == "running"
-        await leases.release(env, workflows.LEASES, Lease(row.id, row.fence))
+        await leases.release(env, workflows.TABLE, Lease(row.id, row.fence))
         assert (await run(env, await claimed(env, row.id))).status == "complete"
         assert [call.state for call in await rows(env)] == ["failed", "succeeded"]
     assert len(wire.calls) == 2
@@ -157,7 +157,7 @@ async def test_an_answer_that_was_paid_for_is_taken_up(tmp_path: Path, wire: Wir
         state = workflow.WorkflowState(workflow_id=row.id, alive=True, answer="")
         await graph.ainvoke(state, workflow.config_for(row), context=env)
         assert (await workflows.get(env, row.id)).steps_done == 2 and await results(env) == []
-        await leases.release(env, workflows.LEASES, Lease(row.id, row.fence))
+        await leases.release(env, workflows.TABLE, Lease(row.id, row.fence))
         assert (await run(env, await claimed(env, row.id))).status == "complete"
         assert [stored.result for stored in await results(env)] == [SAID]
     assert len(wire.calls) == 1
@@ -168,8 +168,8 @@ async def test_a_call_that_a_crash_left_in_flight_is_not_made_again(tmp_path: Pa
     async with thinking(tmp_path, wire) as env:
         row = await claimed(env, await submitted(env))
         quoted = prices.Quote(0, 10, "v", "estimate")
-        assert await calls.begin(env, workflow.call_key(Lease(row.id, row.fence)), 1, MODELS["openai"], quoted)
-        await leases.release(env, workflows.LEASES, Lease(row.id, row.fence))
+        assert await model_calls.begin(env, workflow.call_key(Lease(row.id, row.fence)), 1, MODELS["openai"], quoted)
+        await leases.release(env, workflows.TABLE, Lease(row.id, row.fence))
         ended = await run(env, await claimed(env, row.id))
         assert (ended.status, ended.steps_done, ended.result_id) == ("uncertain", 1, None)
         assert ended.error is not None and ended.error.code == "uncertain"
@@ -204,7 +204,7 @@ async def test_what_the_vendor_does_is_told(
         assert len(await results(env)) == len(sent(env)) == (1 if status == "complete" else 0)
         if row.error:
             assert "http" not in row.error.message and row.error.correlation_id
-        assert await leases.claim(env, workflows.LEASES, id=row.id) is None
+        assert await leases.claim(env, workflows.TABLE, id=row.id) is None
 
 
 async def test_a_worker_that_lost_its_lease_calls_and_writes_nothing(tmp_path: Path, wire: Wire) -> None:
@@ -212,14 +212,14 @@ async def test_a_worker_that_lost_its_lease_calls_and_writes_nothing(tmp_path: P
     async with thinking(tmp_path, wire) as env:
         late = await claimed(env, await submitted(env))
         lease = Lease(late.id, late.fence)
-        await leases.release(env, workflows.LEASES, lease)
+        await leases.release(env, workflows.TABLE, lease)
         heir = await claimed(env, late.id)
-        assert heir.fence == late.fence + 1 and await leases.claim(env, workflows.LEASES, id=late.id) is None
-        assert not await leases.renew(env, workflows.LEASES, lease)
+        assert heir.fence == late.fence + 1 and await leases.claim(env, workflows.TABLE, id=late.id) is None
+        assert not await leases.renew(env, workflows.TABLE, lease)
         quoted = prices.Quote(0, 10, "v", "estimate")
         for write in (
             workflows.advance(env, lease, "validate"),
-            calls.begin(env, workflow.call_key(lease), 1, MODELS["openai"], quoted),
+            model_calls.begin(env, workflow.call_key(lease), 1, MODELS["openai"], quoted),
             workflows.store_result(env, lease, "late"),
             workflows.complete(env, lease),
             workflows.fail(env, lease, "failed", LeaseLost("late")),
@@ -228,7 +228,7 @@ async def test_a_worker_that_lost_its_lease_calls_and_writes_nothing(tmp_path: P
                 await write
         with pytest.raises(LeaseLost):
             await run(env, late)
-        await leases.release(env, workflows.LEASES, lease)
+        await leases.release(env, workflows.TABLE, lease)
         assert await workflows.get(env, late.id) == heir
         assert (await rows(env), await results(env)) == ([], [])
     assert wire.calls == []
@@ -281,7 +281,7 @@ async def test_a_workflow_that_ends_its_workers_is_ended(tmp_path: Path, wire: W
             assert row.idle_claims == max(0, n - 1), "the second claim died after a step"
             if n == 1:
                 await workflows.advance(env, Lease(row.id, row.fence), "validate")
-            await leases.release(env, workflows.LEASES, Lease(row.id, row.fence), died=n > 0)
+            await leases.release(env, workflows.TABLE, Lease(row.id, row.fence), died=n > 0)
         await runner.run(workflow_id)
         ended = await workflows.get(env, workflow_id)
         assert (ended.status, ended.steps_done) == ("failed", 1)
@@ -298,10 +298,10 @@ async def test_a_runner_takes_up_what_a_drain_left(tmp_path: Path, wire: Wire) -
         leaving.drain()
         await leaving.run(workflow_id)
         assert (await workflows.get(env, workflow_id)).status == "queued"
-        assert await leases.unclaimed(env, workflows.LEASES) == [workflow_id]
+        assert await leases.unclaimed(env, workflows.TABLE) == [workflow_id]
         await Runner(env).run(workflow_id)
         assert (await workflows.get(env, workflow_id)).status == "complete"
-        assert await leases.unclaimed(env, workflows.LEASES) == []
+        assert await leases.unclaimed(env, workflows.TABLE) == []
 
 
 @pytest.mark.parametrize("letter", ["a", "\n", "\U0001f6a3", "ü"])

@@ -282,6 +282,6 @@ async def who_called(home: Path, workflow_id: str) -> str:
         while True:
             for name in ("one", "two"):
                 lines = (home / name / "serve.log").read_text().splitlines()
-                if any(workflow_id in line and '"calls.begin"' in line for line in lines):
+                if any(workflow_id in line and '"model_calls.begin"' in line for line in lines):
                     return name
             await asyncio.sleep(0.02)

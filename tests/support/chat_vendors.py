@@ -13,7 +13,7 @@ from tests.support.environment import bare_env, settings
 from tests.support.internet import Wire
 from tests.support.samples.job_states import Work, working
 from tools.env import Env
-from tools.ledger.calls import CallKey, ModelCall
+from tools.ledger.model_calls import CallKey, ModelCall
 
 MODELS = {"openai": "openai:gpt-test", "gemini": "gemini:gemini-test", "workers": "workers:@cf/test"}
 """A model of each family; `VENDORS` plays it."""

@@ -13,7 +13,7 @@ from tools.env import Env, Statements
 from tools.errors import Unavailable, VendorError
 from tools.events import Fallback
 from tools.ledger import jobs, progress
-from tools.ledger.changes import change
+from tools.ledger.changes import open_change
 from tools.ledger.leases import Lease
 from tools.ledger.money import CHARGE, CHARGE_BASIS
 from tools.rows import Attempt, Item, ProviderModel, derived_id, dump, now_ms
@@ -130,11 +130,11 @@ async def intend(env: Env, lease: Lease, item: Item, number: int, call: Planned)
     Fails: LeaseLost.
     """
     attempt_id = derived_id(item.id, "attempt", number)
-    async with change(env, jobs.LEASES, lease) as job:
-        await job.tx.run(
+    async with open_change(env, jobs.TABLE, lease) as change:
+        await change.tx.run(
             INTEND,
             id=attempt_id,
-            project_id=job.row.project_id,
+            project_id=change.row.project_id,
             job_id=item.job_id,
             item_id=item.id,
             number=number,
@@ -145,7 +145,7 @@ async def intend(env: Env, lease: Lease, item: Item, number: int, call: Planned)
             price_version=call.price_version,
             now=now_ms(),
         )
-        await progress.enter(job, item.id, "generate", fallback=call.instead)
+        await progress.enter(change, item.id, "generate", fallback=call.instead)
     return (await of_item(env, item.id))[-1]
 
 
@@ -157,11 +157,11 @@ async def adopt(
 
     Fails: LeaseLost.
     """
-    async with change(env, jobs.LEASES, lease) as job:
-        await job.tx.run(
+    async with open_change(env, jobs.TABLE, lease) as change:
+        await change.tx.run(
             ADOPT,
             id=derived_id(item.id, "attempt", 1),
-            project_id=job.row.project_id,
+            project_id=change.row.project_id,
             job_id=item.job_id,
             item_id=item.id,
             provider=model.provider,
@@ -170,8 +170,8 @@ async def adopt(
             bytes_sha256=sha256,
             now=now_ms(),
         )
-        await job.tx.run(KEEP_ORIGINAL, id=item.id, key=original)
-        await progress.enter(job, item.id, "compare")
+        await change.tx.run(KEEP_ORIGINAL, id=item.id, key=original)
+        await progress.enter(change, item.id, "compare")
 
 
 @step("ledger.send")
@@ -180,10 +180,10 @@ async def send(env: Env, lease: Lease, attempt: Attempt) -> bool:
 
     Fails: LeaseLost.
     """
-    async with change(env, jobs.LEASES, lease) as job:
-        is_sent = await job.tx.run(SEND, id=attempt.id, item_id=attempt.item_id, now=now_ms())
+    async with open_change(env, jobs.TABLE, lease) as change:
+        is_sent = await change.tx.run(SEND, id=attempt.id, item_id=attempt.item_id, now=now_ms())
         if not is_sent:
-            await _settle(job.tx, attempt.id, Settlement(outcome="abandoned"))
+            await _settle(change.tx, attempt.id, Settlement(outcome="abandoned"))
     return bool(is_sent)
 
 
@@ -194,8 +194,8 @@ async def arrive(env: Env, lease: Lease, attempt: Attempt, arrival: Arrival) -> 
     An attempt that was settled meanwhile stays as it is.
     Fails: LeaseLost.
     """
-    async with change(env, jobs.LEASES, lease) as job:
-        kept = await job.tx.one(
+    async with open_change(env, jobs.TABLE, lease) as change:
+        kept = await change.tx.one(
             ARRIVE,
             Attempt,
             id=attempt.id,
@@ -206,7 +206,7 @@ async def arrive(env: Env, lease: Lease, attempt: Attempt, arrival: Arrival) -> 
             cost_basis=arrival.cost_basis,
             price_version=arrival.price_version,
         )
-        await progress.enter(job, attempt.item_id, "store")
+        await progress.enter(change, attempt.item_id, "store")
     return kept or attempt
 
 
@@ -218,12 +218,12 @@ async def settle(env: Env, lease: Lease, attempt: Attempt, settlement: Settlemen
     Effect: one that is settled already stays as it is.
     Fails: LeaseLost.
     """
-    async with change(env, jobs.LEASES, lease) as job:
-        await _settle(job.tx, attempt.id, settlement)
+    async with open_change(env, jobs.TABLE, lease) as change:
+        await _settle(change.tx, attempt.id, settlement)
         if original:
-            await job.tx.run(KEEP_ORIGINAL, id=attempt.item_id, key=original)
+            await change.tx.run(KEEP_ORIGINAL, id=attempt.item_id, key=original)
         if settlement.outcome == "succeeded":
-            await progress.enter(job, attempt.item_id, "compare")
+            await progress.enter(change, attempt.item_id, "compare")
 
 
 async def _settle(tx: Statements, attempt_id: str, settlement: Settlement) -> None:

@@ -28,7 +28,7 @@ class Change(Generic[Row]):
 
 
 @contextlib.asynccontextmanager
-async def change(env: Env, table: WorkTable[Row], lease: Lease) -> AsyncIterator[Change[Row]]:
+async def open_change(env: Env, table: WorkTable[Row], lease: Lease) -> AsyncIterator[Change[Row]]:
     """Change a row and whatever belongs to it in one transaction; changes of one row happen one after the other.
 
     Effect: the block's statements and events together, then the session's readers are woken.

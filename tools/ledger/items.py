@@ -11,7 +11,7 @@ from tools import db
 from tools.env import Env
 from tools.events import Event
 from tools.ledger import attempts, item_events, jobs, progress
-from tools.ledger.changes import Change, change
+from tools.ledger.changes import Change, open_change
 from tools.ledger.leases import Lease
 from tools.ledger.progress import ITEM
 from tools.rows import Item, ItemError, ItemStatus, Job, Progression, Verdict, dump, now_ms
@@ -67,10 +67,10 @@ async def take_up(env: Env, lease: Lease, item_id: str) -> Item:
 
     Fails: LeaseLost.
     """
-    async with change(env, jobs.LEASES, lease) as job:
-        await job.tx.run(TAKE_UP, id=item_id, fence=lease.fence)
-        await job.tx.run(SENT_OUT, id=lease.id)
-        item = await job.tx.one(ITEM, Item, id=item_id)
+    async with open_change(env, jobs.TABLE, lease) as change:
+        await change.tx.run(TAKE_UP, id=item_id, fence=lease.fence)
+        await change.tx.run(SENT_OUT, id=lease.id)
+        item = await change.tx.one(ITEM, Item, id=item_id)
     assert item is not None
     return item
 
@@ -83,20 +83,22 @@ async def compare(env: Env, lease: Lease, item: Item, phash: str, sha256: str, *
     A duplicate of a finished image ends here; one of an unfinished image waits for that one's end.
     Fails: LeaseLost.
     """
-    async with change(env, jobs.LEASES, lease) as job:
+    async with open_change(env, jobs.TABLE, lease) as change:
         kept = next(
             (
                 other
-                for other in await job.tx.all(KEPT_IMAGES, KeptImage, job_id=item.job_id, id=item.id)
+                for other in await change.tx.all(KEPT_IMAGES, KeptImage, job_id=item.job_id, id=item.id)
                 if other.sha256 == sha256 or (int(other.phash, 16) ^ int(phash, 16)).bit_count() <= near
             ),
             None,
         )
-        is_new = await job.tx.one(MARK_COMPARED, Item, id=item.id, phash=phash, duplicate_of=kept.id if kept else None)
+        is_new = await change.tx.one(
+            MARK_COMPARED, Item, id=item.id, phash=phash, duplicate_of=kept.id if kept else None
+        )
         if kept is None:
-            await progress.enter(job, item.id, "deliver")
+            await progress.enter(change, item.id, "deliver")
         elif is_new and kept.status == "complete":
-            await _end(job, item.id, "duplicate", None)
+            await _end(change, item.id, "duplicate", None)
     return kept.id if kept else None
 
 
@@ -106,30 +108,30 @@ async def deliver(env: Env, lease: Lease, item: Item, progression: Progression) 
 
     Fails: LeaseLost.
     """
-    async with change(env, jobs.LEASES, lease) as job:
-        current = await job.tx.one(ITEM, Item, id=item.id)
+    async with open_change(env, jobs.TABLE, lease) as change:
+        current = await change.tx.one(ITEM, Item, id=item.id)
         if current is None or current.status != "running":
             return False
-        await db.insert_progression(job.tx, progression)
-        await job.tx.run(ATTACH, id=item.id, progression_id=progression.id)
-        await progress.enter(job, item.id, "judge")
+        await db.insert_progression(change.tx, progression)
+        await change.tx.run(ATTACH, id=item.id, progression_id=progression.id)
+        await progress.enter(change, item.id, "judge")
         return True
 
 
-@step("ledger.conclude")
-async def conclude(
+@step("ledger.complete")
+async def complete(
     env: Env, lease: Lease, item_id: str, verdict: Verdict | None, status: Literal["ok", "error", "skipped"]
 ) -> None:
     """Keep the verdict in the progression's row and end the item with its image; an ended item stays as it is.
 
     Fails: LeaseLost.
     """
-    async with change(env, jobs.LEASES, lease) as job:
-        item = await job.tx.one(ITEM, Item, id=item_id)
+    async with open_change(env, jobs.TABLE, lease) as change:
+        item = await change.tx.one(ITEM, Item, id=item_id)
         if item is None or item.status != "running" or item.progression_id is None:
             return
         row = await db.update_judgment(
-            job.tx,
+            change.tx,
             item.progression_id,
             judge_status=status,
             judgment=verdict.judgment if verdict else None,
@@ -139,8 +141,8 @@ async def conclude(
             retry_suggestion=verdict.retry_suggestion if verdict else None,
             coverage=verdict.coverage if verdict else None,
         )
-        job.emit(item_events.judged(item, row))
-        await _end(job, item.id, "complete", None)
+        change.emit(item_events.judged(item, row))
+        await _end(change, item.id, "complete", None)
 
 
 @step("ledger.fail_item")
@@ -161,34 +163,34 @@ async def fail(
     error = ItemError(
         code=code, kind=status, message=message, provider_status=provider_status, correlation_id=correlation_id()
     )
-    async with change(env, jobs.LEASES, lease) as job:
-        await progress.run_item(job, item_id)
-        await _end(job, item_id, status, error)
+    async with open_change(env, jobs.TABLE, lease) as change:
+        await progress.run_item(change, item_id)
+        await _end(change, item_id, status, error)
 
 
-async def _end(job: Change[Job], item_id: str, status: ItemStatus, error: ItemError | None) -> None:
+async def _end(change: Change[Job], item_id: str, status: ItemStatus, error: ItemError | None) -> None:
     encoded = dump(error) if error else None
-    item = await job.tx.one(END_ITEM, Item, id=item_id, status=status, error=encoded, now=now_ms())
+    item = await change.tx.one(END_ITEM, Item, id=item_id, status=status, error=encoded, now=now_ms())
     if item is None:
         return
-    await attempts.close(job.tx, item.id)
-    job.emit(await _ended(job, item))
-    waiting = await job.tx.all(WAITING, Item, id=item.id)
+    await attempts.close(change.tx, item.id)
+    change.emit(await _ended(change, item))
+    waiting = await change.tx.all(WAITING, Item, id=item.id)
     if status == "complete":
         for duplicate in waiting:
-            await _end(job, duplicate.id, "duplicate", None)
+            await _end(change, duplicate.id, "duplicate", None)
     elif waiting:
         first, *others = waiting
-        await job.tx.run(WAIT_FOR_NONE, id=first.id)
+        await change.tx.run(WAIT_FOR_NONE, id=first.id)
         for other in others:
-            await job.tx.run(WAIT_FOR, id=other.id, kept=first.id)
+            await change.tx.run(WAIT_FOR, id=other.id, kept=first.id)
 
 
-async def _ended(job: Change[Job], item: Item) -> Event:
+async def _ended(change: Change[Job], item: Item) -> Event:
     if item.error:
         return item_events.failed(item, item.error)
     if item.status == "duplicate":
-        return item_events.duplicate(item, await job.tx.one(ITEM, Item, id=item.duplicate_of))
-    progression = await job.tx.one(PROGRESSION, Progression, id=item.progression_id)
+        return item_events.duplicate(item, await change.tx.one(ITEM, Item, id=item.duplicate_of))
+    progression = await change.tx.one(PROGRESSION, Progression, id=item.progression_id)
     assert progression is not None
     return item_events.completed(item, progression)

@@ -8,7 +8,7 @@ from tools.env import Env
 from tools.errors import NotFound, PicassoError
 from tools.events import Complete, Event, Fail
 from tools.ledger import item_events
-from tools.ledger.changes import change
+from tools.ledger.changes import open_change
 from tools.ledger.deaths import JOB_DIED
 from tools.ledger.leases import Lease, WorkTable
 from tools.pages import Cursor, Page, decode, page
@@ -68,7 +68,7 @@ RETURNING *
 """
 PROGRESSIONS = "SELECT * FROM image_progressions WHERE job_id = :job_id"
 
-LEASES = WorkTable(
+TABLE = WorkTable(
     row=Job,
     claim=CLAIM,
     renew=RENEW,
@@ -114,8 +114,8 @@ async def of_project(env: Env, project_id: str, cursor: str | None, limit: int) 
 @step("ledger.plan")
 async def plan(env: Env, lease: Lease, metadata: JobMetadata, inputs: InputImages) -> None:
     """Keep what `prepare` decided, so that a resumed job need not decide again."""
-    async with change(env, LEASES, lease) as job:
-        await job.tx.run(PLAN, id=lease.id, metadata=dump(metadata), inputs=dump(inputs))
+    async with open_change(env, TABLE, lease) as change:
+        await change.tx.run(PLAN, id=lease.id, metadata=dump(metadata), inputs=dump(inputs))
 
 
 @step("ledger.finish_job")
@@ -125,17 +125,17 @@ async def finish(env: Env, lease: Lease) -> list[str]:
     Effect: the job's row and its last event, once; then a `log` message.
     Fails: LeaseLost.
     """
-    async with change(env, LEASES, lease) as job:
-        rows = await job.tx.all(ITEMS, Item, job_id=lease.id)
+    async with open_change(env, TABLE, lease) as change:
+        rows = await change.tx.all(ITEMS, Item, job_id=lease.id)
         if still_open := [item.id for item in rows if item.ended_at is None]:
             return still_open
         tally = counts(rows)
         status = "complete" if "complete" in tally else "failed"
-        has_ended = await job.tx.run(FINISH, id=lease.id, status=status, now=now_ms())
+        has_ended = await change.tx.run(FINISH, id=lease.id, status=status, now=now_ms())
         if has_ended:
-            job.emit(_finished(lease.id, status, tally))
+            change.emit(_finished(lease.id, status, tally))
     if has_ended:
-        await _log_end(env, job.row, status, tally)
+        await _log_end(env, change.row, status, tally)
     return []
 
 

@@ -18,7 +18,7 @@ CHARGE = "COALESCE(cost_micros, quote_micros)"
 CHARGE_BASIS = "COALESCE(cost_basis, CASE WHEN price_version IS NULL THEN 'ceiling' ELSE 'estimate' END)"
 
 LOCK_BUDGET = "UPDATE projects SET budget_micros = budget_micros WHERE id = :id AND budget_micros IS NOT NULL"
-STANDING = f"""
+BUDGET_STATE = f"""
 WITH calls AS (
     SELECT item_id, CASE WHEN state = 'sent' THEN {CHARGE} ELSE COALESCE(cost_micros, 0) END AS micros
     FROM (
@@ -36,7 +36,7 @@ WITH calls AS (
 SELECT projects.budget_micros AS budget,
     (SELECT CAST(COALESCE(SUM(micros), 0) AS BIGINT) FROM calls) AS spent,
     (SELECT CAST(COALESCE(SUM(CASE WHEN reserved > used THEN reserved - used ELSE 0 END), 0) AS BIGINT)
-     FROM open_items) AS held
+     FROM open_items) AS reserved
 FROM projects WHERE id = :id
 """  # noqa: S608 (constants)
 TOTALS = """COUNT(*) AS calls, CAST(SUM(cost_micros) AS BIGINT) AS micros,
@@ -62,12 +62,17 @@ FROM ({BILLED}) AS billed WHERE job_id IS NOT NULL GROUP BY job_id ORDER BY MAX(
 Purpose = Literal["image", "refine", "judge", "workflow", "chat"]
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """A project's budget, spending and reservations (`held`), in micro-USD; `budget` is None without a limit."""
+class BudgetState(msgspec.Struct, frozen=True):
+    """A project's budget, spending and reservations, in micro-USD; `budget` is None without a limit."""
 
     budget: int | None
     spent: int
-    held: int
+    reserved: int
+
+    @property
+    def remaining(self) -> int | None:
+        """What may still be spent; below 0 when calls cost more than they were quoted. None without a limit."""
+        return None if self.budget is None else self.budget - self.spent - self.reserved
 
 
 class DayCost(msgspec.Struct, frozen=True):
@@ -93,33 +98,35 @@ class JobCost(msgspec.Struct, frozen=True):
     estimated: int
 
 
-async def reserve(tx: Statements, project_id: str, micros: int) -> None:
-    """Check that `micros` more fit into the budget; the items that the caller inserts then reserve them.
+async def check_budget(tx: Statements, project_id: str, micros: int) -> None:
+    """Lock the project's budget and check that `micros` more fit.
 
-    Effect: locks the project's reservations until `tx` ends.
+    The items that the caller inserts are the reservation.
+
+    Effect: nobody else reserves until `tx` ends.
     Fails: OverBudget (402).
     """
     if not micros or not await tx.run(LOCK_BUDGET, id=project_id):
         return
     # One statement, so one snapshot: between two, an item could release money whose call is not recorded yet.
-    now = await tx.one(STANDING, Standing, id=project_id)
-    assert now is not None
-    if now.budget is not None and now.spent + now.held + micros > now.budget:
+    state = await tx.one(BUDGET_STATE, BudgetState, id=project_id)
+    assert state is not None
+    if state.remaining is not None and micros > state.remaining:
         raise OverBudget(
             "the project's budget does not allow this job",
             detail={
-                "budgetUsd": to_usd(now.budget),
-                "spentUsd": to_usd(now.spent),
-                "reservedUsd": to_usd(now.held),
+                "budgetUsd": to_usd(state.budget),
+                "spentUsd": to_usd(state.spent),
+                "reservedUsd": to_usd(state.reserved),
                 "neededUsd": to_usd(micros),
             },
         )
 
 
-@step("money.standing")
-async def standing(env: Env, project_id: str) -> Standing:
+@step("money.budget_state")
+async def budget_state(env: Env, project_id: str) -> BudgetState:
     """Budget, spending and reservations of the project. Fails: NotFound."""
-    found = await env.DB.one(STANDING, Standing, id=project_id)
+    found = await env.DB.one(BUDGET_STATE, BudgetState, id=project_id)
     if found is None:
         raise NotFound("there is no such project")
     return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.errors import Failure, Refused, Unavailable, Uncertain, VendorError, VendorFailed
-from tools.ledger.calls import ModelCall
+from tools.ledger.model_calls import ModelCall
 from tools.models.explanations import explain
 
 NOTHING_DONE: frozenset[Failure | None] = frozenset({"outage", "rate"})

@@ -43,7 +43,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 
     project_id: str
     request: JobRequest
-    places: list[ItemPlan]
+    items: list[ItemPlan]
     metadata: JobMetadata = JobMetadata()
     inputs: InputImages | None = None
     parent_progression_id: str | None = None
@@ -75,7 +75,7 @@ async def submit(env: Env, submission: Submission) -> tuple[Job, bool]:
     async with env.DB.transaction() as tx:
         job_id, was_there = await _insert_job(tx, submission, body_sha256)
         if not was_there:
-            await money.reserve(tx, submission.project_id, sum(item.reserved_micros for item in submission.places))
+            await money.check_budget(tx, submission.project_id, sum(item.reserved_micros for item in submission.items))
             await _insert_items(tx, job_id, submission)
         job = await tx.one(jobs.JOB, Job, id=job_id)
     assert job is not None
@@ -117,17 +117,17 @@ async def _insert_job(tx: Statements, submission: Submission, body_sha256: str) 
 
 async def _insert_items(tx: Statements, job_id: str, submission: Submission) -> None:
     now = now_ms()
-    ids = [derived_id(job_id, item.provider, item.variant_index) for item in submission.places]
+    ids = [derived_id(job_id, item.provider, item.variant_index) for item in submission.items]
     await tx.many(
         INSERT_ITEM,
         [
             {"id": id, "job_id": job_id, "position": position, "now": now, **msgspec.structs.asdict(item)}
-            for position, (id, item) in enumerate(zip(ids, submission.places, strict=True))
+            for position, (id, item) in enumerate(zip(ids, submission.items, strict=True))
         ],
     )
     queued: list[Event] = [
         Queued(job_id=job_id, item_id=id, provider=item.provider, variant_index=item.variant_index)
-        for id, item in zip(ids, submission.places, strict=True)
+        for id, item in zip(ids, submission.items, strict=True)
     ]
     last = await append(tx, submission.request.session_id, queued)
     await tx.run(SET_FIRST_SEQ, id=job_id, seq=last - len(queued) + 1)

@@ -12,7 +12,7 @@ import msgspec
 from tools import queue
 from tools.env import Env, Message, Statements
 from tools.errors import Conflict, NotFound, PicassoError
-from tools.ledger.changes import change
+from tools.ledger.changes import open_change
 from tools.ledger.leases import Lease, WorkTable
 from tools.rows import Count, derived_id, dump, new_id, now_ms
 from tools.step import correlation_id, step
@@ -122,7 +122,7 @@ class Completed(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fiel
     result_cut: bool = False
 
 
-LEASES = WorkTable(
+TABLE = WorkTable(
     row=WorkflowRow,
     claim=CLAIM,
     renew=RENEW,
@@ -188,19 +188,17 @@ async def result(env: Env, row: WorkflowRow) -> str | None:
 @step("workflows.advance")
 async def advance(env: Env, lease: Lease, done: Step) -> None:
     """Note that a step is done; repeating it changes nothing. Fails: LeaseLost."""
-    async with change(env, LEASES, lease) as workflow:
-        await workflow.tx.run(ADVANCE, id=lease.id, done=STEPS.index(done) + 1)
+    async with open_change(env, TABLE, lease) as change:
+        await change.tx.run(ADVANCE, id=lease.id, done=STEPS.index(done) + 1)
 
 
 @step("workflows.store_result")
 async def store_result(env: Env, lease: Lease, answer: str) -> None:
     """Store the result with its task; a result that is stored already stays as it is. Fails: LeaseLost."""
-    async with change(env, LEASES, lease) as workflow:
-        row, result_id = workflow.row, derived_id(lease.id, "result")
-        await workflow.tx.run(
-            STORE_RESULT, id=result_id, user_id=row.user_id, task=row.task, result=answer, now=now_ms()
-        )
-        await workflow.tx.run(NAME_RESULT, id=row.id, result_id=result_id)
+    async with open_change(env, TABLE, lease) as change:
+        row, result_id = change.row, derived_id(lease.id, "result")
+        await change.tx.run(STORE_RESULT, id=result_id, user_id=row.user_id, task=row.task, result=answer, now=now_ms())
+        await change.tx.run(NAME_RESULT, id=row.id, result_id=result_id)
 
 
 def cut_to_bytes(text: str, most: int) -> str:
@@ -228,16 +226,16 @@ async def notify(env: Env, row: WorkflowRow) -> None:
 @step("workflows.complete")
 async def complete(env: Env, lease: Lease) -> None:
     """End the workflow with its result. Fails: LeaseLost."""
-    async with change(env, LEASES, lease) as workflow:
-        await workflow.tx.run(COMPLETE, id=lease.id, now=now_ms())
+    async with open_change(env, TABLE, lease) as change:
+        await change.tx.run(COMPLETE, id=lease.id, now=now_ms())
 
 
 @step("workflows.fail")
 async def fail(env: Env, lease: Lease, status: Literal["failed", "uncertain"], error: PicassoError) -> None:
     """End the workflow without a result. Fails: LeaseLost."""
     shown = WorkflowError(error.code, error.message, correlation_id())
-    async with change(env, LEASES, lease) as workflow:
-        await workflow.tx.run(FAIL, id=lease.id, status=status, error=dump(shown), now=now_ms())
+    async with open_change(env, TABLE, lease) as change:
+        await change.tx.run(FAIL, id=lease.id, status=status, error=dump(shown), now=now_ms())
 
 
 async def note(tx: Statements, message: Message) -> Noted:

@@ -1,7 +1,7 @@
 """Calls to vision and chat models: judging an image, completing and streaming a chat, and quotes for them.
 
-Each call has a row in `tools/ledger/calls.py`, committed before the request is sent. How often a model may be called
-under one `CallKey`, and for how long, is defined here; nothing else repeats a call.
+Each call has a row in `tools/ledger/model_calls.py`, committed before the request is sent. How often a model may be
+called under one `CallKey`, and for how long, is defined here; nothing else repeats a call.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ import msgspec
 from tools import r2
 from tools.env import Env
 from tools.errors import Invalid, Refused, Unavailable, Uncertain, VendorError
-from tools.ledger import calls
-from tools.ledger.calls import CallKey, ModelCall, Purpose, Settlement
+from tools.ledger import model_calls
+from tools.ledger.model_calls import CallKey, ModelCall, Purpose, Settlement
 from tools.ledger.retries import Call, Lost, Stop, Taken, next_move
 from tools.media.pixels import variant
 from tools.media.sandbox import run_in_child
@@ -280,20 +280,20 @@ async def _converse(env: Env, model: str, key: CallKey, ask: Ask[T], end: float)
     chat_model, pause = env.AI.chat_model(model), 0.0
     with log_context(provider=model.partition(":")[0]):
         while True:
-            match next_move(await calls.made(env, key), tries=ask.tries, ways=len(ask.ways)):
+            match next_move(await model_calls.made(env, key), tries=ask.tries, ways=len(ask.ways)):
                 case Taken(call):
                     return ask.read((call.result or {})["text"])
                 case Lost(call):
-                    await calls.lose(env, call)
+                    await model_calls.settle_lost(env, call)
                 case Stop(error):
                     raise error
                 case Call(number, way):
                     if asyncio.get_running_loop().time() + pause + LEAST_SECONDS > end:
                         raise Unavailable("the model did not answer in time")
                     await asyncio.sleep(pause)
-                    if row := await calls.begin(env, key, number, model, ask.quoted):
+                    if row := await model_calls.begin(env, key, number, model, ask.quoted):
                         settlement, pause = await _call(env, chat_model, row, ask, ask.ways[way], end)
-                        await calls.settle(env, row, settlement)
+                        await model_calls.settle(env, row, settlement)
 
 
 async def _call(

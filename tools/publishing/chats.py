@@ -83,7 +83,7 @@ class ChatLease(msgspec.Struct, frozen=True):
     fence: int
 
 
-LEASES = LeasedTable(row=ChatLease, claim=CLAIM, renew=RENEW, lock=LOCK, lost="another process answers this chat now")
+TABLE = LeasedTable(row=ChatLease, claim=CLAIM, renew=RENEW, lock=LOCK, lost="another process answers this chat now")
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -116,14 +116,14 @@ async def holding(env: Env, artifact_id: str, session_id: str, *, wait: float) -
     while True:
         # Read before claiming, so that waiting requests do not keep writing to the database.
         busy = await env.DB.one(IS_BUSY, Count, **chat, now=now_ms())
-        if busy == Count(0) and (lease := await leases.claim(env, LEASES, **chat)):
+        if busy == Count(0) and (lease := await leases.claim(env, TABLE, **chat)):
             break
         if clock() + pause > end:
             message = "another turn of this chat is still being answered; send this one again in a moment"
             raise Conflict(message, code="chat_busy", detail={"retryAfterSeconds": 1})
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))
         pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
-    async with leases.keep(env, LEASES, lease):
+    async with leases.keep(env, TABLE, lease):
         yield lease
 
 
@@ -184,7 +184,7 @@ async def undo(env: Env, lease: ChatLease, undo_id: str) -> list[Change] | None:
 
 async def _lock(tx: Statements, lease: ChatLease) -> None:
     """Lock the chat under its lease, and lock the artifact against other chats until `tx` ends."""
-    await leases.lock(tx, LEASES, lease)
+    await leases.lock(tx, TABLE, lease)
     await tx.run(LOCK_ARTIFACT, artifact_id=lease.artifact_id)
 
 

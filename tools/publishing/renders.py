@@ -19,7 +19,7 @@ from tools.errors import Conflict, Invalid, NotFound, PicassoError, RateLimited,
 from tools.events import Artifact as ArtifactEvent
 from tools.events import ArtifactError
 from tools.ledger import leases
-from tools.ledger.changes import change
+from tools.ledger.changes import open_change
 from tools.ledger.leases import Lease, WorkTable
 from tools.publishing import artifacts
 from tools.publishing.artifacts import Output
@@ -123,7 +123,7 @@ class RenderRow(msgspec.Struct, frozen=True):
     ended_at: int | None
 
 
-LEASES = WorkTable(
+TABLE = WorkTable(
     row=RenderRow,
     claim=CLAIM,
     renew=RENEW,
@@ -279,7 +279,7 @@ async def publish(env: Env, lease: Lease, artifact: ArtifactRow, output: Output,
     """
 
     async def end(tx: Statements, version: int) -> None:
-        await leases.lock(tx, LEASES, lease)
+        await leases.lock(tx, TABLE, lease)
         await tx.run(COMPLETE, id=lease.id, version=version, now=now_ms())
 
     await artifacts.publish(env, artifact, output, render.project_ids, session_id=render.session_id, along=end)
@@ -290,10 +290,10 @@ async def fail(env: Env, lease: Lease, error: PicassoError) -> None:
     """End the render without a version. Fails: LeaseLost."""
     kind = next((cls.code for cls in CALLERS_ERRORS if isinstance(error, cls)), PicassoError.code)
     failure = Failure(error.code, error.message, correlation_id(), kind)
-    async with change(env, LEASES, lease) as render:
-        await render.tx.run(FAIL, id=lease.id, error=dump(failure), now=now_ms())
-        row = render.row
-        render.emit(_event(row.artifact_id, row.stage or "collect", row.progress, _shown_error(failure)))
+    async with open_change(env, TABLE, lease) as change:
+        await change.tx.run(FAIL, id=lease.id, error=dump(failure), now=now_ms())
+        row = change.row
+        change.emit(_event(row.artifact_id, row.stage or "collect", row.progress, _shown_error(failure)))
 
 
 async def report_progress(stage: Stage, part: float) -> None:
@@ -312,12 +312,12 @@ def reporting(env: Env, lease: Lease) -> Iterator[None]:
     async def report(stage: Stage, part: float) -> None:
         first, last = SPANS[stage]
         progress = first + (last - first) * min(max(part, 0.0), 1.0)
-        async with change(env, LEASES, lease) as render:
-            row = render.row
+        async with open_change(env, TABLE, lease) as change:
+            row = change.row
             is_new_stage = stage != row.stage and progress >= row.progress
             if is_new_stage or progress >= row.progress + SMALLEST_STEP:
-                await render.tx.run(ADVANCE, id=lease.id, stage=stage, progress=progress)
-                render.emit(_event(row.artifact_id, stage, progress))
+                await change.tx.run(ADVANCE, id=lease.id, stage=stage, progress=progress)
+                change.emit(_event(row.artifact_id, stage, progress))
 
     token = _reporter.set(report)
     try:
@@ -328,9 +328,9 @@ def reporting(env: Env, lease: Lease) -> Iterator[None]:
 
 async def tick(env: Env, lease: Lease) -> None:
     """Append the render's last event again, as a sign of life during long work. Fails: LeaseLost."""
-    async with change(env, LEASES, lease) as render:
-        row = render.row
-        render.emit(_event(row.artifact_id, row.stage or "collect", row.progress))
+    async with open_change(env, TABLE, lease) as change:
+        row = change.row
+        change.emit(_event(row.artifact_id, row.stage or "collect", row.progress))
 
 
 def _event(artifact_id: str, stage: Stage, progress: float, error: ArtifactError | None = None) -> ArtifactEvent:

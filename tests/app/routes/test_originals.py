@@ -47,7 +47,7 @@ async def app(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Applica
             )
         request = JobRequest(prompt="x", providers=[{"provider": "sketch"}], session_id="s", variants=3)
         places = [ItemPlan("sketch", "painter", n, n) for n in range(3)]
-        job, _ = await submissions.submit(env, Submission(project_id=project.id, request=request, places=places))
+        job, _ = await submissions.submit(env, Submission(project_id=project.id, request=request, items=places))
         for item, key in zip(await jobs.items(env, job.id), ("project/x/junk", "project/x/gone"), strict=False):
             await env.DB.run("UPDATE job_items SET original_r2_key = :key WHERE id = :id", key=key, id=item.id)
         await env.BUCKET.put("project/x/junk", JUNK, content_type="text/html")

@@ -97,7 +97,7 @@ class Press(IdleServices):
         """Wait for the next render and make it, or end it with the error."""
         async with asyncio.timeout(LONG):
             await self.asked.acquire()
-        row = await leases.claim_oldest(env, renders.LEASES)
+        row = await leases.claim_oldest(env, renders.TABLE)
         assert row is not None
         if error is not None:
             await renders.fail(env, Lease(row.id, row.fence), error)

@@ -108,8 +108,8 @@ async def working(
         await env.DB.run(PROJECT)
         request = JobRequest(prompt=prompt, providers=[{"provider": model.provider}], session_id="s", variants=variants)
         places = [ItemPlan(model.provider, model.model, n, n) for n in range(variants)]
-        job, _ = await submissions.submit(env, Submission(project_id="p", request=request, places=places))
-        claimed = await leases.claim(env, jobs.LEASES, id=job.id)
+        job, _ = await submissions.submit(env, Submission(project_id="p", request=request, items=places))
+        claimed = await leases.claim(env, jobs.TABLE, id=job.id)
         assert claimed is not None and claimed.lease_until > now_ms()
         lease = Lease(job.id, claimed.fence)
         rows = await jobs.items(env, job.id)

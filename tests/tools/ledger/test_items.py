@@ -19,9 +19,9 @@ async def test_only_one_worker_holds_a_job(tmp_path: Path) -> None:
     """While the lease lasts no other worker can claim the job; once it is released the next claim has a higher
     fence."""
     async with working(tmp_path) as work:
-        assert await leases.claim(work.env, jobs.LEASES, id=work.job.id) is None
-        await leases.release(work.env, jobs.LEASES, work.lease)
-        claimed = await leases.claim(work.env, jobs.LEASES, id=work.job.id)
+        assert await leases.claim(work.env, jobs.TABLE, id=work.job.id) is None
+        await leases.release(work.env, jobs.TABLE, work.lease)
+        claimed = await leases.claim(work.env, jobs.TABLE, id=work.job.id)
         assert claimed is not None and claimed.fence == work.lease.fence + 1
 
 
@@ -29,8 +29,8 @@ async def test_a_lost_lease_writes_nothing(tmp_path: Path) -> None:
     """After another claim every change of the old run is refused and leaves no event."""
     async with working(tmp_path) as work:
         attempt = await attempts.intend(work.env, work.lease, work.items[0], 1, TOY)
-        await leases.release(work.env, jobs.LEASES, work.lease)
-        await leases.claim(work.env, jobs.LEASES, id=work.job.id)
+        await leases.release(work.env, jobs.TABLE, work.lease)
+        await leases.claim(work.env, jobs.TABLE, id=work.job.id)
         before = history_checks.read(tmp_path / "picasso.db")
         for late in (
             attempts.send(work.env, work.lease, attempt),
@@ -49,7 +49,7 @@ async def test_an_item_ends_once(tmp_path: Path) -> None:
         item = work.items[0].id
         await items.fail(work.env, work.lease, item, "refused", "refused", "no")
         await items.fail(work.env, work.lease, item, "failed", "later", "later")
-        await items.conclude(work.env, work.lease, item, None, "skipped")
+        await items.complete(work.env, work.lease, item, None, "skipped")
         await jobs.finish(work.env, work.lease)
         await jobs.finish(work.env, work.lease)
     left = history_checks.read(tmp_path / "picasso.db")
@@ -86,7 +86,7 @@ async def test_a_duplicate_takes_the_place_of_a_kept_image_that_fails(tmp_path: 
         assert [(await work.item(n)).duplicate_of for n in (1, 2)] == [None, first.id]
         assert await jobs.finish(work.env, work.lease) == [first.id, second.id]
         assert await work.deliver(1)
-        await items.conclude(work.env, work.lease, first.id, None, "skipped")
+        await items.complete(work.env, work.lease, first.id, None, "skipped")
         assert await jobs.finish(work.env, work.lease) == []
     left = history_checks.read(tmp_path / "picasso.db")
     assert [item["status"] for item in left.items] == ["failed", "complete", "duplicate"]
@@ -145,7 +145,7 @@ async def test_a_call_of_a_cancelled_job_is_settled_when_its_worker_died(tmp_pat
         assert await attempts.send(work.env, work.lease, attempt)
         await jobs.cancel(work.env, work.job.id)
         assert await attempts.close_lost(work.env) == 0
-        await leases.release(work.env, jobs.LEASES, work.lease)
+        await leases.release(work.env, jobs.TABLE, work.lease)
         key = f"project/p/jobs/{work.job.id}/orig/toy-0"
         await work.env.BUCKET.put_once(key, b"bytes", content_type="image/png")
         assert await attempts.close_lost(work.env) == 1

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tools.errors import Refused, Unavailable, Uncertain, VendorError, VendorFailed
-from tools.ledger.calls import ModelCall
+from tools.ledger.model_calls import ModelCall
 from tools.ledger.retries import Call, Lost, Move, Stop, Taken, next_move
 
 SENT = ModelCall(

@@ -19,7 +19,7 @@ from tests.support.internet import Answer, Fault, Received, Wire, picture
 from tests.support.vendors.chat import FAIL, PASS, question
 from tools.env import Env
 from tools.errors import Invalid, NotFound, Refused, Unavailable, Uncertain, VendorError, VendorFailed
-from tools.ledger.calls import CallKey
+from tools.ledger.model_calls import CallKey
 from tools.models import chat_and_vision
 from tools.models.chat_and_vision import JudgeRequest
 from tools.models.prices import FREE

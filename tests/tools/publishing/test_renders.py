@@ -64,7 +64,7 @@ async def submitted(env: Env, new: ArtifactRow | None = None, session: str | Non
 
 
 async def claimed(env: Env) -> RenderRow:
-    row = await leases.claim_oldest(env, renders.LEASES)
+    row = await leases.claim_oldest(env, renders.TABLE)
     assert row is not None
     return row
 
@@ -98,7 +98,7 @@ async def test_a_render_goes_from_row_to_page(tmp_path: Path, database_url: str)
         progress = [event["progress"] for event in events]
         assert progress == sorted(progress) and progress[-1] == 1.0
         assert events[-1]["url"].endswith(f"/public/artifact/{new.public_slug}")
-        assert await leases.claim_oldest(env, renders.LEASES) is None
+        assert await leases.claim_oldest(env, renders.TABLE) is None
 
 
 async def test_the_oldest_is_made_first_and_by_one_alone(tmp_path: Path, database_url: str) -> None:
@@ -108,10 +108,10 @@ async def test_the_oldest_is_made_first_and_by_one_alone(tmp_path: Path, databas
         one, two = await claimed(env), await claimed(env)
         assert {one.id, two.id} == {first.id, second.id} and one.created_at <= two.created_at
         assert (
-            await leases.claim_oldest(env, renders.LEASES) is None and await leases.unclaimed(env, renders.LEASES) == []
+            await leases.claim_oldest(env, renders.TABLE) is None and await leases.unclaimed(env, renders.TABLE) == []
         )
-        await leases.release(env, renders.LEASES, Lease(one.id, one.fence))
-        assert await leases.unclaimed(env, renders.LEASES) == [one.id]
+        await leases.release(env, renders.TABLE, Lease(one.id, one.fence))
+        assert await leases.unclaimed(env, renders.TABLE) == [one.id]
         again = await claimed(env)
         assert (again.id, again.fence, again.idle_claims) == (one.id, 2, 0)
 
@@ -123,7 +123,7 @@ async def test_who_lost_the_lease_publishes_nothing(tmp_path: Path, database_url
         new = draft()
         await submitted(env, new)
         late = await claimed(env)
-        await leases.release(env, renders.LEASES, Lease(late.id, late.fence))
+        await leases.release(env, renders.TABLE, Lease(late.id, late.fence))
         owner = await claimed(env)
         with pytest.raises(LeaseLost):
             await render.run(env, late, Press(0.5), None)
@@ -132,7 +132,7 @@ async def test_who_lost_the_lease_publishes_nothing(tmp_path: Path, database_url
             await render.run(env, late, Press(), None)
         with pytest.raises(LeaseLost):
             await renders.fail(env, Lease(late.id, late.fence), NotFound("x"))
-        assert not await leases.renew(env, renders.LEASES, Lease(late.id, late.fence))
+        assert not await leases.renew(env, renders.TABLE, Lease(late.id, late.fence))
         assert (await artifacts.get(env, new.id)).version == 1
         assert sum("url" in event for event in await told(env)) == 1
 
@@ -146,7 +146,7 @@ class Thief:
 
     async def put_once(self, key: str, data: bytes, *, content_type: str) -> None:
         if self.owner is None:
-            await leases.release(self._env, renders.LEASES, self._lease)
+            await leases.release(self._env, renders.TABLE, self._lease)
             self.owner = await claimed(self._env)
         await self._env.BUCKET.put_once(key, data, content_type=content_type)
 
@@ -178,7 +178,7 @@ async def test_what_a_crash_left_is_made_again_and_told_once(tmp_path: Path) -> 
         before = await told(env)
         output = await Press().generate(env, new, [await get_project(env, "p")], None)
         await artifacts._place(env, new, output, ["p"])
-        await leases.release(env, renders.LEASES, Lease(dead.id, dead.fence), died=True)
+        await leases.release(env, renders.TABLE, Lease(dead.id, dead.fence), died=True)
         again = await claimed(env)
         assert again.idle_claims == 1, "new progress resets the count"
         await render.run(env, again, Press(0.2, 0.5, 0.9), None)
@@ -196,7 +196,7 @@ async def test_claims_without_progress_count(tmp_path: Path) -> None:
             row = await claimed(env)
             with pytest.raises(Unavailable):
                 await render.run(env, row, Press(0.5, error=Unavailable("away")), None)
-            await leases.release(env, renders.LEASES, Lease(row.id, row.fence), died=True)
+            await leases.release(env, renders.TABLE, Lease(row.id, row.fence), died=True)
         assert (await claimed(env)).idle_claims == 3
 
 
@@ -210,9 +210,7 @@ async def test_a_failure_is_told_and_shown(tmp_path: Path, database_url: str) ->
         assert shown is not None and shown.status == "failed" and shown.error is not None
         assert (shown.error.code, shown.error.message) == ("render_too_large", "too many")
         assert (await told(env))[-1]["error"]["code"] == "render_too_large"
-        assert (await artifacts.get(env, new.id)).version == 0 and await leases.claim_oldest(
-            env, renders.LEASES
-        ) is None
+        assert (await artifacts.get(env, new.id)).version == 0 and await leases.claim_oldest(env, renders.TABLE) is None
 
 
 async def test_what_nobody_foresaw_ends_a_render(tmp_path: Path) -> None:
@@ -224,7 +222,7 @@ async def test_what_nobody_foresaw_ends_a_render(tmp_path: Path) -> None:
         shown = await renders.latest(env, new.id)
         assert shown is not None and shown.error is not None
         assert (shown.status, shown.error.code) == ("failed", "internal_error")
-        assert "secret" not in shown.error.message and await leases.claim_oldest(env, renders.LEASES) is None
+        assert "secret" not in shown.error.message and await leases.claim_oldest(env, renders.TABLE) is None
 
 
 async def test_a_crash_of_a_regeneration_is_made_again(tmp_path: Path, database_url: str) -> None:
@@ -236,7 +234,7 @@ async def test_a_crash_of_a_regeneration_is_made_again(tmp_path: Path, database_
         dead = await claimed(env)
         with contextlib.suppress(Unavailable):
             await render.run(env, dead, Press(0.5, error=Unavailable("away")), None)
-        await leases.release(env, renders.LEASES, Lease(dead.id, dead.fence))
+        await leases.release(env, renders.TABLE, Lease(dead.id, dead.fence))
         assert (await artifacts.get(env, first.id)).title == "Autumn"
         await render.run(env, await claimed(env), Press(0.2, 0.9), None)
         row = await artifacts.get(env, first.id)
@@ -271,7 +269,7 @@ async def test_a_draft_that_somebody_uses_stays(tmp_path: Path, database_url: st
             new = draft()
             async with asyncio.TaskGroup() as tasks:
                 making = tasks.create_task(refused(env, new, projects))
-                while not await leases.unclaimed(env, renders.LEASES):
+                while not await leases.unclaimed(env, renders.TABLE):
                     await asyncio.sleep(0.01)
                 if is_used:
                     await shares.create(env, new.id, None, shares.Conditions())
@@ -302,7 +300,7 @@ async def test_short_work_is_done_at_once_unless_asked_otherwise(tmp_path: Path)
         slow = draft()
         still = await renders.make(env, slow, projects, Press(), None, wait=0.0)
         assert isinstance(still, RenderRow) and still.status == "queued"
-        assert await leases.claim_oldest(env, renders.LEASES) is not None
+        assert await leases.claim_oldest(env, renders.TABLE) is not None
         await render.run(env, await claimed(env), Press(error=Invalid("no", code="foreign_image")), None)
         shown = await renders.latest(env, slow.id)
         assert shown is not None and shown.error is not None

@@ -18,7 +18,7 @@ from tools.step import step
 Purpose = Literal["refine", "judge", "workflow", "chat"]
 State = Literal["sent", "succeeded", "failed", "refused", "uncertain"]
 
-LOST_MS = 900_000
+STALE_MS = 900_000
 """No call takes as long: a row that is still `sent` was left behind by a crash."""
 
 CALLS = "SELECT * FROM model_calls WHERE purpose = :purpose AND subject = :subject ORDER BY number"
@@ -117,7 +117,7 @@ async def of_job(env: Env, job_id: str) -> list[ModelCall]:
     return await env.DB.all(JOB_CALLS, ModelCall, job_id=job_id)
 
 
-@step("calls.begin")
+@step("model_calls.begin")
 async def begin(env: Env, key: CallKey, number: int, model: str, quoted: Quote) -> ModelCall | None:
     """Commit the row of call `number` to `provider:model`: the caller may send it now, once.
 
@@ -138,11 +138,11 @@ async def begin(env: Env, key: CallKey, number: int, model: str, quoted: Quote) 
     )
     row = next((call for call in await made(env, key) if call.number == number), None)
     if row is None:
-        raise LeaseLost("another worker owns this job now")
+        raise LeaseLost("another worker owns this job or workflow now")
     return row if inserted else None
 
 
-@step("calls.settle")
+@step("model_calls.settle")
 async def settle(env: Env, call: ModelCall, settlement: Settlement) -> None:
     """Write how the call ended. Only the task that made it may do so; what it knows also replaces an `uncertain`."""
     columns = msgspec.structs.asdict(settlement)
@@ -151,15 +151,15 @@ async def settle(env: Env, call: ModelCall, settlement: Settlement) -> None:
     await env.DB.run(SETTLE, **{**columns, "id": call.id, "billed": int(settlement.billed), "now": now_ms()})
 
 
-@step("calls.lose")
-async def lose(env: Env, call: ModelCall) -> None:
+@step("model_calls.settle_lost")
+async def settle_lost(env: Env, call: ModelCall) -> None:
     """Settle a call that a crash left in flight: `uncertain`, billed at its quote."""
     await env.DB.run(LOSE, id=call.id, now=now_ms())
 
 
-@step("calls.lose_old")
-async def lose_old(env: Env) -> int:
+@step("model_calls.settle_stale")
+async def settle_stale(env: Env) -> int:
     """Settle the calls in flight that are too old to be answered, and count them."""
     now = now_ms()
-    old = await env.DB.all(OLD, IdRow, before=now - LOST_MS)
+    old = await env.DB.all(OLD, IdRow, before=now - STALE_MS)
     return sum([await env.DB.run(LOSE, id=call.id, now=now) for call in old])

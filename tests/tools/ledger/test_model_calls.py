@@ -10,8 +10,8 @@ from tests.support.environment import bare_env
 from tests.support.samples.job_states import working
 from tools.env import Env
 from tools.errors import LeaseLost
-from tools.ledger import calls, jobs, leases
-from tools.ledger.calls import CallKey, ModelCall, Settlement
+from tools.ledger import jobs, leases, model_calls
+from tools.ledger.model_calls import CallKey, ModelCall, Settlement
 from tools.models.prices import Quote
 
 KEY = CallKey(purpose="workflow", subject="w-1")
@@ -20,7 +20,7 @@ DONE = Settlement(state="succeeded", billed=True, cost_micros=25, cost_basis="us
 
 
 async def begun(env: Env, key: CallKey = KEY, number: int = 1) -> ModelCall | None:
-    return await calls.begin(env, key, number, "openai:gpt-test", QUOTE)
+    return await model_calls.begin(env, key, number, "openai:gpt-test", QUOTE)
 
 
 async def test_of_many_who_begin_one_makes_the_call(database_url: str, tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ async def test_of_many_who_begin_one_makes_the_call(database_url: str, tmp_path:
     async with bare_env(tmp_path, database_url) as env:
         begun_by = await asyncio.gather(*(begun(env) for _ in range(8)))
         assert sum(call is not None for call in begun_by) == 1
-        (call,) = await calls.made(env, KEY)
+        (call,) = await model_calls.made(env, KEY)
         assert (call.state, call.quote_micros, call.price_version) == ("sent", 40, QUOTE.version)
         assert (call.provider, call.model, call.cost_micros) == ("openai", "gpt-test", None)
 
@@ -38,10 +38,10 @@ async def test_a_settled_call_tells_what_came_back(database_url: str, tmp_path: 
     async with bare_env(tmp_path, database_url) as env:
         call = await begun(env)
         assert call is not None
-        await calls.settle(env, call, DONE)
-        await calls.settle(env, call, msgspec.structs.replace(DONE, cost_micros=99))
-        await calls.lose(env, call)
-        (after,) = await calls.made(env, KEY)
+        await model_calls.settle(env, call, DONE)
+        await model_calls.settle(env, call, msgspec.structs.replace(DONE, cost_micros=99))
+        await model_calls.settle_lost(env, call)
+        (after,) = await model_calls.made(env, KEY)
         assert (after.state, after.billed, after.cost_micros, after.result) == ("succeeded", 1, 25, {"text": "hello"})
         assert after.settled_at is not None
 
@@ -51,11 +51,11 @@ async def test_a_lost_call_is_billed_at_its_quote_until_its_maker_knows_better(t
     async with bare_env(tmp_path) as env:
         call = await begun(env)
         assert call is not None
-        await calls.lose(env, call)
-        (lost,) = await calls.made(env, KEY)
+        await model_calls.settle_lost(env, call)
+        (lost,) = await model_calls.made(env, KEY)
         assert (lost.state, lost.billed, lost.cost_micros, lost.cost_basis) == ("uncertain", 1, 40, "estimate")
-        await calls.settle(env, call, DONE)
-        (told,) = await calls.made(env, KEY)
+        await model_calls.settle(env, call, DONE)
+        (told,) = await model_calls.made(env, KEY)
         assert (told.state, told.cost_micros) == ("succeeded", 25)
 
 
@@ -64,10 +64,10 @@ async def test_only_old_calls_are_given_up_by_the_sweep(tmp_path: Path) -> None:
     async with bare_env(tmp_path) as env:
         await begun(env)
         await begun(env, msgspec.structs.replace(KEY, subject="w-2"))
-        assert await calls.lose_old(env) == 0
+        assert await model_calls.settle_stale(env) == 0
         await env.DB.run("UPDATE model_calls SET created_at = 1 WHERE subject = 'w-2'")
-        assert await calls.lose_old(env) == 1
-        assert [c.state for c in await calls.made(env, KEY)] == ["sent"]
+        assert await model_calls.settle_stale(env) == 1
+        assert [c.state for c in await model_calls.made(env, KEY)] == ["sent"]
 
 
 async def test_a_worker_that_lost_the_job_makes_no_call(tmp_path: Path) -> None:
@@ -75,8 +75,8 @@ async def test_a_worker_that_lost_the_job_makes_no_call(tmp_path: Path) -> None:
     async with working(tmp_path) as work:
         held = CallKey(purpose="judge", subject="i", project_id="p", job_id=work.job.id, fence=work.lease.fence)
         assert await begun(work.env, held) is not None
-        await leases.release(work.env, jobs.LEASES, work.lease)
-        await leases.claim(work.env, jobs.LEASES, id=work.job.id)
+        await leases.release(work.env, jobs.TABLE, work.lease)
+        await leases.claim(work.env, jobs.TABLE, id=work.job.id)
         with pytest.raises(LeaseLost):
             await begun(work.env, held, number=2)
-        assert len(await calls.made(work.env, held)) == 1
+        assert len(await model_calls.made(work.env, held)) == 1

@@ -3,8 +3,8 @@
 import signal
 from pathlib import Path
 
-from app.http.supervisor import LONGEST_WAIT, MOST_UNREADY, STEADY_SECONDS, Losses, Parent, Supervisor
 from app.lifecycle import stop_signals
+from app.supervisor import LONGEST_WAIT, MOST_UNREADY, STEADY_SECONDS, Losses, Parent, Supervisor
 
 
 def test_what_dies_young_is_waited_for_longer_and_longer() -> None:
