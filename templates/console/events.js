@@ -63,7 +63,7 @@ export function follow(sessionId, since, on) {
       retry = setTimeout(connect, wait * (0.75 + Math.random() / 2));
       wait = Math.min(LONGEST_WAIT, wait * 2);
       // A browser does not say why a handshake failed; an ordinary request does.
-      get("api/projects?limit=1").catch(() => {});
+      get(`_actor/${sessionId}/state`).catch(() => {});
     };
   }
 

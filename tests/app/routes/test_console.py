@@ -20,6 +20,7 @@ from app.routes.console import MEDIA, policy
 from app.settings import Settings
 from tests.support.asgi_client import Answer, call, running_app
 from tests.support.environment import bare_env, settings
+from tests.support.samples.page_site import add_image, add_project
 from tests.support.servers.forked import ROOT
 
 KEY = "the-right-key-of-this-test-" + "0123456789" * 2
@@ -287,3 +288,21 @@ async def test_the_cookie_belongs_to_the_public_address(tmp_path: Path, redis_cl
         assert answer.status == 200
         assert answer.headers["set-cookie"].endswith("; HttpOnly; SameSite=Strict; Secure")
         assert "; Path=/picasso;" in answer.headers["set-cookie"]
+
+
+async def test_an_overview_has_the_newest_images_of_each_project(app: Application) -> None:
+    """A card counts all images and shows the newest four; a project without any is there, too; pages follow."""
+    env = app.lifecycle.env
+    assert env is not None
+    for project, count in (("empty", 0), ("full", 6)):
+        await add_project(env, project, name=project)
+        rows = [await add_image(env, project, number, prompt=f"a boat {number}") for number in range(count)]
+        newest = [row.id for row in reversed(rows)][:4] if rows else []
+        first = (await call(app, "GET", "/api/overview?limit=1")).json()
+        assert first["items"][0]["id"] == project
+        assert [cover["progressionId"] for cover in first["items"][0]["covers"]] == newest
+        facts = {name: first["items"][0][name] for name in ("images", "runningJobs", "spentUsd", "budgetUsd")}
+        assert facts == {"images": count, "runningJobs": 0, "spentUsd": 0.0, "budgetUsd": None}
+    rest = (await call(app, "GET", f"/api/overview?limit=1&cursor={first['nextCursor']}")).json()
+    assert ([card["id"] for card in rest["items"]], rest["nextCursor"]) == (["empty"], None)
+    assert (await call(app, "GET", "/api/jobs/none/progressions")).status == 404
