@@ -25,7 +25,7 @@ export function Picture({ src, alt, width, height, shown = 480, eager = false, c
 }
 
 /** A verdict that covers no more of the prompt than this did not judge the main subject. */
-const MAIN_SUBJECT = 0.5;
+export const MAIN_SUBJECT = 0.5;
 
 /** A verdict. Where the judge could only measure, it says so instead of "Pass". */
 export function Verdict({ verdict, judgment = verdict?.judgment, status = verdict?.judgeStatus, coverage = verdict?.coverage }) {

@@ -34,6 +34,35 @@ export const VIEWS = [
     icon: "M3 12h4l3-7 4 14 3-7h4",
     load: () => import("./views/live.js"),
   },
+  {
+    name: "library",
+    title: "Library",
+    scope: "project",
+    key: "i",
+    icon: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.5 9.5h.01",
+    load: () => import("./views/library.js"),
+  },
+  {
+    name: "image",
+    title: "Image",
+    scope: "project",
+    hidden: true,
+    load: () => import("./views/image.js"),
+  },
+  {
+    name: "compare",
+    title: "Compare",
+    scope: "project",
+    hidden: true,
+    load: () => import("./views/compare.js"),
+  },
+  {
+    name: "lineage",
+    title: "Lineage",
+    scope: "project",
+    hidden: true,
+    load: () => import("./views/lineage.js"),
+  },
 ];
 
 /** The route of an address's fragment: `{view, projectId, id, params}`. What names no view is Projects. */
