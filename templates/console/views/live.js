@@ -93,7 +93,8 @@ function Tile({ item, job, image, onRetry }) {
   return html`<li class="tile" data-status=${item.status}>
     <div class="frame" style=${{ aspectRatio: `${width} / ${height}` }}>
       ${src
-        ? html`<${Picture} src=${src} alt=${job.prompt} width=${width} height=${height} shown=${512} eager=${true} />`
+        ? html`<a href=${item.progressionId ? link("image", { projectId: job.projectId, id: item.progressionId }) : null}>
+            <${Picture} src=${src} alt=${job.prompt} width=${width} height=${height} shown=${512} eager=${true} /></a>`
         : item.previewUrl && !ended
           ? html`<${Picture} src=${item.previewUrl} alt="Preview: ${job.prompt}" width=${width} height=${height} shown=${512} eager=${true} class="preview" />`
           : html`<div class="blank">${ended ? html`<b>${STATUS[item.status]}</b>` : html`<span class="soft">${STATUS[item.status]}</span>`}</div>`}
