@@ -24,6 +24,8 @@ from tools.rows import ArtifactRow, Progression, Project
 
 MOST_STATED = 200
 """Images that a template itself may contain by their address."""
+ROUNDS = 6
+"""Times a body may be parsed until it stays the same; the second is usually the last."""
 TAGS = template_html.words("""
     a abbr address article aside b blockquote br caption cite code col colgroup dd details dfn div dl dt em
     figcaption figure footer h1 h2 h3 h4 h5 h6 header hr i img kbd li main mark nav ol p pre q s samp section
@@ -120,7 +122,11 @@ def render(
 
 
 def clean(body: str, shown: frozenset[str]) -> str:
-    """The body with allowed elements and attributes only; addresses are fragments of the page or images in `shown`."""
+    """The body with allowed elements and attributes only; addresses are fragments of the page or images in `shown`.
+
+    It is cleaned until a parser reads what it wrote: an element that is taken away can leave others, such as links,
+    nested as no parser nests them. Fails: Invalid when that does not end.
+    """
 
     def keep(tag: str, name: str, value: str) -> str | None:
         if name == "style":
@@ -129,16 +135,21 @@ def clean(body: str, shown: frozenset[str]) -> str:
             return value if value in shown else None
         return value
 
-    return nh3.clean(
-        body,
-        tags=set(TAGS),
-        attributes={tag: set(names) for tag, names in ATTRIBUTES.items()},
-        attribute_filter=keep,
-        generic_attribute_prefixes={"aria-"},
-        url_schemes={"http", "https"},
-        clean_content_tags=set(template_html.SILENT),
-        link_rel=None,
-    )
+    for _ in range(ROUNDS):
+        cleaned = nh3.clean(
+            body,
+            tags=set(TAGS),
+            attributes={tag: set(names) for tag, names in ATTRIBUTES.items()},
+            attribute_filter=keep,
+            generic_attribute_prefixes={"aria-"},
+            url_schemes={"http", "https"},
+            clean_content_tags=set(template_html.SILENT),
+            link_rel=None,
+        )
+        if cleaned == body:
+            return cleaned
+        body = cleaned
+    raise Invalid("elements of this template are nested as HTML does not allow", code="template_nesting", status=422)
 
 
 def policy(images: Iterable[str]) -> str:
