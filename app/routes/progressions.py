@@ -72,8 +72,8 @@ async def list_progressions(
     cursor: Cursor = None,
 ) -> Page[ProgressionView]:
     """The project's progressions, newest first. In the query only double quotes have a meaning."""
-    both = [*(tags or []), *(bracketed_tags or [])]
-    wanted = cleaned({"query": text, "tags": read_tags(both), "provider": provider})
+    both = [*read_tags(tags or []), *read_tags(bracketed_tags or [])]
+    wanted = cleaned({"query": text, "tags": both, "provider": provider})
     found = await db.list_progressions(env, project_id, **wanted, judgment=judgment, cursor=cursor, limit=limit)
     return Page([progression_view(row) for row in found.items], found.next_cursor)
 
@@ -132,7 +132,7 @@ def progression_view(row: Progression) -> ProgressionView:
 
 
 def read_tags(values: list[str]) -> list[str]:
-    """The tags of a query: each value is a tag or a JSON array of tags; blank ones are dropped.
+    """The tags of one parameter: each value is a tag or a JSON array of tags; blank ones are dropped.
 
     Fails: Invalid (400) naming `tags`.
     """
