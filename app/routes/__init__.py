@@ -4,9 +4,6 @@ from litestar.types import ControllerRouterHandler
 
 from app.routes import (
     admin,
-    artifacts,
-    boards,
-    chat,
     console,
     docs,
     images,
@@ -14,13 +11,11 @@ from app.routes import (
     originals,
     progressions,
     projects,
-    public,
-    shares,
     stream,
-    templates,
     uploads,
     workflows,
 )
+from app.routes.artifacts import artifacts, boards, chat, public, shares, templates
 
 handlers: list[ControllerRouterHandler] = [
     *projects.handlers,

@@ -10,7 +10,7 @@ from app.http.openapi import describe
 from app.http.rules import WORDS
 from app.http.schemas import NewProject, NewTip, ProjectPatch, Rollback, converted
 from app.main import Application, create_app
-from app.routes.boards import NewApproval, NewComment
+from app.routes.artifacts.boards import NewApproval, NewComment
 from app.routes.jobs import SubmitJob
 from tests.support.asgi_client import call, running_app
 from tests.support.environment import settings

@@ -21,7 +21,7 @@ from app.http.schemas import JsonRequest
 from app.http.security import check_access
 from app.lifecycle import Lifecycle
 from app.ops.traces import Traces
-from app.routes import artifacts, boards, public
+from app.routes.artifacts import artifacts, boards, public
 from app.settings import Settings
 from tests.support.samples.page_site import add_image, add_project, pages_env, paint
 from tools.env import Database, Env

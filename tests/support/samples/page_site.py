@@ -24,7 +24,7 @@ from app.http.middleware import Middleware, paths_of
 from app.http.schemas import JsonRequest
 from app.http.security import check_access
 from app.ops.traces import Traces
-from app.routes import artifacts, public, shares, templates
+from app.routes.artifacts import artifacts, public, shares, templates
 from app.settings import Settings
 from tests.support.deadlines import LONG
 from tests.support.environment import bare_env, settings

@@ -1,4 +1,4 @@
-"""Make the stored data that `tests/journeys/test_upgrade.py` opens with later versions.
+"""Make the stored data that `tests/journeys/faults/test_upgrade.py` opens with later versions.
 
 Run it in a checkout of the version whose data is wanted, with that checkout first on PYTHONPATH and the development
 extras installed:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from app.lifecycle import Lifecycle
-from app.routes import boards as routes
+from app.routes.artifacts import boards as routes
 from tests.support.deadlines import LONG
 from tests.support.samples.board_site import Board, boards_app, boards_env, publish_board
 from tests.support.samples.page_site import add_image, client_of, free_listener, publish, serving

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from app.bindings.redis.provider_limiter import OPENS_AFTER, Times, open_provider_limiter
 from app.bindings.workflow import JOBS_AT_ONCE
-from tests.journeys.test_workers import NO_JOBS, WORKER
+from tests.journeys.faults.test_workers import NO_JOBS, WORKER
 from tests.support import history_checks
 from tests.support.api_calls import calling, ended, environ, new_project, submit
 from tests.support.deadlines import LONG

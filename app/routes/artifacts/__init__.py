@@ -1,0 +1,1 @@
+"""Artifacts: made, filled by chat, published under links, shown to guests."""
