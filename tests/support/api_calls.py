@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -48,8 +49,14 @@ def body(**more: Any) -> dict[str, Any]:
 
 
 async def submit(client: httpx.AsyncClient, project: str, key: str | None = None, **more: Any) -> dict[str, Any]:
-    headers = {"Idempotency-Key": key} if key else {}
-    answer = await client.post(f"/api/projects/{project}/jobs", json=body(**more), headers=headers)
+    """The accepted job. As a good client does, it asks again with the same key when a busy server says "not now"."""
+    headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+    async with asyncio.timeout(LONG):
+        while True:
+            answer = await client.post(f"/api/projects/{project}/jobs", json=body(**more), headers=headers)
+            if answer.status_code != 503:
+                break
+            await asyncio.sleep(0.1)
     assert answer.status_code == 202, answer.text
     return dict(answer.json())
 
