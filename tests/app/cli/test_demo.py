@@ -75,7 +75,7 @@ async def test_the_demo_and_a_server_that_owns_the_data(tmp_path: Path) -> None:
         assert code == 0 and f"yours, at {server.url}, is still running" in out
         code, out, err = await picasso(tmp_path, "demo", "--json", PORT=free_port())
         assert (code, out) == (78, "")
-        assert err.startswith("picasso: DB ") and "another process" in err and err.count("\n") == 1
+        assert err.startswith("picasso: DB ") and f"process {server.process.pid};" in err and err.count("\n") == 1
         async with server.client() as visitor:
             assert (await visitor.get("/readyz")).status_code == 200
 
