@@ -1,5 +1,6 @@
 // Dialogs that make an image again: with the same request, or with another prompt after a failed verdict.
 import { post } from "../api.js";
+import { nameOf } from "./facts.js";
 import { html, useEffect, useState } from "../lib.js";
 import { Dialog, Problem } from "../parts.js";
 import { sessionOf } from "../project.js";
@@ -36,7 +37,7 @@ export function SameAgain({ job, row, onClose }) {
   };
   return html`<${Dialog} title="Same again" onClose=${onClose}>
     <form class="again" onSubmit=${send}>
-      <p>${row.ai_provider} ${row.ai_model} makes one more image of the same request, with another seed.</p>
+      <p>${nameOf(row)} makes one more image of the same request, with another seed.</p>
       <p class="soft numbers" aria-live="polite">${quote ? `${quoted(quote.quote)}${quote.fits ? "" : ": this is more than the budget has left."}` : error ? "" : "Asking for the price …"}</p>
       <${Problem} error=${error} />
       <button class="strong" disabled=${busy || !quote?.fits}>${busy ? "Sending" : "Make it"}</button>
@@ -61,7 +62,7 @@ export function Retry({ job, row, onClose }) {
   };
   return html`<${Dialog} title="Try again" onClose=${onClose}>
     <form class="again" onSubmit=${send}>
-      <p class="small soft">${row.ai_provider} ${row.ai_model} makes one new image.${row.retry_suggestion ? " The judge's suggestion is in the prompt; change it as you like." : ""}</p>
+      <p class="small soft">${nameOf(row)} makes one new image.${row.retry_suggestion ? " The judge's suggestion is in the prompt; change it as you like." : ""}</p>
       <div><label for="again-prompt">Prompt</label>
         <textarea id="again-prompt" dir="auto" rows="7" maxlength="8000" required value=${prompt} onInput=${(event) => setPrompt(event.target.value)}></textarea></div>
       <${Problem} error=${error} />
