@@ -52,6 +52,6 @@ def test_the_schema_of_the_options_says_what_the_decoder_does() -> None:
     schema = registry.options_schema(lookbook.generator)
     assert msgspec.json.encode(schema)
     options = schema["$defs"]["LookbookOptions"]
-    assert set(options["properties"]) == {"intro", "only", "progressionIds"}
+    assert set(options["properties"]) == {"intro", "only", "progressionIds", "theme"}
     assert options["additionalProperties"] is False
     assert options["description"].startswith("`intro` stands") and "\n" not in options["description"]
