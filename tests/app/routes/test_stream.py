@@ -557,7 +557,7 @@ class TestFaults:
             followers = [Follower(servers, "s", ports=[p.port for p in proxies], seed=i) for i in range(20)]
             async with asyncio.TaskGroup() as group:
                 for follower in followers:
-                    group.create_task(follower.until(n, 60))
+                    group.create_task(follower.until(n, LONG))
                 shaking = group.create_task(shake(proxies))
                 for part, inbox in enumerate(inboxes * 5):
                     if part == 6:

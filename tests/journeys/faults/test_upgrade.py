@@ -27,7 +27,7 @@ from tests.support.servers.postgres import Server as Postgres
 Json = dict[str, Any]
 
 STORED = Path(__file__).parents[2] / "support" / "upgrade"
-SECONDS = 90.0
+SECONDS = 240.0
 """Deadline of whatever is waited for."""
 ENDS = ("complete", "fail")
 TERMINAL = {"complete", "failed", "refused", "duplicate", "uncertain", "cancelled"}

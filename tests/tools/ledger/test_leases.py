@@ -16,7 +16,7 @@ from tools.ledger.leases import Lease
 from tools.ledger.workflows import TABLE, WorkflowRow
 from tools.rows import now_ms
 
-DEADLINE = 60.0
+DEADLINE = 120.0
 
 
 @contextlib.asynccontextmanager

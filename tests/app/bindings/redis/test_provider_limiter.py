@@ -293,7 +293,7 @@ async def test_those_in_line_are_turned_away_when_the_circuit_opens(redis_url: s
             for slot in slots[:OPENS_AFTER]:
                 assert line.codes == []
                 slot.report("outage")
-            await until(lambda: len(line.codes) == 40, 2)
+            await until(lambda: len(line.codes) == 40, LONG)
             assert line.codes == ["circuit_open"] * 40
             assert (line.begun, others.begun) == ([], [])
             slots[-1].report("answered")
