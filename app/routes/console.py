@@ -152,7 +152,7 @@ def policy(settings: Settings) -> str:
     delivery = "" if settings.images.startswith("file:") else f" {DELIVERY}"
     return (
         f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:{delivery}; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
         "require-trusted-types-for 'script'; trusted-types 'none'"
     )
 

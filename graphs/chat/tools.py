@@ -9,7 +9,7 @@ import hashlib
 import logging
 import re
 import unicodedata
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import msgspec
@@ -182,7 +182,7 @@ async def save_configuration(runtime: ChatRuntime, choices: list[Choice], undo: 
     values, refused = dict[str, Chosen | None](), list[RefusedChoice]()
     for choice in choices:
         try:
-            values[choice.key] = await _value(env, artifact, state, known, choice)
+            values[choice.key] = await value_of(env, artifact, state.get("listed", []), known, choice.key, choice.value)
         except PicassoError as error:
             refused.append(RefusedChoice(choice.key, error.code, error.message))
     if values:
@@ -202,22 +202,22 @@ async def save_configuration(runtime: ChatRuntime, choices: list[Choice], undo: 
     )
 
 
-async def _value(
-    env: Env, artifact: ArtifactRow, state: ChatState, known: dict[str, Placeholder], choice: Choice
+async def value_of(
+    env: Env, artifact: ArtifactRow, listed: Sequence[str], known: Mapping[str, Placeholder], key: str, text: str
 ) -> Chosen | None:
-    """The value to save, None to clear: for words the text as the API takes texts in, for an image its row, given by
-    its number or delivery URL.
+    """The value to save for the placeholder `key`, None to clear it: for words the text as the API takes texts in, for
+    an image its row, given by its number among those `listed` or by its delivery URL.
 
     Fails: Invalid, TooLarge.
     """
-    if (slot := known.get(choice.key)) is None:
+    if (slot := known.get(key)) is None:
         raise Invalid(f"there is no such placeholder; there are {', '.join(known)}", code="unknown_placeholder")
-    if len(choice.value) > VALUE_CHARS:
+    if len(text) > VALUE_CHARS:
         raise TooLarge(f"a value may have {VALUE_CHARS} characters", code="value_too_large")
-    plain = "".join(c for c in choice.value if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+    plain = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
     value = unicodedata.normalize("NFC", plain).strip()
     if slot.optional:
-        ids = [(await _image(env, artifact, state, part)).id for part in _parts(slot, value)]
+        ids = [(await _image(env, artifact, listed, part)).id for part in _parts(slot, value)]
         chosen = Chosen(value if slot.kind == "text" else ",".join(dict.fromkeys(ids)))
         # An empty text is the option's default, and the title as it is.
         as_chosen(artifact, {slot.name: chosen})
@@ -226,7 +226,7 @@ async def _value(
         return None
     if slot.kind == "text":
         return Chosen(value)
-    row = await _image(env, artifact, state, value)
+    row = await _image(env, artifact, listed, value)
     return Chosen(row.generated_image_url, row.id)
 
 
@@ -238,12 +238,11 @@ def _parts(slot: Placeholder, value: str) -> list[str]:
     return numbers or [value]
 
 
-async def _image(env: Env, artifact: ArtifactRow, state: ChatState, value: str) -> Progression:
+async def _image(env: Env, artifact: ArtifactRow, listed: Sequence[str], value: str) -> Progression:
     """The image of that number in this chat, or at that address; it must be of one of the page's projects.
 
     Fails: Invalid.
     """
-    listed = state.get("listed", [])
     if match := NUMBER.fullmatch(value):
         at = int(match[1]) - 1
         if not 0 <= at < len(listed):

@@ -437,13 +437,26 @@ async def mine(env: Env, artifact_id: str, guest: str) -> Mine:
 
 
 async def inspect(env: Env, artifact: ArtifactRow) -> OwnerState:
-    """The board with every vote, comment and approval, as its owner sees it.
+    """The board with every vote, comment and approval, as its owner sees it; one that was never opened is closed and
+    empty.
 
-    Fails: NotFound when it was never opened.
+    Fails: NotFound when the artifact has no board.
     """
+    if artifact.generator_id not in TAKES:
+        raise NotFound("this artifact has no board")
     await _follow(env, artifact)
     if (board := await env.DB.one(GET, Board, artifact_id=artifact.id)) is None:
-        raise NotFound("this artifact's board was never opened")
+        return OwnerState(
+            artifact_id=artifact.id,
+            open=False,
+            closes_at=None,
+            session_id=None,
+            revision=0,
+            voters=0,
+            votes=[],
+            comments=[],
+            approvals=[],
+        )
     tallies = await env.DB.all(TALLIES, _Tallied, artifact_id=artifact.id)
     comments = await env.DB.all(COMMENTS, _Commented, artifact_id=artifact.id)
     approvals = await env.DB.all(APPROVALS, _Approved, artifact_id=artifact.id, guest=None, progression_id="")

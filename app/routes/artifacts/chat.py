@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from litestar import Request, get, post
+from litestar import Request, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
@@ -30,6 +30,25 @@ class Words(Body, frozen=True):
     session_id: Id
     input: Annotated[str, Meta(min_length=1, max_length=LONGEST_INPUT, pattern=PROSE)] | UnsetType = UNSET
     approve: bool = False
+
+
+class Filling(Body, frozen=True):
+    """Texts by placeholder, or by option of a generator as the chat names it; an empty text clears. An image is named
+    by its `generated_image_url`."""
+
+    examples: ClassVar[list[dict[str, Any]]] = [{"sessionId": "s1", "values": {"TITLE": "Autumn"}}]
+    session_id: Id
+    values: Annotated[
+        dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=2_000)]],
+        Meta(min_length=1, max_length=64),
+    ]
+
+
+class Filled(msgspec.Struct, frozen=True, rename="camel"):
+    """`missing` are the placeholders without a value, `configuration` the values of the others."""
+
+    missing: list[str]
+    configuration: dict[str, str]
 
 
 class ToolCallAnswer(msgspec.Struct, frozen=True, rename="camel"):
@@ -84,6 +103,14 @@ async def customize(
     return msgspec.convert(answer, Reply)
 
 
+@patch("/api/artifacts/{artifact_id:str}/configuration", tags=["chat"])
+async def fill_in(artifact_id: FromPath[str], data: JSONBody[Filling], env: NamedDependency[Env]) -> Filled:
+    """Fill the artifact's template, or the options of its generator, by a form: what a chat would save, at once and
+    without a model. Either all of the values are saved or none; "undo" in the session's chat takes them back."""
+    form = await asyncio.to_thread(importlib.import_module, "graphs.chat.form")
+    return msgspec.convert(await form.fill_in(env, artifact_id, data.session_id, data.values), Filled)
+
+
 @get("/api/artifacts/{artifact_id:str}/messages", tags=["chat"])
 async def list_messages(
     artifact_id: FromPath[str],
@@ -96,7 +123,7 @@ async def list_messages(
     return ChatMessages([ChatMessage(each.role, each.text, each.at) for each in said])
 
 
-handlers: list[Any] = [customize, list_messages]
+handlers: list[Any] = [customize, fill_in, list_messages]
 
 
 async def _session() -> ModuleType:

@@ -64,7 +64,8 @@ async def read_version(
     env: NamedDependency[Env],
     settings: NamedDependency[Settings],
 ) -> Response[Any]:
-    """An earlier version. Only the main link leads to versions; share links show what is published now."""
+    """One version. Only the main link leads to versions; share links show what is published now. The console shows it
+    beside the form that changes it, so it may stand in a frame of its own origin."""
     return await _read_index(slug, request, env, settings, version=version)
 
 
@@ -141,7 +142,7 @@ async def _read_index(
         key=chosen.content_r2_key,
         content_type=chosen.content_type,
         sha256=chosen.content_sha256,
-        policy=chosen.content_policy,
+        policy=chosen.content_policy if version is None else _framed(chosen.content_policy),
         name=f"{artifact.generator_id}{suffix}" if suffix in NAMED else None,
         relinked=_relinked(artifact, slug, chosen),
     )
@@ -185,6 +186,13 @@ async def _version(env: Env, admission: Admission, slug: str, version: int | Non
     if slug != artifact.public_slug:
         raise NotFound("there is no such page")
     return await artifacts.get_version(env, artifact.id, version)
+
+
+def _framed(policy: str | None) -> str | None:
+    """The policy of a sandboxed page, except that pages of its own origin may frame it."""
+    if policy is None or "sandbox" not in policy:
+        return policy
+    return policy.replace("frame-ancestors 'none'", "frame-ancestors 'self'")
 
 
 def _relinked(artifact: ArtifactRow, slug: str, chosen: artifacts.Version) -> tuple[tuple[str, str], ...]:

@@ -87,6 +87,7 @@ async def test_the_page_runs_only_its_own_scripts(app: Application) -> None:
         "style-src": "'self'",
         "img-src": "'self' blob:",
         "connect-src": "'self'",
+        "frame-src": "'self'",
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",

@@ -299,11 +299,13 @@ async def test_the_owners_side_needs_the_key(review: Board, env: Env) -> None:
 
 
 async def test_only_boards_can_be_opened(owner: httpx.AsyncClient, env: Env) -> None:
-    """422 for a lookbook, and for a time that is over; 404 to read a board that was never opened."""
+    """422 for a lookbook, and for a time that is over; one that was never opened is closed and empty."""
     lookbook = (await publish(owner, "p"))["artifact_id"]
     assert said(await owner.post(f"/api/artifacts/{lookbook}/board", json={"open": True})) == (422, "no_board")
     deck = await publish_board(owner, boards_app(env), "voting-deck")
-    assert said(await deck.owner.get(f"/api/artifacts/{deck.id}/board")) == (404, "not_found")
+    never = (await deck.owner.get(f"/api/artifacts/{deck.id}/board")).json()
+    assert (never["open"], never["revision"], never["votes"], never["comments"]) == (False, 0, [], [])
+    assert said(await owner.get(f"/api/artifacts/{lookbook}/board")) == (404, "not_found")
     assert said(await deck.set(open=True, closesAt=1)) == (422, "closes_in_past")
     assert said(await deck.set(open=True, sessionId="a b")) == (400, "invalid_request")
 

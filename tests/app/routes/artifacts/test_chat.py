@@ -62,6 +62,36 @@ async def test_a_turn_is_answered_and_read_again(served: tuple[Application, Env]
     assert (await read(app, "nobody")).json() == {"items": []}
 
 
+async def test_a_form_fills_what_a_chat_fills(served: tuple[Application, Env]) -> None:
+    """Values of a form are saved together or not at all, an image by its address; the chat takes them back at once."""
+    app, env = served
+
+    async def fill(**values: str) -> Answer:
+        body = json.dumps({"sessionId": "s", "values": values}).encode()
+        return await call(app, "PATCH", "/api/artifacts/a/configuration", HEADERS, body)
+
+    filled = await fill(TITLE=" Autumn: a start; and \u201cmore\u201d\nlines ", IMAGE_HERO=url_of(env, 2), THEME="dark")
+    assert filled.status == 200 and filled.json() == {
+        "missing": ["SUBTITLE", "IMAGE_2"],
+        "configuration": {
+            "TITLE": "Autumn: a start; and \u201cmore\u201d\nlines",
+            "IMAGE_HERO": url_of(env, 2),
+            "THEME": "dark",
+        },
+    }
+    refused = await fill(SUBTITLE="kept out", IMAGE_2="https://evil.example/x.png", NOTHING="a")
+    assert refused.status == 422
+    assert [each["field"] for each in refused.json()["error"]["detail"]["errors"]] == [
+        "values.IMAGE_2",
+        "values.NOTHING",
+    ]
+    assert (await fill(THEME="")).json()["missing"] == ["SUBTITLE", "IMAGE_2", "THEME"]
+    assert (await say(app, "undo")).json()["configuration"]["THEME"] == "dark"
+    assert (await say(app, "undo")).json()["configuration"] == {}
+    assert (await fill()).status == 400
+    assert (await call(app, "PATCH", "/api/artifacts/a/configuration", {}, b"{}")).status == 401
+
+
 async def test_a_button_publishes(served: tuple[Application, Env]) -> None:
     """`approve` without words publishes what is filled; unfilled it does not, and without either it is 422."""
     app, _ = served
