@@ -63,6 +63,30 @@ export const VIEWS = [
     hidden: true,
     load: () => import("./views/lineage.js"),
   },
+  {
+    name: "pages",
+    title: "Pages",
+    scope: "all",
+    key: "p",
+    icon: "M6 3h9l4 4v14H6zM15 3v4h4M9 12h7M9 16h7",
+    load: () => import("./views/pages.js"),
+  },
+  {
+    name: "money",
+    title: "Money",
+    scope: "all",
+    key: "b",
+    icon: "M12 4v16M16 7.5c-1-1.2-2.4-1.7-4-1.7-2.3 0-4 1.1-4 3s1.6 2.6 4 3.1 4.2 1.3 4.2 3.3-1.8 3-4.2 3c-1.8 0-3.3-.6-4.2-1.9",
+    load: () => import("./views/money.js"),
+  },
+  {
+    name: "settings",
+    title: "Settings",
+    scope: "all",
+    key: "s",
+    icon: "M4 7h9M17 7h3M4 17h3M11 17h9M15 5v4M9 15v4",
+    load: () => import("./views/settings.js"),
+  },
 ];
 
 /** The route of an address's fragment: `{view, projectId, id, params}`. What names no view is Projects. */
