@@ -22,10 +22,13 @@ CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 REQUEST_ID_CHARS = 200
 GAVE_UP = frozenset({408, 499, 502, 504, 520, 522, 524})
 """Statuses of a vendor, or of something on the way to it, that stopped waiting: the model may still be at work."""
+DID_NOTHING = frozenset({500, 503, 529})
+"""Statuses that say of the vendor that it failed or is too busy, and did not do the work."""
 
-Cause = Literal["refused", "quota", "rate", "gave_up", "outage", "key", "account", "request", "empty"]
+Cause = Literal["refused", "quota", "rate", "gave_up", "doubt", "outage", "key", "account", "request", "empty"]
 """Why there is no result: the vendor's no · money or the day's quota is spent · too many calls · it stopped waiting for
-its own model · it failed · our key or account may not use the model · the request is wrong · it broke off without one.
+its own model · something failed, and how far the call came is not known · it failed and did nothing · our key or
+account may not use the model · the request is wrong · it broke off without one.
 """
 
 
@@ -51,7 +54,7 @@ def cause_of_status(status: int | None) -> Cause:
         case None | 200:
             return "empty"
         case _:
-            return "outage" if status >= 500 else "request"
+            return "request" if status < 500 else "outage" if status in DID_NOTHING else "doubt"
 
 
 def failure(
@@ -68,8 +71,8 @@ def failure(
     `retry_after` in seconds; `provider_code` and `request_id` are the vendor's own words, fit to be shown.
     """
     cause = cause_of_status(status)
-    # A vendor may stop waiting while its model is at work, and none says that such work is not billed.
-    if named is not None and (cause, named) != ("gave_up", "outage"):
+    # What stopped waiting, or failed on the way, knows nothing of the work, whatever its body names.
+    if named is not None and cause not in ("gave_up", "doubt"):
         cause = named
     signals: dict[str, Any] = {
         "provider_code": provider_code,
@@ -86,6 +89,8 @@ def failure(
             return Unavailable(message, failure="rate", retry_after=retry_after, **signals)
         case "gave_up":
             return Uncertain(f"{vendor} gave up waiting", code="deadline", **signals)
+        case "doubt":
+            return Uncertain(f"{vendor}, or something on the way to it, failed", **signals)
         case "outage":
             return Unavailable(f"{vendor} failed", failure="outage", retry_after=retry_after, **signals)
         case "key":
@@ -114,15 +119,13 @@ def is_trusted(url: str, domain: str, settings: Settings) -> bool:
 
 @contextlib.contextmanager
 def doubting(trusted: bool) -> Iterator[None]:
-    """Take an outage that an untrusted server answers within the block for what it is: it may have bought before it
-    failed, once or several times. Fails: Uncertain in its place.
+    """Take any error 5xx that an untrusted server answers within the block for what it is, whatever its body names: the
+    server may have bought before it failed, once or several times. Fails: Uncertain in its place.
     """
     try:
         yield
-    except Unavailable as error:
-        answered = error.provider_status is not None or error.provider_code is not None
-        failed = error.failure == "outage" and answered and (error.provider_status or 500) >= 500
-        if trusted or not failed:
+    except VendorError as error:
+        if trusted or isinstance(error, Uncertain) or (error.provider_status or 0) < 500:
             raise
         raise Uncertain(
             "the server in front of the vendor failed, and what it had bought is not known",

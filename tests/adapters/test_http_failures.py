@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import gzip
 import json
+import typing
 import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.http_failures import TooLong, failure, is_vendors_own, plain_id
+from adapters.http_failures import Cause, TooLong, doubting, failure, is_vendors_own, lost, plain_id
 from adapters.provider import ImageOp
 from app.bindings.ai.response_limits import Bounding
 from tests.support.chat_vendors import MODELS, VENDORS, chat_env
@@ -96,7 +97,7 @@ async def test_a_vendor_that_gave_up_waiting_may_have_made_something(tmp_path: P
         (403, VendorFailed, "invalid"),
         (429, Unavailable, "rate"),
         (503, Unavailable, "outage"),
-        (599, Unavailable, "outage"),
+        *((status, Uncertain, "outage") for status in (501, 505, 507, 521, 525, 526, 599)),
     ],
 )
 async def test_a_status_means_the_same_whoever_sends_it(
@@ -136,6 +137,52 @@ def test_a_vendors_code_outranks_its_status_but_no_doubt() -> None:
     assert failure("Acme", 429, "quota").failure == "quota"
     assert isinstance(failure("Acme", 400, "refused"), Refused)
     assert isinstance(failure("Acme", 408, "outage"), Uncertain)
+
+
+@pytest.mark.parametrize("named", [None, *typing.get_args(Cause)])
+@pytest.mark.parametrize("status", [408, 499, 501, 502, 504, 505, 507, 520, 521, 522, 524, 525, 526, 599])
+def test_no_code_in_a_body_settles_what_the_status_leaves_in_doubt(status: int, named: Cause | None) -> None:
+    """Whatever failed on the way, or stopped waiting, does not know what the vendor did: it is never asked again."""
+    error = failure("Acme", status, named)
+    assert (type(error), error.provider_status) == (Uncertain, status)
+
+
+@pytest.mark.parametrize("named", [None, "refused", "quota", "rate", "outage", "key", "request", "empty"])
+@pytest.mark.parametrize("status", [500, 501, 503, 507, 529, 599])
+def test_a_5xx_of_a_server_of_ones_own_is_in_doubt_whatever_it_names(status: int, named: Cause | None) -> None:
+    """A gateway's rate limit, spent quota or refusal may be the last of several calls that it made."""
+    with pytest.raises(Uncertain) as error, doubting(trusted=False):
+        raise failure("Acme", status, named, provider_code="said", request_id="i")
+    assert (error.value.provider_status, error.value.provider_code, error.value.request_id) == (status, "said", "i")
+
+
+@pytest.mark.parametrize(
+    ("status", "named", "trusted", "kind", "cause"),
+    [
+        (400, "refused", False, Refused, "refused"),
+        (429, None, False, Unavailable, "rate"),
+        (400, "rate", False, Unavailable, "rate"),
+        (429, "quota", False, VendorFailed, "quota"),
+        (500, "rate", True, Unavailable, "rate"),
+        (500, "refused", True, Refused, "refused"),
+        (500, None, True, Unavailable, "outage"),
+        (503, None, True, Unavailable, "outage"),
+        (529, None, True, Unavailable, "outage"),
+    ],
+)
+def test_an_error_4xx_or_of_the_vendor_itself_is_taken_at_its_word(
+    status: int, named: Cause | None, trusted: bool, kind: type[VendorError], cause: str
+) -> None:
+    """Only an error 5xx of another server is doubted."""
+    with pytest.raises(VendorError) as error, doubting(trusted):
+        raise failure("Acme", status, named)
+    assert (type(error.value), error.value.failure) == (kind, cause)
+
+
+def test_a_connection_that_was_never_made_is_in_no_doubt() -> None:
+    """No server answered, so none has bought."""
+    with pytest.raises(Unavailable), doubting(trusted=False):
+        raise lost(httpx.ConnectError("refused"), "Acme")
 
 
 @each
