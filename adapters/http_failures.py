@@ -68,12 +68,17 @@ def failure(
 ) -> VendorError:
     """The error of an answer without a result; `named` is what the vendor's own code means, where it has one.
 
+    An error inside a success is never one that may be tried again.
+
     `retry_after` in seconds; `provider_code` and `request_id` are the vendor's own words, fit to be shown.
     """
     cause = cause_of_status(status)
     # What stopped waiting, or failed on the way, knows nothing of the work, whatever its body names.
     if named is not None and cause not in ("gave_up", "doubt"):
         cause = named
+    if cause in ("rate", "outage") and (status is None or 200 <= status < 300):
+        # Whoever answered it had begun with a success, and nothing says that what was bought by then is not billed.
+        cause = "empty"
     signals: dict[str, Any] = {
         "provider_code": provider_code,
         "provider_status": status,

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from adapters.answer_images import Found, find_image, read_documents
-from adapters.http_failures import Cause, code_of, failure, plain_id, request_id_of, retry_after
+from adapters.http_failures import Cause, cause_of_status, code_of, failure, plain_id, request_id_of, retry_after
 from tools.errors import Refused, VendorError, VendorFailed
 from tools.models.catalog import Units
 
@@ -166,7 +166,7 @@ def picture_of(answer: Answer, base_url: str) -> Picture:
     if answer.error:
         # Something on the way answered 200 with the error of another status in it.
         fault = _fault({"error": answer.error})
-        raise _failure(fault, fault.code, {}, answer.request_id)
+        raise _failure(fault, fault.code, {}, answer.request_id, inside=True)
     reason = next((candidate.finish_reason for candidate in answer.candidates or []), None) or ""
     if reason in REFUSALS:
         raise Refused("Gemini refused to show what it made", provider_code=reason, **signals)
@@ -210,7 +210,10 @@ def _fault(body: object) -> Fault:
         return Fault()
 
 
-def _failure(fault: Fault, status: int, headers: Mapping[str, str], request_id: str | None) -> VendorError:
+def _failure(
+    fault: Fault, status: int, headers: Mapping[str, str], request_id: str | None, *, inside: bool = False
+) -> VendorError:
+    """`inside` an HTTP 200, the status is only the error's own word."""
     reason = next((detail.reason for detail in fault.details if detail.reason), fault.status)
     quotas = [violation.quota_id for detail in fault.details for violation in detail.violations]
     delays = [DELAY.fullmatch(detail.retry_delay) for detail in fault.details]
@@ -223,9 +226,11 @@ def _failure(fault: Fault, status: int, headers: Mapping[str, str], request_id: 
         named = "key"
     elif not status:
         named = "request"
+    elif inside:
+        named = cause_of_status(status)
     return failure(
         NAME,
-        status or 200,
+        200 if inside else status or 200,
         named,
         retry_after=max((wait for wait in waits if wait is not None), default=None),
         provider_code=code_of(reason),

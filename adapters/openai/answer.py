@@ -105,6 +105,7 @@ async def read_answer(response: httpx.Response, base_url: str, known: Known, on_
     """
     known.request_id = request_id_of(response.headers, "x-request-id")
     body, start, searched, shown = bytearray(), 0, 0, 0
+    fault: VendorError | None = None
     try:
         async for piece in response.aiter_bytes():
             body += piece
@@ -114,7 +115,13 @@ async def read_answer(response: httpx.Response, base_url: str, known: Known, on_
             while end := EVENT_END.search(body, max(start, searched - 3)):
                 event, begun = read_event(bytes(body[start : end.start()])), start
                 start = searched = end.end()
-                kind, picture = _of_event(event, base_url)
+                kind = ""
+                picture: Picture | None = None
+                try:
+                    kind, picture = _of_event(event, base_url)
+                except VendorError as error:
+                    # Final only when no later event brings the picture.
+                    fault = fault or error
                 if picture and picture.image and kind.endswith(".completed"):
                     return picture
                 if kind.endswith(".partial_image"):
@@ -128,12 +135,26 @@ async def read_answer(response: httpx.Response, base_url: str, known: Known, on_
             searched = len(body)
     except httpx.HTTPError:
         # Cut off, but perhaps only behind the picture.
-        if not read_documents(bytes(body)) or not (cut := read_whole(bytes(body), base_url)).image:
+        if fault is None and not read_documents(bytes(body)):
+            raise
+        cut = _picture(bytes(body), base_url, fault)
+        if not cut.image:
             raise
         return cut
     whole = bytes(body)
     body.clear()
-    return read_whole(whole, base_url)
+    return _picture(whole, base_url, fault)
+
+
+def _picture(body: bytes, base_url: str, fault: VendorError | None) -> Picture:
+    """The picture of a whole answer. Fails: `fault`, what an event said, where there is none."""
+    try:
+        picture = read_whole(body, base_url)
+    except VendorError as error:
+        raise (fault or error) from None
+    if fault and picture.image is None:
+        raise fault
+    return picture
 
 
 def _of_event(event: Event, base_url: str) -> tuple[str, Picture | None]:
@@ -147,7 +168,7 @@ def _of_event(event: Event, base_url: str) -> tuple[str, Picture | None]:
     kind = said["type"] if isinstance(said.get("type"), str) else event.name
     image = find_image(event.data, [said], [said.get("b64_json"), said.get("url")], base_url)
     if image is None and (said.get("error") or "error" in (kind, event.name)):
-        raise _failure(said.get("error") or said)
+        raise _failure(said.get("error") or said, status=200)
     return kind, Picture(image, msgspec.convert(said, Said))
 
 
@@ -164,9 +185,12 @@ def read_whole(body: bytes, base_url: str) -> Picture:
     documented = [place.get(name) for name in ("b64_json", "url") for place in places]
     image = find_image(body, documents, documented, base_url)
     error = next((answer["error"] for answer in answers if answer.get("error")), None)
+    said = next((msgspec.convert(answer, Said) for answer in reversed(answers)), Said())
     if error and image is None:
-        raise _failure(error, status=200)
-    return Picture(image, next((msgspec.convert(answer, Said) for answer in reversed(answers)), Said()))
+        ended = _failure(error, status=200)
+        ended.units = _units(said.usage)
+        raise ended
+    return Picture(image, said)
 
 
 def result_of(asked: Plan, picture: Picture, known: Known) -> ProviderResult:

@@ -1,16 +1,20 @@
 """An image that was paid for is taken out of an answer of whatever form."""
 
+import base64
 import itertools
+import json
 from collections.abc import AsyncIterator
 
 import httpx
+import pytest
 
 from adapters.answer_images import UNKNOWN, Found
 from adapters.gemini import answer as gemini
 from adapters.openai import answer as openai
 from adapters.workers import answer as workers
 from tests.support.answer_forms import Form, forms
-from tools.errors import VendorError
+from tests.support.internet import picture
+from tools.errors import Refused, VendorError, VendorFailed
 
 URL = "http://vendor.example:8080/v1/"
 
@@ -54,3 +58,59 @@ async def test_every_form_of_an_answer_gives_its_image() -> None:
         if found is None or found.address or found.mime == UNKNOWN or found.data != form.image:
             lost.append(form.name)
     assert lost == [] and count > 2000
+
+
+def event(**said: object) -> bytes:
+    """One event of a stream."""
+    return b"data: " + json.dumps(said).encode() + b"\n\n"
+
+
+MADE = base64.b64encode(picture(1)).decode()
+PREVIEW = event(type="image_generation.partial_image", b64_json=MADE)
+BOUGHT = event(type="image_generation.completed", b64_json=MADE)
+
+
+def fault(code: str) -> bytes:
+    """An event with an error."""
+    return event(type="error", error={"code": code, "message": "it broke"})
+
+
+async def from_openai(body: bytes) -> Found | None:
+    return await read(Form("openai", "", "text/event-stream", body, b""), 977)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "failure"),
+    [
+        ("server_error", VendorFailed, "empty"),
+        ("server_is_overloaded", VendorFailed, "empty"),
+        ("rate_limit_exceeded", VendorFailed, "empty"),
+        ("unheard_of", VendorFailed, "empty"),
+        ("insufficient_quota", VendorFailed, "quota"),
+        ("moderation_blocked", Refused, "refused"),
+    ],
+)
+@pytest.mark.parametrize("before", [b"", PREVIEW])
+@pytest.mark.parametrize("after", [b"", b": end\n\n", b"data: [DONE]\n\n"])
+async def test_an_error_inside_a_success_is_not_tried_again(
+    code: str, kind: type[VendorError], failure: str, before: bytes, after: bytes
+) -> None:
+    """What had been bought when it came is not known, so the call is failed, or what else its code says."""
+    for body in (before + fault(code) + after, json.dumps({"error": {"code": code}}).encode()):
+        with pytest.raises(VendorError) as error:
+            await from_openai(body)
+        ended = error.value
+        assert (type(ended), ended.failure, ended.provider_code, ended.provider_status) == (kind, failure, code, 200)
+
+
+@pytest.mark.parametrize("code", ["server_error", "moderation_blocked"])
+async def test_a_picture_wins_over_an_error_in_the_same_stream(code: str) -> None:
+    """It was paid for, whichever of the two came first."""
+    for body in (
+        fault(code) + BOUGHT,
+        fault(code) + PREVIEW + BOUGHT,
+        BOUGHT + fault(code),
+        PREVIEW + fault(code) + BOUGHT,
+    ):
+        found = await from_openai(body)
+        assert found is not None and found.data == picture(1)

@@ -628,8 +628,9 @@ async def test_a_strange_usage_does_not_cost_the_picture(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("said", "error", "failure"),
     [
-        ({"code": 429, "status": "RESOURCE_EXHAUSTED"}, Unavailable, "rate"),
-        ({"code": 503, "status": "UNAVAILABLE"}, Unavailable, "outage"),
+        ({"code": 429, "status": "RESOURCE_EXHAUSTED"}, VendorFailed, "empty"),
+        ({"code": 503, "status": "UNAVAILABLE"}, VendorFailed, "empty"),
+        ({"code": 504, "status": "DEADLINE_EXCEEDED"}, Uncertain, "outage"),
         ({"code": 403, "status": "PERMISSION_DENIED"}, VendorFailed, "invalid"),
         ("no", VendorFailed, "invalid"),
     ],
@@ -637,8 +638,7 @@ async def test_a_strange_usage_does_not_cost_the_picture(desk: Desk) -> None:
 async def test_an_error_that_comes_as_200_is_that_error(
     desk: Desk, said: Any, error: type[VendorError], failure: Failure
 ) -> None:
-    """A proxy between us and Google may answer 200 with an error in it: nothing was made, so the call may be
-    repeated."""
+    """A proxy between us and Google may answer 200 with an error in it: it may have bought, so nothing is repeated."""
     for body in ({"error": said}, [{"error": said}]):
         ended = await answered(desk, 200, msgspec.json.encode(body))
-        assert (type(ended), ended.failure) == (error, failure)
+        assert (type(ended), ended.failure, ended.provider_status) == (error, failure, 200)

@@ -339,8 +339,8 @@ async def test_the_wait_that_a_vendor_asks_for_is_told(
         ("image_generation_user_error", Refused, "refused"),
         ("insufficient_quota", VendorFailed, "quota"),
         ("project_spend_limit_exceeded", VendorFailed, "quota"),
-        ("rate_limit_exceeded", Unavailable, "rate"),
-        ("server_error", Unavailable, "outage"),
+        ("rate_limit_exceeded", VendorFailed, "empty"),
+        ("server_error", VendorFailed, "empty"),
         ("something_else", VendorFailed, "empty"),
     ],
 )
@@ -373,7 +373,8 @@ class Says:
     [
         ({"code": "moderation_blocked", "message": "no"}, Refused, "refused", "moderation_blocked"),
         ({"code": "insufficient_quota", "message": "no"}, VendorFailed, "quota", "insufficient_quota"),
-        ({"code": "server_error"}, Unavailable, "outage", "server_error"),
+        ({"code": "server_error"}, VendorFailed, "empty", "server_error"),
+        ({"code": "rate_limit_exceeded"}, VendorFailed, "empty", "rate_limit_exceeded"),
         ({"code": 500, "message": "no"}, VendorFailed, "empty", None),
         ("just words", VendorFailed, "empty", None),
         ({"code": "a whole story " * 99}, VendorFailed, "empty", None),

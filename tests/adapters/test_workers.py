@@ -230,7 +230,7 @@ async def test_each_misfortune_is_one_call_and_one_known_error(
         pytest.param(429, "3036 You have used up your daily free allocation", VendorFailed, "quota", id="3036"),
         pytest.param(429, "4006 you have used up your daily free allocation", VendorFailed, "quota", id="4006"),
         pytest.param(429, "3040 No more data centers", Unavailable, "outage", id="3040"),
-        pytest.param(200, "3040 No more data centers", Unavailable, "outage", id="3040 as 200"),
+        pytest.param(200, "3040 No more data centers", VendorFailed, "empty", id="3040 as 200"),
         pytest.param(400, "3030 Input prompt contains NSFW content", Refused, "refused", id="3030"),
         pytest.param(200, "3030 Your output has been flagged", Refused, "refused", id="3030 as 200"),
         pytest.param(400, "3030 Model input is not valid: no `image`", VendorFailed, "invalid", id="3030 input"),
