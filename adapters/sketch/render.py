@@ -2,12 +2,13 @@
 
 import io
 
-from PIL import Image, ImageFilter, ImageOps, PngImagePlugin
+from PIL import Image, ImageFilter, PngImagePlugin
 
 from adapters.sketch import retouch
 from adapters.sketch.brush import MARK
 from adapters.sketch.order import Painted, Work
 from adapters.sketch.picture import paint_picture
+from tools.media.pixels import decode_srgb
 from tools.models.prompt_words import Wording, read_wording
 
 PREVIEW_SIDE = 320
@@ -57,9 +58,8 @@ def _retouched(work: Work, wording: Wording, start: Image.Image) -> Image.Image:
 
 
 def _decoded(data: bytes) -> Image.Image:
-    """The image upright, in RGB, or RGBA if it has transparency."""
-    image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    """The image upright, in sRGB: RGB, or RGBA if it has transparency."""
+    return decode_srgb(data, None)
 
 
 def _previews(image: Image.Image) -> list[bytes]:

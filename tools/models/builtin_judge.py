@@ -4,7 +4,6 @@ It does not recognise objects, and its notes say so. Runs in the child process f
 what cannot be measured is no criterion, note or tag: it lowers the coverage. Lightness and chroma are those of OKLCH.
 """
 
-import io
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from PIL import Image, ImageChops, ImageFilter, ImageOps, ImageStat
 
 from tools.media.colours import COLOURS, Family, family_of, oklch
 from tools.media.masks import area_to_change
+from tools.media.pixels import decode_srgb
 from tools.media.sizes import read_size, same_shape
 from tools.models.prompt_words import Wording, names_only_a_colour, not_understood, read_wording
 from tools.models.verdicts import BUILTIN_NOTE
@@ -307,7 +307,7 @@ def _inpainted(image: Image.Image, start: Image.Image, mask: bytes | None) -> It
             f"Keep the size {start.width}x{start.height}.",
         )
         return
-    area = area_to_change(Image.open(io.BytesIO(mask))).resize(image.size, Image.Resampling.NEAREST)
+    area = area_to_change(decode_srgb(mask, None)).resize(image.size, Image.Resampling.NEAREST)
     away = ImageChops.difference(image, start).convert("L")
     outside, inside = _mean(away, ImageChops.invert(area)), _mean(away, area)
     yield Finding(
@@ -337,7 +337,7 @@ def _tags(measured: Measurements) -> list[str]:
 
 
 def _decoded(data: bytes) -> Image.Image:
-    return ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+    return decode_srgb(data, None).convert("RGB")
 
 
 def _share(measured: Measurements, families: frozenset[Family]) -> float:
