@@ -36,6 +36,28 @@ def stop_signals() -> list[signal.Signals]:
     return given if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [*given, signal.SIGHUP]
 
 
+class StopRequests:
+    """The signals that a process was sent so far; counting is all that a signal's handler may do.
+
+    Any of them begins the drain; only SIGTERM or SIGINT for the second time cuts it short. SIGHUP never does: service
+    managers send it along with SIGTERM, and whoever closes a terminal asks once.
+    """
+
+    def __init__(self) -> None:
+        self.is_begun = False
+        self._asked = 0
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether the drain is to be cut short."""
+        return self._asked > 1
+
+    def count(self, sig: int) -> None:
+        """Take note of a signal."""
+        self.is_begun = True
+        self._asked += sig != signal.SIGHUP
+
+
 def raise_descriptor_limit() -> int:
     """How many files and sockets this process may have open, from now on as many as it may allow itself, MOST_OPEN at
     most. Effect: its soft limit."""

@@ -11,7 +11,7 @@ from multiprocessing.synchronize import Event
 from types import FrameType
 from typing import Any, NamedTuple
 
-from app.lifecycle import FAILED, REFUSED, stop_signals
+from app.lifecycle import FAILED, REFUSED, StopRequests, stop_signals
 
 log = logging.getLogger("picasso.supervisor")
 
@@ -68,7 +68,7 @@ class Supervisor:
         self._starts: list[float] = []
         """When processes are to be started (monotonic seconds)."""
         self._losses = Losses()
-        self._signals = 0
+        self._requests = StopRequests()
         self._hopeless = False
 
     def run(self, count: int) -> int:
@@ -78,12 +78,12 @@ class Supervisor:
         """
 
         def count_signal(sig: int, frame: FrameType | None) -> None:
-            self._signals += 1
+            self._requests.count(sig)
 
         before = {number: signal.signal(number, count_signal) for number in stop_signals()}
         try:
             self._starts = [time.monotonic()] * count
-            while not (self._signals or self._hopeless):
+            while not (self._requests.is_begun or self._hopeless):
                 if any(member.process.exitcode in FINAL_CODES for member in self._members):
                     break
                 self._replace_dead()
@@ -118,7 +118,7 @@ class Supervisor:
         sent = 0
         until = time.monotonic() + END_SECONDS
         while alive := [member.process for member in self._members if member.process.exitcode is None]:
-            if sent < max(1, min(self._signals, 2)):
+            if sent < (2 if self._requests.is_forced else 1):
                 sent += 1
                 for process in alive:
                     process.terminate()

@@ -32,7 +32,7 @@ from app.http.console_session import new_token
 from app.http.errors import ErrorResponse
 from app.http.middleware import MAX_HEADER_BYTES, MAX_TARGET
 from app.http.security import home_key
-from app.lifecycle import MOST_OPEN, raise_descriptor_limit, stop_signals
+from app.lifecycle import MOST_OPEN, StopRequests, raise_descriptor_limit, stop_signals
 from app.main import Application, create_app
 from app.ops.logs import logging_to
 from app.settings import LOOPBACK, SettingError, Settings
@@ -172,15 +172,16 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, app: Application, parent: Parent | None = None) -> None:
         super().__init__(config)
         self._lifecycle, self._parent = app.lifecycle, parent
-        self._signals = 0
+        self._requests = StopRequests()
         self._drain_until: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Only count: the signal may arrive while a lock is held that logging would wait for."""
-        self._signals += 1
-        if self._signals == 1:
+        is_first = not self._requests.is_begun
+        self._requests.count(sig)
+        if is_first:
             _exit_after(EXIT_SECONDS)
-        else:
+        elif self._requests.is_forced:
             self.should_exit = self.force_exit = True
             _exit_after(FORCED_EXIT_SECONDS)
 
@@ -190,7 +191,7 @@ class Server(uvicorn.Server):
             self.handle_exit(signal.SIGTERM, None)
         if self._parent is not None and self._lifecycle.env is not None:
             self._parent.ready.set()
-        if self._signals and self._drain_until is None:
+        if self._requests.is_begun and self._drain_until is None:
             log.info("closing: no new jobs, streams end")
             self._drain_until = time.monotonic() + DRAIN_SECONDS
             self._lifecycle.draining.set()

@@ -3,7 +3,9 @@
 import signal
 from pathlib import Path
 
-from app.lifecycle import stop_signals
+import pytest
+
+from app.lifecycle import StopRequests, stop_signals
 from app.supervisor import LONGEST_WAIT, MOST_UNREADY, STEADY_SECONDS, Losses, Parent, Supervisor
 
 
@@ -45,3 +47,28 @@ def test_a_hangup_ends_a_process_unless_it_was_told_to_outlive_its_terminal() ->
         assert stop_signals() == [signal.SIGINT, signal.SIGTERM]
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+HUP, TERM, INT = signal.SIGHUP, signal.SIGTERM, signal.SIGINT
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_forced"),
+    [
+        ([TERM], False),
+        ([HUP, HUP, HUP], False),
+        ([TERM, HUP], False),
+        ([HUP, TERM], False),
+        ([TERM, TERM], True),
+        ([INT, TERM], True),
+        ([TERM, HUP, INT], True),
+    ],
+)
+def test_only_asking_twice_cuts_a_drain_short(sent: list[signal.Signals], is_forced: bool) -> None:
+    """Any signal begins the drain; SIGHUP, which service managers send along with SIGTERM, never forces its end."""
+    requests = StopRequests()
+    assert not requests.is_begun
+    for each in sent:
+        requests.count(each)
+        assert requests.is_begun
+    assert requests.is_forced == is_forced
