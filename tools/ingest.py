@@ -17,6 +17,8 @@ REJECTED = "start_image_rejected"
 UPLOAD = re.compile(r"upload:([0-9a-f]{64})")
 OWN_PATH = re.compile(r"/images/([A-Za-z0-9-]{1,64})/[a-z0-9=,-]+")
 """The path of a delivery image in some variant, as a directory of IMAGES is served."""
+USUAL_PORT = {"http": ":80", "https": ":443"}
+LOOPBACK = re.compile(r"^(?:127\.0\.0\.1|\[::1\])(?=$|:)")
 PROGRESSION = re.compile(r"progression:([A-Za-z0-9_-]{1,128})")
 
 HAS_PROJECT = "SELECT id FROM projects WHERE id = :id"
@@ -85,7 +87,8 @@ async def own_name(env: Env, project_id: str, url: str, hosts: Sequence[str] = (
     """`progression:ID` for the address of one of the project's delivery images, in any variant: a job works from
     originals. None for any other address.
 
-    Ours are addresses below PUBLIC_URL, at `hosts`, or with a path alone; and those that IMAGES gave.
+    Ours are addresses below PUBLIC_URL, at `hosts`, or with a path alone; and those that IMAGES gave. The names of a
+    machine for itself are one name, and a port that the scheme implies may be spelled out.
     Fails: Invalid (422, `unknown_progression`) when the address is ours and no such image is in the project.
     """
     if not url.startswith(("http://", "https://", "/")):
@@ -95,9 +98,9 @@ async def own_name(env: Env, project_id: str, url: str, hosts: Sequence[str] = (
         parts = urlsplit(url)
     except ValueError:
         return None
-    here = {"", public.netloc.lower(), *map(str.lower, hosts)}
+    here = {"", _place(public.netloc, public.scheme), *(_place(host, parts.scheme) for host in hosts)}
     path = OWN_PATH.fullmatch(parts.path.removeprefix(public.path.rstrip("/")))
-    is_ours = path is not None and parts.netloc.lower() in here
+    is_ours = path is not None and _place(parts.netloc, parts.scheme) in here
     image_id = path[1] if path is not None else url.split("/")[-2]
     found = await env.DB.one(OWN_IMAGE, _Shown, id=image_id, project_id=project_id)
     if found is not None and (is_ours or found.generated_image_url.rpartition("/")[0] == url.rpartition("/")[0]):
@@ -112,6 +115,12 @@ async def own_name(env: Env, project_id: str, url: str, hosts: Sequence[str] = (
         detail = {"image": image_id}
         raise Invalid("this project has no image of that address", code="unknown_progression", detail=detail)
     return None
+
+
+def _place(host: str, scheme: str) -> str:
+    """A host, perhaps with a port, in the one form in which two can be compared."""
+    host = host.lower().removesuffix(USUAL_PORT.get(scheme, ":"))
+    return LOOPBACK.sub("localhost", host)
 
 
 async def ingest(env: Env, project_id: str, job_id: str, name: str, url: str) -> StoredImage:

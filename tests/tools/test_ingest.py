@@ -183,6 +183,10 @@ async def test_an_address_of_our_own_image_means_its_original(tmp_path: Path) ->
             f"HTTPS://PICASSO.example/made/images/{OWN}/thumb?x=1".replace("HTTPS", "https"): OWN,
             f"http://localhost:8000/images/{OWN}/public": OWN,
             f"http://localhost:8000/made/images/{OWN}/public": OWN,
+            f"https://picasso.example:443/made/images/{OWN}/public": OWN,
+            f"http://picasso.example:80/made/images/{OWN}/public": OWN,
+            f"http://127.0.0.1:8000/images/{OWN}/public": OWN,
+            f"http://[::1]:8000/images/{OWN}/public": OWN,
             f"/images/{OWN}/preview": OWN,
             f"/made/images/{OWN}/public": OWN,
             "/images/of-a-start/public": "back",
@@ -198,6 +202,9 @@ async def test_an_address_of_our_own_image_means_its_original(tmp_path: Path) ->
         for url in (
             f"https://elsewhere.example/images/{OWN}/public",
             f"http://localhost:8000/images/{OWN}/public",
+            f"https://picasso.example:80/images/{OWN}/public",
+            f"https://picasso.example:4443/images/{OWN}/public",
+            f"http://127.0.0.100/images/{OWN}/public",
             "https://imagedelivery.net/other/flare/public",
             "https://a.example/b.png",
             "https://a.example",
@@ -206,3 +213,26 @@ async def test_an_address_of_our_own_image_means_its_original(tmp_path: Path) ->
             f"progression:{OWN}",
         ):
             assert await own_name(env, "p", url) is None, url
+
+
+@pytest.mark.parametrize(
+    ("public", "url", "is_ours"),
+    [
+        ("http://127.0.0.1:8799", "http://localhost:8799", True),
+        ("http://127.0.0.1:8799", "http://[::1]:8799", True),
+        ("http://localhost:80", "http://127.0.0.1", True),
+        ("http://127.0.0.1:8799", "http://localhost:8800", False),
+        ("http://127.0.0.1:8799", "http://127.0.0.1.example:8799", False),
+    ],
+)
+async def test_a_loopback_server_knows_each_name_of_its_machine(
+    tmp_path: Path, public: str, url: str, is_ours: bool
+) -> None:
+    """Whichever of the loopback names an address has, at our port it is ours."""
+    chosen = settings(tmp_path, PUBLIC_URL=public)
+    async with bare_env(tmp_path, settings=chosen) as env:
+        await env.DB.run(PROJECT, id="p")
+        at = f"{public}/images/{OWN}/public"
+        await env.DB.run(SHOWN, id=OWN, project_id="p", r2_key="k", sha256=SHA256, url=at)
+        found = await own_name(env, "p", f"{url}/images/{OWN}/public")
+    assert found == (f"progression:{OWN}" if is_ours else None)
