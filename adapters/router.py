@@ -67,8 +67,8 @@ async def send(
     """Make the one call to a provider, with what `prepare` returned and under the deadline `VENDOR_SECONDS`.
 
     Effect: may cost money; it is made once, and only the ledger may decide to make it again.
-    Fails: what `ProviderAdapter.send` says; Uncertain also past the deadline and when the adapter broke;
-    VendorFailed when no bytes came.
+    Fails: what `ProviderAdapter.send` says; Uncertain also past the deadline and when the adapter broke, but for a free
+    one Unavailable and VendorFailed, since nothing can have been bought; VendorFailed when no bytes came.
     """
     adapter = (providers(env) if known is None else known)[provider]
     try:
@@ -80,10 +80,15 @@ async def send(
     except VendorError:
         raise
     except TimeoutError as error:
-        raise Uncertain("the provider did not answer in time", code="deadline") from error
+        late = Unavailable if adapter.free else Uncertain
+        raise late("the provider did not answer in time", code="deadline") from error
     except Exception as error:
-        # Whatever else an adapter raises came after it may have spent money: nobody can say that nothing was bought.
         log.exception("the adapter of %s failed", provider)
+        if adapter.free:
+            raise VendorFailed(
+                "the adapter failed", code="adapter_failed", failure="invalid", provider_code="adapter_failed"
+            ) from error
+        # Whatever else an adapter raises came after it may have spent money: nobody can say that nothing was bought.
         raise Uncertain("the adapter failed", code="adapter_failed") from error
     if not result.data:
         raise VendorFailed("the provider answered without an image", failure="empty")

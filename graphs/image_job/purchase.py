@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from adapters import discovery, planning, router
+from adapters.answer_images import UNKNOWN
 from adapters.provider import ImageOp, InputImage, OnProgress, ProviderResult
 from tools import images, r2
 from tools.env import Env
@@ -25,6 +26,7 @@ from tools.ledger.attempts import Arrival, Planned, Settlement
 from tools.ledger.leases import MAX_DEATHS, Lease
 from tools.ledger.retries import NOT_SOLD, NOTHING_DONE
 from tools.media.memory import COPIES, in_hand
+from tools.media.signatures import mime_of
 from tools.models import catalog, prices
 from tools.models.explanations import explain
 from tools.models.prices import Charge, Quote
@@ -36,7 +38,7 @@ MAX_CALLS = 4
 FIRST_BACKOFF_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 120.0
 PREVIEW_SECONDS = 1.0
 """A preview is shown when this long has passed since the call began or the one before: quick pictures need none."""
-CIRCUIT_OPEN, NO_IMAGE = "circuit_open", "image_rejected"
+CIRCUIT_OPEN, NO_IMAGE, ADAPTER_FAILED = "circuit_open", "image_rejected", "adapter_failed"
 
 REASONS = {
     "outage": "the provider did not answer",
@@ -126,6 +128,8 @@ def next_move(attempts: Sequence[Attempt], models: Sequence[ProviderModel]) -> M
             code, message = f"provider_{last.failure}", REASONS[last.failure or "outage"]
             if last.provider_code == NO_IMAGE:
                 code, message = NO_IMAGE, _rejected(last)
+            elif last.provider_code == ADAPTER_FAILED:
+                code, message = ADAPTER_FAILED, "the adapter failed"
             elif last.failure == "invalid" and (last.provider_status or 0) >= 300:
                 told = explain(last.provider, last.model, last.provider_code, last.provider_status)
                 message = told or (NO_ACCESS if last.provider_status in (401, 403) else NOT_TAKEN)
@@ -216,8 +220,9 @@ async def adopt_or_fail(
 
 
 async def _adopt_earlier(env: Env, lease: Lease, job: Job, item: Item) -> bool:
-    """Whether the item has an image now because the one that it retries had bought one for the same prompt: it was
-    given up later, or cancelled, but its original is there."""
+    """Whether the item has what the one that it retries had bought for the same prompt: that was given up later, or
+    cancelled, but its original is there. Bytes that are no image are not bought again for the asking, either: the item
+    keeps them, too, and ends as the earlier one did."""
     if job.retry_of is None:
         return False
     earlier = await items.get(env, job.retry_of)
@@ -227,14 +232,13 @@ async def _adopt_earlier(env: Env, lease: Lease, job: Job, item: Item) -> bool:
     try:
         key = earlier.original_r2_key or r2.original_key(source.project_id, source.id, _name(earlier))
         async with r2.original_in_hand(env, key) as [data]:
-            seen = await images.inspect(env, data, most=max(images.MOST_BYTES, env.settings.max_image))
-            key = await r2.put_original(env, job.project_id, job.id, _name(item), data, seen.mime)
-    except (NotFound, Invalid, TooLarge):
+            bought = (await ledger.of_item(env, earlier.id))[-1]
+            settlement = await _look(env, data, bought.result)
+            mime = (settlement.result or {}).get("mime") or mime_of(data) or UNKNOWN
+            key = await r2.put_original(env, job.project_id, job.id, _name(item), data, mime)
+    except NotFound:
         return False
-    bought = (await ledger.of_item(env, earlier.id))[-1]
-    facts = {"mime": seen.mime, "width": seen.width, "height": seen.height, "size": seen.size}
-    result = {"adjustments": [], "meta": {}, **(bought.result or {}), **facts}
-    await ledger.adopt(env, lease, item, _model_of(bought), key, seen.sha256, result)
+    await ledger.adopt(env, lease, item, _model_of(bought), key, settlement)
     return True
 
 
@@ -290,7 +294,7 @@ async def _call(env: Env, lease: Lease, job: Job, item: Item, call: Call) -> Non
         try:
             result = await router.send(attempt.provider, request, env, progress_reporter(env, lease, item, attempt))
         except VendorError as error:
-            if error.code != "adapter_failed":  # our fault says nothing about the vendor
+            if error.code != ADAPTER_FAILED:  # our fault says nothing about the vendor
                 slot.report(*_health(error))
             settlement = settlement_after(error)
             if settlement.billed and error.units:
@@ -379,22 +383,20 @@ def settlement_after(error: VendorError) -> Settlement:
 
 async def _inspect_and_settle(env: Env, lease: Lease, attempt: Attempt, key: str, data: bytes) -> None:
     """Look at bytes that are already kept, and settle the attempt by whether they are an image."""
+    await ledger.settle(env, lease, attempt, await _look(env, data, attempt.result), original=key)
+
+
+async def _look(env: Env, data: bytes, result: dict[str, Any] | None) -> Settlement:
+    """How a call is settled that brought these bytes, and what `result` says beside them."""
+    told = {"adjustments": [], "meta": {}, **(result or {})}
     try:
         seen = await images.inspect(env, data, most=max(images.MOST_BYTES, env.settings.max_image))
     except (Invalid, TooLarge, Unavailable) as error:
         if isinstance(error, Unavailable) and error.code != "image_child":
             raise
-        result = {"adjustments": [], "meta": {}, **(attempt.result or {}), "rejected": error.message}
-        settlement = msgspec.structs.replace(REJECTED, result=result)
-    else:
-        facts = {"mime": seen.mime, "width": seen.width, "height": seen.height, "size": seen.size}
-        settlement = Settlement(
-            outcome="succeeded",
-            billed=True,
-            bytes_sha256=seen.sha256,
-            result={"adjustments": [], "meta": {}, **(attempt.result or {}), **facts},
-        )
-    await ledger.settle(env, lease, attempt, settlement, original=key)
+        return msgspec.structs.replace(REJECTED, result={**told, "rejected": error.message})
+    facts = {"mime": seen.mime, "width": seen.width, "height": seen.height, "size": seen.size}
+    return Settlement(outcome="succeeded", billed=True, bytes_sha256=seen.sha256, result={**told, **facts})
 
 
 def progress_reporter(env: Env, lease: Lease, item: Item, attempt: Attempt) -> OnProgress:

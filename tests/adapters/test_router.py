@@ -225,6 +225,25 @@ async def test_whatever_goes_wrong_in_preparing_is_one_known_error_and_no_call(
     assert (painter.prepared, painter.calls, ended.value.code) == (1, 0, code)
 
 
+@pytest.mark.parametrize(
+    ("answer", "error", "code"),
+    [
+        pytest.param(None, Unavailable, "deadline", id="never answers"),
+        pytest.param(KeyError("x"), VendorFailed, "adapter_failed", id="breaks"),
+    ],
+)
+async def test_a_free_provider_that_breaks_leaves_no_doubt(
+    tmp_path: Path, answer: Any, error: type[Exception], code: str
+) -> None:
+    """Nothing can have been bought of it, so the call failed and nothing more."""
+    painter = Painter(answer=answer)
+    painter.free = True
+    async with bare_env(tmp_path, settings=settings(tmp_path, VENDOR_SECONDS="0.2")) as env:
+        with pytest.raises(error) as ended:
+            await call_provider("easel", CALL, env, deaf, {"easel": painter})
+    assert (painter.calls, ended.value.code) == (1, code)  # type: ignore[attr-defined]
+
+
 async def test_preparing_may_take_longer_than_a_call(tmp_path: Path) -> None:
     """VENDOR_SECONDS is the vendor's time alone: on a busy machine, preparing may outlast it."""
     outlasted = settings(tmp_path, VENDOR_SECONDS="0.1")

@@ -20,7 +20,7 @@ from tests.graphs.test_purchase import reaching_toy
 from tests.support import history_checks
 from tests.support.api_calls import GUEST_PACKAGES
 from tests.support.deadlines import LONG
-from tests.support.internet import Wire, picture
+from tests.support.internet import Answer, Wire, picture
 from tests.support.samples.job_states import TOY, Work, working
 from tools.env import Bucket, Env
 from tools.ledger import attempts, items, jobs, leases, submissions
@@ -193,7 +193,7 @@ async def test_a_fault_of_ours_after_the_bytes_are_stored_costs_no_image(tmp_pat
     [
         pytest.param(picture(1), "a red boat", False, id="adopted"),
         pytest.param(picture(1), "a blue boat", True, id="another prompt: bought"),
-        pytest.param(b"no image", "a red boat", True, id="bytes that are no image: bought"),
+        pytest.param(b"no image", "a blue boat", True, id="bytes that are no image, another prompt: bought"),
         pytest.param(None, "a red boat", True, id="no original: bought"),
     ],
 )
@@ -223,3 +223,24 @@ async def test_a_retry_adopts_the_original_that_was_paid_for(
         assert bool(attempt.cost_micros) == bought
         kept = await work.env.BUCKET.get(str(made.original_r2_key))
         assert (kept == stored) != bought and made.original_r2_key != key
+
+
+async def test_a_retry_does_not_buy_again_what_came_as_no_image(tmp_path: Path) -> None:
+    """The retry of an item whose bytes are no image, and the retry of that one, end as it did: they name the bytes,
+    call nobody and cost nothing."""
+    async with painting(tmp_path) as (work, wire):
+        wire.scripts["toy"].append(Answer("garbage"))
+        await work_until(work.env, [work.job.id])
+        [earlier] = await jobs.items(work.env, work.job.id)
+        assert earlier.error is not None and (earlier.status, earlier.error.code) == ("failed", "image_rejected")
+        bytes_sent = await work.env.BUCKET.get(str(earlier.original_r2_key))
+        for _ in range(2):
+            again = await submit(work.env, 1, retry_of=earlier)
+            await work_until(work.env, [again.id])
+            [earlier] = await jobs.items(work.env, again.id)
+            assert earlier.error is not None and (earlier.status, earlier.error.code) == ("failed", "image_rejected")
+            assert f"GET /api/jobs/{again.id}/items/{earlier.id}/original" in earlier.error.message
+            assert await work.env.BUCKET.get(str(earlier.original_r2_key)) == bytes_sent
+            [attempt] = await attempts.of_item(work.env, earlier.id)
+            assert (attempt.state, attempt.billed, attempt.cost_micros) == ("failed", 0, 0)
+        assert len(wire.calls) == 1

@@ -30,9 +30,10 @@ ON CONFLICT (id) DO NOTHING
 """
 ADOPT = """
 INSERT INTO provider_attempts (id, project_id, job_id, item_id, number, provider, model, state, free, billed, usage,
-                               result, bytes_sha256, cost_micros, cost_basis, created_at, sent_at, settled_at)
-VALUES (:id, :project_id, :job_id, :item_id, 1, :provider, :model, 'succeeded', 1, 0, '{}',
-        :result, :bytes_sha256, 0, 'free', :now, :now, :now)
+                               failure, provider_code, result, bytes_sha256, cost_micros, cost_basis,
+                               created_at, sent_at, settled_at)
+VALUES (:id, :project_id, :job_id, :item_id, 1, :provider, :model, :state, 1, 0, '{}',
+        :failure, :provider_code, :result, :bytes_sha256, 0, 'free', :now, :now, :now)
 ON CONFLICT DO NOTHING
 """
 SEND = """
@@ -151,9 +152,10 @@ async def intend(env: Env, lease: Lease, item: Item, number: int, call: Planned)
 
 @step("ledger.adopt")
 async def adopt(
-    env: Env, lease: Lease, item: Item, model: ProviderModel, original: str, sha256: str, result: dict[str, Any]
+    env: Env, lease: Lease, item: Item, model: ProviderModel, original: str, settlement: Settlement
 ) -> None:
-    """Give the item an image that was paid for under another one: its first attempt, which costs nothing.
+    """Give the item what was paid for under another one: its first attempt, which costs nothing. It succeeded, or
+    failed when the bytes are no image.
 
     Fails: LeaseLost.
     """
@@ -166,12 +168,16 @@ async def adopt(
             item_id=item.id,
             provider=model.provider,
             model=model.model,
-            result=dump(result),
-            bytes_sha256=sha256,
+            state=settlement.outcome,
+            failure=settlement.failure,
+            provider_code=settlement.provider_code,
+            result=dump(settlement.result),
+            bytes_sha256=settlement.bytes_sha256,
             now=now_ms(),
         )
         await change.tx.run(KEEP_ORIGINAL, id=item.id, key=original)
-        await progress.enter(change, item.id, "compare")
+        if settlement.outcome == "succeeded":
+            await progress.enter(change, item.id, "compare")
 
 
 @step("ledger.send")
