@@ -147,10 +147,14 @@ async def fill_link(tab: Tab, client: httpx.AsyncClient, artifact_id: str) -> No
     assert (made["label"], made["hasPassword"], made["maxViews"]) == ("For Ana", True, 3)
 
 
-async def chosen_image(client: httpx.AsyncClient, artifact_id: str) -> str | None:
-    """The address of the artifact's hero image."""
-    configuration: dict[str, str] = (await client.get(f"/api/artifacts/{artifact_id}")).json()["configuration"]
-    return configuration.get("IMAGE_HERO")
+async def chosen_image(client: httpx.AsyncClient, artifact_id: str, before: str | None) -> str:
+    """The address of the artifact's hero image, once there is one and it is not the one `before`."""
+    async with asyncio.timeout(LONG):
+        while True:
+            artifact: dict[str, dict[str, str]] = (await client.get(f"/api/artifacts/{artifact_id}")).json()
+            if (chosen := artifact["configuration"].get("IMAGE_HERO")) not in (None, before):
+                return str(chosen)
+            await asyncio.sleep(0.05)
 
 
 async def test_a_template_is_filled_and_approved(tab: Tab, client: httpx.AsyncClient) -> None:
@@ -165,7 +169,8 @@ async def test_a_template_is_filled_and_approved(tab: Tab, client: httpx.AsyncCl
         f"{approve}.disabled && document.querySelector('.approve').innerText.includes('Hero image')"
     )
     await say(tab, "pick for me", "hero image")
-    hero = await chosen_image(client, (await client.get("/api/artifacts")).json()["items"][0]["id"])
+    row = (await client.get("/api/artifacts")).json()["items"][0]
+    hero = await chosen_image(client, row["id"], None)
     await click(tab, "[role=tab]", "By form")
     await holds(tab, "[...document.querySelectorAll('.work textarea')].some(e => e.value == 'Autumn light')")
     for at in range(1, await tab.evaluate("document.querySelectorAll('.work textarea').length")):
@@ -175,15 +180,12 @@ async def test_a_template_is_filled_and_approved(tab: Tab, client: httpx.AsyncCl
     await click(tab, ".image-choice > button")
     await holds(tab, "document.querySelectorAll('.pick button').length == 2")
     await click(tab, ".pick [aria-pressed=false]")
-    row = (await client.get("/api/artifacts")).json()["items"][0]
-    async with asyncio.timeout(LONG):
-        while (chosen := await chosen_image(client, row["id"])) in (None, hero):
-            await asyncio.sleep(0.05)
+    chosen = await chosen_image(client, row["id"], hero)
     await holds(tab, f"!{approve}.disabled")
     assert await tab.evaluate("document.querySelector('#public-link') === null")
     await click(tab, ".approve button")
     page = await published(tab, client)
-    assert chosen and f"/{chosen.split('/')[-2]}/" in page
+    assert f"/{chosen.split('/')[-2]}/" in page
     assert "Autumn light" in page and "words 1" in page and "<img src=x" not in page
     await previewed(tab, 1)
     assert_quiet(tab)
