@@ -118,13 +118,14 @@ async def test_a_board_takes_nothing_until_it_is_opened_and_what_it_takes(env: E
         await boards.vote(env, artifact, guest(1), "p-0", "yes")
     assert refused.value.code == "board_not_open"
     assert (await boards.look(env, artifact)).open is False
-    with pytest.raises(NotFound):
-        await boards.inspect(env, artifact)
+    seen = await boards.inspect(env, artifact)
+    assert (seen.open, seen.voters, seen.votes, seen.comments, seen.approvals) == (False, 0, [], [], [])
     with pytest.raises(Forbidden, match="no comments"):
         await boards.comment(env, artifact, guest(1), Remark(id="c", progression_id="p-0", text="x"))
     lookbook = await made(env, "lookbook", open=False)
-    with pytest.raises(NotFound):
-        await boards.look(env, lookbook)
+    for read in (boards.look, boards.inspect):
+        with pytest.raises(NotFound):
+            await read(env, lookbook)
     with pytest.raises(Invalid, match="no board"):
         await boards.set_board(env, lookbook, open=True)
 
