@@ -26,8 +26,26 @@ HEAD_CHARS = 512
 SHORTEST_CHARS = 24
 """No image is written in less base64."""
 DEEPEST = 64
-NOT_THE_IMAGE = re.compile(r"input|request|prompt|mask|reference|start|partial|preview|thumb|error", re.IGNORECASE)
-"""Names of fields with an image that was sent, with a draft of the one that was made, or with addresses to read at."""
+NOT_THE_IMAGE = frozenset(
+    [
+        "input",
+        "request",
+        "prompt",
+        "mask",
+        "masked",
+        "reference",
+        "start",
+        "partial",
+        "preview",
+        "thumb",
+        "thumbnail",
+        "error",
+    ]
+)
+"""Words in the names of fields with an image that was sent, with a draft of the one that was made, or with addresses to
+read at."""
+WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+"""A word of a field's name, in snake or camel case."""
 NAMES_ADDRESS = re.compile(
     r"(?:(?:image|file|download|signed|media|output|result)_?)?ur[il]s?|images?|outputs?|results?|href|src|link|data",
     re.IGNORECASE,
@@ -206,7 +224,7 @@ def _leaves(value: object, name: str = "", depth: int = 0) -> Iterator[tuple[str
         if value.get("thought") is True or str(value.get("type", "")).endswith("partial_image"):
             return
         for key, inner in value.items():
-            if not NOT_THE_IMAGE.search(str(key)):
+            if NOT_THE_IMAGE.isdisjoint(word.lower().removesuffix("s") for word in WORD.findall(str(key))):
                 yield from _leaves(inner, str(key), depth + 1)
     elif isinstance(value, list):
         if value and isinstance(value[0], int):

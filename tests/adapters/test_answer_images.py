@@ -114,3 +114,16 @@ async def test_a_picture_wins_over_an_error_in_the_same_stream(code: str) -> Non
     ):
         found = await from_openai(body)
         assert found is not None and found.data == picture(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_taken"),
+    [
+        *[(name, True) for name in ("restart_image", "errorsname", "unmasked", "result", "promptly")],
+        *[(name, False) for name in ("input_image", "startImageUrl", "INPUT", "references", "maskData")],
+    ],
+)
+def test_only_whole_words_of_a_name_say_that_it_is_another_image(name: str, is_taken: bool) -> None:
+    """An image in a field of any name is taken, unless a word of the name says that it was sent, or is a draft."""
+    body = json.dumps({name: base64.b64encode(picture(1)).decode()}).encode()
+    assert (openai.read_whole(body, URL).image is not None) is is_taken
