@@ -71,21 +71,20 @@ def plan(op: ImageOp, provider: str, models: Sequence[ImageModel]) -> Plan:
         inner = _within(start, size)
         if op.size is None or _area(inner) > (1 - LEAST_ROOM) * _area(size):
             inner = _within(start, (size[0] * 2 // 3, size[1] * 2 // 3))
+    # Of an unknown model nobody can say which size it likes best.
+    sent_size = None if facts.plain and op.size is None else size
     quality = op.quality if facts.plain or op.quality in model.qualities else model.qualities[0]
     vendor = "OpenAI" if provider == PROVIDER and not facts.plain else provider
     return Plan(
         model=model,
         facts=facts,
-        size=None if facts.plain and op.size is None else size,
+        size=sent_size,
         canvas=size if inner else None,
         inner=inner,
         quality=quality,
         prompt=op.prompt[: model.prompt_chars],
         references=op.references[: model.references],
-        adjustments=[
-            *_size_notes(op, None if facts.plain and op.size is None else size, inner),
-            *_unused_notes(op, model, quality, vendor),
-        ],
+        adjustments=[*_size_notes(op, sent_size, inner), *_unused_notes(op, model, quality, vendor)],
     )
 
 

@@ -243,6 +243,7 @@ def progression_of(job: Job, item: Item, attempt: Attempt, progression_id: str, 
         sha256=str(attempt.bytes_sha256),
         seed=item.seed,
         adjustments=facts["adjustments"],
+        # In micro-USD: the column has its name from the contract.
         cost_usd=attempt.cost_micros or 0,
     )
 

@@ -286,8 +286,8 @@ async def _call(env: Env, lease: Lease, job: Job, item: Item, call: Call) -> Non
         except Unavailable as error:
             if error.code != CIRCUIT_OPEN:
                 raise
-            closed = Settlement(outcome="failed", failure="outage", provider_code=CIRCUIT_OPEN)
-            await ledger.settle(env, lease, attempt, closed)
+            refused = Settlement(outcome="failed", failure="outage", provider_code=CIRCUIT_OPEN)
+            await ledger.settle(env, lease, attempt, refused)
             return
         if not await ledger.send(env, lease, attempt):
             return
@@ -351,6 +351,7 @@ def _charge(env: Env, attempt: Attempt, units: Mapping[Any, float]) -> Charge:
     """What the call cost by what its answer is billed for."""
     if attempt.free:
         return Charge(0, "free", None)
+    # The quote as the row has it: prices may have changed since the call was recorded.
     quoted = Quote(0, attempt.quote_micros, attempt.price_version, "estimate" if attempt.price_version else "ceiling")
     return prices.charge(env, attempt.provider, attempt.model, units, quoted)
 

@@ -100,7 +100,7 @@ OUT = GiveUp("failed", "provider_outage", "the provider did not answer")
             GiveUp("failed", "provider_rate", "the provider's rate limit was reached"),
             id="a vendor that wants more than two minutes: give up",
         ),
-        pytest.param([attempt(1, "failed", "outage", CIRCUIT_OPEN)], OUT, id="a closed lane: give up at once"),
+        pytest.param([attempt(1, "failed", "outage", CIRCUIT_OPEN)], OUT, id="an open circuit: give up at once"),
         pytest.param(OUTAGES, OUT, id="four outages: give up"),
         pytest.param(
             [attempt(1, "failed", "quota")],
@@ -168,7 +168,7 @@ SPARE, LAST = ProviderModel("gemini", "g-1"), ProviderModel("workers", "w-1")
         pytest.param(
             [attempt(1, "failed", "outage", CIRCUIT_OPEN)],
             Call(2, SPARE, because="outage"),
-            id="a closed lane: at once",
+            id="an open circuit: at once",
         ),
         pytest.param(
             [attempt(1, "failed", "rate", retry_at=200_000)], Call(2, SPARE, because="rate"), id="too long a pause"
