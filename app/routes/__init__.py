@@ -1,4 +1,4 @@
-"""The URL table: every module of this room states its `handlers`."""
+"""The URL table: every module of this room with routes states its `handlers`; `…_views.py` shape answers."""
 
 from litestar.types import ControllerRouterHandler
 

@@ -11,12 +11,12 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody, PathParameter
 
-from app.http.provider_views import ModelFamily, ProviderView, model_families, provider_views
 from app.http.rules import pattern
 from app.http.schemas import Cursor, Limit, NewTip
 from app.lifecycle import Lifecycle
 from app.ops.disk import check_disks
 from app.ops.metrics import CONTENT_TYPE, Metrics
+from app.routes.provider_views import ModelFamily, ProviderView, model_families, provider_views
 from app.settings import Settings
 from tools import db
 from tools.env import Assets, Env

@@ -12,10 +12,10 @@ from litestar.params import FromPath, JSONBody
 
 from adapters import planning
 from adapters.planning import Plan
-from app.http.job_views import Accepted, JobView, QueuedItem, Quoted, job_view, quote_job
 from app.http.rules import pattern
 from app.http.schemas import LINE, PROSE, Body, Cursor, Limit
 from app.http.security import limit_jobs
+from app.routes.job_views import Accepted, JobView, QueuedItem, Quoted, job_view, quote_job
 from app.settings import Settings
 from graphs.image_job import prompts
 from tools import db, ingest
