@@ -56,9 +56,13 @@ WHERE artifact_id = :artifact_id AND revoked_at IS NULL AND (expires_at IS NULL 
 ORDER BY created_at, id LIMIT 200
 """
 BY_SLUG = "SELECT * FROM artifact_shares WHERE slug = :slug"
-REVOKE = """
-UPDATE artifact_shares SET revoked_at = COALESCE(revoked_at, :now) WHERE id = :id AND artifact_id = :artifact_id
+LINK = "SELECT * FROM artifact_shares WHERE id = :id AND artifact_id = :artifact_id AND slug <> :main"
+CHANGE = """
+UPDATE artifact_shares SET password_hash = :password_hash, expires_at = :expires_at, max_views = :max_views, views = 0,
+    viewed_at = NULL
+WHERE id = :id AND revoked_at IS NULL
 """
+REVOKE = "UPDATE artifact_shares SET revoked_at = COALESCE(revoked_at, :now) WHERE id = :id"
 OPEN = "DELETE FROM artifact_shares WHERE slug = :slug"
 
 
@@ -168,46 +172,51 @@ async def create(env: Env, artifact_id: str, label: str | None, conditions: Cond
     """
     artifact = await get(env, artifact_id)
     if len(await env.DB.all(ACTIVE, Share, artifact_id=artifact.id, now=now_ms())) >= MOST_LINKS:
-        raise Conflict(f"an artifact has at most {MOST_LINKS} links; revoke one", code="too_many_links")
+        raise _too_many()
     share = await _made(artifact, fresh_slug(), label, conditions)
     await env.DB.run(INSERT, **params(share))
     return share
 
 
-@step("shares.set_main")
-async def set_main(env: Env, artifact_id: str, conditions: Conditions) -> Share:
-    """Replace the conditions of the main link; without any, the link is open.
+@step("shares.set_conditions")
+async def set_conditions(env: Env, artifact_id: str, share_id: str, conditions: Conditions) -> Share:
+    """Replace the conditions of a link, and count its views anew; it keeps its address and label.
+
+    The main link is open again afterwards, if it was closed.
+    Fails: NotFound · Gone (`link_revoked`: another link is closed for good) · Conflict (`too_many_links`).
+    """
+    artifact = await get(env, artifact_id)
+    if share_id == MAIN:
+        share = await _made(artifact, artifact.public_slug, None, conditions)
+        if conditions == Conditions():
+            await env.DB.run(OPEN, slug=share.slug)
+        else:
+            await env.DB.run(INSERT, **params(share))
+        return share
+    share = await _link(env, artifact, share_id)
+    active = await env.DB.all(ACTIVE, Share, artifact_id=artifact.id, now=now_ms())
+    if len(active) >= MOST_LINKS and share.id not in [each.id for each in active]:
+        raise _too_many()
+    wanted = await _made(artifact, share.slug, share.label, conditions)
+    changed = msgspec.structs.replace(wanted, id=share.id, created_at=share.created_at)
+    if not await env.DB.run(CHANGE, **params(changed)):
+        raise _closed()
+    return changed
+
+
+@step("shares.close")
+async def close(env: Env, artifact_id: str, share_id: str) -> None:
+    """Close a link: the main one until its conditions are set anew, another one for good. Repeating it changes nothing.
 
     Fails: NotFound.
     """
     artifact = await get(env, artifact_id)
-    share = await _made(artifact, artifact.public_slug, None, conditions)
-    if conditions == Conditions():
-        await env.DB.run(OPEN, slug=share.slug)
+    if share_id == MAIN:
+        closed = await _made(artifact, artifact.public_slug, None, Conditions())
+        await env.DB.run(INSERT, **params(msgspec.structs.replace(closed, revoked_at=now_ms())))
     else:
-        await env.DB.run(INSERT, **params(share))
-    return share
-
-
-@step("shares.revoke")
-async def revoke(env: Env, artifact_id: str, share_id: str) -> None:
-    """Close a link permanently. Repeating it changes nothing.
-
-    Fails: NotFound.
-    """
-    if not await env.DB.run(REVOKE, id=share_id, artifact_id=artifact_id, now=now_ms()):
-        raise NotFound("there is no such link")
-
-
-@step("shares.close_main")
-async def close_main(env: Env, artifact_id: str) -> None:
-    """Close the artifact's own link until it is set anew. Repeating it changes nothing.
-
-    Fails: NotFound.
-    """
-    artifact = await get(env, artifact_id)
-    closed = await _made(artifact, artifact.public_slug, None, Conditions())
-    await env.DB.run(INSERT, **params(msgspec.structs.replace(closed, revoked_at=now_ms())))
+        link = await _link(env, artifact, share_id)
+        await env.DB.run(REVOKE, id=link.id, now=now_ms())
 
 
 async def list_active(env: Env, artifact: ArtifactRow) -> list[Share]:
@@ -262,7 +271,7 @@ def _check_end(artifact: ArtifactRow, share: Share | None, now: int, beside: boo
     if share is None:
         return
     if share.revoked_at is not None:
-        raise Gone("this link was closed by the owner of the page", code="link_revoked")
+        raise _closed()
     if share.expires_at is not None and share.expires_at <= now:
         raise Gone("this link has expired", code="link_expired")
     if share.max_views is None:
@@ -271,6 +280,22 @@ def _check_end(artifact: ArtifactRow, share: Share | None, now: int, beside: boo
         raise _used_up()
     if not beside and share.views >= share.max_views:
         raise _used_up()
+
+
+async def _link(env: Env, artifact: ArtifactRow, share_id: str) -> Share:
+    """A link of the artifact beside the main one, also a closed one. Fails: NotFound."""
+    share = await env.DB.one(LINK, Share, id=share_id, artifact_id=artifact.id, main=artifact.public_slug)
+    if share is None:
+        raise NotFound("there is no such link")
+    return share
+
+
+def _closed() -> Gone:
+    return Gone("this link was closed by the owner of the page", code="link_revoked")
+
+
+def _too_many() -> Conflict:
+    return Conflict(f"an artifact has at most {MOST_LINKS} links; close one", code="too_many_links")
 
 
 def _used_up() -> Gone:

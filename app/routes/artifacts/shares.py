@@ -24,7 +24,7 @@ from tools.rows import now_ms
 LONGEST_PASSWORD = 200
 
 
-class MainConditions(Body, frozen=True):
+class LinkConditions(Body, frozen=True):
     """Conditions of a link; without any it is open to everyone. `expiresAt` in UTC milliseconds."""
 
     examples: ClassVar[list[dict[str, Any]]] = [{"password": "late harvest"}, {}]
@@ -33,7 +33,7 @@ class MainConditions(Body, frozen=True):
     max_views: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
 
 
-class NewShare(MainConditions, frozen=True):
+class NewShare(LinkConditions, frozen=True):
     """A share link to create; `label` is for its owner."""
 
     examples: ClassVar[list[dict[str, Any]]] = [{"label": "For the client", "password": "late harvest", "maxViews": 20}]
@@ -70,25 +70,21 @@ async def make_share(
     return _view(env, "", share)
 
 
-@put("/api/artifacts/{artifact_id:str}/shares/main", tags=["artifacts"])
-async def set_main_link(
-    artifact_id: FromPath[str], data: JSONBody[MainConditions], env: NamedDependency[Env]
+@put("/api/artifacts/{artifact_id:str}/shares/{share_id:str}", tags=["artifacts"])
+async def set_conditions(
+    artifact_id: FromPath[str], share_id: FromPath[str], data: JSONBody[LinkConditions], env: NamedDependency[Env]
 ) -> ShareView:
-    """Replace the conditions of the main link; this opens it if it was closed."""
-    share = await shares.set_main(env, artifact_id, _conditions(data))
-    return _view(env, share.slug, share)
+    """Replace the conditions of a link, and count its views anew; its address and label stay. `main` is the artifact's
+    own link, which this opens again if it was closed; another link that was closed stays closed (410)."""
+    share = await shares.set_conditions(env, artifact_id, share_id, _conditions(data))
+    return _view(env, share.slug if share_id == shares.MAIN else "", share)
 
 
 @delete("/api/artifacts/{artifact_id:str}/shares/{share_id:str}", tags=["artifacts"])
-async def revoke_share(artifact_id: FromPath[str], share_id: FromPath[str], env: NamedDependency[Env]) -> None:
-    """Close a share link for good; it gives 410 from now on."""
-    await shares.revoke(env, artifact_id, share_id)
-
-
-@delete("/api/artifacts/{artifact_id:str}/shares/main", tags=["artifacts"])
-async def close_main_link(artifact_id: FromPath[str], env: NamedDependency[Env]) -> None:
-    """Close the main link until its conditions are set again; share links stay open."""
-    await shares.close_main(env, artifact_id)
+async def close_share(artifact_id: FromPath[str], share_id: FromPath[str], env: NamedDependency[Env]) -> None:
+    """Close a link; it gives 410 from now on. `main`, the artifact's own link, opens again when its conditions are set;
+    any other link is closed for good. The rest stay open."""
+    await shares.close(env, artifact_id, share_id)
 
 
 @post(
@@ -124,10 +120,10 @@ async def unlock(
     return Response(None, status_code=303, headers={"Location": page, "Set-Cookie": cookie})
 
 
-handlers: list[Any] = [list_shares, make_share, set_main_link, close_main_link, revoke_share, unlock]
+handlers: list[Any] = [list_shares, make_share, set_conditions, close_share, unlock]
 
 
-def _conditions(wanted: MainConditions) -> Conditions:
+def _conditions(wanted: LinkConditions) -> Conditions:
     if wanted.expires_at is not None and wanted.expires_at <= now_ms():
         raise Invalid("expiresAt: a time in the future, in UTC milliseconds", code="in_the_past")
     return Conditions(password=wanted.password, expires_at=wanted.expires_at, max_views=wanted.max_views)

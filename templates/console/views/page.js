@@ -251,13 +251,13 @@ function Links({ path, shares }) {
     <ul>${list.map((each) => html`<li key=${each.shareId}>
         <p><b dir="auto">${each.shareId === "main" ? "Main link" : (each.label ?? "A link")}</b> <a class="small" href=${each.url} target="_blank" rel="noreferrer">Open</a> <${CopyLink} url=${each.url} /></p>
         <p class="small soft">${conditions(each)}</p>
-        <p class="row">${each.shareId === "main" && html`<button class="plain" onClick=${() => setMaking("main")}>Set conditions</button>`}
+        <p class="row"><button class="plain" onClick=${() => setMaking(each.shareId)}>Set conditions</button>
           <button class="plain" onClick=${() => attempt(() => del(`${path}/shares/${each.shareId}`))}>${each.shareId === "main" ? "Close" : "Close for good"}</button></p>
       </li>`)}</ul>
     ${shares.value && !main && html`<p class="small soft">The main link is closed. <button class="plain" onClick=${() => attempt(() => put(`${path}/shares/main`, {}))}>Open it again</button></p>`}
     ${making
-      ? html`<${Conditions} key=${making} main=${making === "main"} onCancel=${() => setMaking(null)}
-          onSend=${(wanted) => attempt(() => (making === "main" ? put(`${path}/shares/main`, wanted) : post(`${path}/shares`, wanted)))} />`
+      ? html`<${Conditions} key=${making} present=${making !== "new"} onCancel=${() => setMaking(null)}
+          onSend=${(wanted) => attempt(() => (making === "new" ? post(`${path}/shares`, wanted) : put(`${path}/shares/${making}`, wanted)))} />`
       : html`<button class="quiet" onClick=${() => setMaking("new")}>New link</button>`}
     <${Problem} error=${error} />
   </section>`;
@@ -272,7 +272,7 @@ function conditions(share) {
   return sentence(found.length ? found.join(", ") : "open to everyone who has it");
 }
 
-function Conditions({ main, onSend, onCancel }) {
+function Conditions({ present, onSend, onCancel }) {
   const send = (event) => {
     event.preventDefault();
     const { label, password, end, views } = event.target.elements;
@@ -284,11 +284,11 @@ function Conditions({ main, onSend, onCancel }) {
     });
   };
   return html`<form class="fields conditions" onSubmit=${send} autocomplete="off">
-    ${!main && html`<div><label for="share-label">For whom, for you to know</label><input id="share-label" name="label" dir="auto" maxlength="200" /></div>`}
+    ${!present && html`<div><label for="share-label">For whom, for you to know</label><input id="share-label" name="label" dir="auto" maxlength="200" /></div>`}
     <div><label for="share-password">Password; empty for none</label><input id="share-password" name="password" type="text" minlength="4" maxlength="200" spellcheck="false" /></div>
     <div><label for="share-end">Ends; empty for never</label><input id="share-end" name="end" type="datetime-local" /></div>
     <div><label for="share-views">Most views; empty for no limit</label><input id="share-views" name="views" type="number" min="1" max="1000000000" step="1" /></div>
-    <div class="row"><button class="strong">${main ? "Set these conditions" : "Make the link"}</button><button type="button" class="quiet" onClick=${onCancel}>Cancel</button></div>
+    <div class="row"><button class="strong">${present ? "Set these conditions" : "Make the link"}</button><button type="button" class="quiet" onClick=${onCancel}>Cancel</button></div>
   </form>`;
 }
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -137,6 +138,11 @@ async def test_the_document_is_complete(tmp_path: Path) -> None:
             for each in [body, *body.get("anyOf", [])]:
                 if "$ref" in each:
                     assert schemas[each["$ref"].rpartition("/")[2]]["additionalProperties"] is False, where
+    paths = {path: sorted(operations) for path, operations in document["paths"].items()}
+    for path, methods in paths.items():
+        siblings = re.compile(re.sub(r"\\{.*?\\}", "[^/]+", re.escape(path)))
+        for other in paths:
+            assert not siblings.fullmatch(other) or paths[other] == methods, f"{other} answers for {path}"
     assert "cdn" not in json.dumps(document) and "http://" not in json.dumps(document)
 
 

@@ -388,9 +388,9 @@ async def test_the_stream_opens_with_the_board_and_tells_each_change(tmp_path: P
     "close",
     [
         lambda env, id: artifacts.unpublish(env, id),
-        lambda env, id: shares.close_main(env, id),
-        lambda env, id: shares.set_main(env, id, Conditions(password="open sesame")),
-        lambda env, id: shares.set_main(env, id, Conditions(expires_at=now_ms() + 20)),
+        lambda env, id: shares.close(env, id, shares.MAIN),
+        lambda env, id: shares.set_conditions(env, id, shares.MAIN, Conditions(password="open sesame")),
+        lambda env, id: shares.set_conditions(env, id, shares.MAIN, Conditions(expires_at=now_ms() + 20)),
     ],
 )
 async def test_a_stream_ends_when_its_page_is_closed(
@@ -476,11 +476,11 @@ def test_forged_news_is_no_news() -> None:
 
 async def test_a_board_is_as_closed_as_its_page(deck: Board, owner: httpx.AsyncClient, env: Env) -> None:
     """Behind a password, reading, voting and following need the pass; a page that was unpublished takes nothing."""
-    await shares.set_main(env, deck.id, Conditions(password="open sesame"))
+    await shares.set_conditions(env, deck.id, shares.MAIN, Conditions(password="open sesame"))
     async with deck.guest() as guest:
         for answer in (await guest.get("board"), await guest.post("votes", json=VOTE), await guest.get("board/stream")):
             assert said(answer) == (401, "password_needed"), answer.text
-        await shares.set_main(env, deck.id, Conditions())
+        await shares.set_conditions(env, deck.id, shares.MAIN, Conditions())
         assert (await guest.post("votes", json=VOTE)).status_code == 200
         assert (await owner.post(f"/api/artifacts/{deck.id}/unpublish")).status_code == 200
         assert (await guest.post("votes", json=VOTE)).status_code == 410

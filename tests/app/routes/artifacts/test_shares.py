@@ -341,6 +341,29 @@ async def test_a_closed_main_link_leaves_the_others_open(tmp_path: Path) -> None
         assert await code(client, page) == (200, None)
 
 
+async def test_any_link_takes_new_conditions(tmp_path: Path) -> None:
+    """Its address, label and id stay and its views begin anew; a link that was closed for good stays closed."""
+    async with gallery(tmp_path) as (_, client, row):
+        page = await shared(client, row, label="Ada", maxViews=1)
+        shares_of = f"/api/artifacts/{row['id']}/shares"
+        before = (await client.get(shares_of)).json()["items"][1]
+        at = f"{shares_of}/{before['shareId']}"
+        assert [await code(client, page) for _ in range(2)] == [(200, None), (410, "link_used_up")]
+        changed = await client.put(at, json={"maxViews": 2})
+        assert (changed.status_code, changed.json()) == (200, {**before, "maxViews": 2, "viewsLeft": 2})
+        assert await code(client, page) == (200, None)
+        assert (await client.get(shares_of)).json()["items"][1] == {**before, "maxViews": 2, "viewsLeft": 1}
+        assert (await client.put(at, json={"password": WORD})).json()["hasPassword"] is True
+        assert await code(client, page) == (401, "password_needed")
+        assert (await client.put(at, json={"label": "Bo"})).status_code == 400
+        assert (await client.delete(at)).status_code == 204
+        assert (await client.put(at, json={})).json()["error"]["code"] == "link_revoked"
+        assert await code(client, page) == (410, "link_revoked")
+        for link in ("main", before["shareId"], "nowhere"):
+            allowed = (await client.options(f"{shares_of}/{link}")).headers["allow"]
+            assert allowed == "DELETE, PUT", link
+
+
 async def test_links_are_the_owners_business(tmp_path: Path) -> None:
     """All of it needs the key; unknown artifacts and links are 404; there is an end to how many."""
     async with gallery(tmp_path) as (env, client, row):
@@ -348,12 +371,20 @@ async def test_links_are_the_owners_business(tmp_path: Path) -> None:
         async with stranger(env) as visitor:
             for method, at in (("GET", path), ("POST", path), ("PUT", f"{path}/main"), ("DELETE", f"{path}/main")):
                 assert (await visitor.request(method, at)).status_code == 401
-        for method, at in (("GET", ""), ("POST", ""), ("PUT", "/main"), ("DELETE", "/main"), ("DELETE", "/x")):
+        for method, at in (
+            ("GET", ""),
+            ("POST", ""),
+            ("PUT", "/main"),
+            ("DELETE", "/main"),
+            ("PUT", "/x"),
+            ("DELETE", "/x"),
+        ):
             answer = await client.request(
                 method, f"/api/artifacts/nowhere/shares{at}", json={} if method == "PUT" else None
             )
             assert answer.status_code == 404
         assert (await client.delete(f"{path}/nowhere")).status_code == 404
+        assert (await client.put(f"{path}/nowhere", json={})).status_code == 404
         for bad in ({"password": "abc"}, {"maxViews": 0}, {"expiresAt": -1}, {"label": ""}, {"x": 1}):
             assert (await client.post(path, json=bad)).status_code == 400
         for _ in range(shares.MOST_LINKS):
@@ -361,11 +392,12 @@ async def test_links_are_the_owners_business(tmp_path: Path) -> None:
         assert (await client.post(path)).json()["error"]["code"] == "too_many_links"
 
 
-async def test_a_link_of_another_artifact_cannot_be_closed(tmp_path: Path) -> None:
+async def test_a_link_of_another_artifact_cannot_be_changed(tmp_path: Path) -> None:
     """A share can be addressed only under its own artifact."""
     async with gallery(tmp_path) as (_, client, row):
         other = await publish(client, "p")
         answer = await client.post(f"/api/artifacts/{row['id']}/shares")
         wrong = f"/api/artifacts/{other['id']}/shares/{answer.json()['shareId']}"
         assert (await client.delete(wrong)).status_code == 404
+        assert (await client.put(wrong, json={})).status_code == 404
         assert KEY not in answer.text and "password_hash" not in answer.text
