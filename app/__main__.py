@@ -16,10 +16,14 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 wrong arguments, 78 unusable setting, 130 and 143
     interrupted."""
-    args = make_parser().parse_args(argv)
-    from app.cli.commands import run
+    from app.signals import Interruption
 
-    return run(args)
+    interruption = Interruption()
+    with interruption.handled():
+        args = make_parser().parse_args(argv)
+        from app.cli.commands import run
+
+        return run(args, interruption)
 
 
 def make_parser() -> argparse.ArgumentParser:

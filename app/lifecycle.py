@@ -10,7 +10,6 @@ import itertools
 import logging
 import random
 import resource
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 
@@ -25,37 +24,6 @@ CLOSE_SECONDS, CANCEL_SECONDS = 3.0, 1.0
 MOST_OPEN = 65_536
 REFUSED, FAILED = 78, 1
 """Exit codes: a setting or a database that must not be used (EX_CONFIG); any other, unexpected error."""
-
-
-def stop_signals() -> list[signal.Signals]:
-    """The signals that ask a process to drain and end.
-
-    SIGHUP is one of them (the terminal was closed), unless the process was started with it ignored, as nohup does.
-    """
-    given = [signal.SIGINT, signal.SIGTERM]
-    return given if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [*given, signal.SIGHUP]
-
-
-class StopRequests:
-    """The signals that a process was sent so far; counting is all that a signal's handler may do.
-
-    Any of them begins the drain; only SIGTERM or SIGINT for the second time cuts it short. SIGHUP never does: service
-    managers send it along with SIGTERM, and whoever closes a terminal asks once.
-    """
-
-    def __init__(self) -> None:
-        self.is_begun = False
-        self._asked = 0
-
-    @property
-    def is_forced(self) -> bool:
-        """Whether the drain is to be cut short."""
-        return self._asked > 1
-
-    def count(self, sig: int) -> None:
-        """Take note of a signal."""
-        self.is_begun = True
-        self._asked += sig != signal.SIGHUP
 
 
 def raise_descriptor_limit() -> int:

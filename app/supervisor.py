@@ -11,7 +11,8 @@ from multiprocessing.synchronize import Event
 from types import FrameType
 from typing import Any, NamedTuple
 
-from app.lifecycle import FAILED, REFUSED, StopRequests, stop_signals
+from app.lifecycle import FAILED, REFUSED
+from app.signals import StopRequests, stop_signals
 
 log = logging.getLogger("picasso.supervisor")
 

@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import shutil
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import datetime
@@ -18,24 +17,27 @@ import msgspec
 from app.cli.client import Api, ClientError, find_key, local_address
 from app.cli.progress import Board, describe, describe_verdict, name_bar, tone
 from app.cli.terminal import STYLES, Row, clean, open_console, say, show_rows, show_table, watch_job
-from app.lifecycle import raise_descriptor_limit, stop_signals
+from app.lifecycle import raise_descriptor_limit
 from app.settings import SettingError, Settings, process_environment, read_settings
+from app.signals import Interruption, StopRequests, stop_signals
 from tools.errors import PicassoError
 from tools.rows import new_id, now_ms
 
-FAILED, REFUSED, INTERRUPTED, TERMINATED = 1, 78, 130, 143
+FAILED, REFUSED = 1, 78
+END_SECONDS = 5
+"""Until a command that was told to stop, and has not, is ended by force."""
+ENDINGS = {"demo": 60}
+"""The same for commands whose end takes longer: that of the demo's server, which drains."""
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, interruption: Interruption) -> int:
     """Run the command and return its exit code."""
 
     async def run_command() -> int:
-        # A signal cancels the command, as Ctrl-C does, so that whatever it started is ended, too.
         task = asyncio.current_task()
         assert task is not None
-        for number in {*stop_signals()} - {signal.SIGINT}:
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        return await COMMANDS[args.command](args)
+        with interruption.cancelling(task, within=ENDINGS.get(args.command, END_SECONDS)):
+            return await COMMANDS[args.command](args)
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -57,10 +59,6 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror}{where}" if error.strerror else str(error), FAILED)
-    except KeyboardInterrupt:
-        return _fail("stopped", INTERRUPTED)
-    except asyncio.CancelledError:
-        return _fail("stopped", TERMINATED)
 
 
 def print_json(value: object, *, indent: int = 2) -> None:
@@ -118,14 +116,15 @@ async def worker(args: argparse.Namespace) -> int:
 
     settings = _settings(args)
     raise_descriptor_limit()
-    lifecycle, loop = Lifecycle(), asyncio.get_running_loop()
+    lifecycle, loop, requests = Lifecycle(), asyncio.get_running_loop(), StopRequests()
 
-    def drain() -> None:
+    def drain(number: int) -> None:
+        requests.count(number)
         lifecycle.draining.set()
-        loop.call_later(DRAIN_SECONDS, lifecycle.abandon)
+        loop.call_later(0 if requests.is_forced else DRAIN_SECONDS, lifecycle.abandon)
 
     for number in stop_signals():
-        loop.add_signal_handler(number, drain)
+        loop.add_signal_handler(number, drain, number)
     with logging_to(sys.stderr, settings.secrets):
         async with Traces().sending(settings):
             lifecycle.begin(settings, open_env, True)
@@ -243,12 +242,13 @@ async def watch(args: argparse.Namespace) -> int:
     async with _open_api(args) as api:
         # Without a cursor the stream would be live only, and a broken connection would lose the events meanwhile.
         since = (await api.session_state(args.session)).seq if args.since is None else args.since
-        async for envelope in api.follow(args.session, since):
-            if args.json:
-                print_json(envelope, indent=0)
-            else:
-                words = f"{envelope.type:<9} {bytes(envelope.data).decode()}"
-                say(console, f"{envelope.seq:>6}  {_local_time(envelope.ts)}  {words}")
+        async with contextlib.aclosing(api.follow(args.session, since)) as envelopes:
+            async for envelope in envelopes:
+                if args.json:
+                    print_json(envelope, indent=0)
+                else:
+                    words = f"{envelope.type:<9} {bytes(envelope.data).decode()}"
+                    say(console, f"{envelope.seq:>6}  {_local_time(envelope.ts)}  {words}")
     return 0
 
 

@@ -32,10 +32,11 @@ from app.http.console_session import new_token
 from app.http.errors import ErrorResponse
 from app.http.middleware import MAX_HEADER_BYTES, MAX_TARGET
 from app.http.security import home_key
-from app.lifecycle import MOST_OPEN, StopRequests, raise_descriptor_limit, stop_signals
+from app.lifecycle import MOST_OPEN, raise_descriptor_limit
 from app.main import Application, create_app
 from app.ops.logs import logging_to
 from app.settings import LOOPBACK, SettingError, Settings
+from app.signals import StopRequests, stop_signals
 from app.supervisor import END_SECONDS, Parent, Supervisor
 
 log = logging.getLogger("picasso.server")

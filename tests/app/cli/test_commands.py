@@ -194,11 +194,13 @@ async def test_a_refused_job_is_told_in_the_servers_words(server: Server) -> Non
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_watch_tells_events_until_it_is_stopped(server: Server, number: signal.Signals, code: int) -> None:
-    """A replay with --since comes in order, one JSON object per line; Ctrl-C ends it with 130."""
+    """A replay with --since comes in order, one JSON object per line; Ctrl-C ends it with 130, also a process that a
+    shell began in its background, where SIGINT is ignored."""
     _, made, _ = await ask(server, "generate", "a green boat")
     watch = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "app", "watch", made["sessionId"], "--since", "1", "--server", server.url, "--json",
         env=environment(server.home), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )  # fmt: skip
     assert watch.stdout is not None
     seen = [json.loads(await asyncio.wait_for(watch.stdout.readline(), LONG)) for _ in range(3)]
