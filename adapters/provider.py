@@ -55,15 +55,15 @@ class Address(msgspec.Struct, frozen=True):
 class ProviderResult(msgspec.Struct, frozen=True, kw_only=True):
     """Image bytes as the vendor sent them. `usage` and `provider_meta` are the vendor's own, JSON-plain.
 
-    Bytes that are no image are a result as well: they were paid for, and are kept. Where the vendor sent the `address`
-    of the image instead, `data` is the whole answer: the router fetches the image, and the answer is kept if it cannot.
-    Every deviation from the op (seed dropped, size rounded, …) is a sentence in `adjustments`. `units` is what the
-    vendor bills this answer for, in the price table's units; empty when the answer does not tell.
+    Bytes that are no image are a result as well: they were paid for, and are kept. Where the vendor sent `addresses`
+    instead, of which one has the image, `data` is the whole answer: the router fetches the image; where it cannot, the
+    answer is kept. Every deviation from the op (seed dropped, size rounded, …) is a sentence in `adjustments`. `units`
+    is what the vendor bills this answer for, in the price table's units; empty when the answer does not tell.
     """
 
     data: bytes
     mime: str
-    address: Address | None = None
+    addresses: tuple[Address, ...] = ()
     provider_meta: dict[str, Any] = {}
     usage: dict[str, Any] = {}
     units: Units = {}
@@ -138,7 +138,8 @@ class ProviderAdapter(Protocol[Request]):
         Effect: may cost money.
         Fails: Refused (the vendor's no) · VendorFailed (answered without an image, or quota spent) ·
         Unavailable (nothing was done: could not connect, 429, answered 5xx; may carry `retry_after`) ·
-        Uncertain (sent, outcome unknown).
+        Uncertain (sent, outcome unknown). Where an answer came that had begun as a success, the error's `body` has it:
+        it is kept when it is charged.
         """
         ...
 

@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from adapters.answer_images import UNKNOWN
+from adapters.answer_documents import CONTROL, HEAD_BYTES
+from adapters.answer_images import UNKNOWN, image_within
 from adapters.discovery import missing, providers
 from adapters.planning import not_configured
-from adapters.provider import ImageOp, OnProgress, ProviderResult, Providers
+from adapters.provider import Address, ImageOp, OnProgress, ProviderResult, Providers
 from tools.env import Env, Slot
 from tools.errors import PicassoError, Unavailable, Uncertain, VendorError, VendorFailed
 from tools.fetch import fetch_bought
@@ -68,7 +70,8 @@ async def send(
 
     Effect: may cost money; it is made once, and only the ledger may decide to make it again.
     Fails: what `ProviderAdapter.send` says; Uncertain also past the deadline and when the adapter broke, but for a free
-    one Unavailable and VendorFailed, since nothing can have been bought; VendorFailed when no bytes came.
+    one Unavailable and VendorFailed, since nothing can have been bought; VendorFailed when no bytes came, or the image
+    is not at its address.
     """
     adapter = (providers(env) if known is None else known)[provider]
     try:
@@ -92,19 +95,34 @@ async def send(
         raise Uncertain("the adapter failed", code="adapter_failed") from error
     if not result.data:
         raise VendorFailed("the provider answered without an image", failure="empty")
-    return await _fetched(env, result) if result.address else result
+    return await _fetched(env, result) if result.addresses else result
 
 
 async def _fetched(env: Env, result: ProviderResult) -> ProviderResult:
-    """The result with the image from its address; as it is, the answer in place of the image, when it cannot be had.
+    """The result with the image from its address.
 
     Under its own deadline: what was answered in time is not lost because the image is slow.
+    Fails: VendorFailed (`empty`) with the answer and the addresses in it.
     """
-    assert result.address is not None
-    try:
-        data = await fetch_bought(env, result.address.url, result.address.host, max_bytes=MOST_BYTES)
-    except Unavailable:
-        return result
-    if hold := current_hold():
-        await hold.fit(COPIES * len(data))
-    return msgspec.structs.replace(result, data=data, mime=mime_of(data) or UNKNOWN)
+    if data := await fetch_image(env, result.addresses):
+        return msgspec.structs.replace(result, data=data, mime=mime_of(data) or UNKNOWN, addresses=())
+    error = VendorFailed("the image could not be fetched", failure="empty", provider_status=200)
+    error.request_id, error.units, error.body = result.request_id, result.units, result.data
+    error.addresses = tuple((address.url, address.host) for address in result.addresses)
+    raise error
+
+
+async def fetch_image(env: Env, addresses: Sequence[Address]) -> bytes | None:
+    """The first image that one of the addresses gives, else the first bytes that are no text; None without either."""
+    unknown: bytes | None = None
+    for address in addresses:
+        try:
+            data = await fetch_bought(env, address.url, address.host, max_bytes=MOST_BYTES)
+        except Unavailable:
+            continue
+        if hold := current_hold():
+            await hold.fit(COPIES * len(data))
+        if image := await asyncio.to_thread(image_within, data):
+            return image
+        unknown = unknown or (data if CONTROL.search(data[:HEAD_BYTES]) else None)
+    return unknown

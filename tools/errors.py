@@ -112,11 +112,15 @@ class VendorError(PicassoError):
 
     `failure` is the cause as the vendor signalled it; `provider_code`, `provider_status` and `request_id`
     are the vendor's own values, for the log and the ledger. `units` is what the answer itself says that it is billed
-    for, in the price table's units; empty when it does not say.
+    for, in the price table's units; empty when it does not say. `body` is the answer, or as much of it as came, where
+    it had begun as a success: it may have been paid for. `addresses` are those in it at which the image should be, each
+    with its host ("name:port") where that need not be public.
     """
 
     failure: Failure = "outage"
     units: Mapping[Any, float] = MappingProxyType({})
+    body: bytes = b""
+    addresses: tuple[tuple[str, str | None], ...] = ()
 
     def __init__(
         self,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import msgspec
 
-from adapters.answer_images import Found, find_image, read_documents
+from adapters.answer_documents import read_documents
+from adapters.answer_images import Found, find_image, find_mentioned
 from adapters.http_failures import Cause, cause_of_status, code_of, failure, plain_id, request_id_of, retry_after
-from tools.errors import Refused, VendorError, VendorFailed
+from tools.errors import Failure, Refused, VendorError, VendorFailed
 from tools.models.catalog import Units
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class Answer(msgspec.Struct, rename="camel"):
     is_readable: bool = True
     """Whether it is one of Gemini's."""
     body: bytes = b""
+    is_cut: bool = False
     documents: list[object] | None = None
 
 
@@ -125,9 +127,9 @@ class Picture(NamedTuple):
     """How many pictures the answer held, drafts aside."""
 
 
-def read_answer(body: bytes, headers: Mapping[str, str]) -> Answer:
+def read_answer(body: bytes, headers: Mapping[str, str], *, is_cut: bool = False) -> Answer:
     """The answer, with a request id wherever one was given; of several values, as of a stream, what they say
-    together."""
+    together. `is_cut`: the connection broke off before its end."""
     request_id, documents = request_id_of(headers, "x-request-id"), read_documents(body)
     read = []
     for document in documents or []:
@@ -137,6 +139,7 @@ def read_answer(body: bytes, headers: Mapping[str, str]) -> Answer:
         is_readable=bool(read),
         candidates=[candidate for part in read for candidate in part.candidates or []],
         body=body,
+        is_cut=is_cut,
         documents=documents,
     )
     for name in ("prompt_feedback", "usage_metadata", "response_id", "model_version", "error"):
@@ -157,10 +160,14 @@ def picture_of(answer: Answer, base_url: str) -> Picture:
     parts = [part for content in contents for part in content.parts or [] if not part.thought]
     blobs = [blob for part in parts for blob in (part.inline_data, part.file_data) if blob]
     found = [value for blob in blobs for value in (blob.data, blob.file_uri) if value]
-    if image := find_image(answer.body, answer.documents, found[::-1], base_url):
+    if image := find_image(answer.body, answer.documents, found[::-1], base_url, is_cut=answer.is_cut):
         return Picture(image, max(1, len(found)))
     if not answer.is_readable:
-        raise VendorFailed("Gemini's answer could not be read", failure="invalid", **signals)
+        if not answer.is_cut and (image := find_mentioned(answer.body, answer.documents, base_url)):
+            return Picture(image, 1)
+        # Words instead of JSON are an answer of something on the way, without a picture.
+        unread: Failure = "empty" if answer.documents is None else "invalid"
+        raise VendorFailed("Gemini's answer could not be read", failure=unread, **signals)
     if answer.prompt_feedback and (blocked := answer.prompt_feedback.block_reason):
         raise Refused("Gemini refused this prompt", provider_code=code_of(blocked), **signals)
     if answer.error:
@@ -170,6 +177,8 @@ def picture_of(answer: Answer, base_url: str) -> Picture:
     reason = next((candidate.finish_reason for candidate in answer.candidates or []), None) or ""
     if reason in REFUSALS:
         raise Refused("Gemini refused to show what it made", provider_code=reason, **signals)
+    if not answer.is_cut and (image := find_mentioned(answer.body, answer.documents, base_url)):
+        return Picture(image, 1)
     raise VendorFailed("Gemini answered without a picture", failure="empty", provider_code=code_of(reason), **signals)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 
+from adapters.answer_images import Body, read_body
 from adapters.gemini.answer import NAME, failure_of, picture_of, read_answer, units_of, units_without_picture
 from adapters.gemini.mask import white_on_black
 from adapters.gemini.sizes import Shape, canvas, image_tokens, output_cap, shape_of, shapes, wanted, wire
@@ -18,7 +19,7 @@ from adapters.http_failures import code_of, doubting, is_trusted, lost
 from adapters.input_images import check_images
 from adapters.provider import Capability, ImageOp, ImageOpKind, InputImage, OnProgress, ProviderResult
 from tools.env import Env
-from tools.errors import Uncertain, VendorFailed
+from tools.errors import Refused, Uncertain, VendorError
 from tools.media.framing import extend, plain, shrink
 from tools.media.sandbox import run_in_child
 from tools.media.signatures import mime_of
@@ -183,18 +184,21 @@ class Gemini:
                 await _call(client, request)
         finally:
             client.close()
-        assert http.answer is not None
-        read = read_answer(http.answer.content, http.answer.headers)
+        assert http.answer is not None and http.body is not None
+        cut = http.body.error
+        read = await asyncio.to_thread(read_answer, http.body.data, http.answer.headers, is_cut=cut is not None)
         try:
-            picture = picture_of(read, base)
-        except VendorFailed as error:
-            error.units = units_without_picture(read)
-            raise
+            picture = await asyncio.to_thread(picture_of, read, base)
+        except VendorError as error:
+            # Of an answer that was cut off, its end may have been the picture.
+            ended = error if cut is None or isinstance(error, Refused) else lost(cut, NAME, read.request_id)
+            ended.units, ended.body = units_without_picture(read), read.body
+            raise ended from (cut or error.__cause__)
         extra = [f"of {picture.sent} pictures that came, the last is kept"] if picture.sent > 1 else []
         return ProviderResult(
             data=picture.image.data,
             mime=picture.image.mime,
-            address=picture.image.address,
+            addresses=picture.image.addresses,
             provider_meta={"modelVersion": code_of(read.model_version)},
             usage=read.usage_metadata if isinstance(read.usage_metadata, dict) else {},
             units=units_of(read),
@@ -281,16 +285,22 @@ def _arguments(
 
 
 class KeepingClient(httpx.AsyncClient):
-    """Sends by another client, and keeps the answer as it came: the SDK hands it on as text."""
+    """Sends by another client, and keeps the answer as it came, or as much of it as came: the SDK hands on only what is
+    whole, as text, and takes no success but 200 for one."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         # Without the other's constructor: nothing of its own is ever opened.
         self._http = http
         self.answer: httpx.Response | None = None
+        self.body: Body | None = None
 
     async def request(self, *args: Any, **kwargs: Any) -> httpx.Response:
-        self.answer = await self._http.request(*args, **kwargs)
-        return self.answer
+        async with self._http.stream(*args, **kwargs) as self.answer:
+            self.body = await read_body(self.answer)
+            headers, request = self.answer.headers, self.answer.request
+            if self.answer.is_success:
+                return httpx.Response(200, headers=headers, request=request)
+            return httpx.Response(self.answer.status_code, headers=headers, content=self.body.data, request=request)
 
 
 def _client(env: Env, http: KeepingClient) -> "Client":

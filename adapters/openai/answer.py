@@ -1,15 +1,17 @@
 """What OpenAI's answers mean: a picture and its bill, a no, or nothing usable."""
 
+import asyncio
 import contextlib
 import dataclasses
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import httpx
 import msgspec
 
-from adapters.answer_images import EVENT_END, UNKNOWN, Event, Found, find_image, read_documents, read_event
+from adapters.answer_documents import EVENT_END, Event, read_documents, read_event
+from adapters.answer_images import UNKNOWN, Found, find_image, find_mentioned
 from adapters.http_failures import Cause, code_of, failure, lost, openai_code, plain_id, request_id_of, retry_after
 from adapters.openai.request import PARTIALS, Plan, text
 from adapters.provider import OnProgress, ProviderResult
@@ -17,7 +19,11 @@ from tools.errors import VendorError, VendorFailed
 from tools.media.signatures import mime_of
 from tools.models.catalog import Units
 
+P = ParamSpec("P")
+T = TypeVar("T")
 NAME = "OpenAI"
+LIGHT_BYTES = 64 << 10
+"""So much is read on the event loop."""
 LAST_PREVIEW_FRACTION = 0.9
 USER_ERROR = "image_generation_user_error"
 """The type of every fault of a request; it means a refusal only where there is no code beside it."""
@@ -95,6 +101,8 @@ class Known:
     """What is known of a call so far."""
 
     request_id: str | None = None
+    body: bytes = b""
+    """The answer, where no picture was found while it was read."""
 
 
 async def read_answer(response: httpx.Response, base_url: str, known: Known, on_progress: OnProgress) -> Picture:
@@ -118,7 +126,7 @@ async def read_answer(response: httpx.Response, base_url: str, known: Known, on_
                 kind = ""
                 picture: Picture | None = None
                 try:
-                    kind, picture = _of_event(event, base_url)
+                    kind, picture = await _off_the_loop(event.data, _of_event, event, base_url)
                 except VendorError as error:
                     # Final only when no later event brings the picture.
                     fault = fault or error
@@ -128,30 +136,37 @@ async def read_answer(response: httpx.Response, base_url: str, known: Known, on_
                     shown = min(shown + 1, PARTIALS)
                     # A preview that is broken is no reason to let go of the picture.
                     image = picture.image if picture else None
-                    preview = image.data if image and image.mime != UNKNOWN and not image.address else None
+                    preview = image.data if image and image.mime != UNKNOWN and not image.addresses else None
                     await on_progress(LAST_PREVIEW_FRACTION * shown / PARTIALS, preview_bytes=preview)
                     del end, body[begun:start]
                     start = searched = begun
             searched = len(body)
     except httpx.HTTPError:
         # Cut off, but perhaps only behind the picture.
-        if fault is None and not read_documents(bytes(body)):
+        known.body = bytes(body)
+        try:
+            cut = await _off_the_loop(known.body, read_whole, known.body, base_url, is_cut=True)
+        except VendorError as error:
+            raise (fault or error) from None
+        if not cut.image and not fault:
             raise
-        cut = _picture(bytes(body), base_url, fault)
-        if not cut.image:
-            raise
-        return cut
-    whole = bytes(body)
+        return _or_fault(cut, fault)
+    known.body = bytes(body)
     body.clear()
-    return _picture(whole, base_url, fault)
-
-
-def _picture(body: bytes, base_url: str, fault: VendorError | None) -> Picture:
-    """The picture of a whole answer. Fails: `fault`, what an event said, where there is none."""
     try:
-        picture = read_whole(body, base_url)
+        picture = await _off_the_loop(known.body, read_whole, known.body, base_url)
     except VendorError as error:
         raise (fault or error) from None
+    return _or_fault(picture, fault)
+
+
+async def _off_the_loop(data: bytes, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What is read of data, on a thread when it is much."""
+    return await asyncio.to_thread(read, *args, **kwargs) if len(data) > LIGHT_BYTES else read(*args, **kwargs)
+
+
+def _or_fault(picture: Picture, fault: VendorError | None) -> Picture:
+    """Fails: `fault`, what an event said, where there is no picture."""
     if fault and picture.image is None:
         raise fault
     return picture
@@ -172,7 +187,7 @@ def _of_event(event: Event, base_url: str) -> tuple[str, Picture | None]:
     return kind, Picture(image, msgspec.convert(said, Said))
 
 
-def read_whole(body: bytes, base_url: str) -> Picture:
+def read_whole(body: bytes, base_url: str, *, is_cut: bool = False) -> Picture:
     """The picture of an answer in one piece, or of what came of a stream.
 
     Fails: what an error in place of a picture means, for some servers answer 200 with one.
@@ -183,13 +198,15 @@ def read_whole(body: bytes, base_url: str) -> Picture:
     entries = [entry for data in listed for entry in (data if isinstance(data, list) else [data])]
     places = [*answers, *(entry for entry in entries if isinstance(entry, dict))]
     documented = [place.get(name) for name in ("b64_json", "url") for place in places]
-    image = find_image(body, documents, documented, base_url)
+    image = find_image(body, documents, documented, base_url, is_cut=is_cut)
     error = next((answer["error"] for answer in answers if answer.get("error")), None)
     said = next((msgspec.convert(answer, Said) for answer in reversed(answers)), Said())
     if error and image is None:
         ended = _failure(error, status=200)
         ended.units = _units(said.usage)
         raise ended
+    if image is None and not is_cut:
+        image = find_mentioned(body, documents, base_url)
     return Picture(image, said)
 
 
@@ -216,7 +233,7 @@ def result_of(asked: Plan, picture: Picture, known: Known) -> ProviderResult:
     return ProviderResult(
         data=picture.image.data,
         mime=picture.image.mime,
-        address=picture.image.address,
+        addresses=picture.image.addresses,
         provider_meta={"model": asked.model.id, "size": size, "quality": quality, "background": background},
         usage=usage if isinstance(usage, dict) else {},
         units=_units(usage),
@@ -245,7 +262,7 @@ def _units(usage: object) -> Units:
 
 @contextlib.contextmanager
 def translated(known: Known) -> Iterator[None]:
-    """The SDK's errors as ours, each with the call's request id where one is known."""
+    """The SDK's errors as ours, each with what is known of the call."""
     from openai import APIConnectionError, APIStatusError
 
     try:
@@ -262,6 +279,7 @@ def translated(known: Known) -> Iterator[None]:
             raise lost(error, NAME) from error
     except VendorError as error:
         error.request_id = error.request_id or known.request_id
+        error.body = known.body
         raise
 
 

@@ -141,7 +141,7 @@ class OpenAI:
         with doubting(is_trusted(server.url, DOMAIN, env.settings)), translated(known):
             async with _answer(server, request.arguments, env) as answer:
                 picture = await read_answer(answer, server.url, known, on_progress)
-        return result_of(request.plan, picture, known)
+            return result_of(request.plan, picture, known)
 
     def _plan(self, op: ImageOp) -> Plan:
         return plan(op, self.id, self.models)

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 
+import httpx
 import msgspec
 
-from adapters.answer_images import Found, find_image, read_documents
-from adapters.http_failures import Cause, failure, request_id_of, retry_after
+from adapters.answer_documents import read_documents
+from adapters.answer_images import Found, find_image, find_mentioned
+from adapters.http_failures import Cause, failure, lost, request_id_of, retry_after
 from tools.errors import VendorFailed
 
 NAME = "the provider"
@@ -52,6 +54,8 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
+    cut: httpx.HTTPError | None = None
+    """What broke it off before its end."""
 
 
 def request_id(headers: Mapping[str, str]) -> str | None:
@@ -62,13 +66,15 @@ def request_id(headers: Mapping[str, str]) -> str | None:
 def image_of(answer: Answer, base_url: str) -> Found:
     """The image, or what stands in its place, whatever Content-Type says.
 
-    Fails: what the vendor's code means or, without one, the status · VendorFailed (`empty`) when there is nothing.
+    Fails: what the vendor's code means or, without one, the status · VendorFailed (`empty`) when there is nothing ·
+    Uncertain when there is nothing yet in an answer that was cut off.
     """
     documents = read_documents(answer.body)
     read = next((found for value in documents or [] if (found := _envelope(value)) is not None), Envelope())
     if 200 <= answer.status < 300:
         result = read.result.image if isinstance(read.result, Made) else read.result
-        if image := find_image(answer.body, documents, [result] if result else [], base_url):
+        is_cut = answer.cut is not None
+        if image := find_image(answer.body, documents, [result] if result else [], base_url, is_cut=is_cut):
             return image
     call = request_id(answer.headers)
     if not 200 <= answer.status < 300 or read.errors:
@@ -86,6 +92,10 @@ def image_of(answer: Answer, base_url: str) -> Found:
             provider_code=str(fault.code) if fault.code else None,
             request_id=call,
         )
+    if answer.cut:
+        raise lost(answer.cut, NAME, call) from answer.cut
+    if image := find_mentioned(answer.body, documents, base_url):
+        return image
     message = "the provider answered without an image"
     raise VendorFailed(message, failure="empty", provider_status=200, request_id=call)
 

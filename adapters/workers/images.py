@@ -1,5 +1,6 @@
 """Cloudflare Workers AI over REST: `accounts/{id}/ai/run/{model}`. What it can do stands in `models.toml`."""
 
+import asyncio
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,7 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
-from adapters.answer_images import read_body, read_documents
+from adapters.answer_images import read_body
 from adapters.http_failures import doubting, is_trusted, lost
 from adapters.input_images import check_images
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
@@ -15,6 +16,7 @@ from adapters.workers.answer import Answer, image_of, request_id
 from adapters.workers.body import paint_over, shrink_all
 from adapters.workers.request import Plan, least_and_most, models, plan, shrunk, units
 from tools.env import Env
+from tools.errors import VendorError
 from tools.media.sandbox import run_in_child
 from tools.models.catalog import Units
 
@@ -99,21 +101,23 @@ class Workers:
             async with env.AI.http.stream("POST", url, **{**request.body, "headers": headers}) as response:
                 known = request_id(response.headers)
                 body = await read_body(response)
-                # Cut off, but perhaps only behind the JSON with the picture.
-                if body.error and not read_documents(body.data):
-                    raise body.error
-                answer = Answer(response.status_code, response.headers, body.data)
+                answer = Answer(response.status_code, response.headers, body.data, body.error)
         except httpx.HTTPError as error:
             raise lost(error, VENDOR, known) from error
-        with doubting(is_trusted(base, DOMAIN, env.settings)):
-            image = image_of(answer, base)
+        try:
+            with doubting(is_trusted(base, DOMAIN, env.settings)):
+                image = await asyncio.to_thread(image_of, answer, base)
+        except VendorError as error:
+            if response.is_success:
+                error.body = answer.body
+            raise
         await on_progress(0.95)
         longest, neurons = planned.facts.longest, _neurons(answer.headers)
         counted = units(planned, [shrunk(image, longest) for image in planned.images] if longest else [])
         return ProviderResult(
             data=image.data,
             mime=image.mime,
-            address=image.address,
+            addresses=image.addresses,
             provider_meta={"model": planned.model.id, "width": planned.size[0], "height": planned.size[1]},
             usage={} if neurons is None else {"neurons": neurons},
             units=counted if neurons is None else {"neuron": neurons},

@@ -15,7 +15,7 @@ import msgspec
 
 from adapters import discovery, planning, router
 from adapters.answer_images import UNKNOWN
-from adapters.provider import ImageOp, InputImage, OnProgress, ProviderResult
+from adapters.provider import Address, ImageOp, InputImage, OnProgress, ProviderResult
 from tools import images, r2
 from tools.env import Env
 from tools.errors import Invalid, NotFound, PicassoError, Refused, TooLarge, Unavailable, Uncertain, VendorError
@@ -39,6 +39,8 @@ FIRST_BACKOFF_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 120.0
 PREVIEW_SECONDS = 1.0
 """A preview is shown when this long has passed since the call began or the one before: quick pictures need none."""
 CIRCUIT_OPEN, NO_IMAGE, ADAPTER_FAILED = "circuit_open", "image_rejected", "adapter_failed"
+WITHOUT_IMAGE = "withoutImage"
+"""Set in the result of an attempt whose answer is kept although there is no image in it, nor anything in its place."""
 
 REASONS = {
     "outage": "the provider did not answer",
@@ -113,7 +115,8 @@ def next_move(attempts: Sequence[Attempt], models: Sequence[ProviderModel]) -> M
         case "sent":
             return Recover(last)
         case "uncertain":
-            return GiveUp("uncertain", "uncertain", "the call was sent but its outcome is not known")
+            message = "the call was sent but its outcome is not known"
+            return GiveUp("uncertain", "uncertain", message + (_kept(last) if _answered_without_image(last) else ""))
         case "refused":
             return GiveUp("refused", "refused", REASONS["refused"], last.provider_status)
         case "failed":
@@ -127,22 +130,28 @@ def next_move(attempts: Sequence[Attempt], models: Sequence[ProviderModel]) -> M
                 return Call(last.number + 1, after[0], because=last.failure)
             code, message = f"provider_{last.failure}", REASONS[last.failure or "outage"]
             if last.provider_code == NO_IMAGE:
-                code, message = NO_IMAGE, _rejected(last)
+                why = (last.result or {}).get("rejected")
+                code, message = NO_IMAGE, f"{REASONS['invalid']}{f': {why}' if why else ''}{_kept(last)}"
             elif last.provider_code == ADAPTER_FAILED:
                 code, message = ADAPTER_FAILED, "the adapter failed"
             elif last.failure == "invalid" and (last.provider_status or 0) >= 300:
                 told = explain(last.provider, last.model, last.provider_code, last.provider_status)
                 message = told or (NO_ACCESS if last.provider_status in (401, 403) else NOT_TAKEN)
+            elif _answered_without_image(last):
+                message += _kept(last)
             return GiveUp("failed", code, message, last.provider_status)
         case _:
             return Call(last.number + 1, _model_of(last), tries=tries)
 
 
-def _rejected(attempt: Attempt) -> str:
-    """Why bytes that were bought are not shown, and where they are."""
-    why = (attempt.result or {}).get("rejected")
-    original = f"/api/jobs/{attempt.job_id}/items/{attempt.item_id}/original"
-    return f"{REASONS['invalid']}{f': {why}' if why else ''}; what it sent is kept: GET {original}"
+def _kept(attempt: Attempt) -> str:
+    """Where the bytes are that were bought and cannot be shown."""
+    return f"; what it sent is kept: GET /api/jobs/{attempt.job_id}/items/{attempt.item_id}/original"
+
+
+def _answered_without_image(attempt: Attempt) -> bool:
+    """Whether the item's original is an answer in which there is no image."""
+    return bool((attempt.result or {}).get(WITHOUT_IMAGE))
 
 
 def _model_of(attempt: Attempt) -> ProviderModel:
@@ -221,8 +230,9 @@ async def adopt_or_fail(
 
 async def _adopt_earlier(env: Env, lease: Lease, job: Job, item: Item) -> bool:
     """Whether the item has what the one that it retries had bought for the same prompt: that was given up later, or
-    cancelled, but its original is there. Bytes that are no image are not bought again for the asking, either: the item
-    keeps them, too, and ends as the earlier one did."""
+    cancelled, but its original is there. Bytes that stand in the place of an image are not bought again for the asking,
+    either: the item keeps them, too, and ends as the earlier one did. An answer without either was no purchase, unless
+    an image is now at an address in it."""
     if job.retry_of is None:
         return False
     earlier = await items.get(env, job.retry_of)
@@ -233,6 +243,12 @@ async def _adopt_earlier(env: Env, lease: Lease, job: Job, item: Item) -> bool:
         key = earlier.original_r2_key or r2.original_key(source.project_id, source.id, _name(earlier))
         async with r2.original_in_hand(env, key) as [data]:
             bought = (await ledger.of_item(env, earlier.id))[-1]
+            if _answered_without_image(bought):
+                # Unless it only could not be fetched, and can be now.
+                addresses = msgspec.convert((bought.result or {}).get("addresses", []), list[tuple[str, str | None]])
+                if not (found := await router.fetch_image(env, [Address(*address) for address in addresses])):
+                    return False
+                data, bought = found, msgspec.structs.replace(bought, result=None)
             settlement = await _look(env, data, bought.result)
             mime = (settlement.result or {}).get("mime") or mime_of(data) or UNKNOWN
             key = await r2.put_original(env, job.project_id, job.id, _name(item), data, mime)
@@ -296,20 +312,12 @@ async def _call(env: Env, lease: Lease, job: Job, item: Item, call: Call) -> Non
         except VendorError as error:
             if error.code != ADAPTER_FAILED:  # our fault says nothing about the vendor
                 slot.report(*_health(error))
-            settlement = settlement_after(error)
-            if settlement.billed and error.units:
-                # Without an image, but not without its bill.
-                paid, known = _charge(env, attempt, error.units), attempt
-                told = Arrival(
-                    request_id=error.request_id,
-                    usage=dict(error.units),
-                    result={},
-                    cost_micros=paid.micros,
-                    cost_basis=paid.basis,
-                    price_version=paid.version,
-                )
-                await retry_for(lambda: ledger.arrive(env, lease, known, told))
-            await retry_for(lambda: ledger.settle(env, lease, attempt, settlement))
+            settlement, key = settlement_after(error), None
+            if settlement.billed and (error.units or error.body):
+                # Without an image, but not without its bill; and what it says is all that there is for it.
+                attempt, key = await _store_answer(env, lease, job, item, attempt, error)
+            known = attempt
+            await retry_for(lambda: ledger.settle(env, lease, known, settlement, original=key))
             return
         slot.report("answered")
         await hold.fit(COPIES * len(result.data))
@@ -317,6 +325,27 @@ async def _call(env: Env, lease: Lease, job: Job, item: Item, call: Call) -> Non
         # The slot is for calls: others may make theirs while these bytes are looked at.
         await stack.aclose()
         await retry_for(lambda: _inspect_and_settle(env, lease, attempt, key, result.data))
+
+
+async def _store_answer(
+    env: Env, lease: Lease, job: Job, item: Item, attempt: Attempt, error: VendorError
+) -> tuple[Attempt, str | None]:
+    """Store an answer without an image, after the note that it is one, and its bill."""
+    paid = _charge(env, attempt, error.units)
+    arrival = Arrival(
+        request_id=error.request_id,
+        usage=dict(error.units),
+        result={WITHOUT_IMAGE: True, "addresses": error.addresses} if error.body else {},
+        cost_micros=paid.micros,
+        cost_basis=paid.basis,
+        price_version=paid.version,
+    )
+    arrived = await retry_for(lambda: ledger.arrive(env, lease, attempt, arrival))
+    if not error.body:
+        return arrived, None
+    mime = mime_of(error.body) or UNKNOWN
+    name = _name(item)
+    return arrived, await retry_for(lambda: r2.put_original(env, job.project_id, job.id, name, error.body, mime))
 
 
 async def _store(
@@ -390,6 +419,8 @@ async def _inspect_and_settle(env: Env, lease: Lease, attempt: Attempt, key: str
 async def _look(env: Env, data: bytes, result: dict[str, Any] | None) -> Settlement:
     """How a call is settled that brought these bytes, and what `result` says beside them."""
     told = {"adjustments": [], "meta": {}, **(result or {})}
+    if told.get(WITHOUT_IMAGE):
+        return Settlement(outcome="failed", billed=True, failure="empty", result=told)
     try:
         seen = await images.inspect(env, data, most=max(images.MOST_BYTES, env.settings.max_image))
     except (Invalid, TooLarge, Unavailable) as error:

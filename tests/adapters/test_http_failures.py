@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from adapters.answer_images import read_body
 from adapters.http_failures import Cause, TooLong, doubting, failure, is_vendors_own, lost, plain_id
 from adapters.provider import ImageOp
 from app.bindings.ai.response_limits import Bounding
@@ -229,13 +230,41 @@ async def test_an_answer_is_unpacked_whole(coding: str, pack: Callable[[bytes], 
                 await client.get(f"{wire.url}/x")
 
 
-async def test_what_is_packed_in_another_way_keeps_its_name() -> None:
-    """A reader sees the content encoding and can decode it where it knows how."""
-    vendor: dict[str, Vendor] = {"x": Says("x", "/x", Reply(b"packed", headers={"content-encoding": "x-odd"}))}
-    hooks: dict[str, list[Callable[..., Any]]] = {"response": [Bounding(100)]}
-    async with Wire(_vendors=vendor) as wire, httpx.AsyncClient(verify=tls_context(), event_hooks=hooks) as client:
-        answer = await client.get(f"{wire.url}/x")
-    assert (answer.content, answer.headers["content-encoding"]) == (b"packed", "x-odd")
+def bare_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+async def test_no_byte_is_lost_over_a_false_content_encoding() -> None:
+    """What is not packed as it says is passed on as it came, and a wrong checksum takes nothing away."""
+    plain, packed = bytes(range(256)) * 999, gzip.compress(b"two" * 9)
+    wrong_sum = gzip.compress(plain)[:-8] + bytes(8)
+    said = [
+        ("gzip", plain, plain),
+        ("deflate", b"{}" + plain, b"{}" + plain),
+        ("gzip, br", b"a", b"a"),
+        ("br", plain, plain),
+        ("zstd", packed, packed),
+        ("x-odd", b"packed", b"packed"),
+        ("gzip, gzip", gzip.compress(packed), packed),
+        ("deflate", packed, b"two" * 9),
+        ("deflate", bare_deflate(plain), plain),
+        ("gzip", packed + gzip.compress(plain), b"two" * 9 + plain),
+        ("gzip", packed + b"padding", b"two" * 9),
+        ("gzip", packed[:-8], b"two" * 9),
+        ("gzip", b"\x1f\x8bno", b"\x1f\x8bno"),
+        ("gzip", wrong_sum, plain),
+    ]
+    hooks: dict[str, list[Callable[..., Any]]] = {"response": [Bounding(1 << 20)]}
+    for coding, sent, wanted in said:
+        vendor: dict[str, Vendor] = {"x": Says("x", "/x", Reply(sent, headers={"content-encoding": coding}))}
+        async with (
+            Wire(_vendors=vendor) as wire,
+            httpx.AsyncClient(verify=tls_context(), event_hooks=hooks) as client,
+            client.stream("GET", f"{wire.url}/x") as answer,
+        ):
+            body = await read_body(answer)
+        assert (body.data, body.error is None) == (wanted, sent is not wrong_sum), (coding, sent[:20])
 
 
 @pytest.mark.parametrize("called", PAINTERS)

@@ -225,6 +225,21 @@ async def test_a_retry_adopts_the_original_that_was_paid_for(
         assert (kept == stored) != bought and made.original_r2_key != key
 
 
+async def test_a_retry_buys_again_where_the_answer_held_no_image(tmp_path: Path) -> None:
+    """The answer is kept for its item, but it is nothing that the retry could go on with."""
+    async with painting(tmp_path) as (work, wire):
+        wire.scripts["toy"].append(Answer("empty"))
+        await work_until(work.env, [work.job.id])
+        [earlier] = await jobs.items(work.env, work.job.id)
+        [attempt] = await attempts.of_item(work.env, earlier.id)
+        assert earlier.original_r2_key and (earlier.status, attempt.billed) == ("failed", 1)
+        again = await submit(work.env, 1, retry_of=earlier)
+        await work_until(work.env, [again.id])
+        [made] = await jobs.items(work.env, again.id)
+        [attempt] = await attempts.of_item(work.env, made.id)
+        assert (made.status, attempt.billed, len(wire.calls)) == ("complete", 1, 2)
+
+
 async def test_a_retry_does_not_buy_again_what_came_as_no_image(tmp_path: Path) -> None:
     """The retry of an item whose bytes are no image, and the retry of that one, end as it did: they name the bytes,
     call nobody and cost nothing."""

@@ -113,21 +113,58 @@ async def test_an_image_in_any_form_is_kept_and_paid_once(tmp_path: Path, provid
     assert len(wanted) >= BY_SOCKET
 
 
+EMPTY_ANSWERS = {
+    "openai": [
+        json.dumps({"created": 1, "data": [], "usage": {"output_tokens": 7}}).encode(),
+        json.dumps({"error": {"code": "server_error", "message": "see https://vendor.example/help"}}).encode(),
+        events(json.dumps({"type": "image_generation.completed", "b64_json": None}), "[DONE]"),
+        b"<html>a page</html>",
+        b"{",
+        b"[]",
+    ],
+    "gemini": [
+        json.dumps(candidate({"text": "I cannot draw that."})).encode(),
+        json.dumps({"candidates": [], "usageMetadata": {"promptTokenCount": 7}}).encode(),
+        b"<html>a page</html>",
+    ],
+    "workers": [
+        json.dumps({"result": {}, "success": True}).encode(),
+        json.dumps({"result": {"preview": plain(picture(1))}, "errors": []}).encode(),
+        JUNK,
+    ],
+}
+
+
+@pytest.mark.parametrize("provider", VENDORS)
+async def test_an_answer_without_an_image_is_kept_and_named(tmp_path: Path, provider: str) -> None:
+    """It was charged for, so all of it is in BUCKET as the item's original, and the error says where."""
+    wanted = EMPTY_ANSWERS[provider]
+    async with shop(tmp_path, provider, len(wanted) + 1) as work:
+        for body in wanted:
+            item, attempt, kept = await work.bought(Reply(body, mime="text/plain"))
+            assert item.error is not None
+            assert (kept, item.status) == (body, "failed"), body
+            assert item.error.code in ("provider_empty", "provider_invalid")
+            assert f"GET /api/jobs/{item.job_id}/items/{item.id}/original" in item.error.message
+            assert (attempt.state, attempt.billed, bool(attempt.cost_micros)) == ("failed", 1, True)
+        cut = Reply(chunks=[(0.0, b'{"result": {"image": "iVBORw0KGgo')], headers={"content-length": "999"})
+        item, attempt, kept = await work.bought(cut)
+        assert (kept, attempt.state, attempt.billed) == (cut.chunks[0][1], "uncertain", 1)
+
+
 JUNK_ANSWERS = {
     "openai": [
         (json.dumps({"data": [{"b64_json": plain(JUNK)}]}).encode(), JUNK),
         (events(json.dumps({"type": "image_generation.completed", "b64_json": plain(JUNK)})), JUNK),
         (json.dumps({"data": [{"b64_json": "not base64 at all!"}]}).encode(), b"not base64 at all!"),
-        (b"<html>a page</html>", b"<html>a page</html>"),
     ],
     "gemini": [
         (json.dumps(candidate({"inlineData": {"data": plain(JUNK)}})).encode(), JUNK),
         (json.dumps(candidate({"inlineData": {"data": "%%%"}})).encode(), b"%%%"),
-        (b"<html>a page</html>", b"<html>a page</html>"),
     ],
     "workers": [
         (json.dumps({"result": {"image": plain(JUNK)}}).encode(), JUNK),
-        (JUNK, JUNK),
+        (b"\x01" + JUNK, b"\x01" + JUNK),
         (picture(1)[:200], picture(1)[:200]),
     ],
 }
@@ -167,8 +204,39 @@ async def test_an_image_at_an_address_is_fetched_at_once(tmp_path: Path, provide
             assert (kept, attempt.state, item.error) == (picture(5), "succeeded", None), url
         body = json.dumps(ADDRESSED[provider](f"{work.wire.url}{work.vendor.prefix}/made/2.png"))
         item, attempt, kept = await work.bought(Reply(events(body) if streamed else body.encode()))
-        assert item.error is not None and (item.error.code, attempt.billed) == ("image_rejected", 1)
+        assert item.error is not None and (item.error.code, attempt.billed) == ("provider_empty", 1)
         assert kept is not None and b"/made/2.png" in kept
+
+
+WORDS: dict[str, Callable[[str], Any]] = {
+    "openai": lambda words: {"choices": [{"message": {"content": words}}]},
+    "gemini": lambda words: candidate({"text": words}),
+    "workers": lambda words: {"result": {"response": words}, "success": True},
+}
+
+
+@pytest.mark.parametrize("provider", VENDORS)
+async def test_an_address_within_words_is_fetched(tmp_path: Path, provider: str) -> None:
+    """Of several addresses the one that gives an image is taken; a refusal is none, whatever address it names."""
+    async with shop(tmp_path, provider, 5) as work:
+        path = work.vendor.prefix
+        work.vendor.images = {
+            "/made/1.png": Reply(picture(5)),
+            "/made/1.json": Reply(json.dumps({"made": plain(picture(5))}).encode()),
+            "/help": Reply(b"<html>help</html>", mime="text/html"),
+        }
+        url = f"{work.wire.url}{path}"
+        for words in (
+            f"Here it is: ![a fox]({url}/made/1.png). Enjoy!",
+            f"See {url}/help for help. Your image: <img src='{path}/made/1.png'>",
+            f"Read {url}/help, then download it from {url}/made/1.png.",
+            f"It is in {url}/made/1.json",
+        ):
+            item, _, kept = await work.bought(Reply(json.dumps(WORDS[provider](words)).encode()))
+            assert (kept, item.error) == (picture(5), None), words
+        body = json.dumps(WORDS[provider](f"I cannot draw that, see {url}/help")).encode()
+        item, attempt, kept = await work.bought(Reply(body))
+        assert (kept, attempt.state, attempt.failure, attempt.billed) == (body, "failed", "empty", 1)
 
 
 async def test_an_address_in_our_own_network_is_not_fetched(tmp_path: Path) -> None:
@@ -176,17 +244,24 @@ async def test_an_address_in_our_own_network_is_not_fetched(tmp_path: Path) -> N
     async with Wire() as private, shop(tmp_path, "openai", 1) as work:
         body = json.dumps({"data": [{"url": f"{private.url}/toy/secret.png"}]}).encode()
         item, _, kept = await work.bought(Reply(body))
-    assert item.error is not None and (item.error.code, kept, private.calls) == ("image_rejected", body, [])
+    assert item.error is not None and (item.error.code, kept, private.calls) == ("provider_empty", body, [])
 
 
 async def test_a_connection_that_breaks_behind_the_image_costs_nothing(tmp_path: Path) -> None:
-    """An answer that is whole is taken, whatever becomes of its connection."""
+    """An image that is whole is taken, whatever becomes of its connection, and of what should stand behind it."""
+    made = plain(picture(3))
     for provider, document in (
-        ("openai", {"data": [{"b64_json": plain(picture(3))}]}),
-        ("workers", {"result": {"image": plain(picture(3))}}),
+        ("openai", {"data": [{"b64_json": made}]}),
+        ("gemini", candidate({"inlineData": {"mimeType": "image/png", "data": made}})),
+        ("workers", {"result": {"image": made}}),
     ):
-        async with shop(tmp_path / provider, provider, 1) as work:
-            body = json.dumps(document).encode()
-            reply = Reply(chunks=[(0.0, body)], headers={"content-length": str(len(body) + 9)})
+        body = json.dumps(document).encode()
+        behind = body.index(made.encode()) + len(made)
+        async with shop(tmp_path / provider, provider, 4) as work:
+            for end in (len(body), behind + 2, behind):
+                reply = Reply(chunks=[(0.0, body[:end])], headers={"content-length": str(len(body) + 9)})
+                item, attempt, kept = await work.bought(reply)
+                assert (kept, attempt.state, item.error) == (picture(3), "succeeded", None), (provider, end)
+            reply = Reply(body[:behind], headers={"content-encoding": "gzip"}, status=201)
             item, attempt, kept = await work.bought(reply)
-        assert (kept, attempt.state, item.error) == (picture(3), "succeeded", None)
+            assert (kept, attempt.state, item.error) == (picture(3), "succeeded", None), provider

@@ -2,13 +2,17 @@
 type × framing, each as the bytes of a body."""
 
 import base64
+import gzip
+import io
 import itertools
 import json
 import random
 import textwrap
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from tests.support.files.images import encoded, textured
 
@@ -47,8 +51,40 @@ ENCODINGS: dict[str, Callable[[bytes], Any]] = {
     "data URL": lambda data: f"data:image/png;base64,{plain(data)}",
     "data URL, more in its head": lambda data: f"data:image/png;charset=utf-8;BASE64,{in_lines(data, chr(10))}",
     "data URL of another type": lambda data: f"DATA:application/octet-stream;base64,{plain(data).rstrip('=')}",
+    "base64 twice": lambda data: plain(plain(data).encode()),
+    "percent signs": lambda data: quote(plain(data), safe=""),
+    "without the scheme": lambda data: f"base64,{plain(data)}",
+    "pieces": lambda data: textwrap.wrap(plain(data), 100),
+    "small pieces": lambda data: textwrap.wrap(plain(data), 7),
+    "pieces by number": lambda data: dict(enumerate(textwrap.wrap(plain(data), 100))),
+    "pieces encoded each": lambda data: [plain(data[at : at + 50]) for at in range(0, len(data), 50)],
+    "pieces encoded each, in one": lambda data: "".join(plain(data[at : at + 50]) for at in range(0, len(data), 50)),
+    "pieces in objects": lambda data: [
+        {"index": n, "part": part} for n, part in enumerate(textwrap.wrap(plain(data), 100))
+    ],
+    "gzip": lambda data: plain(gzip.compress(data)),
+    "ZIP": lambda data: plain(zipped(data)),
+    "hexadecimal": lambda data: data.hex(),
+    "hexadecimal with marks": lambda data: data.hex(":").upper(),
+    "hexadecimal of a program": lambda data: ", ".join(f"0x{byte:02x}" for byte in data),
+    "characters": lambda data: data.decode("latin-1"),
+    "bytes of a program": str,
+    "base64 of a program": lambda data: str(base64.b64encode(data)),
     "numbers": list,
+    "signed numbers": lambda data: [byte - 256 if byte > 127 else byte for byte in data],
+    "floats": lambda data: [float(byte) for byte in data],
+    "numbers as texts": lambda data: [str(byte) for byte in data],
+    "lists of numbers": lambda data: [list(data[at : at + 50]) for at in range(0, len(data), 50)],
+    "numeric keys": lambda data: dict(enumerate(data)),
+    "buffer": lambda data: {"type": "Buffer", "data": list(data)},
+    "words around": lambda data: f"Here it is: ![a fox](data:image/png;base64,{plain(data)}) Do you like it?",
+    "HTML around": lambda data: f"<p><img alt='a fox' src='data:image/png;base64,{plain(data)}'></p>",
+    "base64 in a fence": lambda data: f"Here it is:\n```\n{plain(data)}\n```\n",
+    "JSON as text": lambda data: json.dumps({"made": plain(data)}),
+    "JSON in base64": lambda data: plain(json.dumps({"made": plain(data)}).encode()),
 }
+WITH_ESCAPES = frozenset({"characters", "bytes of a program", "JSON as text", "base64 in a fence"})
+"""These have marks of their own that a rewritten document no longer has."""
 SHAPES: dict[str, dict[str, Shape]] = {
     "openai": {
         "b64_json": lambda v: {"created": 1, "data": [{"b64_json": v}], "usage": {"output_tokens": 7}},
@@ -86,6 +122,44 @@ SHAPES: dict[str, dict[str, Shape]] = {
         "strange neighbours": lambda v: {"result": {"image": v}, "errors": "none", "messages": 7},
     },
 }
+
+
+ANY_VENDOR: dict[str, Shape] = {
+    "a name of its own": lambda v: {"ergebnis": {"bild": v, "breite": 24}},
+    "deep": lambda v: nested({"picture": v}, 20),
+    "other images beside": lambda v: {
+        "input_image": plain(PREVIEW),
+        "thumbnail": plain(PREVIEW),
+        "output": [{"type": "input_image", "data": plain(PREVIEW)}, {"type": "output_image", "data": v}],
+    },
+    "a text with JSON": lambda v: {"statusCode": 200, "body": json.dumps({"made": v})},
+    "a key of its own": lambda v: {"fox.png": v},
+}
+SHAPES = {vendor: shapes | ANY_VENDOR for vendor, shapes in SHAPES.items()}
+
+
+def nested(value: Any, depth: int) -> Any:
+    return value if depth == 0 else {f"level{depth}": [nested(value, depth - 1)]}
+
+
+def zipped(data: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("readme.txt", "an image")
+        archive.writestr("image_0.png", data)
+    return out.getvalue()
+
+
+def in_parts(mime: str, body: bytes, *heads: str) -> bytes:
+    """A multipart body whose second part is this."""
+    head = "".join(f"{line}\r\n" for line in (f"Content-Type: {mime}", *heads)).encode()
+    return (
+        b'--frontier\r\nContent-Type: application/json\r\n\r\n{"status": "done"}\r\n--frontier\r\n'
+        + head
+        + b"\r\n"
+        + body
+        + b"\r\n--frontier--\r\n"
+    )
 
 
 def blob(value: Any) -> dict[str, Any]:
@@ -127,6 +201,16 @@ FRAMINGS: dict[str, Callable[[Any], bytes]] = {
         completed(d),
     ),
     "data in lines": lambda d: "".join(f"data: {line}\n" for line in json.dumps(d, indent=1).splitlines()).encode(),
+    "no end": lambda d: json.dumps(d).rstrip("]} ").encode(),
+    "event with no end": lambda d: f"data: {completed(d)}".rstrip("]} ").encode(),
+    "values of a program": lambda d: str(d).encode(),
+    "call of a function": lambda d: b"/**/show(" + json.dumps(d).encode() + b");",
+    "guarded": lambda d: b")]}'\n" + json.dumps(d).encode(),
+    "words around": lambda d: f"Your image is ready.\n\n```json\n{json.dumps(d)}\n```\nDo you like it?".encode(),
+    "JSON sequence": lambda d: b'\x1e{"status": "done"}\n\x1e' + json.dumps(d).encode() + b"\n",
+    "gzip": lambda d: gzip.compress(json.dumps(d).encode()),
+    "gzip twice": lambda d: gzip.compress(gzip.compress(json.dumps(d).encode())),
+    "part of several": lambda d: in_parts("application/json", json.dumps(d).encode()),
     "event without its end": lambda d: f"event: image_generation.completed\ndata: {completed(d)}".encode(),
 }
 TYPES = (
@@ -144,6 +228,20 @@ BARE: dict[str, Callable[[bytes], bytes]] = {
     "base64 as text": lambda data: plain(data).encode(),
     "base64 in lines as text": lambda data: in_lines(data, "\r\n").encode(),
     "data URL as text": lambda data: f"data:image/png;base64,{plain(data)}".encode(),
+    "gzip": gzip.compress,
+    "ZIP": zipped,
+    "part of several": lambda data: in_parts("image/png", data),
+    "part in base64": lambda data: in_parts(
+        "image/png", in_lines(data, "\r\n").encode(), "Content-Transfer-Encoding: base64"
+    ),
+    "form": lambda data: in_parts("image/png", data, 'Content-Disposition: form-data; name="image"; filename="a.png"'),
+    "hexadecimal as text": lambda data: data.hex().encode(),
+    "page": lambda data: f'<html><body><img src="data:image/png;base64,{plain(data)}"></body></html>'.encode(),
+    "XML": lambda data: f"<?xml version='1.0'?><made><image>{plain(data)}</image></made>".encode(),
+    "events of pieces": lambda data: events(
+        *(json.dumps({"type": "image.chunk", "b64_chunk": part}) for part in textwrap.wrap(plain(data), 100))
+    ),
+    "events of text": lambda data: events(*textwrap.wrap(plain(data), 100), "[DONE]"),
     "base64 as a JSON string": lambda data: json.dumps(plain(data)).encode(),
 }
 
@@ -168,6 +266,8 @@ def forms(seed: int = 1) -> Iterator[Form]:
     ]
     chance.shuffle(wanted)
     for vendor, shape, encoding, framing in wanted:
+        if encoding in WITH_ESCAPES and framing in ("raw line breaks", "values of a program"):
+            continue
         image, mime = chance.choice(pictures), chance.choice(TYPES)
         if not shape:
             body = BARE[encoding](image)

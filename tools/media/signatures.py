@@ -29,3 +29,39 @@ def without_lead(data: bytes) -> bytes:
     """The bytes from an image's signature on; unchanged without one."""
     found = next((found for pattern in PATTERNS.values() if (found := pattern.match(data))), None)
     return data[found.start(1) :] if found and found.start(1) else data
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether an image goes on to its end, as far as its format says where that is; False for what is no image."""
+    plain = without_lead(data)
+    match mime_of(plain):
+        case "image/png":
+            return b"IEND\xaeB`\x82" in plain
+        case "image/jpeg":
+            return plain.rstrip(b"\r\n\t \0").endswith(b"\xff\xd9")
+        case "image/gif":
+            return plain.rstrip(b"\r\n\t \0").endswith(b";")
+        case "image/webp":
+            return len(plain) >= int.from_bytes(plain[4:8], "little") + 8
+        case "image/bmp":
+            return len(plain) >= int.from_bytes(plain[2:6], "little")
+        case "image/avif" | "image/heic" | "image/jp2" | "image/jxl":
+            return _boxes_end(plain)
+        case mime:
+            return mime is not None
+
+
+def _boxes_end(data: bytes) -> bool:
+    """Whether the last box of a file of boxes (ISO/IEC 14496-12 §4.2) ends with it, or where it pleases."""
+    at = 0
+    while at + 8 <= len(data):
+        size, start = int.from_bytes(data[at : at + 4], "big"), at
+        if size == 0:
+            return True
+        if size == 1:
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        at += max(8, size)
+        if not data[start + 4 : start + 8].isascii():
+            # Something else, behind the last one.
+            return True
+    return at <= len(data)

@@ -94,7 +94,7 @@ FAULTS: dict[Fault, tuple[str, str | None, int, bool]] = {
     "quota": ("failed", "provider_quota", 1, False),
     "empty": ("failed", "provider_empty", 1, True),
     "garbage": ("failed", "image_rejected", 1, True),
-    "wrong_mime": ("failed", "image_rejected", 1, True),
+    "wrong_mime": ("failed", "provider_empty", 1, True),
 }
 """How an item ends, with which code, after how many calls, and whether one of them counts as billed."""
 ORDER = list(FAULTS)

@@ -67,12 +67,14 @@ class Toy:
 def _result(answer: httpx.Response) -> ProviderResult:
     wait = answer.headers.get("retry-after")
     match answer.status_code:
-        case 200 if answer.content:
+        case 200 if answer.content != b"{}":
             return ProviderResult(
                 data=answer.content, mime="image/png", request_id=answer.headers["x-request-id"], units={"image": 1}
             )
         case 200:
-            raise VendorFailed("no image came", failure="empty", provider_status=200)
+            error = VendorFailed("no image came", failure="empty", provider_status=200)
+            error.body = answer.content
+            raise error
         case 429:
             raise Unavailable(
                 "too many calls", failure="rate", provider_status=429, retry_after=float(wait) if wait else None

@@ -15,7 +15,7 @@ class Toy:
             return Reply(status=STATUS[answer.fault], mime="text/plain")
         call.bill = PRICE_USD
         if answer.fault == "empty":
-            return Reply(mime="image/png")
+            return Reply(b"{}", mime="application/json")
         call.sent = answer.image or picture(0 if call.body["prompt"].startswith("twins") else call.body["seed"])
         if answer.fault == "garbage":
             call.sent = b"these are not the bytes of an image"
