@@ -98,6 +98,9 @@ def decoded(plain: bytes) -> list[object]:
         except (ValueError, RecursionError):
             if BEGINS.match(text, at) and (begun := _begun(text, at)):
                 values.append(begun)
+            while values and not isinstance(values[-1], dict | list | str):
+                # Digits at the beginning of something else.
+                values.pop()
             break
         values.append(value)
         while at < len(text) and text[at] in " \t\r\n,\x1e":

@@ -83,7 +83,7 @@ ENCODINGS: dict[str, Callable[[bytes], Any]] = {
     "JSON as text": lambda data: json.dumps({"made": plain(data)}),
     "JSON in base64": lambda data: plain(json.dumps({"made": plain(data)}).encode()),
 }
-WITH_ESCAPES = frozenset({"characters", "bytes of a program", "JSON as text", "base64 in a fence"})
+WITH_ESCAPES = frozenset({"characters", "bytes of a program", "JSON as text", "base64 in a fence", "a text with JSON"})
 """These have marks of their own that a rewritten document no longer has."""
 SHAPES: dict[str, dict[str, Shape]] = {
     "openai": {
@@ -266,7 +266,7 @@ def forms(seed: int = 1) -> Iterator[Form]:
     ]
     chance.shuffle(wanted)
     for vendor, shape, encoding, framing in wanted:
-        if encoding in WITH_ESCAPES and framing in ("raw line breaks", "values of a program"):
+        if WITH_ESCAPES & {shape, encoding} and framing in ("raw line breaks", "values of a program"):
             continue
         image, mime = chance.choice(pictures), chance.choice(TYPES)
         if not shape:
