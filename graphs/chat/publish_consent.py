@@ -1,140 +1,201 @@
-"""Whether a person's own words ask for the page to be made public, or say yes to the offer. Nothing that a model says
-counts.
+"""Whether a person's own words approve a publication. Nothing that a model says counts.
 
-It is better to ask once more than to publish what nobody asked for: a question, a condition or a no is no request. In
-all languages a request and a yes are known words and nothing else, so that an unknown word publishes nothing.
+It is better to ask once more than to publish what nobody asked for. An approval is a short utterance all of whose words
+are known, in one language (`approval_words.py`) and English: a request to publish, or a yes, with courtesies beside it.
+Whatever else is said, be it one unknown word, approves nothing.
 """
 
+import enum
 import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 
+from graphs.chat.approval_words import ALWAYS, LANGUAGES, Words
 from tools.models.normalize import ALL_MARKS, even, masked, quotations
 
-_OPENING = (
-    r"(?>(?:please|pls|plz|ok|okay|yes|yep|yeah|sure|great|good|perfect|fine|nice|thanks|thank you|now|then|and|so|"
-    r"just|all ?right|right|let's|lets|let us|go ahead|go on|do|finally|next|also|i'?d like to|i would like to|"
-    r"i want to|i'?d like you to|i want you to|i would like you to|you can|you may|you should|can you|could you|"
-    r"would you|will you|we can|we should|time to|ready to|i'?m ready to|we are ready to|we're ready to|"
-    r"it'?s time to|"
-    r"bitte|dann|jetzt|nun|ja|gut|super|danke|kannst du|könntest du|können sie|könnten sie|du kannst|sie können|"
-    r"wir können|"
-    r"s'il (?:te|vous) pla[iî]t|svp|stp|oui|merci|maintenant|tu peux|vous pouvez|peux-tu|pouvez-vous|d'accord|vas-y|"
-    r"allez-y|parfait|por favor|sí|vale|gracias|ahora|puedes|perfecto|claro|per favore|sì|va bene|grazie|adesso|puoi|"
-    r"perfetto|sim|agora|pode|perfeito|alsjeblieft|graag|tack|takk|proszę|teraz|prosím|nyní|пожалуйста|да|теперь|"
-    r"давай|lütfen|evet)\b)"
-)
-"""Here and below groups are atomic and repetitions possessive, `(?>…)` and `*+`: a clause is read in linear time."""
-_WHAT = (
-    r"(?>(?:(?:the |this |my |our )?(?:page|artifact|thing|site|result|lookbook|deck|link|poster)|it|this|that|"
-    r"everything)\b)"
-)
-_ITS = (
-    r"(?>(?:(?:die|diese|meine|unsere) seite|das|sie|es|alles|(?:la|cette|ma|notre) page|"
-    r"(?:la|esta|mi) página|(?:la|questa) pagina|la|le|tout|lo|(?:a|esta) página|de pagina|(?:sidan|siden)|"
-    r"stronę|stránku|"
-    r"страницу|её|sayfayı|ページを)\b)"
-)
-_VERB = (
-    r"(?>(?:(?:re-?)?publish|(?:re-?)?render|go live|ship it|launch it|release it|"
-    rf"(?:make|put|get|take|set|push|bring) {_WHAT} (?:to the )?(?:public|live|online)|"
-    r"veröffentlich(?:e|en)|publizier(?:e|en)|(?:publie|publiez|publier)(?:-l[ae])?|publícal[ao]|publi(?:car|que|ca)|"
-    r"pubblic(?:a|hi|are|al[ao])|publice(?:er|ren|ra)|publi[cs]er|offentliggør|opublikuj|publikuj|zveřejni|"
-    r"опубликуй(?:те)?|опубликовать|опублікуй(?:те)?|yay[ıi]nla|公開して(?:ください)?|发布吧?|請?發佈|请发布|"
-    rf"게시해 ?주세요|공개해 ?주세요|انشرها|stelle? {_ITS} online|mach {_ITS} öffentlich|"
-    rf"met(?:s|tez) {_ITS} en ligne)\b)"
-)
-_TAIL = (
-    rf"(?>(?:{_WHAT}|all|now|again|please|pls|plz|for me|for us|right now|right away|today|then|publicly|live|online|"
-    rf"to the web|"
-    rf"as it is|as is|thanks|thank you|{_ITS}|bitte|jetzt|sofort|danke|s'il (?:te|vous) pla[iî]t|svp|stp|"
-    rf"maintenant|merci|"
-    r"por favor|ahora|gracias|per favore|adesso|ora|grazie|agora|alsjeblieft|nu|tack|takk|proszę|teraz|prosím|"
-    r"пожалуйста|сейчас|lütfen)\b)"
-)
-_REQUEST = re.compile(rf"(?:(?:{_OPENING}|{_ITS})[ ,]++)*+{_VERB}(?:[ ,]++{_TAIL})*+")
-_AFTER_AND = re.compile(rf"(?:{_OPENING}[ ,]++)*+{_VERB}(?:[ ,]++{_TAIL})++|go live|(?:ship|launch|release) it")
-"""After a bare “and” the verb needs its object: “Read and publish” may be a title."""
-_NO = re.compile(
-    r"\b(?:not|no|never|n't|dont|don't|doesn't|can't|cannot|won't|without|before|until|till|unless|if|when|once|"
-    r"after|later|"
-    r"yet|wait|stop|hold|should i|should we|shall i|shall we|how|what|why|would it|is it|was it|"
-    r"nicht|kein|keine|nein|wenn|falls|sobald|bevor|später|warte|warum|soll ich|sollen wir|pas|jamais|non|si|"
-    r"quand|avant|"
-    r"après|lorsque|attends|comment|pourquoi|nunca|cuando|antes|después|espera|cómo|qué|quando|dopo|aspetta|"
-    r"perché|não|"
-    r"depois|niet|geen|wanneer|inte|ikke|nie|jeśli|kiedy|když|не|нет|если|когда|hayır|değil|eğer)\b|n't\b"
-)
-_OPENED = re.compile(
-    r"((?:[:=→]|\b(?:call|name|title|entitle) (?:it|this|that|the page)|\b(?:to|is|be|say|read))\s+)"
-    r"(?:After|Before|Until|Till|Unless|If|When|Once|Later|Yet|Wait|Stop|Hold|How|What|Why|No|Not|Never|Without|"
-    r"Don't|"
-    r"Doesn't|Can't|Won't)(?=\s+\w)"
-)
-"""A title may open with such a word: first in a value and with a capital it is neither a condition nor a no."""
-_SENTENCE = re.compile(r"([^\n.!;?…]+)([\n.!;?…]*)")
-_POLITE = re.compile(
-    r"(?:(?:please|ok|okay|so|and|great|now)[ ,]++)*+(?:can|could|will) (?:you|we)\b|"
-    r"(?:kannst|könntest) du\b|können sie\b|könnten sie\b|pouvez-vous\b|peux-tu\b|"
-    r".*\b(?:please|bitte|s'il (?:te|vous) pla[iî]t|por favor|per favore)\b"
-)
-_DOUBT = re.compile(
-    r"(?:[ '\"“”]|hm+|oh|well|but|or|aber|doch|mais|pero|ma|,)*+(?:not?|nope|never|don't|dont|wait|stop|hold|cancel|"
-    r"maybe|rather|nein|nicht|warte|non|attends|espera|aspetta|não|niet|wacht|nej|nei|nie|ne|нет|не|hayır)\b"
-)
-_AND_TELL = re.compile(
-    r" and (?:then )?(?:(?:give|send|tell|show)(?: me| us)? the (?:public )?(?:link|url|address)|"
-    r"(?:share|send) (?:it|this|the link|the page) (?:with|to) \w+(?: \w+)?)(?: please)?$"
-)
-"""What may be asked for besides: the link, which the reply has anyway, or to send it to somebody."""
-_THEN = re.compile(r", ?(?:and |und |et |y |e |en )?(?:then |dann |puis )?| (?:and )?then | (?:und |et |puis |y )")
-_SAID_YES = (
-    r"(?>(?:yes|yep|yup|yeah|y|sure(?: thing)?|ok(?:ay)?|of course|absolutely|definitely|certainly|agreed|exactly|"
-    r"go ahead|go for it|do (?:it|so|that|this)|let's (?:go|do (?:it|this|that))|make it so|by all means|"
-    r"(?:looks|sounds) (?:good|great)|i agree|please|pls|you (?:may|can)|"
-    r"ja(?:wohl)?|jo|klar|gern(?:e)?|bitte|mach(?:e|en sie)?(?: das| es)?|tu(?:e)? (?:es|das)|los|einverstanden|passt|"
-    r"oui|ouais|vas-y|allez-y|d'accord|bien sûr|fai(?:s|tes)-le|s'il (?:te|vous) pla[iî]t|svp|sí|si|claro|vale|dale|"
-    r"hazlo|adelante|de acuerdo|por favor|sì|certo|va bene|fallo|procedi|d'accordo|per favore|sim|pode(?: ser)?|faça|"
-    r"vai|"
-    r"graag|doe (?:het|maar)|prima|javisst|gör det|gjør det|gør det|tak|dobrze|zrób to|ano|dobře|udělej to|да|"
-    r"давай(?:те)?|хорошо|конечно|сделай(?: это)?|пожалуйста|так|evet|tamam|olur|lütfen|はい|いいです|いいよ|"
-    r"お願いします|どうぞ|好的?|可以|行|是的?|네|예|좋아요|نعم|تمام|हाँ|हां|ठीक है|vâng|👍|✅)(?!\w))"
-)
-_BESIDE_YES = (
-    r"(?>(?:now|then|fine|good|great|perfect|thanks|thank you|gut|super|danke|parfait|merci|perfecto|gracias|perfetto|"
-    r"grazie|perfeito|obrigad[oa]|goed|tack|takk|dank je|спасибо)(?!\w))"
-)
-"""What may stand beside a yes and is none."""
-_GAP = r"[ ,.!。、！]*+"
-_YES = re.compile(
-    rf"(?:{_BESIDE_YES}{_GAP})*+{_SAID_YES}{_GAP}(?:(?:{_SAID_YES}|{_BESIDE_YES}){_GAP})*+", re.IGNORECASE
-)
-LONGEST_YES = 60
+LONGEST_APPROVAL = 100
+"""Characters."""
+QUESTIONS = "?؟"
+HESITATION = re.compile(r"\.\.|。。")
+"""Also in one character, which normalisation divides."""
+SEPARATORS = frozenset(".,!:;-‐‑–—'’·¡¿¿、。！，；：،؛؟?？।~")
+"""Marks between words that say nothing. What is quoted or in brackets is none of the person's own words."""
+SMILES = re.compile(r"[:=][-o]?[)D]")
+VALUE = re.compile(r"[:=].*")
+"""What a line gives a placeholder: “title: No Return” refuses nothing."""
+LEADS_ON = re.compile(r"[:,…?？؟]$", re.MULTILINE)
+"""After such a line the next is no utterance of its own: “Bob wrote:”."""
+
+Token = str
+Phrase = tuple[Token, ...]
+Phrases = Mapping[Token, Sequence[tuple[Phrase, "Role"]]]
+"""By their first words."""
+
+
+class Role(enum.Flag):
+    """What a phrase does in an approval."""
+
+    BESIDE = 0
+    YES = enum.auto()
+    PUBLISH = enum.auto()
+    ASK = enum.auto()
+    OWN = enum.auto()
+    """Says yes or asks to publish in another language than English."""
 
 
 def asks_to_publish(text: str) -> bool:
-    """Whether some sentence of the text asks, now and without a condition, to render or to publish the page.
-
-    What is quoted is not read. A later sentence that doubts or withdraws the request undoes it.
-    """
-    plain = even(text)
-    plain = even(masked(plain, quotations(plain, ALL_MARKS), " "))
-    sentences = _SENTENCE.findall(_OPENED.sub(r"\1", plain).lower())
-    asked = (_is_request(said, mark) for said, mark in sentences)
-    return any(sure and not any(_DOUBT.match(later) for later, _ in sentences[at:]) for at, sure in enumerate(asked, 1))
+    """Whether the text, or the last line of one that only gives values before, is a request to publish the page now."""
+    if any(Role.PUBLISH in roles for roles in approvals(text)):
+        return True
+    before, _, last = even(text).rpartition("\n")
+    if not before or not any(Role.PUBLISH in roles for roles in approvals(last)):
+        return False
+    return not (LEADS_ON.search(before) or mentions_publishing(before) or holds_back(before))
 
 
 def is_yes(text: str) -> bool:
-    """Whether the text is a short yes and nothing else, as an answer to the assistant's offer to publish."""
-    plain = even(text)
-    return len(plain) <= LONGEST_YES and ".." not in plain and _YES.fullmatch(plain) is not None
+    """Whether the text is a yes, or a request to publish, and nothing else: an answer to the offer to publish."""
+    return any(roles & (Role.YES | Role.PUBLISH) for roles in approvals(text))
 
 
-def _is_request(sentence: str, mark: str) -> bool:
-    """Whether a sentence, which ends in this mark, is or contains a request. “Publish?” and “publish …” are none."""
-    if ".." in mark or "…" in mark or ("?" in mark and not _POLITE.match(sentence.strip())) or _NO.search(sentence):
+def holds_back(text: str) -> bool:
+    """Whether some word of the text refuses, doubts or puts off; a value that it gives, and what it quotes, aside."""
+    if any(approvals(text)):
         return False
-    sentence = _AND_TELL.sub("", sentence.strip(" ,")).strip(" ,")
-    for clause in (sentence, *(clause.strip() for clause in _THEN.split(sentence))):
-        _, joint, last = clause.rpartition(" and ")
-        if _REQUEST.fullmatch(clause) or (joint and _AFTER_AND.fullmatch(last)):
+    lines = masked(text, quotations(text, ALL_MARKS), " ").split("\n")
+    keys = (VALUE.sub("", line) for line in lines)
+    said = (line if mentions_publishing(key) else key for line, key in zip(lines, keys, strict=True))
+    return _found("\n".join(said), STEMS["hold"])
+
+
+def mentions_publishing(text: str) -> bool:
+    """Whether some word of the text is about publishing, however it is meant."""
+    return _found(text, STEMS["about"])
+
+
+def approvals(text: str) -> Iterator[Role]:
+    """What the text does as a whole, once for each language all of whose words it is; a question that is no request
+    does nothing."""
+    text = unicodedata.normalize("NFKC", even(text))
+    if len(text) > LONGEST_APPROVAL or HESITATION.search(text):
+        return
+    said, asks = tokens(text), any(mark in text for mark in QUESTIONS)
+    foreign = [
+        LANGUAGES_OF.get(token, frozenset[str]()) for token in set(said) if ALWAYS not in LANGUAGES_OF.get(token, ())
+    ]
+    for language in frozenset.intersection(*foreign) if foreign else (ALWAYS,):
+        for roles in _covers(said, (PHRASES[language], PHRASES[ALWAYS])):
+            # “nu” is now for a Swede and no for a Romanian: beside English words it is taken for a no.
+            if (not asks or Role.ASK in roles) and (
+                language == ALWAYS or Role.OWN in roles or not _found(text, STEMS["hold"])
+            ):
+                yield roles
+
+
+def tokens(text: str) -> list[Token]:
+    """The words of the text in small letters; in scripts without spaces, and of pictures, each character."""
+    found, word = list[Token](), ""
+    for char in unicodedata.normalize("NFKC", SMILES.sub("🙂", text).casefold()):
+        kind = unicodedata.category(char)
+        if kind[0] in "LMN" and not _stands_alone(char) and char != "\ufe0f":
+            word += char
+            continue
+        if word:
+            found, word = [*found, word], ""
+        if not (char.isspace() or char in SEPARATORS or kind in ("Cf", "Sk") or char == "\ufe0f"):
+            found.append(char)
+    return [*found, word] if word else found
+
+
+def _stands_alone(char: str) -> bool:
+    """Whether the character is of Chinese, Japanese or Thai, which are written without spaces."""
+    at = ord(char)
+    return 0x0E00 <= at < 0x0E80 or 0x3040 <= at < 0x3100 or 0x3400 <= at < 0xA000 or 0x20000 <= at < 0x32000
+
+
+def _covers(said: Sequence[Token], phrases: Sequence[Phrases]) -> frozenset[Role]:
+    """The roles together of each way to read the words as phrases, without a rest."""
+    ways: list[set[Role]] = [{Role.BESIDE}, *(set[Role]() for _ in said)]
+    for at, token in enumerate(said):
+        if not ways[at]:
+            continue
+        for phrase, role in (each for by_first in phrases for each in by_first.get(token, ())):
+            end = at + len(phrase)
+            if tuple(said[at:end]) == phrase:
+                ways[end] |= {before | role for before in ways[at]}
+    return frozenset(ways[-1])
+
+
+def _phrases_of(language: str) -> Phrases:
+    """The phrases of the language by their first words; none that would hold back there or in English, as “no” for the
+    Vietnamese “nó” would."""
+    words, found = LANGUAGES[language], dict[Token, list[tuple[Phrase, Role]]]()
+    holding = _split(words.hold), _split(LANGUAGES[ALWAYS].hold)
+    held = {spelt for listed in holding for phrase in listed for spelt in _spellings(phrase)}
+    for role, phrases in _by_role(words):
+        for phrase in phrases:
+            for spelt in _spellings(phrase) - held:
+                own = Role.OWN if language != ALWAYS and role & (Role.YES | Role.PUBLISH) else Role.BESIDE
+                found.setdefault(spelt[0], []).append((spelt, role | own))
+    return found
+
+
+def _by_role(words: Words) -> Iterator[tuple[Role, list[str]]]:
+    objects = _split(words.it)
+    publish = [
+        phrase.replace("_", it) for phrase in _split(words.publish) for it in (objects if "_" in phrase else [""])
+    ]
+    yield Role.PUBLISH, publish
+    yield Role.YES, _split(words.yes)
+    yield Role.ASK, _split(words.ask)
+    yield Role.BESIDE, [*objects, *_split(words.beside)]
+
+
+def _split(phrases: str) -> list[str]:
+    return [" ".join(phrase.split()) for phrase in phrases.split(",") if phrase.strip()]
+
+
+def _spellings(phrase: str) -> set[Phrase]:
+    """The phrase, and as it is typed on a keyboard without accents; one or two letters might then be anything."""
+    plain = "".join(char for char in unicodedata.normalize("NFKD", phrase) if not unicodedata.combining(char))
+    plain = plain.translate(str.maketrans("đıłø", "dilo"))
+    return {tuple(tokens(phrase)), *([tuple(tokens(plain))] if plain.isascii() and len(plain) > 2 else [])}
+
+
+def _stems(field: str) -> tuple[tuple[Phrase, bool], ...]:
+    """The phrases of that field in all languages, and whether their last word may go on. Without its accents none is
+    an English word, as the Danish “før” would be."""
+    listed = {phrase for words in LANGUAGES.values() for phrase in _split(getattr(words, field))}
+    return tuple(
+        (spelt, phrase.endswith("*"))
+        for phrase in listed
+        for spelt in _spellings(phrase.rstrip("*"))
+        if spelt == tuple(tokens(phrase.rstrip("*"))) or ALWAYS not in LANGUAGES_OF.get(spelt[0], ())
+    )
+
+
+def _languages_of() -> Mapping[Token, frozenset[str]]:
+    """By word the languages that have it."""
+    found = dict[Token, set[str]]()
+    for language, phrases in PHRASES.items():
+        for token in {token for listed in phrases.values() for phrase, _ in listed for token in phrase}:
+            found.setdefault(token, set()).add(language)
+    return {token: frozenset(languages) for token, languages in found.items()}
+
+
+def _found(text: str, stems: Sequence[tuple[Phrase, bool]]) -> bool:
+    """Whether some of the phrases stand in the text."""
+    said = tokens(text)
+    at = {token: [n for n, each in enumerate(said) if each == token] for token in set(said)}
+    for phrase, goes_on in stems:
+        if len(phrase) == 1 and goes_on:
+            if any(token.startswith(phrase[0]) for token in at):
+                return True
+        elif any(tuple(said[n : n + len(phrase)]) == phrase for n in at.get(phrase[0], ())):
             return True
     return False
+
+
+PHRASES: Mapping[str, Phrases] = {language: _phrases_of(language) for language in LANGUAGES}
+LANGUAGES_OF: Mapping[Token, frozenset[str]] = _languages_of()
+STEMS: Mapping[str, Sequence[tuple[Phrase, bool]]] = {field: _stems(field) for field in ("hold", "about")}

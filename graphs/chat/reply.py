@@ -8,6 +8,7 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langchain_core.messages.tool import ToolCall
 
 from graphs.chat.brief import Brief
+from graphs.chat.publish_consent import holds_back, mentions_publishing
 from graphs.chat.results import Rendered, Saved
 from graphs.chat.state import MOST_CALLS, ChatState
 from graphs.chat.tools import TASTE_KEYS
@@ -16,11 +17,6 @@ from tools.models.normalize import ALL_MARKS, masked, quotations
 LISTED, MENTION = re.compile(r"^(\d{1,4})\. ", re.MULTILINE), re.compile(r"\bimage (\d{1,4})\b")
 SENTENCE = re.compile(r"[^\n.!?。！？]+[\n.!?。！？]*")
 QUESTION = ("?", "？")
-PUBLISH = re.compile(
-    r"publi|pubbli|veröffentlich|online|live|en ligne|offentliggør|opublik|zveřejn|опублик|опублік|yay[ıi](?:n|m)la|"
-    r"公開|发布|發佈|게시|공개|نشر|प्रकाशित"
-)
-"""Opens a word about publishing in some language."""
 CLAIM = re.compile(
     r"\bpublished|\b(?:is|are|now|went|gone|goes|it's|page's) (?:now |already )?(?:public|live|online)\b|\blive now\b|"
     r"veröffentlicht\b|publiziert\b|ist (?:jetzt |nun )?(?:online|live|öffentlich)|publiée?s?\b|(?:mise?|est) en ligne|"
@@ -33,8 +29,9 @@ DENIED = re.compile(
     r"pas|rien|quand|no|nada|cuando|non|niente|quando|não|niet|nog|inte|ikke|nie|ne|не|еще|ещё)\b[^.!?]*$|n't\b[^.!?]*$"
 )
 """Before the claim: it is denied, or only spoken of."""
-OFFER = "Everything is filled. Say “publish”, or just yes, and I make the page public"
-OUTDATED = ", for what is public does not show the latest changes yet"
+OFFER = "Everything is filled. Shall I publish it? Answer yes, or press Approve."
+OFFER_AGAIN = "What is public does not show the latest changes yet. Shall I publish them? Answer yes, or press Approve."
+HELD = "You approved, but your words say otherwise, so nothing was published. Say “publish”, or approve without words."
 NOT_PUBLISHED = "Correction: nothing was published. The page is not public."
 NOT_UPDATED = "Correction: nothing was published just now. What is public does not show the latest changes."
 
@@ -65,11 +62,17 @@ def composed(state: ChatState, messages: Sequence[AnyMessage], now: Brief, *, ru
     stale = now.changed or not now.link
     if stale and not rules and claims_publication(text):
         text += f"\n{NOT_UPDATED if now.link else NOT_PUBLISHED}"
-    if stale and not now.missing:
+    held = holds_back(state["said"])
+    if held and state.get("pressed"):
+        text += f"\n{HELD}"
+    elif halted or pending(messages) or (held and (mentions_publishing(state["said"]) or not done)):
+        # Who is told to say “go on” means that, and who has just refused is not asked again.
+        pass
+    elif stale and not now.missing:
         asked = [part for part in sentences(text) if part.endswith(QUESTION)]
-        own = len(asked) == 1 and sentences(text)[-1] == asked[0] and PUBLISH.search(asked[0]) is not None
+        own = len(asked) == 1 and sentences(text)[-1] == asked[0] and mentions_publishing(asked[0])
         if not own:
-            text += f"\n{OFFER}{OUTDATED if now.link else ''}."
+            text += f"\n{OFFER_AGAIN if now.link else OFFER}"
         offered = own or not asked
     return text, offered
 

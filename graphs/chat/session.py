@@ -17,7 +17,7 @@ from langgraph.types import StateSnapshot
 
 from generators import registry
 from graphs.chat.graph import builder
-from graphs.chat.publish_consent import asks_to_publish, is_yes
+from graphs.chat.publish_consent import asks_to_publish, holds_back, is_yes
 from graphs.chat.state import TURN_SECONDS, ChatState, Turn, config_for, fingerprint, is_whole, thread_of
 from tools.env import Env
 from tools.errors import Conflict, LeaseLost, PicassoError, Unavailable
@@ -51,8 +51,8 @@ class Said(msgspec.Struct, frozen=True):
 async def speak(
     env: Env, artifact_id: str, session_id: str, said: str, key: str | None, *, approve: bool = False
 ) -> dict[str, Any]:
-    """The answer to a person's words; with `approve` they pressed the button that publishes. The same words under the
-    same key again are the same turn, with its answer.
+    """The answer to a person's words; with `approve` they pressed the button that publishes, which words that refuse
+    undo. The same words under the same key again are the same turn, with its answer.
 
     Effect: choices, a publication, events and the conversation, each stored as it happens.
     Fails: NotFound · Invalid (`not_fillable`) · Conflict (`chat_busy`, `idempotency_mismatch`, `chat_damaged`) ·
@@ -156,6 +156,8 @@ class _Thread:
         words = None if again else ChatState(turn=turn, said=said, pressed=pressed)
         # An offer counts in the reply that the person saw last; that of a turn which was cut off nobody saw.
         offered = before.values.get("offered") is True and (again or not unfinished)
+        # Words that refuse weigh more than the button.
+        pressed = pressed and not holds_back(said)
         approved = pressed or asks_to_publish(said) or (offered and is_yes(said))
         answer = await self._run(words, mine, approved, pressed, TURN_SECONDS)
         with contextlib.suppress(PicassoError):

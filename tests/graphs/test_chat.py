@@ -92,7 +92,7 @@ async def test_a_page_is_filled_and_published_by_chat_alone(env: Env) -> None:
     await say(env, "title: Autumn", "use image 2 as hero")
     assert await db.get_config(env, "a") == {"TITLE": "Autumn", "IMAGE_HERO": url_of(env, 2)}
     full = await say(env, "pick for me", "theme: plain")
-    assert full["missing"] == [] and "Say “publish”" in full["reply"] and full["publicSlug"] is None
+    assert full["missing"] == [] and "Shall I publish it?" in full["reply"] and full["publicSlug"] is None
     done = await say(env, "publish")
     row = await artifacts.get(env, "a")
     assert done["publicSlug"] == row.public_slug and artifacts.public_url(env, row) in done["reply"]
@@ -274,7 +274,7 @@ async def test_a_short_yes_to_the_offer_publishes(env: Env, yes: str) -> None:
     """Right after the assistant's own offer; without one, or with other words between, it publishes nothing."""
     assert (await say(env, yes))["publicSlug"] is None
     offered = await say(env, *FILLED)
-    assert "Say “publish”" in offered["reply"]
+    assert "Answer yes, or press Approve" in offered["reply"]
     done = await say(env, yes)
     assert done["publicSlug"] and "did not understand" not in done["reply"]
     assert (await say(env, yes))["reply"] and (await artifacts.get(env, "a")).version == 1
@@ -309,6 +309,19 @@ async def test_a_button_publishes_whatever_the_model_says(env: Env) -> None:
     assert done["publicSlug"] and done["toolCalls"] == [{"name": "render_artifact", "arguments": {}, "outcome": "ok"}]
     with pytest.raises(Conflict):
         await speak(env, "a", "s", "I like it", "k")
+
+
+async def test_words_that_refuse_win_over_the_button(env: Env) -> None:
+    """Then nothing is published, the reply says why, and the next yes is to nothing that was offered."""
+    await say(env, *FILLED)
+    eager = scripted(env, once(calling(("render_artifact", {}))))
+    for said in ("don't publish", "Publish it. Just kidding", "not yet", "nicht veröffentlichen", "不要发布"):
+        for asked in (env, eager):
+            refused = await speak(asked, "a", "s", said, None, approve=True)
+            assert refused["publicSlug"] is None and "your words say otherwise" in refused["reply"], said
+        assert (await say(env, "yes"))["publicSlug"] is None, said
+    assert (await say(env, "should I publish it?"))["reply"].endswith("Answer yes, or press Approve.")
+    assert (await say(env, "yes"))["publicSlug"]
 
 
 CLAIMS = [
@@ -745,14 +758,14 @@ async def test_a_turn_sent_again_after_a_crash_is_one_turn(env: Env, redis_clien
         await page(env, name)
         await say(env, "pick for me\ntheme: dark", artifact=name)
         before = await choices_of(env, name)
-        await cut_off(env, redis_client, at, "title: Autumn, and publish it", artifact=name, key="k")
+        await cut_off(env, redis_client, at, "title: Autumn\npublish it", artifact=name, key="k")
         # Before the message itself is stored nothing records the key.
         with pytest.raises(Conflict) if at > 1 else contextlib.nullcontext():
             await speak(env, name, "s", "title: Other", "k" if at > 1 else "other")
-        answer = await speak(env, name, "s", "title: Autumn, and publish it", "k")
+        answer = await speak(env, name, "s", "title: Autumn\npublish it", "k")
         assert answer["configuration"]["TITLE"] == "Autumn" and answer["publicSlug"], at
         asked = [message.text for message in await history(env, name, "s") if message.role == "user"]
-        assert asked.count("title: Autumn, and publish it") == 1, at
+        assert asked.count("title: Autumn\npublish it") == 1, at
         assert len(await choices_of(env, name)) == len(before) + (2 if at == 1 else 1), at
         assert (await artifacts.get(env, name)).version == 1, at
 

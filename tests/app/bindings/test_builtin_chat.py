@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from app.bindings.ai.builtin_chat.commands import Command, Plain, SetImage, SetValue, Unknown, read
 from app.bindings.ai.builtin_chat.model import BuiltinChat, answer
 from graphs.chat.brief import Brief, BriefMessage, Placeholder, brief_message
+from graphs.chat.publish_consent import asks_to_publish
 from graphs.chat.results import ImageCard, ImageCards, ProjectCard, ProjectCards, RefusedChoice, Rendered, Saved
 from graphs.chat.tools import NAMES, TOOLS
 from tests.support.growth import grows_with_its_input
@@ -78,10 +79,12 @@ MESSAGES: list[tuple[str, list[Command]]] = [
     ("title: Autumn, subtitle: Leaves, then publish it", [title("Autumn"), SetValue("SUBTITLE", "Leaves"),
                                                          Plain("publish")]),
     ("title: Autumn, and publish it and send me the link", [title("Autumn"), Plain("publish")]),
-    ("publish it\nno, wait", [Unknown("no, wait")]),
+    ("publish it\nno, wait", [Unknown("no, wait"), Plain("publish")]),
     ("title: publish", [title("publish")]),
-    ("publish? no way", [Unknown("publish? no way")]),
-    ("don't publish yet", [Unknown("don't publish yet")]),
+    ("publish? no way", [Plain("publish")]),
+    ("don't publish yet", [Plain("publish")]),
+    ("should I publish it?", [Plain("publish")]),
+    ("title: Read and publish", [title("Read and publish")]),
     ("Not the red one. Publish it.", [Unknown("Not the red one"), Plain("publish")]),
     ("not the red one", [Unknown("not the red one")]),
     ("the red one for the cover", [Unknown("the red one for the cover")]),
@@ -139,9 +142,9 @@ class Table:
         self.called: list[tuple[str, dict[str, Any]]] = []
         self.too_long: set[str] = set()
 
-    def system(self) -> BriefMessage:
+    def system(self, asked: bool = False) -> BriefMessage:
         slots = [Placeholder(name, kind, self.values.get(name)) for name, kind in self.kinds.items()]
-        return brief_message("Be kind.", Brief(placeholders=slots, **self.facts))
+        return brief_message("Be kind.", Brief(placeholders=slots, **{"approved": asked, **self.facts}))
 
     def done(self, name: str, args: dict[str, Any]) -> str:
         self.called.append((name, args))
@@ -166,7 +169,7 @@ class Table:
         """The model's last words, after all its calls."""
         messages: list[BaseMessage] = [*before, HumanMessage(said)]
         for _ in range(7):
-            spoken = answer([self.system(), *messages], NAMES)
+            spoken = answer([self.system(asks_to_publish(said)), *messages], NAMES)
             if not spoken.tool_calls:
                 return str(spoken.text)
             messages.append(spoken)
@@ -255,9 +258,7 @@ def test_it_publishes_only_what_is_filled_and_asked_for() -> None:
     assert "The page is public now: http://x/page" in full.talk("publish")
 
 
-@pytest.mark.parametrize(
-    "said", ["the purple one as hero\npublish", "Not the red one. Publish it.", "title: TOO LONG\npublish"]
-)
+@pytest.mark.parametrize("said", ["the purple one as hero\npublish", "title: TOO LONG\npublish"])
 def test_what_cannot_be_done_first_is_not_published(said: str) -> None:
     """A message that asks for a change and to publish publishes nothing when the change fails, and the reply reports
     it."""
@@ -269,7 +270,7 @@ def test_what_cannot_be_done_first_is_not_published(said: str) -> None:
 
 def test_a_failed_publication_is_never_claimed() -> None:
     """When the tool fails, or was not offered, the reply reports it and has no link."""
-    system, said = Table(FULL).system(), HumanMessage("publish")
+    system, said = Table(FULL).system(True), HumanMessage("publish")
     call = answer([system, said], NAMES)
     failed = ToolMessage('{"error": "deadline", "message": "this took too long"}', tool_call_id="call-0",
                          name="render_artifact", status="error")  # fmt: skip

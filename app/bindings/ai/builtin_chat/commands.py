@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from graphs.chat.brief import Placeholder
-from graphs.chat.publish_consent import asks_to_publish
+from graphs.chat.publish_consent import asks_to_publish, mentions_publishing
 from tools.models.normalize import even, masked, quotations
 
 LONGEST_KEY, LONGEST_COMMAND = 64, 120
@@ -128,11 +128,12 @@ class Names:
 
 
 def read(text: str, placeholders: Sequence[Placeholder], *, approved: bool = False) -> list[Command]:
-    """What the text asks for, in its order; to publish comes last, for it needs all the rest. It is asked for also
-    without a word where it is `approved`: by a yes to the offer, or by the button."""
+    """What the text asks for, in its order. To publish comes last, whether it only speaks of that or is `approved`:
+    by a request, by a yes to the offer, or by the button."""
     names, commands = Names(placeholders), list[Command]()
-    for line in even(text).split("\n"):
-        line = without_request(line)
+    lines = even(text).split("\n")
+    kept = [without_request(line) for line in lines]
+    for line in kept:
         plain = masked(line, quotations(line))
         heads = [
             (match.start(), match.end("head"), key)
@@ -146,19 +147,28 @@ def read(text: str, placeholders: Sequence[Placeholder], *, approved: bool = Fal
             _assigned(key, line[start:end], names)
             for (_, start, key), end in zip(heads, ends[1:], strict=True)
         ]  # fmt: skip
-    if approved or asks_to_publish(text):
-        talk = [each for each in commands if isinstance(each, Unknown) and not each.may_be_a_change]
-        return [*(each for each in commands if each not in talk), Plain("publish")]
-    return commands
+    talk = [
+        each
+        for each in commands
+        if isinstance(each, Unknown) and (mentions_publishing(each.text) or (approved and not each.may_be_a_change))
+    ]
+    asked = approved or talk or kept != lines
+    return [*(each for each in commands if each not in talk), *([Plain("publish")] if asked else [])]
 
 
 def without_request(line: str) -> str:
     """The line without the request to publish that ends it: “title: Autumn, then publish it” → “title: Autumn”."""
-    if not asks_to_publish(line):
+    if not mentions_publishing(line):
         return line
+    if asks_to_publish(line):
+        return ""
     joints = list(_JOINT.finditer(masked(line, quotations(line))))
-    asking = [joint.start() for joint in joints[-MOST_JOINTS:] if asks_to_publish(line[joint.end() :])]
-    return line[: asking[-1]] if asking else ""
+    for joint in joints[-MOST_JOINTS:]:
+        # After a bare “and” the verb needs its object: “Read and publish” may be a title.
+        last = line[joint.end() :]
+        if asks_to_publish(last) and (joint[0] != " and " or " " in last.strip()):
+            return line[: joint.start()]
+    return line
 
 
 def _command(text: str, names: Names) -> Command:

@@ -128,7 +128,7 @@ def next_calls(turn: Turn, called: set[str]) -> tuple[list[Call], list[str]]:
         if saves:
             return [("save_configuration", args) for args in saves], problems
     hindered = problems or turn.failed or turn.unknown or turn.refused or turn.brief.missing
-    if "publish" in words and "render_artifact" not in called and not hindered:
+    if turn.brief.approved and "render_artifact" not in called and not hindered:
         return [("render_artifact", {})], []
     return [], problems
 

@@ -77,8 +77,10 @@ def compose(turn: Turn) -> str:
     if turn.unknown or not turn.commands:
         parts += [f"I did not understand “{_cut(text)}”." for text in turn.unknown[:MOST_QUOTED]]
         parts.append(understood(brief))
-    if "publish" in words and not (turn.rendered or turn.failed or brief.missing):
+    if brief.approved and not (turn.rendered or turn.failed or brief.missing):
         parts.append("Nothing was published. Say “publish” alone to publish the page as it is.")
+    elif "publish" in words and not (brief.approved or brief.missing):
+        parts.append(f"The page is public at {brief.link}" if brief.link else "The page is not public yet.")
     if "help" in words:
         parts.append(understood(brief))
     if "images" in words:
