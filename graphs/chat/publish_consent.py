@@ -101,7 +101,8 @@ def tokens(text: str) -> list[Token]:
             word += char
             continue
         if word:
-            found, word = [*found, word], ""
+            found.append(word)
+            word = ""
         if not (char.isspace() or char in SEPARATORS or kind in ("Cf", "Sk") or char == "\ufe0f"):
             found.append(char)
     return [*found, word] if word else found
