@@ -26,6 +26,8 @@ BEGINS = re.compile(r"\[\s*(?:[\"'{\[\]]|-?\d)|\{\s*(?:[\"'}]|[A-Za-z_$][\w$]*\s
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c\x1d\x1f]")
 """What no text has."""
 HEAD_BYTES = 4096
+LAST = b"[DONE]"
+"""How some vendors end a stream."""
 MOST_TOKENS = 4_000_000
 DEEPEST = 64
 
@@ -74,7 +76,7 @@ def read_documents(body: bytes) -> list[object] | None:
         events = [read_event(block) for block in EVENT_END.split(plain)]
         if plain and (BARE_DATA_URL.match(plain) or not any(event.is_one for event in events)):
             return None
-        shown = [event for event in events if event.data and not event.name.endswith("partial_image")]
+        shown = [e for e in events if e.data and e.data != LAST and not e.name.endswith("partial_image")]
         found = [
             value for event in shown for value in decoded(event.data) or [event.data.decode("utf-8", "replace").strip()]
         ]

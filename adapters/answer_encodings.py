@@ -119,7 +119,7 @@ def bytes_of(value: object) -> bytes | None:
     if isinstance(value, bytes):
         return value
     if isinstance(value, list):
-        return _of_numbers(value)
+        return of_numbers(value) if len(value) >= SHORTEST_LIST else None
     if not isinstance(value, str) or len(value) < SHORTEST_CHARS:
         return None
     if value[:64].lstrip()[:5].lower() == "data:":
@@ -159,10 +159,8 @@ TEXTS: tuple[tuple[Callable[[str], bytes | None], Callable[[str], str]], ...] = 
 """How text is decoded, and what of its beginning can be decoded by itself."""
 
 
-def _of_numbers(values: list[object]) -> bytes | None:
+def of_numbers(values: list[object]) -> bytes | None:
     """The bytes of a list of numbers, which may be signed, or written as floats or as texts."""
-    if len(values) < SHORTEST_LIST:
-        return None
     try:
         return bytes(values)  # type: ignore[arg-type]
     except (TypeError, ValueError):

@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from adapters.answer_documents import BEGINS, CONTROL, DEEPEST, HEAD_BYTES, Cut, decoded, read_documents
-from adapters.answer_encodings import SHORTEST_CHARS, STRICT, bytes_of, decode_base64, runs
+from adapters.answer_encodings import SHORTEST_CHARS, STRICT, bytes_of, decode_base64, of_numbers, runs
 from adapters.answer_layers import unwrapped
 from adapters.provider import Address
 from tools.images import MOST_BYTES
@@ -217,7 +217,7 @@ class _Search:
                 return image
             decoded_pieces = [decode_base64(text) for text in texts]
         else:
-            decoded_pieces = [bytes_of(piece) for piece in pieces if not isinstance(piece, str)]
+            decoded_pieces = [of_numbers(piece) for piece in pieces if isinstance(piece, list)]
             if not self._is_cut and not any(piece and mime_of(piece) for piece in decoded_pieces[1:]):
                 return b"".join(piece for piece in decoded_pieces if piece)
         together = b"".join(piece for piece in decoded_pieces if piece)

@@ -19,6 +19,8 @@ from tools.media.signatures import mime_of
 
 READING = [HttpMethod.GET, HttpMethod.HEAD]
 UNKNOWN = "application/octet-stream"
+ENDINGS = {"image/jp2": ".jp2", "image/x-tga": ".tga", "image/jxl": ".jxl"}
+"""Of the file names of types that not every system has in its list."""
 
 
 @route("/api/progressions/{progression_id:str}/original", http_method=READING, status_code=200, tags=["progressions"])
@@ -51,10 +53,11 @@ async def _original(request: Request[Any, Any, Any], env: Env, key: str, name: s
     chunks = cast(AsyncGenerator[bytes, None], env.BUCKET.stream(key))
     first = await anext(chunks, b"")
     mime = mime_of(first) or UNKNOWN
+    ending = mimetypes.guess_extension(mime) or ENDINGS.get(mime, ".bin")
     headers = {
         "Content-Type": mime,
         "Content-Length": str(stored.size),
-        "Content-Disposition": f'attachment; filename="{name}{mimetypes.guess_extension(mime) or ".bin"}"',
+        "Content-Disposition": f'attachment; filename="{name}{ending}"',
         # Nobody has checked these bytes: a browser must not show them as a page.
         "Content-Security-Policy": SEALED,
         "Cache-Control": NOT_CACHED,

@@ -29,7 +29,8 @@ async def upload_image(
     env: NamedDependency[Env],
     project_id: FromPath[str],
 ) -> Uploaded:
-    """Store the PNG, JPEG, WebP, AVIF or GIF in the multipart field `file`; the same bytes give the same response."""
+    """Store the image in the multipart field `file`: PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF, ICO, JPEG 2000, PNM or TGA.
+    The same bytes give the same response."""
     data = await read_file_field(request, env.settings.max_image)
     upload = await store_upload(env, project_id, data)
     return Uploaded(f"upload:{upload.sha256}", upload.sha256, upload.width, upload.height, upload.mime)

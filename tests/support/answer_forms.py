@@ -249,7 +249,11 @@ BARE: dict[str, Callable[[bytes], bytes]] = {
 def images() -> list[bytes]:
     """Small images of every format that can be decoded here."""
     return [
-        *(encoded(textured(24, 16), kind) for kind in ("PNG", "JPEG", "WEBP", "AVIF", "GIF")),
+        *(
+            encoded(textured(24, 16), kind)
+            for kind in ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000")
+        ),
+        *(encoded(textured(32, 32), kind) for kind in ("ICO", "PPM", "TGA")),
         b"\r\n" + encoded(textured(17, 11), "PNG"),
         encoded(textured(16, 24), "JPEG")[:-2],
     ]

@@ -1,10 +1,10 @@
 """Decoding, checking and converting image bytes, only inside the child of `tools/media/sandbox.py`.
 
 Module-level functions of plain values. Anything wrong with the bytes raises Invalid (`image_rejected`), which names
-an exceeded limit. PNG, JPEG, WebP, AVIF and GIF are accepted, recognised by decoding. Of a GIF with several frames, and
-of a JPEG with further images, as phones write them, the first is used; other animations are refused. Truncated pixel
-data is refused; bytes after the pixel data, white space before the image, a JPEG's missing end mark and a PNG's broken
-chunks without pixels are ignored, and are not in anything derived.
+an exceeded limit. `FORMATS` are accepted, each recognised by its first bytes and opened as nothing else. Of several
+frames, pages or images in one file the first is used, of an icon the largest. Truncated pixel data is refused; bytes
+after the pixel data, white space before the image, a JPEG's missing end mark and a PNG's broken chunks without pixels
+are ignored, and are not in anything derived.
 """
 
 import contextlib
@@ -14,23 +14,29 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 from PIL import (
     AvifImagePlugin,
+    BmpImagePlugin,
     GifImagePlugin,
+    IcoImagePlugin,
     Image,
     ImageChops,
     ImageCms,
+    Jpeg2KImagePlugin,
     JpegImagePlugin,
     PngImagePlugin,
+    PpmImagePlugin,
+    TgaImagePlugin,
+    TiffImagePlugin,
     WebPImagePlugin,
 )
 from PIL.Image import Resampling, Transpose
 
 from tools.errors import Invalid
-from tools.media.signatures import without_lead
+from tools.media.signatures import mime_of, without_lead
 from tools.media.variants import Format, Variant, layout
 
 MAX_PIXELS = 40_000_000
@@ -41,20 +47,41 @@ DELIVERY_SIDES = (4096, 2896, 2048, 1448, 1024)
 """Longer sides of a delivery image, tried in turn until it is within `DELIVERY_BYTES`; the last one always is."""
 DELIVERY_BYTES = 10_000_000
 DELIVERY_QUALITY = 90
-PLUGINS = (AvifImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin)
+PLUGINS = (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    IcoImagePlugin,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TgaImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 """Imported here so that Pillow does not load all its plugins to find them."""
-FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF")
+FORMATS = {
+    "image/png": "PNG",
+    "image/jpeg": "JPEG",
+    "image/webp": "WEBP",
+    "image/avif": "AVIF",
+    "image/gif": "GIF",
+    "image/bmp": "BMP",
+    "image/tiff": "TIFF",
+    "image/vnd.microsoft.icon": "ICO",
+    "image/jp2": "JPEG2000",
+    "image/x-portable-anymap": "PPM",
+    "image/x-tga": "TGA",
+    # An AVIF may name no brand of its own before the first that it shares with HEIC.
+    "image/heic": "AVIF",
+}
+"""What is decoded, by the type that the first bytes say."""
+NOT_READABLE = "is not a PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF, ICO, JPEG 2000, PNM or TGA image that can be read"
 SENT = frozenset({"PNG", "JPEG", "WEBP"})
 """Formats that every vendor reads."""
 
-MIMES = {
-    "PNG": "image/png",
-    "JPEG": "image/jpeg",
-    "MPO": "image/jpeg",
-    "WEBP": "image/webp",
-    "AVIF": "image/avif",
-    "GIF": "image/gif",
-}
+MIMES = {"MPO": "image/jpeg", **{format: mime for mime, format in FORMATS.items() if mime != "image/heic"}}
 PNG_START, PIXEL_CHUNKS = b"\x89PNG\r\n\x1a\n", frozenset({b"IHDR", b"PLTE", b"tRNS", b"acTL", b"IDAT", b"IEND"})
 JPEG_END, NO_END = b"\xff\xd9", b"\x55\xa3" * 512
 """The end mark of a JPEG, and bytes that a decoder takes for pixels where it lacks any."""
@@ -169,21 +196,25 @@ def _open(data: bytes) -> Image.Image:
     PngImagePlugin.MAX_TEXT_CHUNK = MAX_TEXT
     # As with encoding: the stacks of more threads would count against the child's address space.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    with warnings.catch_warnings(), _reading("is not a PNG, JPEG, WebP, AVIF or GIF image that can be read"):
+    if (known := FORMATS.get(mime_of(data) or "")) is None:
+        raise _rejected(NOT_READABLE)
+    with warnings.catch_warnings(), _reading(NOT_READABLE):
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=[known])
         except Image.DecompressionBombError:
             raise _rejected(f"has more than {MAX_PIXELS:,} pixels") from None
+    _check_size(image)
+    if len(_profile(image)) > MAX_PROFILE:
+        raise _rejected(f"carries a colour profile of more than {MAX_PROFILE:,} bytes")
+    return image
+
+
+def _check_size(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise _rejected(f"has more than {MAX_PIXELS:,} pixels")
     if max(image.size) > MAX_SIDE:
         raise _rejected(f"has a side of more than {MAX_SIDE:,} pixels")
-    if image.format != "GIF" and image.format != "MPO" and getattr(image, "is_animated", False):
-        raise _rejected("is animated; send one frame")
-    if len(_profile(image)) > MAX_PROFILE:
-        raise _rejected(f"carries a colour profile of more than {MAX_PROFILE:,} bytes")
-    return image
 
 
 def is_sound(data: bytes) -> bool:
@@ -210,6 +241,8 @@ def _read(data: bytes, side: int | None) -> Decoded:
             if image.format not in ("JPEG", "MPO"):
                 raise
             image = _with_end_mark(data)
+        # What an icon holds may be larger than the icon says.
+        _check_size(image)
         # A copy, so that the WebP decoder with its two canvases of 8 bytes a pixel is freed.
         return Decoded(_direct(image), MIMES[str(image.format)], orientation_of(image), _profile(image))
 
@@ -294,6 +327,17 @@ def _direct(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         # Pillow clips 16 bits to 8 where it should scale them. A transparent grey level of 16 bits is not kept.
         return image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if image.mode == "F":
+        # What lies between 0 and 1 is a share of white, anything else a level.
+        low, high = cast(tuple[float, float], image.getextrema())
+        return image.point(lambda value: value * (255 if low >= 0 and high <= 1 else 1)).convert("L")
+    if image.mode == "LAB":
+        lab = ImageCms.buildTransform(ImageCms.createProfile("LAB"), SRGB, "LAB", "RGB")
+        converted = ImageCms.applyTransform(image, lab)
+        assert converted is not None
+        return converted
+    if image.mode in ("La", "PA"):
+        image = image.convert("LA" if image.mode == "La" else "RGBA")
     if image.mode in ("LA", "CMYK") or (image.mode in ("L", "RGB") and not image.has_transparency_data):
         return image.copy()
     return image.convert("RGBA" if image.has_transparency_data else "RGB")

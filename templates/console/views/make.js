@@ -9,7 +9,7 @@ import { KIND, complaint, plural, quoted } from "../words.js";
 
 const MOST_IMAGES = 16;
 const QUOTE_WAIT = 350;
-const TYPES = "image/png,image/jpeg,image/webp";
+const TYPES = "image/*,.jp2,.pnm,.ppm,.tga";
 const SHAPES = [[1, "square"], [1.5, "landscape"], [1 / 1.5, "portrait"], [16 / 9, "wide"], [9 / 16, "tall"]];
 
 /** Drafts of this visit by project: leaving the view and coming back loses nothing. */

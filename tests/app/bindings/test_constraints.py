@@ -200,7 +200,7 @@ IMPOSSIBLE_ROWS: list[tuple[str, dict[str, Value]]] = [
     ("tag", {"tag": ""}),
     ("tag", {"progression_id": "nobody"}),
     ("upload", {}),
-    ("upload", {"sha256": "b" * 64, "mime": "image/tiff"}),
+    ("upload", {"sha256": "b" * 64, "mime": "image/svg+xml"}),
     ("session", {"id": "s2", "pruned": 4}),
     ("event", {}),
     ("event", {"seq": 0}),

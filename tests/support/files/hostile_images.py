@@ -27,8 +27,10 @@ from tests.support.files.images import (
 )
 
 PNG, JPEG, WEBP, AVIF, GIF = "image/png", "image/jpeg", "image/webp", "image/avif", "image/gif"
-UNREADABLE, DAMAGED = "is not a PNG, JPEG, WebP, AVIF or GIF image", "is damaged or cut off"
-PIXELS, SIDE, ANIMATED, PROFILE = "more than 40,000,000 pixels", "more than 12,000 pixels", "is animated", "profile"
+UNREADABLE, DAMAGED = "is not a PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF", "is damaged or cut off"
+BMP, TIFF, ICO, JP2, TGA = "image/bmp", "image/tiff", "image/vnd.microsoft.icon", "image/jp2", "image/x-tga"
+PNM = "image/x-portable-anymap"
+PIXELS, SIDE, PROFILE = "more than 40,000,000 pixels", "more than 12,000 pixels", "profile"
 SCRIPT = b"<script>alert(1)</script>"
 
 
@@ -70,6 +72,16 @@ def two_megabyte_profile() -> bytes:
 
 def flipped(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
+
+
+def said_size(data: bytes, at: int, form: str, *size: int) -> bytes:
+    """The image with another size in its header."""
+    return data[:at] + struct.pack(form, *size) + data[at + struct.calcsize(form) :]
+
+
+def icon_of(image: bytes) -> bytes:
+    """An icon of 16 pixels a side, as it says, which holds that image."""
+    return b"\0\0\1\0\1\0" + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(image), 22) + image
 
 
 def cut(data: bytes, part: float) -> bytes:
@@ -150,6 +162,34 @@ GOOD: dict[str, tuple[Callable[[], bytes], str]] = {
     "gif-transparent": (lambda: encoded(palette(), "GIF", transparency=3), GIF),
     "gif-several-frames": (lambda: animated("GIF", 3), GIF),
     "gif-then-script": (lambda: encoded(textured(), "GIF") + b"/*" + SCRIPT + b"*/", GIF),
+    "png-animated": (lambda: animated("PNG", 3), PNG),
+    "avif-animated": (lambda: animated("AVIF", 3), AVIF),
+    "webp-animated": (lambda: animated("WEBP", 3), WEBP),
+    "bmp": (lambda: encoded(textured(), "BMP"), BMP),
+    "bmp-grey": (lambda: encoded(textured(mode="L"), "BMP"), BMP),
+    "bmp-alpha": (lambda: encoded(textured(mode="RGBA"), "BMP"), BMP),
+    "tiff": (lambda: encoded(textured(), "TIFF"), TIFF),
+    "tiff-packed": (lambda: encoded(textured(), "TIFF", compression="tiff_adobe_deflate"), TIFF),
+    "tiff-jpeg": (lambda: encoded(textured(), "TIFF", compression="jpeg"), TIFF),
+    "tiff-turned": (lambda: encoded(textured(), "TIFF", tiffinfo={274: 6}), TIFF),
+    "tiff-cmyk": (lambda: encoded(textured(mode="CMYK"), "TIFF"), TIFF),
+    "tiff-16-bit": (lambda: encoded(textured(mode="I;16"), "TIFF"), TIFF),
+    "tiff-floats": (lambda: encoded(textured(mode="L").convert("F"), "TIFF"), TIFF),
+    "tiff-lab": (lambda: encoded(Image.new("LAB", (32, 16), (100, 128, 128)), "TIFF"), TIFF),
+    "tiff-bits": (lambda: encoded(textured(mode="1"), "TIFF", compression="group4"), TIFF),
+    "tiff-pages": (lambda: animated("TIFF", 3), TIFF),
+    "ico": (lambda: encoded(textured(64, 64), "ICO"), ICO),
+    "ico-of-bitmaps": (lambda: encoded(textured(32, 32), "ICO", bitmap_format="bmp"), ICO),
+    "jpeg-2000": (lambda: encoded(textured(), "JPEG2000"), JP2),
+    "jpeg-2000-alpha": (lambda: encoded(textured(mode="RGBA"), "JPEG2000"), JP2),
+    "jpeg-2000-stream": (lambda: encoded(textured(), "JPEG2000", no_jp2=True), JP2),
+    "ppm": (lambda: encoded(textured(), "PPM"), PNM),
+    "pgm": (lambda: encoded(textured(mode="L"), "PPM"), PNM),
+    "pbm": (lambda: encoded(textured(mode="1"), "PPM"), PNM),
+    "ppm-with-words": (lambda: b"P3 # a fox\n2 1\n255\n255 0 0 0 255 0\n", PNM),
+    "tga": (lambda: encoded(textured(), "TGA"), TGA),
+    "tga-alpha": (lambda: encoded(textured(mode="RGBA"), "TGA", compression="tga_rle"), TGA),
+    "tga-palette": (lambda: encoded(palette(), "TGA"), TGA),
     "png-after-line-break": (lambda: b"\r\n" + encoded(textured(), "PNG"), PNG),
     "jpeg-after-byte-order-mark": (lambda: b"\xef\xbb\xbf" + encoded(textured(), "JPEG"), JPEG),
     "webp-after-blanks": (lambda: b" \t\n" * 9 + encoded(textured(), "WEBP"), WEBP),
@@ -208,7 +248,6 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "png-900-megapixels": (lambda: png(30000, 30000, rows=b"\0"), PIXELS),
     "png-2-to-the-62": (lambda: png(2**31 - 1, 2**31 - 1, rows=b"\0"), PIXELS),
     "png-1-by-60000": (lambda: png(1, 60000, rows=bytes(4 * 60000)), SIDE),
-    "png-animated": (lambda: animated("PNG", 3), ANIMATED),
     "png-text-bomb": (lambda: png_with(text_chunk(b"zTXt", b"\0" + packed(64 << 20))), UNREADABLE),
     "png-profile-bomb": (lambda: png_with(chunk(b"iCCP", b"x\0\0" + packed(64 << 20))), UNREADABLE),
     "jpeg-mark-alone": (lambda: b"\xff\xd8\xff", UNREADABLE),
@@ -225,8 +264,23 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "gif-65535-by-65535": (lambda: b"GIF89a" + b"\xff" * 4 + encoded(textured(), "GIF")[10:], PIXELS),
     "avif-mark-alone": (lambda: encoded(textured(), "AVIF")[:40], UNREADABLE),
     "avif-cut": (lambda: cut(encoded(textured(), "AVIF"), 0.7), "the image is"),
-    "avif-animated": (lambda: animated("AVIF", 3), ANIMATED),
-    "webp-animated": (lambda: animated("WEBP", 3), ANIMATED),
+    "bmp-cut": (lambda: cut(encoded(textured(), "BMP"), 0.5), DAMAGED),
+    "bmp-30000-by-30000": (lambda: said_size(encoded(textured(), "BMP"), 18, "<II", 30000, 30000), PIXELS),
+    "tiff-cut": (lambda: cut(encoded(textured(), "TIFF"), 0.5), "the image is"),
+    "tiff-30000-by-30000": (
+        lambda: (
+            encoded(textured(96, 64), "TIFF")
+            .replace(struct.pack("<HHII", 256, 4, 1, 96), struct.pack("<HHII", 256, 4, 1, 30000))
+            .replace(struct.pack("<HHII", 257, 4, 1, 64), struct.pack("<HHII", 257, 4, 1, 30000))
+        ),
+        PIXELS,
+    ),
+    "ico-of-a-flood": (lambda: icon_of(png(30000, 30000, rows=b"\0")), "the image"),
+    "jpeg-2000-cut": (lambda: cut(encoded(textured(), "JPEG2000"), 0.5), DAMAGED),
+    "ppm-30000-by-30000": (lambda: b"P6 30000 30000 255\n", PIXELS),
+    "ppm-cut": (lambda: cut(encoded(textured(), "PPM"), 0.5), DAMAGED),
+    "tga-30000-by-30000": (lambda: said_size(encoded(textured(), "TGA"), 12, "<HH", 30000, 30000), PIXELS),
+    "tga-cut": (lambda: cut(encoded(textured(), "TGA"), 0.5), DAMAGED),
     "webp-large-profile": (
         lambda: encoded(textured(), "WEBP", icc_profile=matrix_profile(WIDE, 2.2, 17 << 20)),
         PROFILE,
@@ -234,18 +288,12 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 UNLISTED: dict[str, Callable[[], bytes]] = {
-    "bmp": lambda: encoded(textured(), "BMP"),
-    "tiff": lambda: encoded(textured(), "TIFF"),
-    "ico": lambda: encoded(textured(32, 32), "ICO"),
     "icns": lambda: encoded(textured(32, 32), "ICNS"),
-    "ppm": lambda: encoded(textured(), "PPM"),
     "eps": lambda: encoded(textured(), "EPS"),
-    "tga": lambda: encoded(textured(), "TGA"),
     "pcx": lambda: encoded(textured(), "PCX"),
     "sgi": lambda: encoded(textured(), "SGI"),
     "dds": lambda: encoded(textured(mode="RGBA"), "DDS"),
     "xbm": lambda: encoded(textured(mode="1"), "XBM"),
-    "jpeg-2000": lambda: encoded(textured(), "JPEG2000"),
     "psd": lambda: b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 8, 8, 8, 3) + bytes(64),
     "fits": lambda: b"SIMPLE  =                    T" + b" " * 2850,
 }
