@@ -10,6 +10,7 @@ from tools import images, r2
 from tools.env import Env
 from tools.errors import Invalid, NotFound, TooLarge
 from tools.fetch import fetch
+from tools.media.memory import COPIES, in_hand
 from tools.rows import IdRow, StoredImage, Upload, now_ms
 from tools.step import step
 
@@ -134,13 +135,16 @@ async def ingest(env: Env, project_id: str, job_id: str, name: str, url: str) ->
     """
     key = r2.original_key(project_id, job_id, name)
     try:
-        known = await env.BUCKET.head(key) is not None
-        data = await (env.BUCKET.get(key) if known else _load(env, project_id, url))
-        facts = await images.inspect(env, data)
+        known = await env.BUCKET.head(key)
+        # How large an image from outside is shows only when it has come.
+        async with in_hand(env, known.size if known else env.settings.max_image) as hold:
+            data = await (env.BUCKET.get(key) if known else _load(env, project_id, url))
+            await hold.fit(COPIES * len(data))
+            facts = await images.inspect(env, data)
+            if not known:
+                await r2.put_original(env, project_id, job_id, name, data, facts.mime)
     except (Invalid, NotFound, TooLarge) as error:
         raise Invalid(error.message, code=REJECTED, detail={"cause": error.code}) from error
-    if not known:
-        await r2.put_original(env, project_id, job_id, name, data, facts.mime)
     return StoredImage(key, facts.sha256, facts.mime, facts.width, facts.height, facts.size)
 
 

@@ -11,6 +11,7 @@ from adapters.http_failures import Cause, failure, lost, request_id_of, retry_af
 from tools.errors import VendorFailed
 
 NAME = "the provider"
+VENDOR = "Workers AI"
 CAUSES: dict[int, Cause] = {
     # The day's free neurons are spent: as it is documented, and as the vendor sends it.
     3036: "quota",
@@ -93,7 +94,7 @@ def image_of(answer: Answer, base_url: str) -> Found:
             request_id=call,
         )
     if answer.cut:
-        raise lost(answer.cut, NAME, call) from answer.cut
+        raise lost(answer.cut, VENDOR, call) from answer.cut
     if image := find_mentioned(answer.body, documents, base_url):
         return image
     message = "the provider answered without an image"

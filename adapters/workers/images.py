@@ -12,7 +12,7 @@ from adapters.answer_images import read_body
 from adapters.http_failures import doubting, is_trusted, lost
 from adapters.input_images import check_images
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
-from adapters.workers.answer import Answer, image_of, request_id
+from adapters.workers.answer import VENDOR, Answer, image_of, request_id
 from adapters.workers.body import paint_over, shrink_all
 from adapters.workers.request import Plan, least_and_most, models, plan, shrunk, units
 from tools.env import Env
@@ -20,7 +20,6 @@ from tools.errors import VendorError
 from tools.media.sandbox import run_in_child
 from tools.models.catalog import Units
 
-VENDOR = "Workers AI"
 BASE_URL = "https://api.cloudflare.com/client/v4"
 DOMAIN = "api.cloudflare.com"
 NOTES: dict[ImageOpKind, str] = {

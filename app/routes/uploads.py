@@ -11,6 +11,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 from tools.env import Env
 from tools.errors import Invalid, TooLarge
 from tools.ingest import store_upload
+from tools.media.memory import COPIES, Hold, in_hand
 
 
 class Uploaded(msgspec.Struct, frozen=True, rename="camel"):
@@ -31,13 +32,15 @@ async def upload_image(
 ) -> Uploaded:
     """Store the image in the multipart field `file`: PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF, ICO, JPEG 2000, PNM or TGA.
     The same bytes give the same response."""
-    data = await read_file_field(request, env.settings.max_image)
-    upload = await store_upload(env, project_id, data)
+    async with in_hand(env) as hold:
+        data = await read_file_field(request, env.settings.max_image, hold)
+        upload = await store_upload(env, project_id, data)
     return Uploaded(f"upload:{upload.sha256}", upload.sha256, upload.width, upload.height, upload.mime)
 
 
-async def read_file_field(request: Request[None, None, State], limit: int) -> bytes:
-    """The bytes of the form's only field, `file`. The middleware limits the form's other bytes and the time.
+async def read_file_field(request: Request[None, None, State], limit: int, hold: Hold) -> bytes:
+    """The bytes of the form's only field, `file`, read no faster than there is room for them. The middleware limits the
+    form's other bytes and the time.
 
     Fails: TooLarge as soon as more than `limit` bytes came · Invalid (400) for any other form.
     """
@@ -55,6 +58,7 @@ async def read_file_field(request: Request[None, None, State], limit: int) -> by
                         data += event
                 if len(data) > limit:
                     raise TooLarge(f"an image may have at most {limit:,} bytes", code="image_too_large")
+                await hold.fit(COPIES * len(data))
             if not data:
                 raise _bad_form("it is missing or empty")
             return bytes(data)

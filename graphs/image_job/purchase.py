@@ -276,7 +276,7 @@ async def _recover(env: Env, lease: Lease, job: Job, item: Item, attempt: Attemp
 async def _call(env: Env, lease: Lease, job: Job, item: Item, call: Call) -> None:
     """One call to a vendor, from `intent` to its settled row."""
     model, adapter = call.model, discovery.providers(env)[call.model.provider]
-    op = await _op(env, job, item, model)
+    op = _op(job, item, model)
     if job.request.strict and (changes := adapter.adjustments(op)):
         message = f"strict was asked, but the request would be changed: {', '.join(changes)}"
         await items.fail(env, lease, item.id, "failed", "adjustments_needed", message)
@@ -290,25 +290,37 @@ async def _call(env: Env, lease: Lease, job: Job, item: Item, call: Call) -> Non
         instead=Fallback(model.provider, model.model, call.because) if call.because else None,
     )
     attempt = call.attempt or await ledger.intend(env, lease, item, call.number, planned)
-    try:
-        request = await router.prepare(attempt.provider, op, env)
-    except PicassoError as error:
-        # Nothing has left and no slot was taken: the row ends with its item as a call that was never made.
-        await items.fail(env, lease, item.id, "failed", error.code, error.message)
-        return
-    async with in_hand(env) as hold, contextlib.AsyncExitStack() as stack:
+    sizes = sum(stored.size for stored in _inputs(job))
+    async with in_hand(env, sizes) as hold, contextlib.AsyncExitStack() as stack:
+        prepared = list[Any]()
         try:
-            slot = await router.acquire(env, stack, attempt.provider, circuit=f"{attempt.model}:{job.kind}")
+            prepared.append(await router.prepare(attempt.provider, await _with_bytes(env, job, op), env))
+        except PicassoError as error:
+            # Nothing has left and no slot was taken: the row ends with its item as a call that was never made.
+            await items.fail(env, lease, item.id, "failed", error.code, error.message)
+            return
+        try:
+            with hold.lent(prepared.clear):
+                slot = await router.acquire(env, stack, attempt.provider, circuit=f"{attempt.model}:{job.kind}")
         except Unavailable as error:
             if error.code != CIRCUIT_OPEN:
                 raise
             refused = Settlement(outcome="failed", failure="outage", provider_code=CIRCUIT_OPEN)
             await ledger.settle(env, lease, attempt, refused)
             return
+        if not prepared:
+            # The room was needed while this item waited in line.
+            await hold.fit(COPIES * sizes)
+            try:
+                prepared.append(await router.prepare(attempt.provider, await _with_bytes(env, job, op), env))
+            except PicassoError as error:
+                await items.fail(env, lease, item.id, "failed", error.code, error.message)
+                return
         if not await ledger.send(env, lease, attempt):
             return
+        report = progress_reporter(env, lease, item, attempt)
         try:
-            result = await router.send(attempt.provider, request, env, progress_reporter(env, lease, item, attempt))
+            result = await router.send(attempt.provider, prepared.pop(), env, report)
         except VendorError as error:
             if error.code != ADAPTER_FAILED:  # our fault says nothing about the vendor
                 slot.report(*_health(error))
@@ -452,9 +464,15 @@ def progress_reporter(env: Env, lease: Lease, item: Item, attempt: Attempt) -> O
     return tell
 
 
-async def _op(env: Env, job: Job, item: Item, model: ProviderModel) -> ImageOp:
+def _inputs(job: Job) -> list[StoredImage]:
+    """The images that a job works from."""
     inputs = job.inputs or InputImages()
-    references = [await _input(env, stored) for stored in inputs.references]
+    return [stored for stored in (inputs.start, inputs.mask, *inputs.references) if stored]
+
+
+def _op(job: Job, item: Item, model: ProviderModel) -> ImageOp:
+    """What the item asks of a model; its images have their sizes, but no bytes yet."""
+    inputs = job.inputs or InputImages()
     # A seed that was drawn for one model is nothing that another could be said to drop.
     drawn = job.request.seed is None and model != ProviderModel(item.provider, item.model)
     return planning.build_op(
@@ -462,9 +480,20 @@ async def _op(env: Env, job: Job, item: Item, model: ProviderModel) -> ImageOp:
         model.model,
         None if drawn else item.seed,
         prompt_for(job, model),
-        start=await _input(env, inputs.start),
-        mask=await _input(env, inputs.mask),
-        references=[image for image in references if image],
+        start=_without_bytes(inputs.start) if inputs.start else None,
+        mask=_without_bytes(inputs.mask) if inputs.mask else None,
+        references=[_without_bytes(stored) for stored in inputs.references],
+    )
+
+
+async def _with_bytes(env: Env, job: Job, op: ImageOp) -> ImageOp:
+    """The op with the bytes of its images."""
+    inputs = job.inputs or InputImages()
+    return msgspec.structs.replace(
+        op,
+        start_image=await _input(env, inputs.start) if inputs.start else None,
+        mask=await _input(env, inputs.mask) if inputs.mask else None,
+        references=tuple([await _input(env, stored) for stored in inputs.references]),
     )
 
 
@@ -475,10 +504,12 @@ def prompt_for(job: Job, model: ProviderModel) -> str:
     return refined if room is None or len(refined) <= room else job.prompt
 
 
-async def _input(env: Env, stored: StoredImage | None) -> InputImage | None:
-    if stored is None:
-        return None
+async def _input(env: Env, stored: StoredImage) -> InputImage:
     return InputImage(await r2.get_original(env, stored.r2_key), stored.mime, stored.width, stored.height)
+
+
+def _without_bytes(stored: StoredImage) -> InputImage:
+    return InputImage(b"", stored.mime, stored.width, stored.height)
 
 
 def _name(item: Item) -> str:

@@ -3,11 +3,14 @@
 Whoever is about to have the bytes of an image in memory holds as many of the budget. A hold that begins waits for its
 turn; one that grows, as an answer does while it is read, waits until there is room, except for the oldest: it always
 goes on, so somebody always ends. An image that is larger than the whole budget goes alone.
+
+Nobody keeps bytes while waiting for anything else that others may have: who waits for a place at a vendor lends its
+bytes meanwhile, and drops them as soon as somebody needs the room.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 
 from anyio.lowlevel import RunVar
@@ -37,6 +40,15 @@ class Hold:
             await self.grow(size - self.size)
         else:
             self._budget.give(self, self.size - size)
+
+    @contextlib.contextmanager
+    def lent(self, drop: Callable[[], None]) -> Iterator[None]:
+        """Within the block the bytes may be taken for others: then `drop` lets go of them, and the hold is empty."""
+        self._budget.lent[self] = drop
+        try:
+            yield
+        finally:
+            self._budget.lent.pop(self, None)
 
     @contextlib.contextmanager
     def stopping(self, deadline: asyncio.Timeout) -> Iterator[None]:
@@ -69,6 +81,8 @@ class Budget:
         """`most` is the largest that `used` has been."""
         self._holds: dict[Hold, None] = {}
         """Those that have bytes, the oldest first."""
+        self.lent: dict[Hold, Callable[[], None]] = {}
+        """Those whose bytes may be taken, and what lets go of them."""
         self._waiting: list[Hold] = []
         """Those that wait for their first bytes, in turn."""
         self._changed = asyncio.Event()
@@ -89,7 +103,8 @@ class Budget:
             self._waiting.append(hold)
         try:
             while not self._may(hold, count):
-                await self._changed.wait()
+                if not self._take_back():
+                    await self._changed.wait()
             self._holds[hold] = None
             hold.size += count
             self.used += count
@@ -112,6 +127,15 @@ class Budget:
         if hold in self._holds:
             return fits or next(iter(self._holds)) is hold
         return self._waiting[0] is hold and (fits or not self._holds)
+
+    def _take_back(self) -> bool:
+        """Whether something was lent that can be taken now: of the youngest first."""
+        hold = next((hold for hold in reversed(self._holds) if hold in self.lent), None)
+        if hold is None:
+            return False
+        self.lent.pop(hold)()
+        self.give(hold, hold.size)
+        return True
 
     def _wake(self) -> None:
         self._changed.set()

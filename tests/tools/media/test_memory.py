@@ -88,6 +88,37 @@ async def test_a_cancelled_wait_holds_nobody_up() -> None:
         assert budget.used == 10
 
 
+async def test_who_waits_in_line_gives_its_room_to_others() -> None:
+    """Items that prepared their calls and wait for the only place at a vendor, together with the one that has it and
+    reads a long answer, and with others: all end, and never is more in hand than the budget and one answer."""
+    budget, place, ended, prepared = Budget(100), asyncio.Lock(), list[int](), 0
+
+    async def buy(name: int) -> None:
+        nonlocal prepared
+        async with budget.hold() as held:
+            await held.grow(40)
+            request = [name]
+            prepared += 1
+            with held.lent(request.clear):
+                await place.acquire()
+            try:
+                if not request:
+                    await held.fit(40)
+                    prepared += 1
+                for _ in range(9):
+                    await held.grow(10)
+                    await asyncio.sleep(0)
+            finally:
+                place.release()
+            ended.append(name)
+
+    async with asyncio.timeout(LONG), asyncio.TaskGroup() as group:
+        for name in range(20):
+            group.create_task(buy(name))
+    assert len(ended) == 20 and budget.used == 0 and not budget.lent
+    assert budget.most <= 100 + 130 and 20 < prepared <= 40
+
+
 async def test_waiting_for_room_is_not_the_vendors_time() -> None:
     """The deadline of a call stands still while its answer waits for room here, and runs again afterwards."""
     budget, loop = Budget(100), asyncio.get_running_loop()
