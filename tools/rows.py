@@ -127,11 +127,13 @@ class ProviderModel(msgspec.Struct, frozen=True):
 
 
 class JobMetadata(msgspec.Struct, frozen=True, rename="camel"):
-    """What `prepare` decided, by provider; `fallback` are the models to use, in this order, when a provider is down."""
+    """What `prepare` decided, by provider; `fallback` are the models to use, in this order, when a provider is down.
+    `buys_nothing`: the budget had no room for a call, so the retry goes on with what was bought before, or fails."""
 
     applied_tips: dict[str, list[Tip]] = {}
     refined_prompt: dict[str, str] = {}
     fallback: list[ProviderModel] = []
+    buys_nothing: bool = False
 
 
 class JobRequest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):

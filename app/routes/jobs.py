@@ -20,8 +20,8 @@ from app.settings import Settings
 from graphs.image_job import prompts
 from tools import db, ingest
 from tools.env import Env
-from tools.errors import Conflict, Invalid, NotFound
-from tools.ledger import jobs, submissions
+from tools.errors import Conflict, Invalid, NotFound, OverBudget
+from tools.ledger import attempts, jobs, submissions
 from tools.ledger.submissions import Submission
 from tools.pages import LIMIT, Page
 from tools.rows import Item, Job, JobRequest, Kind, Progression
@@ -184,7 +184,16 @@ async def retry_item(
         scope=scope if key else None,
         key=key,
     )
-    return await _accept(env, submission)
+    try:
+        return await _accept(env, submission)
+    except OverBudget:
+        original = await attempts.original_for_retry(env, item, job, wanted.prompt)
+        if original is None or not original.holds_image:
+            raise
+    # It goes on with what was paid for already, so there is nothing to reserve.
+    nothing = [msgspec.structs.replace(each, reserved_micros=0) for each in planned.items]
+    metadata = msgspec.structs.replace(planned.metadata, buys_nothing=True)
+    return await _accept(env, msgspec.structs.replace(submission, items=nothing, metadata=metadata))
 
 
 def idempotency_key(values: list[str]) -> str | None:

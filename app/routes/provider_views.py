@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from adapters import discovery
+from adapters.openai.servers import PROVIDER, models_of
 from adapters.provider import Capability
 from app.bindings.ai.vendors import CHAT_NEEDS
 from tools.env import Circuit, Env
@@ -122,11 +123,20 @@ def price_in_force(env: Env, provider: str, model: str) -> PriceInForce | None:
     return PriceInForce(price.rates, price.effective, price.checked, price.source, price.note, label)
 
 
+def _image_models(env: Env, provider: str) -> list[catalog.ImageModel]:
+    """The models of a provider, its default first: those that only the settings or a server name, then those of the
+    catalogue."""
+    known = catalog.image_models(provider)
+    asked = models_of(provider, env) if provider in (PROVIDER, *env.settings.image_servers) else []
+    ours = [model for model in asked if model not in known]
+    return list({model.id: model for model in [*asked[:1], *ours, *known]}.values())
+
+
 def model_families(env: Env) -> list[ModelFamily]:
     """The known models of each provider, and whether the provider is configured."""
     chosen: dict[Use, str] = {"reasoning": env.DEFAULT_MODEL_REASONING, "vision": env.DEFAULT_MODEL_VISION}
     families = []
-    for provider, needs in NEEDS.items():
+    for provider, needs in {**NEEDS, **dict.fromkeys(env.settings.image_servers, ())}.items():
         used = {use: name for use, name in chosen.items() if name.partition(":")[0] == provider}
         images = [
             ImageModelCard(
@@ -145,7 +155,7 @@ def model_families(env: Env) -> list[ModelFamily]:
                 source=model.source,
                 price=price_in_force(env, model.provider, model.id),
             )
-            for number, model in enumerate(catalog.image_models(provider))
+            for number, model in enumerate(_image_models(env, provider))
         ]
         chats = [
             ChatModelCard(

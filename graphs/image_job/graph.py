@@ -92,7 +92,8 @@ async def plan(env: Env, lease: Lease, job: Job, open_items: Sequence[Item]) -> 
         for item in open_items:
             await stack.enter_async_context(heartbeat(functools.partial(progress.tick, env, lease, item.id)))
         guided = await prompts.guide(env, job, list(dict.fromkeys(models)))
-    metadata = msgspec.structs.replace(guided, fallback=job.metadata.fallback)
+    before = job.metadata
+    metadata = msgspec.structs.replace(guided, fallback=before.fallback, buys_nothing=before.buys_nothing)
     await jobs.plan(env, lease, metadata, inputs or InputImages())
 
 

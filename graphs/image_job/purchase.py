@@ -18,11 +18,21 @@ from adapters.answer_images import UNKNOWN
 from adapters.provider import Address, ImageOp, InputImage, OnProgress, ProviderResult
 from tools import images, r2
 from tools.env import Env
-from tools.errors import Invalid, NotFound, PicassoError, Refused, TooLarge, Unavailable, Uncertain, VendorError
+from tools.errors import (
+    Invalid,
+    NotFound,
+    OverBudget,
+    PicassoError,
+    Refused,
+    TooLarge,
+    Unavailable,
+    Uncertain,
+    VendorError,
+)
 from tools.events import Fallback
 from tools.ledger import attempts as ledger
 from tools.ledger import items, jobs, progress
-from tools.ledger.attempts import Arrival, Planned, Settlement
+from tools.ledger.attempts import WITHOUT_IMAGE, Arrival, Planned, Settlement
 from tools.ledger.leases import MAX_DEATHS, Lease
 from tools.ledger.retries import NOT_SOLD, NOTHING_DONE
 from tools.media.memory import COPIES, in_hand
@@ -39,8 +49,6 @@ FIRST_BACKOFF_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 120.0
 PREVIEW_SECONDS = 1.0
 """A preview is shown when this long has passed since the call began or the one before: quick pictures need none."""
 CIRCUIT_OPEN, NO_IMAGE, ADAPTER_FAILED = "circuit_open", "image_rejected", "adapter_failed"
-WITHOUT_IMAGE = "withoutImage"
-"""Set in the result of an attempt whose answer is kept although there is no image in it, nor anything in its place."""
 
 REASONS = {
     "outage": "the provider did not answer",
@@ -55,7 +63,7 @@ CRASH_LOOP = "the worker died each time this image was being made"
 LOOKS = 2
 """How often more than MAX_DEATHS the bytes of an item that is given up are looked at."""
 REJECTED = Settlement(outcome="failed", billed=True, failure="invalid", provider_code=NO_IMAGE)
-GIVEN_UP: frozenset[ItemStatus] = frozenset({"failed", "refused", "uncertain", "cancelled"})
+GONE = "what it was to go on with is no longer there, and the project's budget does not allow another image"
 NO_ACCESS = "the provider does not accept our key, or does not let it use this model"
 NOT_TAKEN = "the provider did not accept the request"
 
@@ -183,6 +191,8 @@ async def buy(env: Env, lease: Lease, job: Job, item_id: str) -> Attempt | None:
                 await items.fail(env, lease, item_id, status, code, message, provider_status)
             case Call(number=1, attempt=None) if await _adopt_earlier(env, lease, job, item):
                 continue
+            case Call() if job.metadata.buys_nothing:
+                await items.fail(env, lease, item_id, "failed", OverBudget.code, GONE)
             case Call() as call:
                 # A call whose intent is written already had its pause.
                 if call.tries and call.attempt is None:
@@ -236,14 +246,13 @@ async def _adopt_earlier(env: Env, lease: Lease, job: Job, item: Item) -> bool:
     if job.retry_of is None:
         return False
     earlier = await items.get(env, job.retry_of)
-    source = await jobs.get(env, earlier.job_id)
-    if earlier.status not in GIVEN_UP or source.prompt != job.prompt:
+    original = await ledger.original_for_retry(env, earlier, await jobs.get(env, earlier.job_id), job.prompt)
+    if original is None:
         return False
+    bought = original.call
     try:
-        key = earlier.original_r2_key or r2.original_key(source.project_id, source.id, _name(earlier))
-        async with r2.original_in_hand(env, key) as [data]:
-            bought = (await ledger.of_item(env, earlier.id))[-1]
-            if _answered_without_image(bought):
+        async with r2.original_in_hand(env, original.key) as [data]:
+            if not original.holds_image:
                 # Unless it only could not be fetched, and can be now.
                 addresses = msgspec.convert((bought.result or {}).get("addresses", []), list[tuple[str, str | None]])
                 if not (found := await router.fetch_image(env, [Address(*address) for address in addresses])):

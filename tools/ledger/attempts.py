@@ -4,7 +4,7 @@
 charged whatever becomes of its worker; one that is only an `intent` has cost nothing.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -16,7 +16,7 @@ from tools.ledger import jobs, progress
 from tools.ledger.changes import open_change
 from tools.ledger.leases import Lease
 from tools.ledger.money import CHARGE, CHARGE_BASIS
-from tools.rows import Attempt, Item, ProviderModel, derived_id, dump, now_ms
+from tools.rows import Attempt, Item, ItemStatus, Job, ProviderModel, derived_id, dump, now_ms
 from tools.step import step
 
 OF_ITEM = "SELECT * FROM provider_attempts WHERE item_id = :item_id ORDER BY number"
@@ -74,6 +74,10 @@ KEEP_ORIGINAL = "UPDATE job_items SET original_r2_key = :key, deaths = 0 WHERE i
 LONGEST_RETRY_SECONDS = 86_400.0
 """A vendor that asks for a longer pause is taken to mean a day."""
 
+WITHOUT_IMAGE = "withoutImage"
+"""Set in the result of an attempt whose answer is kept although there is no image in it, nor anything in its place."""
+GIVEN_UP: frozenset[ItemStatus] = frozenset({"failed", "refused", "uncertain", "cancelled"})
+
 Outcome = Literal["succeeded", "failed", "refused", "uncertain", "abandoned"]
 
 
@@ -121,6 +125,28 @@ async def of_item(env: Env, item_id: str) -> list[Attempt]:
 async def of_job(env: Env, job_id: str) -> list[Attempt]:
     """The job's attempts, item by item, oldest first."""
     return await env.DB.all(OF_JOB, Attempt, job_id=job_id)
+
+
+class Original(NamedTuple):
+    """What is in BUCKET under `key`, and the call that brought it. `holds_image`: it is an image, or what stands in the
+    place of one; else a whole answer without either."""
+
+    key: str
+    call: Attempt
+    holds_image: bool
+
+
+async def original_for_retry(env: Env, earlier: Item, source: Job, prompt: str) -> Original | None:
+    """What an item of the job `source` had bought before it was given up or cancelled, for a retry with this prompt to
+    go on with; None when there is nothing."""
+    made = await of_item(env, earlier.id)
+    if earlier.status not in GIVEN_UP or source.prompt != prompt or not made:
+        return None
+    name = f"{earlier.provider}-{earlier.variant_index}"
+    key = earlier.original_r2_key or r2.original_key(source.project_id, source.id, name)
+    if await env.BUCKET.head(key) is None:
+        return None
+    return Original(key, made[-1], not (made[-1].result or {}).get(WITHOUT_IMAGE))
 
 
 @step("ledger.intend")

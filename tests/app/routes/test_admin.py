@@ -127,7 +127,8 @@ async def test_providers_are_described(server: Server) -> None:
 
 
 async def test_what_a_prices_file_says_is_shown(tmp_path: Path) -> None:
-    """The price of a call is the one in PRICES for its model, wherever it is shown."""
+    """The price of a call is the one in PRICES for its model, wherever it is shown; servers of our own are among the
+    families of models."""
     today = datetime.datetime.now(datetime.UTC).date()
     model, chat = catalog.image_models("openai")[0].id, catalog.chat_models("gemini")[0].id
     (tmp_path / "prices.toml").write_text(
@@ -141,7 +142,12 @@ async def test_what_a_prices_file_says_is_shown(tmp_path: Path) -> None:
             )
         )
     )
-    async with running(tmp_path, PRICES=str(tmp_path / "prices.toml")) as server, server.client() as client:
+    settings = {
+        "PRICES": str(tmp_path / "prices.toml"),
+        "IMAGE_SERVERS": "lab=http://127.0.0.1:9/v1",
+        "LAB_MODELS": "flux-schnell,sdxl",
+    }
+    async with running(tmp_path, **settings) as server, server.client() as client:
         providers = {item["id"]: item for item in (await client.get("/api/providers")).json()["items"]}
         families = {item["provider"]: item for item in (await client.get("/api/models")).json()["items"]}
     ours = {
@@ -155,6 +161,11 @@ async def test_what_a_prices_file_says_is_shown(tmp_path: Path) -> None:
     assert [capability["price"] for capability in providers["sketch"]["capabilities"]] == [ours] * 6
     assert families["openai"]["image"][0]["price"] == {**ours, "priceVersion": f"openai/{model}@{today}"}
     assert families["gemini"]["chat"][0]["price"] is None
+    assert families["lab"]["configured"] and families["lab"]["needs"] == families["lab"]["chat"] == []
+    assert [(model["id"], model["default"]) for model in families["lab"]["image"]] == [
+        ("flux-schnell", True),
+        ("sdxl", False),
+    ]
 
 
 async def test_tips_are_kept(server: Server) -> None:

@@ -133,17 +133,25 @@ async def test_the_books_are_the_bill_over_kills(tmp_path: Path, wire: Wire, pri
 
 
 async def test_what_fails_gives_its_money_back(tmp_path: Path, wire: Wire, prices: str) -> None:
-    """A refusal releases what was reserved for it; an empty answer was billed and counts."""
-    wire.scripts["toy"] += [Answer("refuse"), Answer("empty")]
+    """A refusal releases what was reserved for it; an empty answer was billed and counts. Without money left, what was
+    bought can still be gone on with, and nothing else."""
+    wire.scripts["toy"] += [Answer("refuse"), Answer("empty"), Answer("garbage")]
     async with running(tmp_path, **environ(wire, PRICES=prices)) as server, calling(server) as client:
         project = await new_project(client)
         await budget(client, project, 2 * PRICE_USD)
-        spent = []
+        spent, retries = [], []
         for n in range(3):
-            await ended(client, (await submit(client, project, providers=["toy"], sessionId=f"s{n}"))["jobId"])
+            job = await ended(client, (await submit(client, project, providers=["toy"], sessionId=f"s{n}"))["jobId"])
+            retries.append(f"/api/jobs/{job['jobId']}/items/{job['items'][0]['itemId']}/retry")
             spent.append((await costs(client, project))["total"]["usd"])
         assert spent == [0, PRICE_USD, 2 * PRICE_USD]
         assert (await rush([client], project, 1))[0].status_code == 402
+        assert [(await client.post(retry, json={})).status_code for retry in retries[:2]] == [402, 402]
+        retried = await client.post(retries[2], json={})
+        assert retried.status_code == 202, retried.text
+        again = await ended(client, retried.json()["jobId"])
+        assert (again["items"][0]["error"]["code"], again["cost"]["total"]) == ("image_rejected", 0)
+        assert len(wire.calls) == 3 and (await costs(client, project))["total"]["usd"] == spent[-1]
         await budget(client, project, None)
         assert (await rush([client], project, 1))[0].status_code == 202
 
