@@ -4,13 +4,15 @@ import functools
 from collections.abc import Callable
 from typing import TypeVar
 
+import msgspec
+
 from tools.env import Env
 from tools.errors import Invalid, NotFound, TooLarge, Unavailable
 from tools.media import pixels
 from tools.media.pixels import Facts
 from tools.media.sandbox import WORK_SECONDS, run_in_child
 from tools.media.variants import Variant
-from tools.rows import IdRow, now_ms
+from tools.rows import IdRow, derived_id, now_ms
 from tools.step import step
 
 T = TypeVar("T")
@@ -24,6 +26,13 @@ WHERE previews.created_at < :before
        OR REPLACE(job_items.preview_url, previews.image_id, '') = job_items.preview_url)
 ORDER BY previews.created_at LIMIT :limit
 """
+UNLISTED = "SELECT attempt_id, item_id, created_at FROM unlisted_previews ORDER BY attempt_id LIMIT :limit"
+LIST_PREVIEW = """
+INSERT INTO previews (image_id, item_id, created_at) VALUES (:image_id, :item_id, :created_at) ON CONFLICT DO NOTHING
+"""
+LISTED = "DELETE FROM unlisted_previews WHERE attempt_id = :attempt_id"
+MOST_PREVIEWS = 8
+"""Of one call, as many of an earlier release's are looked for."""
 FORGET_PREVIEW = "DELETE FROM previews WHERE image_id = :image_id"
 PREVIEW_SECONDS, PREVIEWS_AT_ONCE = 3600.0, 500
 """How long a preview stays that an item does not name, or no longer names: a later one took its place."""
@@ -83,6 +92,8 @@ async def sweep_previews(env: Env, older_than: float = PREVIEW_SECONDS) -> int:
     Effect: IMAGES delete, then the row.
     Fails: Unavailable when IMAGES or DB does not answer.
     """
+    while await _list_earlier(env):
+        pass
     before, swept = now_ms() - round(older_than * 1000), 0
     while found := await env.DB.all(UNNAMED_PREVIEWS, IdRow, before=before, limit=PREVIEWS_AT_ONCE):
         for preview in found:
@@ -90,6 +101,25 @@ async def sweep_previews(env: Env, older_than: float = PREVIEW_SECONDS) -> int:
             await env.DB.run(FORGET_PREVIEW, image_id=preview.id)
         swept += len(found)
     return swept
+
+
+class _Unlisted(msgspec.Struct, frozen=True):
+    attempt_id: str
+    item_id: str
+    created_at: int
+
+
+async def _list_earlier(env: Env) -> int:
+    """List the previews that earlier releases stored without a list, of so many calls at once; how many calls they
+    were."""
+    found = await env.DB.all(UNLISTED, _Unlisted, limit=PREVIEWS_AT_ONCE)
+    async with env.DB.transaction() as tx:
+        for call in found:
+            ids = [derived_id(call.attempt_id, "preview", n) for n in range(1, MOST_PREVIEWS + 1)]
+            told: dict[str, str | int] = {"item_id": call.item_id, "created_at": call.created_at}
+            await tx.many(LIST_PREVIEW, [{**told, "image_id": id} for id in ids])
+            await tx.run(LISTED, attempt_id=call.attempt_id)
+    return len(found)
 
 
 @step("images.delete_delivery")
