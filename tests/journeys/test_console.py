@@ -11,18 +11,10 @@ from tests.support.servers.picasso import running
 pytestmark = pytest.mark.skipif(BINARY is None, reason="no Chromium is installed")
 
 
-async def until(tab: Tab, condition: str) -> None:
-    """Wait until the expression is true in the page; it is looked at again before each frame."""
-    await tab.evaluate(f"""new Promise(done => {{
-        const look = () => ({condition}) ? done(0) : requestAnimationFrame(look);
-        look();
-    }})""")
-
-
 async def click(tab: Tab, text: str) -> None:
     """Click the button or link that begins with these words, once it is there and can be used."""
     found = f"[...document.querySelectorAll('button:enabled, a')].find(e => e.textContent.startsWith('{text}'))"
-    await until(tab, found)
+    await tab.until(found)
     await tab.evaluate(f"{found}.click()")
 
 
@@ -37,24 +29,24 @@ async def test_the_first_images_from_the_printed_link(tmp_path: Path) -> None:
         assert link is not None
         await tab.open(link[1])
         await click(tab, "Make the first images")
-        await until(tab, f"{PASSED} === 4 && document.querySelector('.dot')?.dataset.state === 'live'")
-        await until(tab, "[...document.querySelectorAll('.tile img')].every(e => e.complete && e.naturalWidth > 0)")
+        await tab.until(f"{PASSED} === 4 && document.querySelector('.dot')?.dataset.state === 'live'")
+        await tab.until("[...document.querySelectorAll('.tile img')].every(e => e.complete && e.naturalWidth > 0)")
 
         await click(tab, "Make")
-        await until(tab, "document.querySelector('#prompt')")
+        await tab.until("document.querySelector('#prompt')")
         await tab.evaluate("document.querySelector('#prompt').focus()")
         hostile = "two green birds <img src=x onerror=alert(1)> \u202e{{7*7}}"
         await tab.call("Input.insertText", text=hostile)
-        await until(tab, "document.querySelector('.amount')?.textContent.startsWith('Free')")
+        await tab.until("document.querySelector('.amount')?.textContent.startsWith('Free')")
         await tab.evaluate("document.querySelector('form.brief').requestSubmit()")
-        await until(tab, f"location.hash.includes('/live/') && {PASSED} === 2")
+        await tab.until(f"location.hash.includes('/live/') && {PASSED} === 2")
         assert await tab.evaluate("document.querySelector('h1').textContent") == hostile
 
         shown = "[...document.querySelectorAll('.tile img')].map(e => e.src).sort().join()"
         before = await tab.evaluate(shown)
         await tab.open(f"{server.url}/")
         await tab.call("Page.navigateToHistoryEntry", entryId=await entry_before(tab))
-        await until(tab, f"{PASSED} === 2")
+        await tab.until(f"{PASSED} === 2")
         assert await tab.evaluate(shown) == before
 
         places = "location.href + JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.cookie"
@@ -65,7 +57,7 @@ async def test_the_first_images_from_the_printed_link(tmp_path: Path) -> None:
         assert link[1].partition("=")[2] not in server.log.read_text()
 
         await click(tab, "Sign out")
-        await until(tab, "document.querySelector('#key')")
+        await tab.until("document.querySelector('#key')")
 
 
 async def entry_before(tab: Tab) -> int:

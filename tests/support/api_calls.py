@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.deadlines import LONG
+from tests.support.deadlines import LONG, until
 from tests.support.internet import Wire
 from tests.support.servers.picasso import Server
 from tools.fetch import tls_context
@@ -63,12 +63,15 @@ async def submit(client: httpx.AsyncClient, project: str, key: str | None = None
 
 async def ended(client: httpx.AsyncClient, job: str, seconds: float = LONG) -> dict[str, Any]:
     """The job, once it has ended."""
-    async with asyncio.timeout(seconds):
-        while True:
-            answer = (await client.get(f"/api/jobs/{job}")).json()
-            if answer["status"] not in ("queued", "running"):
-                return dict(answer)
-            await asyncio.sleep(0.05)
+    answer: dict[str, Any] = {}
+
+    async def has_ended() -> bool:
+        nonlocal answer
+        answer = (await client.get(f"/api/jobs/{job}")).json()
+        return answer["status"] not in ("queued", "running")
+
+    await until(has_ended, seconds)
+    return answer
 
 
 async def events(client: httpx.AsyncClient, session: str = "s") -> list[dict[str, Any]]:

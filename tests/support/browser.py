@@ -4,19 +4,25 @@ Only loopback addresses resolve in it. Tests that need it are skipped where no C
 """
 
 import asyncio
+import atexit
 import contextlib
+import functools
 import itertools
 import json
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import websockets
 
-from tests.support.deadlines import LONG
+from tests.support.deadlines import LONG, until
 
-BINARY = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""Programs that serve, the lightest first."""
+BINARY = next(filter(None, map(shutil.which, NAMES)), None)
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -94,6 +100,18 @@ class Tab:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
+    async def until(self, expression: str) -> None:
+        """Return soon after the expression is true in the page. Fails: AssertionError, with what the page shows."""
+
+        async def holds() -> bool:
+            return bool(await self.evaluate(f"Boolean({expression})"))
+
+        try:
+            await until(holds)
+        except TimeoutError:
+            shown = await self.evaluate("document.body.innerText")
+            raise AssertionError((expression, shown, self.complaints)) from None
+
     async def read(self) -> None:
         """Dispatch the browser's messages until the socket closes."""
         async for text in self._socket:
@@ -129,44 +147,58 @@ class Tab:
 
 @contextlib.asynccontextmanager
 async def open_tab() -> AsyncIterator[Tab]:
-    """A browser of its own with one tab; both are closed at the end."""
-    assert BINARY is not None
-    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
-        process = await asyncio.create_subprocess_exec(
-            BINARY,
-            *FLAGS,
-            f"--user-data-dir={profile}",
-            "about:blank",
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
+    """A tab with cookies and storage of its own, in the browser of this process; it is closed at the end."""
+    address = await _address()
+    async with websockets.connect(address, max_size=None, proxy=None) as browser:
+
+        async def ask(method: str, **params: str) -> dict[str, Any]:
+            await browser.send(json.dumps({"id": 0, "method": method, "params": params}))
+            return dict(json.loads(await asyncio.wait_for(browser.recv(), LONG))["result"])
+
+        context = (await ask("Target.createBrowserContext"))["browserContextId"]
+        page = (await ask("Target.createTarget", url="about:blank", browserContextId=context))["targetId"]
+        origin = address.partition("/devtools/")[0]
         try:
-            async with _attached(await _address(process)) as tab, asyncio.TaskGroup() as tasks:
-                reading = tasks.create_task(tab.read())
-                for domain in ("Page", "Network", "DOM", "Log", "Runtime"):
-                    await tab.call(f"{domain}.enable")
-                yield tab
-                reading.cancel()
+            async with websockets.connect(f"{origin}/devtools/page/{page}", max_size=None, proxy=None) as socket:
+                tab = Tab(socket)
+                async with asyncio.TaskGroup() as tasks:
+                    reading = tasks.create_task(tab.read())
+                    for domain in ("Page", "Network", "DOM", "Log", "Runtime"):
+                        await tab.call(f"{domain}.enable")
+                    # Only one tab of a browser has the focus; each test's page must believe that it is the one.
+                    await tab.call("Emulation.setFocusEmulationEnabled", enabled=True)
+                    yield tab
+                    reading.cancel()
         finally:
-            process.kill()
-            await process.wait()
+            await ask("Target.disposeBrowserContext", browserContextId=context)
 
 
-async def _address(process: asyncio.subprocess.Process) -> str:
-    assert process.stderr is not None
+@functools.cache
+def _browser() -> tuple["subprocess.Popen[bytes]", Path]:
+    """The browser of this process and its profile, which both end with it."""
+    assert BINARY is not None
+    profile = Path(tempfile.mkdtemp(prefix="chromium-"))
+    process = subprocess.Popen(
+        [BINARY, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def end() -> None:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(profile, ignore_errors=True)
+
+    atexit.register(end)
+    return process, profile
+
+
+async def _address() -> str:
+    """The WebSocket of the browser, which it writes down once it listens."""
+    process, profile = _browser()
+    told = profile / "DevToolsActivePort"
     async with asyncio.timeout(LONG):
-        async for line in process.stderr:
-            if b"DevTools listening on " in line:
-                return line.decode().rpartition(" ")[2].strip()
-    raise AssertionError("Chromium ended before it listened")
-
-
-@contextlib.asynccontextmanager
-async def _attached(browser: str) -> AsyncIterator[Tab]:
-    origin = browser.partition("/devtools/")[0]
-    async with websockets.connect(browser, max_size=None, proxy=None) as socket:
-        await socket.send(json.dumps({"id": 0, "method": "Target.getTargets"}))
-        targets = json.loads(await socket.recv())["result"]["targetInfos"]
-    page = next(target["targetId"] for target in targets if target["type"] == "page")
-    async with websockets.connect(f"{origin}/devtools/page/{page}", max_size=None, proxy=None) as socket:
-        yield Tab(socket)
+        while not told.exists() or len(lines := told.read_text().splitlines()) < 2:
+            assert process.poll() is None, "Chromium ended before it listened"
+            await asyncio.sleep(0.05)
+    return f"ws://127.0.0.1:{lines[0]}{lines[1]}"

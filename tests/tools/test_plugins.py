@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.api_calls import GUESTS, calling, environ, new_project, submit
+from tests.support.deadlines import until
 from tests.support.servers.picasso import running
-from tests.support.servers.valkey import until
 
 ADAPTER = """
 class Easel:

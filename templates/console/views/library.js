@@ -178,15 +178,17 @@ function Wall({ projectId, list, selected, setSelected }) {
     const [above, below] = [90, innerHeight - 90];
     if (top < above) scrollBy(0, top - above);
     else if (top + row.height + BELOW > below) scrollBy(0, top + row.height + BELOW - below);
+    focusWanted();
   };
-  // Without dependencies: the cell may be drawn only after the scrolling.
-  useEffect(() => {
+  const focusWanted = () => {
     if (wanted.current === null) return;
     const cell = wall.current.querySelector(`[data-at="${wanted.current}"] a`);
     if (!cell) return;
     cell.focus({ preventScroll: true });
     wanted.current = null;
-  });
+  };
+  // Without dependencies: a cell out of sight is drawn only after the scrolling.
+  useEffect(focusWanted);
 
   const toggle = (index, range = false) => setSelected((old) => {
     const next = new Map(old);

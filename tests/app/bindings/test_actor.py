@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from app.bindings import actor
 from app.bindings.actor import open_actor
 from app.bindings.redis.connection import open_client
-from tests.support.deadlines import LONG
+from tests.support.deadlines import LONG, until
 from tests.support.environment import bare_env
 from tests.support.environment import settings as settings_of
 from tests.support.servers.valkey import Valkey
@@ -67,12 +67,6 @@ async def take(subscription: Subscription, n: int, seconds: float = LONG) -> lis
             if len(frames) >= n:
                 break
     return frames
-
-
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = LONG) -> None:
-    async with asyncio.timeout(seconds):
-        while not await holds():
-            await asyncio.sleep(0.01)
 
 
 def numbers(frames: list[Frame]) -> list[int | None]:

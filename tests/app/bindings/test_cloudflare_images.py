@@ -17,13 +17,12 @@ from app.bindings.images import open_images
 from app.bindings.images.cloudflare import CloudflareImages
 from app.routes import images as routes
 from app.settings import SettingError
-from tests.support.deadlines import LONG
+from tests.support.deadlines import LONG, until
 from tests.support.environment import bare_env, settings
 from tests.support.files.images import encoded, textured
 from tests.support.internet import Answer, Fault, Wire
 from tests.support.servers.fault_proxy import FaultProxy, Faults
 from tests.support.servers.routes import served
-from tests.support.servers.valkey import until
 from tests.support.vendors.cloudflare_images import ACCOUNT, HASH, TOKEN, vendor
 from tools.env import Images
 from tools.errors import Invalid, PicassoError, Unavailable, VendorFailed

@@ -220,13 +220,13 @@ async def wait_turns(turns: int) -> None:
 
 
 async def test_no_update_is_lost(db: Database, rounds: int) -> None:
-    """2,400 transactions of 8 tasks, with 4 readers beside them: every one counts and none fails."""
+    """600 transactions of 8 tasks, with 4 readers beside them: every one counts and none fails."""
     await db.run(PUT, id="sum", n=0, word="w")
     waits: list[float] = []
     finished = asyncio.Event()
 
     async def write(who: int) -> None:
-        for i in range(300 * rounds):
+        for i in range(75 * rounds):
             started = time.monotonic()
             async with db.transaction() as tx:
                 await tx.run("UPDATE notes SET n = n + 1 WHERE id = 'sum'")
@@ -247,8 +247,8 @@ async def test_no_update_is_lost(db: Database, rounds: int) -> None:
                 writers.create_task(write(who))
         finished.set()
     summed = await db.one("SELECT n FROM notes WHERE id = 'sum'", Count)
-    assert summed == Count(2_400 * rounds)
-    assert await count(db) == 2_400 * rounds + 1
+    assert summed == Count(600 * rounds)
+    assert await count(db) == 600 * rounds + 1
     assert statistics.median(waits) < 1
 
 

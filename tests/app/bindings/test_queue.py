@@ -18,8 +18,8 @@ from redis.asyncio import Redis
 
 from app.bindings.queue import DEAD, GROUP, STREAM, Handler, RedisQueue, decode, open_queue
 from app.bindings.redis.connection import open_client
-from tests.support.deadlines import LONG
-from tests.support.servers.valkey import Valkey, ask, until
+from tests.support.deadlines import LONG, until
+from tests.support.servers.valkey import Valkey, ask
 from tools.env import Message
 from tools.errors import TooLarge, Unavailable
 

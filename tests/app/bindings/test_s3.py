@@ -17,11 +17,10 @@ import pytest
 from app.bindings.bucket import open_bucket
 from app.bindings.bucket.s3 import DEADLINES, PART, S3, Deadlines, _connect, read_address
 from app.settings import SettingError
-from tests.support.deadlines import LONG
+from tests.support.deadlines import LONG, until
 from tests.support.environment import settings
 from tests.support.servers.fault_proxy import FaultProxy, Faults
 from tests.support.servers.s3 import KEYS, Counter, S3Server, new_bucket, open_s3, refusal
-from tests.support.servers.valkey import until
 from tools.env import StoredObject
 from tools.errors import Conflict, Invalid, NotFound, PicassoError, Unavailable
 

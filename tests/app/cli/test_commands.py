@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from app.__main__ import main
 from app.cli.commands import describe_results
 from app.cli.progress import Bar, Board
 from tests.support.deadlines import LONG
+from tests.support.servers import forked
 from tests.support.servers.picasso import Server, running
 from tests.support.servers.valkey import Valkey
 
@@ -31,17 +33,15 @@ def environment(home: Path, **environ: str) -> dict[str, str]:
 
 async def picasso(home: Path, *args: str, **environ: str) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of one command."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app", *args,
-        env=environment(home, **environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        out, err = await asyncio.wait_for(process.communicate(), LONG)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+    with tempfile.TemporaryDirectory() as directory:
+        out, err = Path(directory, "out"), Path(directory, "err")
+        process = forked.start(("app", *args), environment(home, **environ), out, err)
+        try:
+            code = await asyncio.wait_for(process.wait(), LONG)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        return code, out.read_text(), err.read_text()
 
 
 @pytest.fixture(scope="module")

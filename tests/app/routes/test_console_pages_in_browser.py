@@ -50,7 +50,7 @@ async def tab(server: Server) -> AsyncIterator[Tab]:
     assert link is not None
     async with open_tab() as tab:
         await tab.open(link[1])
-        await holds(tab, "document.querySelector('h1')?.textContent == 'Projects'")
+        await tab.until("document.querySelector('h1')?.textContent == 'Projects'")
         yield tab
 
 
@@ -60,26 +60,16 @@ async def client(server: Server) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def holds(tab: Tab, expression: str) -> None:
-    """Wait until the expression is true in the page."""
-    try:
-        async with asyncio.timeout(LONG):
-            while not await tab.evaluate(expression):
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError((expression, await tab.evaluate("document.body.innerText"), tab.complaints)) from None
-
-
 async def click(tab: Tab, selector: str, text: str = "") -> None:
     """Click the element with this text once it is there and can be clicked."""
     found = (
         f"[...document.querySelectorAll({json.dumps(selector)})].find(e => e.textContent.includes({json.dumps(text)}))"
     )
-    await holds(tab, CLICK.format(found=found))
+    await tab.until(CLICK.format(found=found))
 
 
 async def fill(tab: Tab, selector: str, text: str) -> None:
-    await holds(tab, FILL.format(selector=json.dumps(selector), text=json.dumps(text)))
+    await tab.until(FILL.format(selector=json.dumps(selector), text=json.dumps(text)))
 
 
 async def say(tab: Tab, words: str, then: str) -> None:
@@ -87,7 +77,7 @@ async def say(tab: Tab, words: str, then: str) -> None:
     await fill(tab, "#say", words)
     await click(tab, ".say button")
     answers = "[...document.querySelectorAll('.chat [data-role=assistant]')]"
-    await holds(tab, f"{answers}.some(e => e.textContent.includes({json.dumps(then)}))")
+    await tab.until(f"{answers}.some(e => e.textContent.includes({json.dumps(then)}))")
 
 
 async def show(tab: Tab, fragment: str) -> None:
@@ -96,7 +86,7 @@ async def show(tab: Tab, fragment: str) -> None:
 
 async def published(tab: Tab, client: httpx.AsyncClient) -> str:
     """The text of the page that the open artifact's public link gives, once it has one."""
-    await holds(tab, "!!document.querySelector('#public-link')")
+    await tab.until("!!document.querySelector('#public-link')")
     answer = await client.get(await tab.evaluate("document.querySelector('#public-link').href"))
     assert answer.status_code == 200
     return answer.text
@@ -104,7 +94,7 @@ async def published(tab: Tab, client: httpx.AsyncClient) -> str:
 
 async def previewed(tab: Tab, version: int) -> None:
     """Wait until the published version is shown in the frame beside the form."""
-    await holds(tab, f"document.querySelector('.preview iframe')?.src.endsWith('/versions/{version}')")
+    await tab.until(f"document.querySelector('.preview iframe')?.src.endsWith('/versions/{version}')")
     async with asyncio.timeout(LONG):
         while not any(url.endswith(f"/versions/{version}") for url in tab.requests):
             await asyncio.sleep(0.05)
@@ -121,7 +111,7 @@ async def test_a_lookbook_is_made_and_its_link_answers(tab: Tab, client: httpx.A
     await fill(tab, "#page-title", "Autumn")
     await click(tab, ".image-choice > button")
     await click(tab, ".pick button")
-    await holds(tab, "document.querySelectorAll('.chosen li').length == 1")
+    await tab.until("document.querySelectorAll('.chosen li').length == 1")
     await click(tab, ".new .strong", "Make and publish")
     assert "Autumn" in await published(tab, client)
     await previewed(tab, 1)
@@ -142,7 +132,7 @@ async def fill_link(tab: Tab, client: httpx.AsyncClient, artifact_id: str) -> No
     await fill(tab, "#share-password", "late harvest")
     await fill(tab, "#share-views", "3")
     await click(tab, ".conditions .strong")
-    await holds(tab, "document.querySelector('.links').innerText.includes('Asks for a password, 3 of 3 views left')")
+    await tab.until("document.querySelector('.links').innerText.includes('Asks for a password, 3 of 3 views left')")
     (_, made) = (await client.get(f"/api/artifacts/{artifact_id}/shares")).json()["items"]
     assert (made["label"], made["hasPassword"], made["maxViews"]) == ("For Ana", True, 3)
 
@@ -172,16 +162,16 @@ async def test_a_template_is_filled_and_approved(tab: Tab, client: httpx.AsyncCl
     row = (await client.get("/api/artifacts")).json()["items"][0]
     hero = await chosen_image(client, row["id"], None)
     await click(tab, "[role=tab]", "By form")
-    await holds(tab, "[...document.querySelectorAll('.work textarea')].some(e => e.value == 'Autumn light')")
+    await tab.until("[...document.querySelectorAll('.work textarea')].some(e => e.value == 'Autumn light')")
     for at in range(1, await tab.evaluate("document.querySelectorAll('.work textarea').length")):
         field = f".work .fields > div:nth-of-type({at + 1}) textarea"
         await fill(tab, field, f"words {at} {HOSTILE}")
-        await holds(tab, f"document.querySelector({json.dumps(field)}).labels[0].innerText.includes('saved')")
+        await tab.until(f"document.querySelector({json.dumps(field)}).labels[0].innerText.includes('saved')")
     await click(tab, ".image-choice > button")
-    await holds(tab, "document.querySelectorAll('.pick button').length == 2")
+    await tab.until("document.querySelectorAll('.pick button').length == 2")
     await click(tab, ".pick [aria-pressed=false]")
     chosen = await chosen_image(client, row["id"], hero)
-    await holds(tab, f"!{approve}.disabled")
+    await tab.until(f"!{approve}.disabled")
     assert await tab.evaluate("document.querySelector('#public-link') === null")
     await click(tab, ".approve button")
     page = await published(tab, client)
@@ -197,17 +187,17 @@ async def test_a_board_shows_what_guests_said(tab: Tab, client: httpx.AsyncClien
     made = (await client.post(f"/api/projects/{project}/artifacts/review-board")).json()
     await show(tab, f"#/pages/{made['artifact_id']}")
     await click(tab, ".board button", "Open the board")
-    await holds(tab, "document.querySelector('.board').innerText.includes('Open to guests')")
+    await tab.until("document.querySelector('.board').innerText.includes('Open to guests')")
     image = (await client.get(f"/api/projects/{project}/progressions")).json()["items"][0]["id"]
     remark = {"progressionId": image, "text": HOSTILE, "name": "Ana", "x": 0.5, "y": 0.5}
     path = f"/public/artifact/{made['public_slug']}"
     assert (await client.post(f"{path}/comments", json=remark)).status_code == 201
     verdict = {"progressionId": image, "verdict": "approve", "name": "Ana"}
     assert (await client.post(f"{path}/approvals", json=verdict)).status_code == 200
-    await holds(tab, "document.querySelector('.board').innerText.includes('Ana: approved')")
+    await tab.until("document.querySelector('.board').innerText.includes('Ana: approved')")
     assert HOSTILE in await tab.evaluate("document.querySelector('.asked').innerText")
     await click(tab, ".remarks button", "Hide from guests")
-    await holds(tab, "document.querySelector('.remarks li').dataset.hidden == 'true'")
+    await tab.until("document.querySelector('.remarks li').dataset.hidden == 'true'")
     assert_quiet(tab)
 
 
@@ -217,19 +207,19 @@ async def test_a_budget_and_a_tip_are_set(tab: Tab, client: httpx.AsyncClient) -
     await show(tab, f"#/money/{project}")
     await fill(tab, "#budget", "12.5")
     await click(tab, ".budget button")
-    await holds(tab, "document.querySelector('.account .meter')?.innerText.includes('$12.50 of $12.50 left')")
+    await tab.until("document.querySelector('.account .meter')?.innerText.includes('$12.50 of $12.50 left')")
     assert (await client.get(f"/api/projects/{project}/costs")).json()["budgetUsd"] == 12.5
     await show(tab, "#/settings")
-    await holds(tab, "document.querySelector('.cells')?.innerText.includes('OPENAI_API_KEY')")
-    await holds(tab, "document.querySelectorAll('.bindings i[data-ok=true]').length == 5")
+    await tab.until("document.querySelector('.cells')?.innerText.includes('OPENAI_API_KEY')")
+    await tab.until("document.querySelectorAll('.bindings i[data-ok=true]').length == 5")
     await click(tab, "#settings-tips button", "New tip")
     await fill(tab, "#tip-key", "sketch.hostile")
     await fill(tab, "#tip-text", HOSTILE)
     await click(tab, "dialog .strong", "Save")
-    await holds(tab, "!document.querySelector('dialog')")
+    await tab.until("!document.querySelector('dialog')")
     tips: list[dict[str, Any]] = (await client.get("/api/knowledge?limit=200")).json()["items"]
     assert {"key": "sketch.hostile", "value": {"tip": HOSTILE}} in tips
-    await holds(tab, f"document.querySelector('#settings-tips').textContent.includes({json.dumps(HOSTILE)})")
+    await tab.until(f"document.querySelector('#settings-tips').textContent.includes({json.dumps(HOSTILE)})")
     assert_quiet(tab)
 
 
@@ -247,7 +237,7 @@ async def test_every_view_fits_every_width(tab: Tab, client: httpx.AsyncClient) 
     }
     for fragment, shown in views.items():
         await show(tab, fragment)
-        await holds(tab, f"!!document.querySelector({json.dumps(shown)})")
+        await tab.until(f"!!document.querySelector({json.dumps(shown)})")
         for width in WIDTHS:
             await tab.resize(width, 900)
             for theme in THEMES:

@@ -1,6 +1,5 @@
 """The console's library, image, comparison and lineage in a real browser, over a project of sketches."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,6 @@ import pytest
 
 from tests.support.api_calls import calling, ended, environ, new_project, submit
 from tests.support.browser import BINARY, Tab, open_tab
-from tests.support.deadlines import LONG
 from tests.support.servers.picasso import Server, running
 
 pytestmark = pytest.mark.skipif(BINARY is None, reason="Chromium is not installed")
@@ -63,14 +61,8 @@ class Studio:
     async def show(self, fragment: str) -> None:
         await self.tab.evaluate(f"location.hash = {fragment!r}")
 
-    async def holds(self, expression: str) -> None:
-        """Wait until the expression is true in the page."""
-        async with asyncio.timeout(LONG):
-            while not await self.tab.evaluate(expression):
-                await asyncio.sleep(0.05)
-
     async def text_has(self, selector: str, text: str) -> None:
-        await self.holds(f"document.querySelector({selector!r})?.textContent.includes({text!r})")
+        await self.tab.until(f"document.querySelector({selector!r})?.textContent.includes({text!r})")
 
     async def press(self, key: str) -> None:
         await self.tab.evaluate(PRESS.format(key=key))
@@ -84,8 +76,6 @@ async def studio(tmp_path: Path) -> AsyncIterator[Studio]:
         first, second = [str(item["progressionId"]) for item in (await ended(client, job["jobId"]))["items"]]
         edit = await submit(client, project, prompt="a boat at night", startImageUrl=f"progression:{first}")
         edited = str((await ended(client, edit["jobId"]))["items"][0]["progressionId"])
-        # Else a tab in the background gets no focus events.
-        await tab.call("Emulation.setFocusEmulationEnabled", enabled=True)
         await tab.open(f"{server.url}/")
         assert await tab.evaluate(SIGN_IN.format(key=server.key)) == 200
         await tab.open(f"{server.url}/")
@@ -96,20 +86,20 @@ async def test_images_are_found_opened_and_compared(studio: Studio) -> None:
     """By keyboard from the library: search, open, leaf, compare, walk the tree; a hostile prompt stays text, and the
     page complains of nothing and asks no other host."""
     await studio.show(studio.view("library"))
-    await studio.holds("document.querySelectorAll('.wall .cell').length == 3")
+    await studio.tab.until("document.querySelectorAll('.wall .cell').length == 3")
     await studio.tab.evaluate(TYPE.format(text="night boat"))
-    await studio.holds("document.querySelectorAll('.wall .cell').length == 1")
+    await studio.tab.until("document.querySelectorAll('.wall .cell').length == 1")
     assert "query=night" in await studio.tab.evaluate("location.hash")
     await studio.tab.evaluate(TYPE.format(text="onerror"))
-    await studio.holds("document.querySelectorAll('.wall .cell').length == 2")
+    await studio.tab.until("document.querySelectorAll('.wall .cell').length == 2")
     assert "onerror" in await studio.tab.evaluate("document.querySelector('.wall a').title")
 
     await studio.tab.evaluate("document.getElementById('library-search').blur()")
     await studio.press("ArrowRight")
-    await studio.holds("document.activeElement.closest('.cell')?.dataset.at == '0'")
+    await studio.tab.until("document.activeElement.closest('.cell')?.dataset.at == '0'")
     await studio.press("x")
     await studio.press("ArrowRight")
-    await studio.holds("document.activeElement.closest('.cell')?.dataset.at == '1'")
+    await studio.tab.until("document.activeElement.closest('.cell')?.dataset.at == '1'")
     await studio.press("x")
     await studio.text_has(".selection", "2 selected")
     await studio.press("Enter")
@@ -117,7 +107,7 @@ async def test_images_are_found_opened_and_compared(studio: Studio) -> None:
     await studio.text_has(".judged", "covers")
     opened = await studio.tab.evaluate("location.hash")
     await studio.press("ArrowLeft")
-    await studio.holds(f"location.hash != {opened!r} && document.querySelector('.image h1') != null")
+    await studio.tab.until(f"location.hash != {opened!r} && document.querySelector('.image h1') != null")
     kept = await studio.tab.evaluate(
         "fetch(document.querySelector('a[href$=\"/original\"]').href).then((a) => a.status)"
     )
@@ -126,7 +116,7 @@ async def test_images_are_found_opened_and_compared(studio: Studio) -> None:
     await studio.show(f"{studio.view('compare')}?ids={studio.first},{studio.edited}")
     await studio.text_has(".differences mark", "night")
     await studio.press("x")
-    await studio.holds(f"location.hash.includes('{studio.edited}%2C{studio.first}')")
+    await studio.tab.until(f"location.hash.includes('{studio.edited}%2C{studio.first}')")
     await studio.text_has(".differences dd", "a boat at night")
     await studio.press("m")
     await studio.text_has(".hovered", "the first image")
@@ -134,12 +124,12 @@ async def test_images_are_found_opened_and_compared(studio: Studio) -> None:
     await studio.text_has(".hovered", "the other image")
 
     await studio.show(studio.view(f"lineage/{studio.edited}"))
-    await studio.holds("document.querySelectorAll('[role=treeitem]').length == 2")
+    await studio.tab.until("document.querySelectorAll('[role=treeitem]').length == 2")
     await studio.tab.evaluate(f"document.getElementById('node-{studio.edited}').focus()")
     await studio.press("ArrowLeft")
-    await studio.holds(f"document.activeElement.id == 'node-{studio.first}'")
+    await studio.tab.until(f"document.activeElement.id == 'node-{studio.first}'")
     await studio.press("Enter")
-    await studio.holds(f"location.hash.endsWith('/image/{studio.first}')")
+    await studio.tab.until(f"location.hash.endsWith('/image/{studio.first}')")
     assert (studio.tab.complaints, studio.tab.dialogs) == ([], [])
     assert [url for url in studio.tab.requests if not url.startswith((studio.server.url, "blob:"))] == []
 
@@ -156,7 +146,7 @@ async def test_the_views_of_images_fit_every_width(studio: Studio) -> None:
     too_wide: list[tuple[str, int, str, list[str]]] = []
     for fragment, ready in views.items():
         await studio.show(fragment)
-        await studio.holds(f"{ready} != null")
+        await studio.tab.until(f"{ready} != null")
         for width in WIDTHS:
             await studio.tab.resize(width, 800)
             for scheme in SCHEMES:

@@ -7,7 +7,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from app.http.server import listen
 from app.http.websocket import OPTIONS
 from app.main import create_app
-from tests.support.deadlines import LONG
+from tests.support.deadlines import LONG, until
 from tests.support.environment import settings as settings_of
 from tests.support.servers.fault_proxy import FaultProxy, Faults
 from tests.support.servers.picasso import Server, running
@@ -42,12 +42,6 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
 async def client(server: Server) -> AsyncIterator[httpx.AsyncClient]:
     async with server.client(**server.headers) as client:
         yield client
-
-
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = LONG) -> None:
-    async with asyncio.timeout(seconds):
-        while not await holds():
-            await asyncio.sleep(0.02)
 
 
 async def clients_of(client: httpx.AsyncClient, session_id: str) -> int:
@@ -548,13 +542,13 @@ class TestFaults:
         mid-stream: each client's events are the table, in order, once each; and with Redis back, empty, an event
         emitted in one process is live in the other within 5 s."""
         settings = {"DB": postgres_url, "REDIS_URL": own_valkey.url, "API_KEY": "k" * 40}
-        n = 500 * rounds
+        n = 200 * rounds
         async with contextlib.AsyncExitStack() as stack:
             enter = stack.enter_async_context
             servers = [await enter(running(tmp_path / name, command=STREAMS, **settings)) for name in ("a", "b")]
             proxies = [await enter(FaultProxy("127.0.0.1", server.port, seed=1)) for server in servers]
             inboxes = [await enter(server.client(**server.headers)) for server in servers]
-            followers = [Follower(servers, "s", ports=[p.port for p in proxies], seed=i) for i in range(20)]
+            followers = [Follower(servers, "s", ports=[p.port for p in proxies], seed=i) for i in range(10)]
             async with asyncio.TaskGroup() as group:
                 for follower in followers:
                     group.create_task(follower.until(n, LONG))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.browser import BINARY, Tab, open_tab
+from tests.support.browser import BINARY, open_tab
 from tests.support.deadlines import LONG
 from tests.support.servers.picasso import listening, running
 from tests.support.servers.streams import STREAMS, tell
@@ -58,13 +58,6 @@ async def page_of_another_origin() -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-async def holds(tab: Tab, expression: str) -> None:
-    """Wait until the expression is true in the page."""
-    async with asyncio.timeout(LONG):
-        while not await tab.evaluate(expression):
-            await asyncio.sleep(0.05)
-
-
 async def test_a_page_follows_a_session_over_a_restart(tmp_path: Path) -> None:
     """An EventSource lives on while the server restarts and is not ready, and misses nothing; a WebSocket with
     subprotocols opens; the page writes with its key and reads errors and headers."""
@@ -74,22 +67,22 @@ async def test_a_page_follows_a_session_over_a_restart(tmp_path: Path) -> None:
         async with running(tmp_path, command=STREAMS, **chosen) as server, server.client(**server.headers) as client:
             await tab.evaluate(FOLLOW.format(url=server.url))
             await tell(client, "s", "before")
-            await holds(tab, "seen.length == 1")
+            await tab.until("seen.length == 1")
             assert await tab.evaluate(ASK.format(url=server.url, key=server.key)) == [202, 410, True]
             assert await tab.evaluate(DIAL.format(ws=server.url.replace("http", "ws"))) == "picasso.v1"
-            await holds(tab, "seen.length == 2")
+            await tab.until("seen.length == 2")
         (tmp_path / "away").touch()
-        await holds(tab, "source.readyState == EventSource.CONNECTING")
+        await tab.until("source.readyState == EventSource.CONNECTING")
         async with (
             listening(tmp_path, command=STREAMS, **chosen, PORT=str(server.port)) as server,
             server.client(**server.headers) as client,
         ):
-            await holds(tab, "source.readyState == EventSource.OPEN")
+            await tab.until("source.readyState == EventSource.OPEN")
             assert (await client.get("/readyz")).status_code == 503
             (tmp_path / "away").unlink()
             async with asyncio.timeout(LONG):
                 while (await client.get("/readyz")).status_code != 200:
                     await asyncio.sleep(0.05)
             await tell(client, "s", "after")
-            await holds(tab, "seen.length == 3")
+            await tab.until("seen.length == 3")
             assert await tab.evaluate("seen") == ["before", "from the page", "after"]

@@ -15,10 +15,10 @@ from generators.shared import board_page, page
 from generators.shared.board_page import BoardOptions, Kind
 from generators.shared.image_pages import Shown
 from tests.support.browser import BINARY, Tab, open_tab
-from tests.support.deadlines import LONG
+from tests.support.deadlines import LONG, until
 from tests.support.files.hostile_strings import PAYLOADS
 from tests.support.samples.board_site import Board, boards_app, boards_env, publish_board
-from tests.support.samples.page_site import HERE, Outline, client_of, free_listener, row, serving, template, until
+from tests.support.samples.page_site import HERE, Outline, client_of, free_listener, row, serving, template
 from tools.rows import Progression, Project
 
 TEMPLATE = template("board")

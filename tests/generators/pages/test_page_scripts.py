@@ -1,6 +1,5 @@
 """The two pages with a script of their own in headless Chromium: by keys, by touch of a link, and with scripts off."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 
 from generators import registry
 from tests.support.browser import BINARY, Tab, open_tab
-from tests.support.deadlines import LONG
 from tests.support.samples import finished_project
 from tests.support.samples.page_site import free_listener, pages_env, serving, small_app
 from tools import db
@@ -43,26 +41,19 @@ async def opened(home: Path, id: str, *, scripts: bool = True, **wishes: Any) ->
                 yield tab
 
 
-async def until(tab: Tab, expression: str) -> None:
-    """Return when the condition is true on the page."""
-    async with asyncio.timeout(LONG):
-        while not await tab.evaluate(f"Boolean({expression})"):
-            await asyncio.sleep(0.02)
-
-
 async def test_a_slideshow_goes_by_keys_and_plays(tmp_path: Path) -> None:
     """Arrows, End and Home move; the button plays and pauses; full screen can be entered. The title is readable even
     where the text below it is longer than the screen."""
     async with opened(tmp_path, "slideshow", intro="of autumn " * 190) as tab:
         assert await tab.evaluate("document.querySelector('h1').getBoundingClientRect().top") >= 0
         await tab.press("ArrowRight")
-        await until(tab, f"{LEFT} === 1")
+        await tab.until(f"{LEFT} === 1")
         await tab.press("End")
-        await until(tab, f"{LEFT} === 12")
+        await tab.until(f"{LEFT} === 12")
         await tab.press("ArrowLeft")
-        await until(tab, f"{LEFT} === 11")
+        await tab.until(f"{LEFT} === 11")
         await tab.press("Home")
-        await until(tab, f"{LEFT} === 0")
+        await tab.until(f"{LEFT} === 0")
         await tab.evaluate("document.querySelector('.run').click()")
         assert await tab.evaluate("document.querySelector('.run').getAttribute('aria-pressed')") == "true"
         assert await tab.evaluate("document.querySelector('.run').getAttribute('aria-label')") == "Pause"
@@ -76,7 +67,7 @@ async def test_a_slideshow_goes_without_a_script(tmp_path: Path) -> None:
         await tab.press("Tab")
         assert await tab.evaluate("document.activeElement.getAttribute('href')") == "#slide-1"
         await tab.press("Enter")
-        await until(tab, f"{LEFT} === 1")
+        await tab.until(f"{LEFT} === 1")
         assert await tab.evaluate("getComputedStyle(document.querySelector('.bar')).display") == "none"
 
 
@@ -86,13 +77,13 @@ async def test_two_images_are_divided_by_keys(tmp_path: Path) -> None:
         await tab.evaluate("document.querySelector('.stage input').focus()")
         assert await tab.evaluate("document.querySelector('.cut').hidden")
         await tab.press("ArrowRight")
-        await until(tab, f"{CUT} === '51%'")
+        await tab.until(f"{CUT} === '51%'")
         await tab.press("End")
-        await until(tab, f"{CUT} === '100%'")
+        await tab.until(f"{CUT} === '100%'")
         assert await tab.evaluate(SEEN) == ["p-0", "p-1"]
         await tab.evaluate("document.querySelector('.pick-right input:checked').focus()")
         await tab.press("ArrowRight")
-        await until(tab, f"({SEEN}).join() === 'p-0,p-2'")
+        await tab.until(f"({SEEN}).join() === 'p-0,p-2'")
 
 
 async def test_two_images_are_divided_without_a_script(tmp_path: Path) -> None:
@@ -102,4 +93,4 @@ async def test_two_images_are_divided_without_a_script(tmp_path: Path) -> None:
         await tab.evaluate("document.querySelector('.cut input:checked').focus()")
         assert await tab.evaluate(CUT) == "50%"
         await tab.press("ArrowRight")
-        await until(tab, f"{CUT} === '75%'")
+        await tab.until(f"{CUT} === '75%'")

@@ -16,10 +16,9 @@ from app.bindings.workflow import JOBS_AT_ONCE
 from tests.journeys.faults.test_workers import NO_JOBS, WORKER
 from tests.support import history_checks
 from tests.support.api_calls import calling, ended, environ, new_project, submit
-from tests.support.deadlines import LONG
+from tests.support.deadlines import LONG, until
 from tests.support.internet import Answer, Wire
 from tests.support.servers.picasso import running, start, stop
-from tests.support.servers.valkey import until
 
 WIDTH = 2
 
@@ -74,9 +73,11 @@ async def test_the_width_holds_over_two_workers(
         jobs = await asyncio.gather(
             *(submit(client, project, providers=["toy"], prompt=f"boat {n}") for n in range(count))
         )
-        async with asyncio.timeout(LONG):
-            while await status_of(client, jobs) != {"running": count}:
-                await asyncio.sleep(0.05)
+
+        async def all_run() -> bool:
+            return await status_of(client, jobs) == {"running": count}
+
+        await until(all_run)
         all_taken.set()
         for job in jobs:
             assert (await ended(client, job["jobId"]))["status"] == "complete"

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import io
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +26,6 @@ from app.http.security import check_access
 from app.ops.traces import Traces
 from app.routes.artifacts import artifacts, public, shares, templates
 from app.settings import Settings
-from tests.support.deadlines import LONG
 from tests.support.environment import bare_env, settings
 from tools.db import insert_progression
 from tools.env import Env, Message
@@ -170,13 +169,6 @@ async def pages_env(
 async def site(home: Path, **more: Any) -> AsyncIterator[tuple[Env, httpx.AsyncClient]]:
     async with pages_env(home, **more) as env, client_of(small_app(env)) as client:
         yield env, client
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = LONG) -> None:
-    """Return when the condition is true. Fails: TimeoutError when it never is."""
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.01)
 
 
 async def publish(client: httpx.AsyncClient, *projects: str, **wishes: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.deadlines import LONG
+from tests.support.deadlines import LONG, until
 from tests.support.environment import VENDORS_THEMSELVES
 from tests.support.servers import forked
 from tests.support.servers.forked import ROOT, Forked
@@ -144,8 +144,11 @@ async def _listening(process: Process, home: Path, environ: dict[str, str]) -> S
 
 
 async def _ready(server: Server) -> None:
-    async with asyncio.timeout(LONG), server.client() as client:
-        while (await client.get("/readyz")).status_code != 200:
+    async with server.client() as client:
+
+        async def is_ready() -> bool:
             if server.process.returncode is not None:
                 raise AssertionError(f"the server ended with {server.process.returncode}: {server.log.read_text()}")
-            await asyncio.sleep(0.02)
+            return (await client.get("/readyz")).status_code == 200
+
+        await until(is_ready)

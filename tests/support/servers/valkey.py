@@ -1,6 +1,5 @@
 """Real valkey servers for tests: one for the whole session, and private ones that a test may kill."""
 
-import asyncio
 import contextlib
 import ctypes
 import os
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -78,13 +77,6 @@ def ask(path: str | Path, command: str, *, whole: bool = False) -> str:
         answer = connection.recv(65536).decode()
         return answer if whole else answer.partition("\r\n")[0]
     return ""
-
-
-async def until(condition: Callable[[], bool], seconds: float = LONG) -> None:
-    """Return as soon as the condition is true; the test fails when it is not in time."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @contextlib.contextmanager

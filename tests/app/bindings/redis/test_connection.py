@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 
 from app.bindings.redis.connection import CONNECTIONS, answering, open_client, open_redis
 from app.settings import SettingError, Settings
-from tests.support.deadlines import LONG
+from tests.support.deadlines import LONG, until
 from tests.support.environment import settings
-from tests.support.servers.valkey import Valkey, ask, until
+from tests.support.servers.valkey import Valkey, ask
 from tools.errors import Unavailable
 
 

@@ -24,10 +24,10 @@ from app.bindings.redis.provider_limiter import (
     open_provider_limiter,
 )
 from app.bindings.workflow import open_workflow
-from tests.support.deadlines import LONG
+from tests.support.deadlines import LONG, until
 from tests.support.environment import settings
 from tests.support.limited_vendor import Vendor, calling
-from tests.support.servers.valkey import Valkey, ask, until, valkey
+from tests.support.servers.valkey import Valkey, ask, valkey
 from tools.env import Circuit
 from tools.errors import Unavailable
 

@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from app.bindings.redis.connection import open_client
 from app.bindings.redis.token_bucket import TokenBuckets
-from tests.support.deadlines import LONG
-from tests.support.servers.valkey import Valkey, until
+from tests.support.deadlines import LONG, until
+from tests.support.servers.valkey import Valkey
 from tools.errors import Unavailable
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from app.bindings.queue import RedisQueue, open_queue
 from app.bindings.redis.connection import RedisServer, open_redis
-from tests.support.deadlines import LONG
+from tests.support.deadlines import LONG, until
 from tests.support.environment import settings
 from tests.support.samples.page_site import (
     Line,
@@ -32,7 +32,6 @@ from tests.support.samples.page_site import (
     publish,
     site,
     small_app,
-    until,
 )
 from tools.env import Env, Message
 from tools.errors import Unavailable
