@@ -13,6 +13,16 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"picasso: {message}; see `{self.prog} --help`\n")
 
 
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print(f"picasso {version('picasso-backend')}, Python {sys.version.partition(' ')[0]}")
+        parser.exit()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 wrong arguments, 78 unusable setting, 130 and 143
     interrupted."""
@@ -29,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands and their options."""
     parser = _Parser(prog="picasso", description="Make images with several AI vendors at once, judged and versioned.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     shared = _Parser(add_help=False)
     shared.add_argument(
@@ -70,15 +81,36 @@ def _add_clients(commands: "argparse._SubParsersAction[_Parser]", shared: _Parse
     client.add_argument("--json", action="store_true", help="print JSON")
     generate = commands.add_parser("generate", parents=[client], help="make images and follow their progress")
     generate.add_argument("prompt", metavar="PROMPT")
-    generate.add_argument(
-        "--provider", action="append", metavar="NAME[:MODEL]", help="an image provider (default: sketch); repeatable"
-    )
-    generate.add_argument("--variants", type=_count, default=1, metavar="N", help="images per provider, 1 to 8")
-    generate.add_argument("--project", metavar="ID", help="the project of the images (default: a new one)")
-    commands.add_parser("projects", parents=[client], help="list the projects")
-    watch = commands.add_parser("watch", parents=[client], help="follow the events of a session")
+    edit = commands.add_parser("edit", parents=[client], help="make images from an image")
+    edit.add_argument("image", metavar="IMAGE", help="a file, or the id of an image version")
+    edit.add_argument("prompt", metavar="PROMPT")
+    for making in (generate, edit):
+        making.add_argument(
+            "--provider", action="append", metavar="NAME[:MODEL]", help="image provider (default: sketch); repeatable"
+        )
+        making.add_argument("--variants", type=_count, default=1, metavar="N", help="images per provider, 1 to 8")
+        making.add_argument("--project", metavar="ID", help="the project of the images (default: a new one)")
+    upload = commands.add_parser("upload", parents=[client], help="store an image file in a project")
+    upload.add_argument("file", metavar="FILE")
+    upload.add_argument("--project", metavar="ID", help="the project (default: a new one)")
+    cancel = commands.add_parser("cancel", parents=[client], help="cancel a job")
+    cancel.add_argument("job", metavar="JOB")
+    watch = commands.add_parser("watch", parents=[client], help="follow a session: bars in a terminal, else events")
     watch.add_argument("session", metavar="SESSION")
-    watch.add_argument("--since", type=_number, metavar="N", help="start after event N (default: only new events)")
+    watch.add_argument("--since", type=_number, metavar="N", help="its events after N (default: only new events)")
+    commands.add_parser("projects", parents=[client], help="list the projects")
+    publish = commands.add_parser("publish", parents=[client], help="make and publish an artifact of a project")
+    publish.add_argument("kind", metavar="KIND", help="such as lookbook, moodboard, review-board or stakeholder-pdf")
+    publish.add_argument("--project", metavar="ID", help="the project (default: the one last changed)")
+    publish.add_argument("--title", metavar="TITLE")
+    share = commands.add_parser("share", parents=[client], help="create another link to an artifact")
+    share.add_argument("artifact", metavar="ARTIFACT")
+    share.add_argument("--label", metavar="TEXT", help="for you: whom the link is for")
+    share.add_argument("--password", metavar="TEXT")
+    share.add_argument("--days", type=_count, metavar="N", help="the link ends after so many days")
+    share.add_argument("--views", type=_count, metavar="N", help="the link ends after so many views")
+    page = commands.add_parser("open", parents=[client], help="open the console: a link that signs in, once")
+    page.add_argument("--print", action="store_true", help="only print the link")
 
 
 def _number(text: str) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ from tools.rows import ItemStatus, JobStatus, Project, new_id
 
 T = TypeVar("T")
 CALL_SECONDS = 30.0
+LONG_CALL_SECONDS = 180.0
+"""For calls that carry images or render: a server answers these within two minutes."""
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 60.0
 """A stream that is silent for this long is reopened where it stopped."""
@@ -57,11 +60,60 @@ class AcceptedJob(msgspec.Struct, frozen=True, rename="camel"):
     items: list[AcceptedItem]
 
 
+class JobItem(msgspec.Struct, frozen=True, rename="camel"):
+    """An item of a job, whatever its state."""
+
+    item_id: str
+    provider: str
+    variant_index: int
+
+
+class FoundJob(msgspec.Struct, frozen=True, rename="camel"):
+    """A job as the server has it."""
+
+    job_id: str
+    project_id: str
+    session_id: str
+    status: JobStatus
+    items: list[JobItem]
+
+
+class Upload(msgspec.Struct, frozen=True, rename="camel"):
+    """A stored image, and how a job of its project names it."""
+
+    start_image_url: str
+    width: int
+    height: int
+
+
+class ShareLink(msgspec.Struct, frozen=True, rename="camel"):
+    """A share link to an artifact."""
+
+    share_id: str
+    url: str
+
+
+class ConsoleLink(msgspec.Struct, frozen=True, rename="camel"):
+    """A link that signs a browser in to the console, once, until `expiresAt` (UTC milliseconds)."""
+
+    url: str
+    expires_at: int
+
+
+class Rendering(msgspec.Struct, frozen=True):
+    """How far the rendering of an artifact is."""
+
+    status: str
+
+
 class MadeArtifact(msgspec.Struct, frozen=True):
-    """An artifact that was made; its page is `/public/artifact/{public_slug}`."""
+    """An artifact that was made; `render` is set when a worker renders it, or did."""
 
     artifact_id: str
     public_slug: str
+    public_url: str
+    version: int
+    render: Rendering | None
 
 
 class SessionState(msgspec.Struct, frozen=True, rename="camel"):
@@ -113,13 +165,43 @@ def find_owner(settings: Settings) -> str | None:
     return f"the picasso of this data directory serves at {address} already; stop it, or choose another PORT and home"
 
 
+class _Field(msgspec.Struct, frozen=True):
+    field: str
+    problem: str
+
+
+class _Detail(msgspec.Struct, frozen=True):
+    errors: list[_Field]
+
+
+class _OfProject(msgspec.Struct, frozen=True):
+    project_id: str
+
+
 class _Problem(msgspec.Struct, frozen=True):
     code: str
     message: str
+    detail: msgspec.Raw = msgspec.Raw(b"null")
+
+    def __str__(self) -> str:
+        """The message, or what is wrong with which field."""
+        with contextlib.suppress(msgspec.MsgspecError):
+            wrong = msgspec.json.decode(self.detail, type=_Detail).errors
+            return "; ".join(f"{each.field}: {in_words(each.problem)}" for each in wrong) or self.message
+        return self.message
 
 
 class _Refusal(msgspec.Struct, frozen=True):
     error: _Problem
+
+
+class _Health(msgspec.Struct, frozen=True):
+    ok: bool
+    reason: str | None = None
+
+
+class _Readiness(msgspec.Struct, frozen=True):
+    bindings: dict[str, _Health]
 
 
 class _Numbered(msgspec.Struct, frozen=True):
@@ -154,6 +236,15 @@ class Api:
         except httpx.TransportError:
             return False
 
+    async def disk_problem(self) -> str | None:
+        """Why the server's disk takes nothing; None where it does, or where the server does not say."""
+        try:
+            response = await self._http.get("/readyz", timeout=CONNECT_SECONDS)
+            disk = msgspec.json.decode(response.content, type=_Readiness).bindings.get("disk")
+        except (httpx.TransportError, msgspec.MsgspecError):
+            return None
+        return None if disk is None or disk.ok else disk.reason
+
     async def list_projects(self) -> list[Project]:
         """All projects, the one last changed first."""
         projects: list[Project] = []
@@ -164,6 +255,13 @@ class Api:
             projects += page.items
             if (cursor := page.next_cursor) is None:
                 return projects
+
+    async def latest_project(self) -> Project:
+        """The project that was changed last. Fails: ClientError when there is none."""
+        page = await self._call("GET", "/api/projects", Page[Project], params={"limit": "1"})
+        if not page.items:
+            raise ClientError("there is no project yet: `picasso generate` makes one", code="not_found")
+        return page.items[0]
 
     async def create_project(self, name: str, description: str | None = None) -> Project:
         """Create a project."""
@@ -181,11 +279,50 @@ class Api:
             await asyncio.sleep(wait)
         return await self._call("POST", path, AcceptedJob, json=job, headers=headers)
 
-    async def make_lookbook(self, project_id: str) -> MadeArtifact:
-        """Make and publish a lookbook of the project."""
-        return await self._call(
-            "POST", f"/api/projects/{quote(project_id, safe='')}/artifacts/lookbook", MadeArtifact, json={}
-        )
+    async def check_job(self, job: dict[str, Any]) -> None:
+        """Have the server check the body of a job that no project has yet.
+
+        Fails: ClientError when it would refuse the job.
+        """
+        try:
+            await self._call("POST", "/api/projects/none/jobs", msgspec.Raw, json={**job, "dryRun": True})
+        except ClientError as error:
+            # The project is the last thing that a quote looks at, and there is none of this name.
+            if error.code != "not_found":
+                raise
+
+    async def find_job(self, job_id: str) -> FoundJob:
+        """The job and its items."""
+        return await self._call("GET", f"/api/jobs/{quote(job_id, safe='')}", FoundJob)
+
+    async def cancel_job(self, job_id: str) -> FoundJob:
+        """Cancel the job; one that has ended stays as it is."""
+        return await self._call("POST", f"/api/jobs/{quote(job_id, safe='')}/cancel", FoundJob)
+
+    async def upload(self, project_id: str, name: str, data: bytes) -> Upload:
+        """Store an image for the project's jobs."""
+        path = f"/api/projects/{quote(project_id, safe='')}/uploads"
+        return await self._call("POST", path, Upload, files={"file": (name, data)}, timeout=LONG_CALL_SECONDS)
+
+    async def find_progression(self, progression_id: str) -> str:
+        """The project of an image version."""
+        path = f"/api/progressions/{quote(progression_id, safe='')}"
+        return (await self._call("GET", path, _OfProject)).project_id
+
+    async def make_artifact(self, project_id: str, kind: str, title: str | None = None) -> MadeArtifact:
+        """Make and publish an artifact of this kind (`lookbook`, …) from the project. One that takes long may still be
+        rendered when this returns: then its `version` is 0."""
+        body = {"generatorId": kind, "projectIds": [project_id], **({"title": title} if title else {})}
+        return await self._call("POST", "/api/artifacts", MadeArtifact, json=body, timeout=LONG_CALL_SECONDS)
+
+    async def share(self, artifact_id: str, conditions: dict[str, Any]) -> ShareLink:
+        """Create a share link; `conditions` is the body of `POST /api/artifacts/{id}/shares`."""
+        path = f"/api/artifacts/{quote(artifact_id, safe='')}/shares"
+        return await self._call("POST", path, ShareLink, json=conditions)
+
+    async def make_console_link(self) -> ConsoleLink:
+        """A link that signs a browser in to the console, once."""
+        return await self._call("POST", "/console/link", ConsoleLink)
 
     async def session_state(self, session_id: str) -> SessionState:
         """How far the session's events go."""
@@ -260,7 +397,14 @@ async def _check(response: httpx.Response) -> None:
         problem = _Problem("not_picasso", "this is not a picasso server")
     kind = _Retryable if response.status_code in (502, 503, 504) else ClientError
     hint = ": give it with --key or API_KEY" if response.status_code == 401 else ""
-    raise kind(f"{problem.message}{hint} ({response.status_code} {problem.code})", code=problem.code)
+    raise kind(f"{problem}{hint} ({response.status_code} {problem.code})", code=problem.code)
+
+
+def in_words(problem: str) -> str:
+    """The server's words on a number out of bounds, for a person: `at most 8`."""
+    bound = re.fullmatch(r"Expected `(?:int|float)` (<=|>=|<|>) (\S+)", problem)
+    names = {"<=": "at most", ">=": "at least", "<": "below", ">": "above"}
+    return f"{names[bound[1]]} {bound[2]}" if bound else problem
 
 
 async def read_sse(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

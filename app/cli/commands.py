@@ -2,28 +2,21 @@
 
 import argparse
 import asyncio
-import contextlib
 import io
 import os
-import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-import msgspec
-
-from app.cli.client import Api, ClientError, find_key, local_address
-from app.cli.progress import Board, describe, describe_verdict, name_bar, tone
-from app.cli.terminal import STYLES, Row, clean, open_console, say, show_rows, show_table, watch_job
-from app.lifecycle import raise_descriptor_limit
+from app.cli import calls
+from app.cli.client import ClientError
+from app.cli.terminal import clean, open_console, print_json, show_table
+from app.lifecycle import FAILED, REFUSED, raise_descriptor_limit
 from app.settings import SettingError, Settings, process_environment, read_settings
 from app.signals import Interruption, StopRequests, stop_signals
 from tools.errors import PicassoError
-from tools.rows import new_id, now_ms
+from tools.rows import now_ms
 
-FAILED, REFUSED = 1, 78
 END_SECONDS = 5
 """Until a command that was told to stop, and has not, is ended by force."""
 ENDINGS = {"demo": 60}
@@ -59,34 +52,6 @@ def run(args: argparse.Namespace, interruption: Interruption) -> int:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror}{where}" if error.strerror else str(error), FAILED)
-
-
-def print_json(value: object, *, indent: int = 2) -> None:
-    """Print JSON as UTF-8, whatever the terminal's encoding; `indent=0` keeps it on one line."""
-    encoded = msgspec.json.encode(value)
-    sys.stdout.buffer.write(msgspec.json.format(encoded, indent=indent) + b"\n" if indent else encoded + b"\n")
-    sys.stdout.buffer.flush()
-
-
-def command_name(invoked: str) -> str:
-    """What to type to run this program again, as the person did it (`sys.argv[0]`)."""
-    if Path(invoked).name != "picasso":
-        return "python -m app"
-    return "picasso" if shutil.which("picasso") == invoked else invoked
-
-
-def describe_results(board: Board) -> list[Row]:
-    """One row an image: how it ended, with the judge's notes on it, then its URL; notes that all images share come
-    once, in a last row."""
-    judged = [bar for bar in board.bars if bar.notes]
-    common = [note for note in (judged[0].notes if judged else []) if all(note in bar.notes for bar in judged)]
-    rows: list[Row] = []
-    for bar in board.bars:
-        own = [note for note in bar.notes if note not in common]
-        ending = " · ".join(filter(None, (describe(board, bar), describe_verdict(bar), *own)))
-        rows += [(name_bar(bar), ending, STYLES[tone(bar)])]
-        rows += [("", bar.generated_image_url, "")] if bar.generated_image_url else []
-    return [*rows, ("judge", " ".join(common), "dim")] if common else rows
 
 
 def _fail(message: str, code: int) -> int:
@@ -193,69 +158,6 @@ async def demo(args: argparse.Namespace) -> int:
     return await run_demo(args.env, keep=args.keep, as_json=args.json)
 
 
-@contextlib.asynccontextmanager
-async def _open_api(args: argparse.Namespace) -> AsyncIterator[Api]:
-    settings = _settings(args)
-    async with Api.open(args.server or local_address(settings), args.key or find_key(settings)) as api:
-        yield api
-
-
-async def generate(args: argparse.Namespace) -> int:
-    """Submit a job, show its bars until it has ended, and print the results."""
-    console = open_console(aside=args.json)
-    async with _open_api(args) as api:
-        project_id = args.project or (await api.create_project(args.prompt.strip()[:80] or "From the terminal")).id
-        named = [name.partition(":") for name in args.provider or ["sketch"]]
-        job = {
-            "prompt": args.prompt,
-            "providers": [
-                {"provider": provider, "model": model} if colon else provider for provider, colon, model in named
-            ],
-            "variants": args.variants,
-            "sessionId": f"cli-{new_id()}",
-        }
-        accepted = await api.submit_job(project_id, job)
-        board = await watch_job(console, api, accepted)
-    if args.json:
-        ids = {"projectId": project_id, "jobId": board.job_id, "sessionId": accepted.session_id}
-        print_json({**ids, "status": board.status, "items": board.bars})
-    else:
-        show_rows(console, f"job {board.status}", [*describe_results(board), ("project", project_id, "")])
-    return 0 if board.status == "complete" else FAILED
-
-
-async def projects(args: argparse.Namespace) -> int:
-    """List all projects of a server."""
-    async with _open_api(args) as api:
-        found = await api.list_projects()
-    if args.json:
-        print_json(found)
-    else:
-        rows = [(project.id, _local_time(project.updated_at), project.name) for project in found]
-        show_table(open_console(), ("id", "changed", "name"), rows)
-    return 0
-
-
-async def watch(args: argparse.Namespace) -> int:
-    """Print a session's events as they come, until interrupted."""
-    console = open_console()
-    async with _open_api(args) as api:
-        # Without a cursor the stream would be live only, and a broken connection would lose the events meanwhile.
-        since = (await api.session_state(args.session)).seq if args.since is None else args.since
-        async with contextlib.aclosing(api.follow(args.session, since)) as envelopes:
-            async for envelope in envelopes:
-                if args.json:
-                    print_json(envelope, indent=0)
-                else:
-                    words = f"{envelope.type:<9} {bytes(envelope.data).decode()}"
-                    say(console, f"{envelope.seq:>6}  {_local_time(envelope.ts)}  {words}")
-    return 0
-
-
-def _local_time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
 COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, int]]] = {
     "worker": worker,
     "migrate": migrate,
@@ -263,7 +165,13 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, int]]] = 
     "dead-letters": dead_letters,
     "dead": dead_letters,
     "demo": demo,
-    "generate": generate,
-    "projects": projects,
-    "watch": watch,
+    "generate": calls.generate,
+    "edit": calls.edit,
+    "upload": calls.upload,
+    "cancel": calls.cancel,
+    "watch": calls.watch,
+    "projects": calls.projects,
+    "publish": calls.publish,
+    "share": calls.share,
+    "open": calls.open_console_link,
 }

@@ -3,19 +3,30 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 from rich.console import Console
 
 from app.cli.client import Api, ClientError, find_key, local_address
-from app.cli.commands import FAILED, REFUSED, command_name, describe_results, print_json
 from app.cli.progress import Bar, Board
-from app.cli.terminal import Row, open_console, show_rows, waiting, watch_job
+from app.cli.terminal import (
+    Row,
+    command_name,
+    describe_results,
+    open_console,
+    print_json,
+    show_rows,
+    waiting,
+    watch_job,
+)
+from app.lifecycle import FAILED, REFUSED
 from app.settings import SettingError, Settings, process_environment, read_settings
 from tools.rows import JobStatus, new_id
 
@@ -24,6 +35,9 @@ VARIANTS = 4
 IMPORTED_FROM = str(Path(__file__).resolve().parents[2])
 """The folder with our packages, so that the server runs the same code from any directory."""
 START_SECONDS = 60.0
+DISK_CHECK_SECONDS = 2.0
+NEEDED_BYTES = 64 << 20
+"""What a new server and the demo's images take on the disk, amply."""
 STOP_SECONDS = 40.0
 
 
@@ -50,6 +64,8 @@ class Outcome(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     image_answers: list[int]
     lookbook_url: str
     lookbook_answer: int
+    console_url: str | None
+    """Signs in to the console, once; None where the server ends with the demo."""
 
 
 async def run_demo(stage: str | None, *, keep: bool, as_json: bool) -> int:
@@ -57,7 +73,7 @@ async def run_demo(stage: str | None, *, keep: bool, as_json: bool) -> int:
     console = open_console(aside=as_json)
     settings = read_settings(process_environment(stage))
     async with _open_server(console, settings, stage, keep) as server:
-        outcome = await _make_images(console, server)
+        outcome = await _make_images(console, server, keep or server.pid is None)
         if as_json:
             print_json(outcome)
         else:
@@ -65,19 +81,30 @@ async def run_demo(stage: str | None, *, keep: bool, as_json: bool) -> int:
     return 0 if outcome.ok else FAILED
 
 
-async def _make_images(console: Console, server: Server) -> Outcome:
+async def _make_images(console: Console, server: Server, stays: bool) -> Outcome:
     async with Api.open(server.address, server.key) as api:
         project = await api.create_project(
             f"Demo {datetime.now().astimezone():%Y-%m-%d %H:%M}", "Made by `picasso demo`."
         )
         job = {"prompt": PROMPT, "providers": ["sketch"], "variants": VARIANTS, "sessionId": f"demo-{new_id()}"}
         accepted = await api.submit_job(project.id, job)
-        board = await watch_job(console, api, accepted)
+        # Jobs wait for a full disk to have room again; whoever tries the demo should not have to wait with them.
+        full: ClientError | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                guard = group.create_task(_fail_without_room(api))
+                board = await watch_job(console, api, accepted)
+                guard.cancel()
+        except* ClientError as errors:
+            full = next(error for error in errors.exceptions if isinstance(error, ClientError))
+        if full is not None:
+            raise full
         with waiting(console, "making the lookbook"):
-            made = await api.make_lookbook(project.id)
+            made = await api.make_artifact(project.id, "lookbook")
         lookbook = f"{server.address}/public/lookbook/{made.public_slug}"
         images = [await api.fetch_status(bar.generated_image_url) for bar in board.bars if bar.generated_image_url]
         answer = await api.fetch_status(lookbook)
+        link = (await api.make_console_link()).url if stays else None
     return Outcome(
         ok=is_whole(board, images, answer),
         server=server.address,
@@ -90,7 +117,26 @@ async def _make_images(console: Console, server: Server) -> Outcome:
         image_answers=images,
         lookbook_url=lookbook,
         lookbook_answer=answer,
+        console_url=link,
     )
+
+
+async def _fail_without_room(api: Api) -> NoReturn:
+    """Fails: ClientError once the server's disk takes nothing at two checks in a row."""
+    problems: list[str | None] = []
+    while True:
+        await asyncio.sleep(DISK_CHECK_SECONDS)
+        problems = [*problems[-1:], await api.disk_problem()]
+        if len(problems) == 2 and all(problems):
+            raise ClientError(f"the demo cannot go on: {problems[1]}", code="disk_full")
+
+
+def check_room(home: Path, needed: int = NEEDED_BYTES) -> None:
+    """Fails: ClientError when the disk of `home` has less than `needed` bytes free."""
+    near = next(each for each in (home, *home.parents) if each.is_dir())
+    if (free := shutil.disk_usage(near).free) < needed:
+        words = f"the disk of PICASSO_HOME at {home} has {free >> 20} MB free, and the demo needs {needed >> 20}"
+        raise ClientError(words, code="disk_full")
 
 
 def is_whole(board: Board, images: list[int], lookbook: int) -> bool:
@@ -111,6 +157,7 @@ async def _open_server(console: Console, settings: Settings, stage: str | None, 
     )
     log = settings.home / "demo.log"
     try:
+        check_room(settings.home)
         log.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     except OSError as error:
@@ -175,7 +222,8 @@ async def _wait_until_ready(process: asyncio.subprocess.Process, settings: Setti
                         raise startup_error(process.returncode, log)
                     await asyncio.sleep(0.1)
         except TimeoutError:
-            raise ClientError(f"the server was not ready in {START_SECONDS:.0f} s: see {log}", code="late") from None
+            words = f"the server was not ready in {START_SECONDS:.0f} s ({_last_words(log)}): see {log}"
+            raise ClientError(words, code="late") from None
     return Server(address, find_key(settings), process.pid, log)
 
 
@@ -183,12 +231,17 @@ class _LogLine(msgspec.Struct):
     msg: str
 
 
+def _last_words(log: Path) -> str:
+    """The last message of a server's log; empty without one."""
+    lines = log.read_text(errors="replace").splitlines() or [""]
+    with contextlib.suppress(msgspec.MsgspecError):
+        return msgspec.json.decode(lines[-1], type=_LogLine).msg
+    return lines[-1].removeprefix("picasso: ")
+
+
 def startup_error(returncode: int, log: Path) -> Exception:
     """The error for a server that ended while starting: the last message of its log."""
-    lines = log.read_text(errors="replace").splitlines()
-    last = lines[-1].removeprefix("picasso: ") if lines else f"exit code {returncode}"
-    with contextlib.suppress(msgspec.MsgspecError):
-        last = msgspec.json.decode(last, type=_LogLine).msg
+    last = _last_words(log) or f"exit code {returncode}"
     if returncode == REFUSED:
         return SettingError(last.removeprefix("refused to start: "))
     return ClientError(f"the server ended with {last!r}: see {log}", code="server_ended")
@@ -213,6 +266,7 @@ def _result_rows(settings: Settings, server: Server, outcome: Outcome, stage: st
         flags += [f"--port {port}"] if int(port) != settings.port else []
         state = f"has ended; `{' '.join([f'{name} serve', *flags])}` shows these links again"
     rows.append(("server", state, ""))
+    rows += [("console", f"{outcome.console_url} (once)", "")] if outcome.console_url else []
     if settings.api_key is None:
         rows += [("key", f"in {settings.home / 'api_key'}", "")]
     return [*rows, ("next", f'{name} generate "your words" --variants 4   (with a server running)', "")]

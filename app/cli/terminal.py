@@ -4,17 +4,32 @@ Texts of the server are printed as plain text, never as markup or control charac
 """
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
 
+import msgspec
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn, Task
+from rich.progress import Progress, ProgressColumn, Task, TaskID
 from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
 from app.cli.client import AcceptedJob, Api
-from app.cli.progress import Bar, Board, Tone, advance, changed, describe, describe_verdict, name_bar, tone
+from app.cli.progress import (
+    Bar,
+    Board,
+    Tone,
+    advance,
+    changed,
+    describe,
+    describe_verdict,
+    name_bar,
+    read_event,
+    tone,
+)
 
 BAR_WIDTH = 24
 Row = tuple[str, str, str]
@@ -55,6 +70,39 @@ def waiting(console: Console, text: str) -> Iterator[None]:
         yield
 
 
+def print_json(value: object, *, indent: int = 2) -> None:
+    """Print JSON as UTF-8, whatever the terminal's encoding; `indent=0` keeps it on one line."""
+    encoded = msgspec.json.encode(value)
+    sys.stdout.buffer.write(msgspec.json.format(encoded, indent=indent) + b"\n" if indent else encoded + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def command_name(invoked: str) -> str:
+    """What to type to run this program again, as the person did it (`sys.argv[0]`)."""
+    if Path(invoked).name != "picasso":
+        return "python -m app"
+    return "picasso" if shutil.which("picasso") == invoked else invoked
+
+
+def describe_results(board: Board) -> list[Row]:
+    """One row an image: how it ended, with the judge's notes on it, then its URL; notes that all images share come
+    once, in a last row."""
+    judged = [bar for bar in board.bars if bar.notes]
+    common = [note for note in (judged[0].notes if judged else []) if all(note in bar.notes for bar in judged)]
+    rows: list[Row] = []
+    for bar in board.bars:
+        own = [note for note in bar.notes if note not in common]
+        ending = " · ".join(filter(None, (describe(board, bar), describe_verdict(bar), *own)))
+        rows += [(name_bar(bar), ending, STYLES[tone(bar)])]
+        rows += [("", bar.generated_image_url, "")] if bar.generated_image_url else []
+    return [*rows, ("judge", " ".join(common), "dim")] if common else rows
+
+
+def local_time(ms: int) -> str:
+    """A time in UTC milliseconds as a person here reads it."""
+    return datetime.fromtimestamp(ms / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 async def watch_job(console: Console, api: Api, accepted: AcceptedJob) -> Board:
     """Show the job's bars until it has ended, and return the last state."""
     bars = [
@@ -62,7 +110,8 @@ async def watch_job(console: Console, api: Api, accepted: AcceptedJob) -> Board:
         for item in accepted.items
     ]
     board = Board(job_id=accepted.job_id, bars=tuple(bars))
-    with show_board(console, board) as show:
+    with show_boards(console) as show:
+        show(board)
         async with contextlib.aclosing(api.follow(accepted.session_id, 0)) as envelopes:
             async for envelope in envelopes:
                 show(board := advance(board, envelope))
@@ -71,27 +120,49 @@ async def watch_job(console: Console, api: Api, accepted: AcceptedJob) -> Board:
     return board
 
 
+async def watch_session(console: Console, api: Api, session_id: str) -> None:
+    """Show the bars of all jobs of the session, from its first event on, without end."""
+    boards: dict[str, Board] = {}
+    with show_boards(console) as show:
+        async with contextlib.aclosing(api.follow(session_id, 0)) as envelopes:
+            async for envelope in envelopes:
+                event = read_event(envelope)
+                if event is None or event.job_id is None:
+                    continue
+                if (board := boards.get(event.job_id)) is None:
+                    job = await api.find_job(event.job_id)
+                    bars = [
+                        Bar(item_id=item.item_id, provider=item.provider, variant_index=item.variant_index)
+                        for item in job.items
+                    ]
+                    board = Board(job_id=job.job_id, bars=tuple(bars))
+                boards[event.job_id] = board = advance(board, envelope)
+                show(board)
+
+
 @contextlib.contextmanager
-def show_board(console: Console, board: Board) -> Iterator[Callable[[Board], None]]:
-    """Show bars for the board. Yields a function that draws its next state."""
+def show_boards(console: Console) -> Iterator[Callable[[Board], None]]:
+    """Show bars. Yields a function that draws a board, or its next state; bars of several boards are below each
+    other."""
     if not console.is_terminal:
-        last = board
+        last: dict[str, Board] = {}
 
         def print_changes(board: Board) -> None:
-            nonlocal last
-            for bar in changed(last, board):
+            for bar in changed(last.get(board.job_id, board), board):
                 verdict = describe_verdict(bar) if bar.ended else ""
                 say(console, f"{name_bar(bar):<12}{describe(board, bar)}{f' ({verdict})' if verdict else ''}")
-            last = board
+            last[board.job_id] = board
 
         yield print_changes
         return
     with Progress(*_columns(console.width), console=console, refresh_per_second=12) as progress:
-        tasks = [progress.add_task("", total=1.0, board=board, bar=bar) for bar in board.bars]
+        tasks: dict[str, TaskID] = {}
 
         def draw(board: Board) -> None:
-            for task, bar in zip(tasks, board.bars, strict=True):
-                progress.update(task, completed=bar.progress, board=board, bar=bar)
+            for bar in board.bars:
+                if bar.item_id not in tasks:
+                    tasks[bar.item_id] = progress.add_task("", total=1.0, board=board, bar=bar)
+                progress.update(tasks[bar.item_id], completed=bar.progress, board=board, bar=bar)
 
         yield draw
 

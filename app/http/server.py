@@ -28,7 +28,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from app.cli.client import find_owner
 from app.http import websocket
-from app.http.console_session import new_token
+from app.http.console_session import link_to, new_token
 from app.http.errors import ErrorResponse
 from app.http.middleware import MAX_HEADER_BYTES, MAX_TARGET
 from app.http.security import home_key
@@ -298,8 +298,7 @@ def settle(settings: Settings, port: int) -> Settings:
     if urlsplit(public_url).hostname in LOOPBACK and settings.host in LOOPBACK:
         token = new_token()
         secrets |= {token}
-        # In the part of an address that browsers keep to themselves.
-        print(f"Console: {public_url}/#sign-in={token} (once, within a day)", flush=True)
+        print(f"Console: {link_to(public_url, token)} (once, within a day)", flush=True)
     return msgspec.structs.replace(
         settings, port=port, public_url=public_url, api_key=key, console_token=token, secrets=secrets
     )

@@ -77,6 +77,13 @@ class Session(msgspec.Struct, frozen=True, rename="camel"):
     signed_in: bool
 
 
+class Link(msgspec.Struct, frozen=True, rename="camel"):
+    """An address that signs in to the console, once, until `expiresAt` (UTC milliseconds)."""
+
+    url: str
+    expires_at: int
+
+
 @get("/", opt={"access": "open"}, include_in_schema=False)
 async def show_console(
     request: Request[Any, Any, Any], env: NamedDependency[Env], settings: NamedDependency[Settings]
@@ -125,12 +132,19 @@ async def sign_in(
     if data.key is not None:
         is_known_caller = is_key(data.key, settings)
     else:
-        # The link is for the person at this machine.
+        # The link that a start prints is for the person at this machine.
         here = address is None or address.is_loopback
-        is_known_caller = here and await console_session.take_token(env, settings, data.token or "")
+        is_known_caller = await console_session.take_token(env, settings, data.token or "", here=here)
     if not is_known_caller:
         raise Unauthorized("this key is not the right one" if data.key is not None else "this link was used already")
     return _with_cookie(await console_session.open_session(env, settings), Session(True))
+
+
+@post("/console/link", status_code=200, include_in_schema=False)
+async def make_link(env: NamedDependency[Env], settings: NamedDependency[Settings]) -> Link:
+    """A link that signs a browser in, once, within ten minutes; `picasso open` asks for it."""
+    url, expires_at = await console_session.make_link(env, settings)
+    return Link(url, expires_at)
 
 
 @delete("/console/session", status_code=200, opt={"access": "open"}, include_in_schema=False)
@@ -144,7 +158,7 @@ async def sign_out(
     )
 
 
-handlers: list[Any] = [show_console, read_file, show_session, sign_in, sign_out]
+handlers: list[Any] = [show_console, read_file, show_session, sign_in, make_link, sign_out]
 
 
 def policy(settings: Settings) -> str:

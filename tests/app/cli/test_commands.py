@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from app.__main__ import main
-from app.cli.commands import describe_results
 from app.cli.progress import Bar, Board
+from app.cli.terminal import describe_results
 from tests.support.deadlines import LONG
 from tests.support.servers import forked
 from tests.support.servers.picasso import Server, running

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.cli.demo import is_whole
+from app.cli.client import ClientError
+from app.cli.demo import check_room, is_whole
 from app.cli.progress import Bar, Board
 from tests.app.cli.test_commands import picasso
 from tests.support.deadlines import LONG
@@ -49,6 +50,13 @@ def test_the_demo_succeeds_only_if_all_is_true(
     """Exit code 0 is a proof: one link that does not answer, and the demo has failed."""
     bars = tuple(Bar(item_id=str(n), provider="sketch", variant_index=n, status=one) for n, one in enumerate(items))
     assert is_whole(Board(job_id="j", bars=bars, status=status), images, lookbook) is whole
+
+
+def test_a_small_disk_is_told_before_anything_begins(tmp_path: Path) -> None:
+    """One sentence with the place, what is free there and what it takes, also where the folder is not there yet."""
+    check_room(tmp_path / "not yet")
+    with pytest.raises(ClientError, match=f"{tmp_path}/not yet has [0-9]+ MB free, and the demo needs [0-9]+$"):
+        check_room(tmp_path / "not yet", 1 << 62)
 
 
 async def test_the_demo_leaves_links_that_a_later_server_shows(tmp_path: Path) -> None:

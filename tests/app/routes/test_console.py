@@ -22,6 +22,7 @@ from tests.support.asgi_client import Answer, call, running_app
 from tests.support.environment import bare_env, settings
 from tests.support.samples.page_site import add_image, add_project
 from tests.support.servers.forked import ROOT
+from tools.rows import now_ms
 
 KEY = "the-right-key-of-this-test-" + "0123456789" * 2
 PAGE, JSON = [("Accept", "text/html")], ("Content-Type", "application/json")
@@ -222,6 +223,16 @@ async def test_the_link_of_a_start_signs_in_once(tmp_path: Path, redis_client: R
         assert [(await sign_in(each, {"token": token})).status for each in (app, second)] == [401, 401]
     async with opened(tmp_path, redis_client, console_session.new_token()) as app:
         assert (await sign_in(app, {"token": token})).status == 401
+
+
+async def test_a_link_that_was_asked_for_signs_in_once_from_anywhere(app: Application) -> None:
+    """Who has the key can have a link for a browser, on whatever machine that is; without the key there is none."""
+    assert (await call(app, "POST", "/console/link", [JSON])).status == 401
+    answer = await call(app, "POST", "/console/link", [("X-Api-Key", KEY)])
+    link = msgspec.json.decode(answer.body, type=dict[str, Any])
+    address, _, token = link["url"].partition("/#sign-in=")
+    assert address == "http://127.0.0.1:8000" and now_ms() < link["expiresAt"] <= now_ms() + 600_000
+    assert [(await sign_in(app, {"token": token}, peer="203.0.113.9")).status for _ in range(2)] == [200, 401]
 
 
 async def test_a_late_link_signs_nobody_in(tmp_path: Path, redis_client: Redis) -> None:
