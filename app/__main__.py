@@ -70,6 +70,13 @@ def _add_processes(commands: "argparse._SubParsersAction[_Parser]", shared: _Par
     dead.add_argument("--limit", type=_count, default=50, metavar="N")
     dead.add_argument("--json", action="store_true", help="print JSON")
 
+    backup = commands.add_parser("backup", parents=[shared], help="copy the installation into a folder, while it runs")
+    backup.add_argument("folder", metavar="DIR", help="a folder that is not there yet")
+    restore = commands.add_parser("restore", parents=[shared], help="put a backup into an empty data directory")
+    restore.add_argument("folder", metavar="DIR", help="the folder of the backup")
+    for command in (backup, restore):
+        command.add_argument("--json", action="store_true", help="print JSON")
+
 
 def _add_clients(commands: "argparse._SubParsersAction[_Parser]", shared: _Parser) -> None:
     demo = commands.add_parser("demo", parents=[shared], help="run a real job from start to end and show the results")

@@ -196,7 +196,7 @@ async def read_job(tx: Statements, job_id: str, since: int, limit: int) -> list[
     return events
 
 
-@step("actor_emit.prune")
+@step("actor_emit.prune", idle=True)
 async def prune(env: Env, before_ms: int) -> int:
     """Delete events older than `before_ms` (UTC ms) of sessions without an open job, oldest first; return how many.
 

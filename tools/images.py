@@ -85,7 +85,7 @@ async def upload_preview(env: Env, image_id: str, item_id: str, data: bytes) -> 
     return await upload_delivery(env, image_id, data)
 
 
-@step("images.sweep_previews")
+@step("images.sweep_previews", idle=True)
 async def sweep_previews(env: Env, older_than: float = PREVIEW_SECONDS) -> int:
     """Delete the previews that no item names and that are older than `older_than` seconds; return how many.
 

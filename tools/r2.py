@@ -119,7 +119,7 @@ async def get_template(env: Env, key: str) -> str:
     return (await env.BUCKET.get(key)).decode()
 
 
-@step("r2.sweep")
+@step("r2.sweep", idle=True)
 async def sweep(env: Env, older_than: float = ORPHAN_SECONDS) -> int:
     """Delete the objects that no row names and that are older than `older_than` seconds; return how many.
 

@@ -60,10 +60,13 @@ def correlation_id() -> str:
     return str(log_fields().get("correlationId") or uuid.uuid4().hex)
 
 
-def step(name: str, *, retry: bool = True) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
+def step(
+    name: str, *, retry: bool = True, idle: bool = False
+) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
     """Decorate an async effect: a log line and a span per try, and up to `TRIES` tries while it is `Unavailable`.
 
-    `retry=False` is for paid calls: only the ledger may decide to repeat one.
+    `retry=False` is for paid calls: only the ledger may decide to repeat one. `idle=True` is for what a server does now
+    and then by itself: its lines are at DEBUG while all goes well, so that a server without work is silent.
     """
 
     def wrap(effect: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
@@ -71,7 +74,7 @@ def step(name: str, *, retry: bool = True) -> Callable[[Callable[P, Awaitable[T]
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
             for left in reversed(range(TRIES if retry else 1)):
                 try:
-                    return await _observed(name, effect(*args, **kwargs))
+                    return await _observed(name, effect(*args, **kwargs), idle)
                 except Unavailable as error:
                     if left == 0:
                         raise
@@ -100,16 +103,16 @@ async def retry_for(effect: Callable[[], Awaitable[T]], seconds: float = 600.0) 
             pause = min(pause * 2, 5.0)
 
 
-async def _observed(name: str, effect: Awaitable[T]) -> T:
+async def _observed(name: str, effect: Awaitable[T], idle: bool) -> T:
     """One try, with its span and its log line."""
     started = time.monotonic()
     with _spans.get(_no_spans)(name) as set_attributes:
         try:
             result = await effect
         except BaseException as error:
-            set_attributes(_line(name, started, error, getattr(error, "request_id", None)))
+            set_attributes(_line(name, started, error, getattr(error, "request_id", None), idle))
             raise
-        set_attributes(_line(name, started, None, getattr(result, "request_id", None)))
+        set_attributes(_line(name, started, None, getattr(result, "request_id", None), idle))
         return result
 
 
@@ -117,7 +120,7 @@ def _no_spans(name: str) -> AbstractContextManager[Callable[[Mapping[str, Any]],
     return nullcontext(lambda fields: None)
 
 
-def _line(name: str, started: float, error: BaseException | None, request_id: str | None) -> dict[str, Any]:
+def _line(name: str, started: float, error: BaseException | None, request_id: str | None, idle: bool) -> dict[str, Any]:
     """Log a try and return the line's fields. `request_id` is the vendor's, if it sent one."""
     fields: dict[str, Any] = {
         **log_fields(),
@@ -131,7 +134,7 @@ def _line(name: str, started: float, error: BaseException | None, request_id: st
         fields["requestId"] = request_id
     expected = error is None or isinstance(error, PicassoError | asyncio.CancelledError)
     log.log(
-        logging.INFO if expected else logging.ERROR,
+        logging.ERROR if not expected else logging.DEBUG if idle and error is None else logging.INFO,
         name,
         extra={"fields": fields},
         exc_info=None if expected else error,

@@ -5,22 +5,27 @@ import asyncio
 import io
 import os
 import sys
+import threading
 from collections.abc import Callable, Coroutine
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from app.cli import calls
 from app.cli.client import ClientError
-from app.cli.terminal import clean, open_console, print_json, show_table
+from app.cli.terminal import clean, open_console, print_json, say, show_rows, show_table
 from app.lifecycle import FAILED, REFUSED, raise_descriptor_limit
 from app.settings import SettingError, Settings, process_environment, read_settings
 from app.signals import Interruption, StopRequests, stop_signals
 from tools.errors import PicassoError
 from tools.rows import now_ms
 
+if TYPE_CHECKING:
+    from app.ops.backup import Manifest
+
 END_SECONDS = 5
 """Until a command that was told to stop, and has not, is ended by force."""
-ENDINGS = {"demo": 60}
-"""The same for commands whose end takes longer: that of the demo's server, which drains."""
+ENDINGS = {"demo": 60, "backup": 60, "restore": 60}
+"""The same for commands whose end takes longer: of the demo's server, which drains, or of a large file's copy."""
 
 
 def run(args: argparse.Namespace, interruption: Interruption) -> int:
@@ -151,6 +156,51 @@ async def dead_letters(args: argparse.Namespace) -> int:
     return 0
 
 
+async def backup(args: argparse.Namespace) -> int:
+    """Copy the installation into a folder, while it runs."""
+    from app.ops.backup import back_up, elsewhere
+
+    settings = _settings(args)
+    manifest = await _unless_stopped(back_up, settings, args.folder)
+    _show_parts(args, manifest, f"backed up to {args.folder}")
+    for name, how in elsewhere(settings).items():
+        say(open_console(aside=args.json), f"{name} is not part of it: {how}", "yellow")
+    return 0
+
+
+async def restore(args: argparse.Namespace) -> int:
+    """Put a backup into an empty data directory."""
+    from app.ops.backup import restore
+
+    settings = _settings(args)
+    manifest = await _unless_stopped(restore, settings, args.folder)
+    _show_parts(args, manifest, f"restored to {settings.home}")
+    return 0
+
+
+async def _unless_stopped(
+    work: "Callable[[Settings, Path, threading.Event], Manifest]", settings: Settings, folder: str
+) -> "Manifest":
+    """Run it on a thread; a cancellation waits for the file in hand, and for what was begun to be taken back."""
+    stop = threading.Event()
+    running = asyncio.get_running_loop().run_in_executor(None, lambda: work(settings, Path(folder).absolute(), stop))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait({running})
+        raise
+
+
+def _show_parts(args: argparse.Namespace, manifest: "Manifest", title: str) -> None:
+    if args.json:
+        print_json(manifest)
+        return
+    parts = manifest.parts.items()
+    rows = [(name, f"{part.files:,} files, {part.bytes / 1e6:,.1f} MB", "") for name, part in parts]
+    show_rows(open_console(), title, rows)
+
+
 async def demo(args: argparse.Namespace) -> int:
     """Run one real job from start to end and show the results."""
     from app.cli.demo import run_demo
@@ -164,6 +214,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, int]]] = 
     "seed": seed,
     "dead-letters": dead_letters,
     "dead": dead_letters,
+    "backup": backup,
+    "restore": restore,
     "demo": demo,
     "generate": calls.generate,
     "edit": calls.edit,

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import random
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 from urllib.parse import unquote_to_bytes
@@ -60,6 +61,11 @@ PREFLIGHT = {
     "Last-Event-ID, Prefer, Range, X-Api-Key",
     "Access-Control-Max-Age": "600",
 }
+GONE = 499
+"""The status of a request that ended before its response began, as nginx logs it."""
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+KEY_PREFIX, LEAST_KEY = 6, 32
+"""How much of a key is logged, and the length from which on: enough to tell keys apart, too little to guess one."""
 ERROR = "picasso_error"
 """Key of a WebSocket's state under which the error that ended it is kept."""
 EXPOSED_HEADERS = (
@@ -115,10 +121,35 @@ class Middleware:
             # Only the first two segments: the slug of a page works like a password.
             path = "/".join(scope["path"].split("/", 3)[:3])
             set_attributes({"http.request.method": scope.get("method", "GET"), "url.path": path})
-            if scope["type"] == ScopeType.WEBSOCKET:
-                await self.handle_websocket(scope, receive, send)
-            else:
-                await self.handle_http(scope, receive, send)
+            started, status = time.monotonic(), GONE
+
+            async def send_noted(message: Message) -> None:
+                nonlocal status
+                if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                    status = message["status"]
+                elif message["type"] == "websocket.accept":
+                    status = 101
+                await send(message)
+
+            try:
+                if scope["type"] == ScopeType.WEBSOCKET:
+                    await self.handle_websocket(scope, receive, send_noted)
+                else:
+                    await self.handle_http(scope, receive, send_noted)
+            finally:
+                self._note_access(scope, status, time.monotonic() - started)
+
+    def _note_access(self, scope: Scope, status: int, seconds: float) -> None:
+        """Log the request in one line: its route as a template, so that neither ids nor slugs, which work like
+        passwords, nor the query are in it. Probes that find all well leave none."""
+        method = str(scope.get("method", "WS"))
+        route = str(scope.get("path_template") or "-")
+        if route in PROBES and status < 400:
+            return
+        given = header_values(scope, b"x-api-key")
+        key = given[0][:KEY_PREFIX] if given and len(given[0]) >= LEAST_KEY else None
+        fields = {"method": method, "route": route, "status": status, "ms": round(seconds * 1000, 2), "key": key}
+        log.info("%s %s %s", method, route, status, extra={"fields": fields})
 
     async def handle_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check an HTTP request, pass it on with its body limited, and add headers to the response."""
@@ -163,17 +194,23 @@ class Middleware:
             headers = {**refusal.headers, "Content-Type": "application/json", "Content-Length": str(len(content))}
             await _respond(send_with_headers, refusal.status, headers, content)
             return
+        inner = scope
         if method == HttpMethod.OPTIONS:
             if is_preflight(scope) and origin is not None:
                 await _respond(send_with_headers, 204, PREFLIGHT, b"")
                 return
             # Litestar's own OPTIONS handlers forget methods that were registered later (2.25). A method that no route
             # has gives the 405 that lists all of them.
-            scope = cast(Scope, {**scope, "method": "NONE"})
-        if method == HttpMethod.HEAD and not _matches(self._paths.head, scope):
-            await _answer_head(self._app, scope, body.receive, send_with_headers)
-        else:
-            await self._app(scope, body.receive, send_with_headers)
+            inner = cast(Scope, {**scope, "method": "NONE"})
+        try:
+            if method == HttpMethod.HEAD and not _matches(self._paths.head, scope):
+                inner = cast(Scope, {**scope, "method": "GET"})
+                await _answer_head(self._app, inner, body.receive, send_with_headers)
+            else:
+                await self._app(inner, body.receive, send_with_headers)
+        finally:
+            # Set by the router, on a copy that it may have been given.
+            scope["path_template"] = inner.get("path_template", "")
 
     async def handle_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a handshake and pass the socket on. An error closes it as an HTTP response before the handshake, and
@@ -225,7 +262,7 @@ def _matches(patterns: Sequence[re.Pattern[str]], scope: Scope) -> bool:
 
 
 async def _answer_head(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """The response to a GET without its body (RFC 9110 §9.3.2). A response without end ends with its first chunk."""
+    """The response to this GET without its body (RFC 9110 §9.3.2). A response without end ends with its first chunk."""
     ended = False
 
     async def send_head(message: Message) -> None:
@@ -239,7 +276,7 @@ async def _answer_head(app: ASGIApp, scope: Scope, receive: Receive, send: Send)
     async def receive_until_ended() -> HTTPReceiveMessage:
         return {"type": "http.disconnect"} if ended else await receive()  # type: ignore[return-value]
 
-    await app(cast(Scope, {**scope, "method": "GET"}), receive_until_ended, send_head)
+    await app(scope, receive_until_ended, send_head)
 
 
 async def _respond(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:

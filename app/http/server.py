@@ -8,6 +8,7 @@ HTTP is parsed by h11, which limits the whole head of a request (measured: with 
 import asyncio
 import contextlib
 import errno
+import json
 import logging
 import math
 import os
@@ -286,22 +287,35 @@ def settle(settings: Settings, port: int) -> Settings:
     """The settings with the port that was picked and, on a loopback address, the key that the server creates where
     API_KEY is not set, and the token of the link to its console.
 
-    Effect: without API_KEY, the file `api_key` in the data directory, and the key on stdout; there the link, too.
+    Effect: without API_KEY, the file `api_key` in the data directory; when it is made, the key on stdout; there the
+    link, too.
     """
     public_url = settings.public_url
     if settings.port == 0 and public_url.endswith(":0"):
         public_url = f"{public_url.removesuffix(':0')}:{port}"
     if (key := settings.api_key) is None:
+        is_new = not (settings.home / "api_key").exists()
         key = home_key(settings.home)
-        print(f"API key: {key}", flush=True)
+        if is_new:
+            _tell("API key", key)
     secrets, token = settings.secrets | {key}, None
     if urlsplit(public_url).hostname in LOOPBACK and settings.host in LOOPBACK:
         token = new_token()
         secrets |= {token}
-        print(f"Console: {link_to(public_url, token)} (once, within a day)", flush=True)
+        _tell("Console", f"{link_to(public_url, token)} (once, within a day)")
     return msgspec.structs.replace(
         settings, port=port, public_url=public_url, api_key=key, console_token=token, secrets=secrets
     )
+
+
+def _tell(name: str, text: str) -> None:
+    """Print what only the owner may read, which therefore is in no log: as a line of a log where stdout is no terminal,
+    because many services read it together with stderr, as JSON."""
+    if sys.stdout.isatty():
+        print(f"{name}: {text}", flush=True)
+    else:
+        line = {"ts": int(time.time() * 1000), "level": "info", "msg": f"{name}: {text}"}
+        print(json.dumps(line), flush=True)
 
 
 def _announce(settings: Settings) -> None:

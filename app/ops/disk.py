@@ -1,7 +1,9 @@
 """Whether the disks that hold this installation's data can take more."""
 
+import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +32,16 @@ def check_disks(settings: Settings) -> None:
                 raise Unavailable(f"the disk of {name} is full", code="disk_full") from error
             known = errno.errorcode.get(error.errno or 0, "an error")
             raise Unavailable(f"the disk of {name} cannot be written: {known}", code="disk_unavailable") from error
+
+
+def free_bytes(settings: Settings) -> dict[str, int]:
+    """The bytes that are free for each folder that data is kept in, by setting; one that is missing is left out.
+    Blocks."""
+    found: dict[str, int] = {}
+    for name, folder in _folders(settings):
+        with contextlib.suppress(OSError):
+            found[name] = shutil.disk_usage(folder).free
+    return found
 
 
 def _folders(settings: Settings) -> Iterator[tuple[str, Path]]:

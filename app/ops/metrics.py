@@ -1,17 +1,35 @@
-"""Prometheus metrics: steps are counted as they happen; the database and the queue are counted on request."""
+"""Prometheus metrics: requests and steps are counted as they happen; the database, the queue and the disks on request.
 
+Times are sums and counts, of which averages can be made. Only vendors' calls have a histogram: how slow the slowest
+are decides how a deadline is set.
+"""
+
+import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Summary,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from app.ops.disk import free_bytes
+from app.settings import Settings
 from tools.env import Env
+from tools.format import to_usd
 from tools.reports import counts
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0)
+VENDOR_CALL = "router.send"
+"""The step that is one call to a vendor."""
+SECONDS = (0.5, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
 
 
 class Metrics(logging.Handler):
@@ -21,13 +39,29 @@ class Metrics(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self._registry = CollectorRegistry()
-        self._steps = Histogram(
+        # Else each counter has a second line with the time of its first event.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._requests = Summary(
+            "picasso_http_seconds",
+            "Time of requests by route, the whole length of streams included.",
+            ("method", "route", "status"),
+            registry=self._registry,
+        )
+        self._steps = Summary(
             "picasso_step_seconds",
             "Time of effects on bindings and vendors.",
             ("step", "outcome"),
             registry=self._registry,
+        )
+        self._calls = Histogram(
+            "picasso_vendor_call_seconds",
+            "Time of calls to image vendors.",
+            ("provider",),
+            registry=self._registry,
             buckets=SECONDS,
         )
+        self._spent = Gauge("picasso_spent_usd", "Spent so far, in dollars.", ("provider",), registry=self._registry)
+        self._free = Gauge("picasso_disk_free_bytes", "Free on its disk.", ("setting",), registry=self._registry)
         self._drops = Counter("picasso_view_drops", "Views that could not be queued.", registry=self._registry)
         self._rows = Gauge("picasso_rows", "Rows by table and status.", ("table", "status"), registry=self._registry)
         self._silence = Gauge(
@@ -49,16 +83,22 @@ class Metrics(logging.Handler):
             steps.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Record the duration of a step, and count dropped views."""
+        """Record the duration of a request or a step, and count dropped views."""
         fields = record.__dict__.get("fields")
         if not isinstance(fields, dict):
             return
+        if "route" in fields and "status" in fields:
+            # What a client calls its method is its own text; a route has a few.
+            method = fields["method"] if fields["route"] != "-" else "-"
+            self._requests.labels(method, fields["route"], fields["status"]).observe(fields["ms"] / 1000)
         if "step" in fields and "outcome" in fields:
             self._steps.labels(fields["step"], fields["outcome"]).observe(fields["ms"] / 1000)
+            if fields["step"] == VENDOR_CALL:
+                self._calls.labels(fields.get("provider", "-")).observe(fields["ms"] / 1000)
             if fields["outcome"] == "view_dropped":
                 self._drops.inc()
 
-    async def page(self, env: Env) -> bytes:
+    async def page(self, env: Env, settings: Settings) -> bytes:
         """The metrics in Prometheus' text format.
 
         Fails: Unavailable when DB or Redis does not answer.
@@ -67,6 +107,11 @@ class Metrics(logging.Handler):
         self._rows.clear()
         for group in found.rows:
             self._rows.labels(group.kind, group.name).set(group.n)
+        self._spent.clear()
+        for spending in found.spent:
+            self._spent.labels(spending.name).set(to_usd(spending.micros))
+        for name, free in (await asyncio.to_thread(free_bytes, settings)).items():
+            self._free.labels(name).set(free)
         self._silence.set(found.silence_ms / 1000)
         self._queued.set(await env.PICASSO_QUEUE.depth())
         self._dead.set(await env.PICASSO_QUEUE.dead_depth())

@@ -110,9 +110,11 @@ async def check_health(env: Env | None, settings: Settings) -> dict[str, Binding
 
 
 @get("/metrics", tags=["service"], include_in_schema=False)
-async def show_metrics(env: NamedDependency[Env], metrics: NamedDependency[Metrics]) -> Response[bytes]:
-    """Prometheus metrics of this process, the database and the queue."""
-    return Response(await metrics.page(env), media_type=CONTENT_TYPE)
+async def show_metrics(
+    env: NamedDependency[Env], metrics: NamedDependency[Metrics], settings: NamedDependency[Settings]
+) -> Response[bytes]:
+    """Prometheus metrics of this process, the database, the queue and the disks."""
+    return Response(await metrics.page(env, settings), media_type=CONTENT_TYPE)
 
 
 @get("/api/providers", opt={"access": "read"}, tags=["service"])

@@ -32,6 +32,7 @@ PAGES = (
     "vendors",
     "limits",
     "deployment",
+    "operations",
     "plugins",
     "architecture",
 )

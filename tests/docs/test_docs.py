@@ -203,7 +203,7 @@ def test_every_command_stands_in_the_readme() -> None:
     """What `picasso --help` lists has a row."""
     listed = section(README, "Commands")
     commands = re.findall(r"^    ([a-z][a-z-]+)(?: |$)", make_parser().format_help(), re.MULTILINE)
-    assert len(commands) == 15
+    assert len(commands) == 17
     assert [command for command in commands if f"`picasso {command}" not in listed] == []
 
 
@@ -247,24 +247,39 @@ def test_every_route_has_an_example(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_the_examples_run_from_top_to_bottom(tmp_path: Path) -> None:
-    """Whoever pastes README's API examples sees each of them work, in the order they stand there."""
+    """Whoever pastes README's API examples sees each of them work, in the order they stand there; and so do the
+    commands of the page on operations, beside the server that runs."""
     from tests.support.servers.picasso import running
 
-    script = "".join(blocks(section(README, "The API by example")))
-    strict = f'curl() {{ command curl --fail-with-body --silent --show-error --max-time {LONG:.0f} "$@"; }}\n'
-    said = tmp_path / "said.txt"
-    async with running(tmp_path / ".picasso") as server:
+    async def run(script: str, folder: Path) -> str:
+        said = tmp_path / "said.txt"
         with said.open("w") as file:
             bash = await asyncio.create_subprocess_exec(
-                "bash", "-euxo", "pipefail", "-c", strict + script.replace("http://127.0.0.1:8000", server.url),
-                cwd=tmp_path, stdout=file, stderr=file,
-            )  # fmt: skip
+                "bash", "-euxo", "pipefail", "-c", script, cwd=folder, stdout=file, stderr=file
+            )
             try:
                 async with asyncio.timeout(4 * LONG):
                     status = await bash.wait()
             except TimeoutError:
                 bash.kill()
                 status = await bash.wait()
-    assert status == 0, said.read_text()[-1200:]
+        assert status == 0, said.read_text()[-1200:]
+        return said.read_text()
+
+    script = "".join(blocks(section(README, "The API by example")))
+    strict = f'curl() {{ command curl --fail-with-body --silent --show-error --max-time {LONG:.0f} "$@"; }}\n'
+    # An installation as README makes it, whose data are those of the server.
+    installed = tmp_path / "installed"
+    (installed / ".venv" / "bin").mkdir(parents=True)
+    (installed / ".picasso").symlink_to(tmp_path / ".picasso")
+    command = installed / ".venv" / "bin" / "picasso"
+    command.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m app "$@"\n')
+    command.chmod(0o755)
+    async with running(tmp_path / ".picasso") as server:
+        said = await run(strict + script.replace("http://127.0.0.1:8000", server.url), tmp_path)
+        await run("".join(blocks(DOCS["operations"])), installed)
     assert (tmp_path / "boat.webp").read_bytes()[8:12] == b"WEBP"
-    assert "data: {" in said.read_text()
+    assert "data: {" in said
+    for home in ("restored", "moved"):
+        assert (installed / home / "api_key").read_text() == (tmp_path / ".picasso" / "api_key").read_text()
+    assert not (installed / ".picasso").exists()

@@ -303,7 +303,7 @@ class _LostItem(msgspec.Struct, frozen=True):
     variant_index: int
 
 
-@step("ledger.close_lost")
+@step("ledger.close_lost", idle=True)
 async def close_lost(env: Env) -> int:
     """Settle what a worker that died left open for jobs that have ended, and count it; where its bytes had reached
     BUCKET the item names them."""

@@ -157,7 +157,7 @@ async def settle_lost(env: Env, call: ModelCall) -> None:
     await env.DB.run(LOSE, id=call.id, now=now_ms())
 
 
-@step("model_calls.settle_stale")
+@step("model_calls.settle_stale", idle=True)
 async def settle_stale(env: Env) -> int:
     """Settle the calls in flight that are too old to be answered, and count them."""
     now = now_ms()

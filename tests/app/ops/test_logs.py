@@ -14,8 +14,11 @@ from typing import Any
 from app.ops import logs
 from app.ops.logs import HIDDEN, JsonLines, Redaction, logging_to
 from app.settings import read_settings
+from tests.support.asgi_client import call, running_app
+from tests.support.environment import settings
 from tests.support.servers.picasso import running
-from tests.support.servers.shell import SHELL
+from tests.support.servers.shell import SHELL, open_parts
+from tools.errors import Unavailable
 from tools.step import log_context, step
 
 NASTY = [
@@ -167,6 +170,48 @@ async def test_a_step_writes_one_line_with_its_fields() -> None:
         "outcome": "ok",
     }
     assert second["jobId"] == "j"
+
+
+async def test_a_request_is_one_line_without_anything_secret(tmp_path: Path) -> None:
+    """Method, route, status, time and the first of the key: no id, no query, and nothing of a probe that went well."""
+    stream, key = io.StringIO(), "a1b2c3" + "d" * 40
+    with logging_to(stream, ()):
+        async with running_app(settings(tmp_path, API_KEY=key), bindings=open_parts) as app:
+            given = [("X-Api-Key", key)]
+            await call(app, "GET", "/api/projects/an-id?cursor=hidden", given)
+            await call(app, "HEAD", "/api/projects", given)
+            await call(app, "POST", "/api/projects")
+            await call(app, "GET", "/public/artifact/a-slug")
+            await call(app, "BREW", "/a-path/of-nothing", [("X-Api-Key", "short")])
+            await call(app, "GET", "/healthz")
+            assert (await call(app, "GET", "/metrics", given)).status in (200, 503)
+    requests = [line for line in lines(stream) if "route" in line and line["route"] != "/metrics"]
+    assert [(line["method"], line["route"], line["status"], line["key"]) for line in requests] == [
+        ("GET", "/api/projects/{project_id}", 400, "a1b2c3"),
+        ("HEAD", "/api/projects", 200, "a1b2c3"),
+        ("POST", "/api/projects", 401, None),
+        ("GET", "/public/artifact/{slug}", 404, None),
+        ("BREW", "-", 404, None),
+    ]
+    assert all(line["ms"] >= 0 and line["correlationId"] for line in requests)
+    for secret in ("an-id", "hidden", "a-slug", "of-nothing", key[:8]):
+        assert secret not in stream.getvalue(), secret
+
+
+async def test_what_a_server_does_by_itself_is_silent_until_it_fails() -> None:
+    """A sweep that goes well leaves no line; one that fails does."""
+
+    @step("test.sweep", idle=True, retry=False)
+    async def sweep(is_well: bool) -> None:
+        if not is_well:
+            raise Unavailable("away", code="away")
+
+    stream = io.StringIO()
+    with logging_to(stream, ()):
+        await sweep(True)
+        with contextlib.suppress(Unavailable):
+            await sweep(False)
+    assert [line["outcome"] for line in lines(stream)] == ["away"]
 
 
 class Stuck(io.StringIO):

@@ -1,6 +1,7 @@
 """Health, readiness, metrics, models, tips and preferences; and the refusals of WebSocket handshakes."""
 
 import datetime
+import re
 import resource
 import shutil
 from collections.abc import AsyncIterator
@@ -80,6 +81,9 @@ async def test_metrics_count_steps_and_rows(server: Server) -> None:
         await client.post("/api/projects", json={"name": "a"}, headers=server.headers)
         page = (await client.get("/metrics", headers=server.headers)).text
     assert 'picasso_step_seconds_count{outcome="ok",step="db.create_project"} 1.0' in page
+    assert 'picasso_http_seconds_count{method="POST",route="/api/projects",status="201"} 1.0' in page
+    assert 'picasso_http_seconds_count{method="GET",route="/metrics",status="401"} 1.0' in page
+    assert re.search(r'^picasso_disk_free_bytes\{setting="DB"\} [1-9]', page, re.MULTILINE)
     numbers = ("event_lag_seconds", "queue_depth", "dead_letters", "view_drops_total")
     for name in (f"picasso_{number} 0.0" for number in numbers):
         assert f"\n{name}\n" in page

@@ -1,6 +1,7 @@
 """The console: its page and files, and the session that stands for the key on its own page and nowhere else."""
 
 import hashlib
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -246,11 +247,12 @@ def test_only_a_start_on_this_machine_prints_a_link(tmp_path: Path, capsys: pyte
     """On loopback a start prints a link with a token of at least 128 random bits, each start another; behind an
     address of the world it prints none."""
     tokens = set()
-    for _ in range(2):
+    for start in range(2):
         settled = settle(settings(tmp_path, PORT="0"), 8123)
-        link = re.search(
-            r"^Console: http://127\.0\.0\.1:8123/#sign-in=(\d+\.([\w-]{22,}))", capsys.readouterr().out, re.M
-        )
+        said = [json.loads(line)["msg"] for line in capsys.readouterr().out.splitlines()]
+        # The key is told when it is made, and then never again.
+        assert [line.partition(":")[0] for line in said] == (["Console"] if start else ["API key", "Console"])
+        link = re.search(r"^Console: http://127\.0\.0\.1:8123/#sign-in=(\d+\.([\w-]{22,}))", said[-1])
         assert link and link[1] == settled.console_token and link[1] in settled.secrets
         tokens.add(link[2])
     assert len(tokens) == 2
