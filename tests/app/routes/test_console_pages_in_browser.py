@@ -46,7 +46,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
 @pytest.fixture(scope="module")
 async def tab(server: Server) -> AsyncIterator[Tab]:
     """A browser that the link of the start has signed in."""
-    link = re.search(r"^Console: (\S+)", (server.home / "serve.out").read_text(), re.MULTILINE)
+    link = re.search(r"Console: (\S+)", (server.home / "serve.out").read_text(), re.MULTILINE)
     assert link is not None
     async with open_tab() as tab:
         await tab.open(link[1])
