@@ -13,6 +13,7 @@ There is one search for all of it: what an answer is wrapped in (`answer_layers.
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import NamedTuple, TypeGuard
 from urllib.parse import urljoin, urlsplit
 
@@ -92,9 +93,14 @@ class Body(NamedTuple):
     error: httpx.HTTPError | None = None
 
 
+arriving: ContextVar[bytearray] = ContextVar("picasso_arriving")
+"""What has come of the answer that is being read: whoever ends the reading finds it here."""
+
+
 async def read_body(response: httpx.Response) -> Body:
     """The whole answer, or as much of it as came."""
     data = bytearray()
+    arriving.set(data)
     try:
         async for piece in response.aiter_bytes():
             data += piece
@@ -144,9 +150,9 @@ def find_mentioned(body: bytes, documents: Sequence[object] | None, base_url: st
     return Found(body, UNKNOWN, addresses) if addresses else None
 
 
-def image_within(data: bytes) -> bytes | None:
-    """The image that bytes are, or that is in them in whatever form."""
-    return _Search(False).in_bytes(data)
+def image_within(data: bytes, *, is_cut: bool = False) -> bytes | None:
+    """The image that bytes are, or that is in them in whatever form; of bytes that were cut off, one that is whole."""
+    return _Search(is_cut).in_bytes(data)
 
 
 class _Search:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from adapters.answer_documents import CONTROL, HEAD_BYTES
-from adapters.answer_images import UNKNOWN, image_within
+from adapters.answer_images import UNKNOWN, arriving, image_within
 from adapters.discovery import missing, providers
 from adapters.planning import not_configured
 from adapters.provider import Address, ImageOp, OnProgress, ProviderResult, Providers
@@ -74,6 +74,7 @@ async def send(
     is not at its address.
     """
     adapter = (providers(env) if known is None else known)[provider]
+    arriving.set(bytearray())
     try:
         async with asyncio.timeout(env.settings.vendor_seconds) as deadline:
             hold = current_hold()
@@ -83,8 +84,9 @@ async def send(
     except VendorError:
         raise
     except TimeoutError as error:
-        late = Unavailable if adapter.free else Uncertain
-        raise late("the provider did not answer in time", code="deadline") from error
+        if adapter.free:
+            raise Unavailable("the provider did not answer in time", code="deadline") from error
+        return await _salvaged(Uncertain("the provider did not answer in time", code="deadline"), error)
     except Exception as error:
         log.exception("the adapter of %s failed", provider)
         if adapter.free:
@@ -92,10 +94,23 @@ async def send(
                 "the adapter failed", code="adapter_failed", failure="invalid", provider_code="adapter_failed"
             ) from error
         # Whatever else an adapter raises came after it may have spent money: nobody can say that nothing was bought.
-        raise Uncertain("the adapter failed", code="adapter_failed") from error
+        return await _salvaged(Uncertain("the adapter failed", code="adapter_failed"), error)
     if not result.data:
         raise VendorFailed("the provider answered without an image", failure="empty")
     return await _fetched(env, result) if result.addresses else result
+
+
+async def _salvaged(ended: Uncertain, cause: Exception) -> ProviderResult:
+    """The image that had come before a call ended without a result. Fails: `ended`, with what had come instead."""
+    ended.body = bytes(arriving.get())
+    try:
+        image = await asyncio.to_thread(image_within, ended.body, is_cut=True) if ended.body else None
+    except Exception:
+        log.exception("what had come of an answer could not be searched")
+        image = None
+    if image is None:
+        raise ended from cause
+    return ProviderResult(data=image, mime=mime_of(image) or UNKNOWN)
 
 
 async def _fetched(env: Env, result: ProviderResult) -> ProviderResult:

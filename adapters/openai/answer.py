@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from adapters.answer_documents import EVENT_END, Event, read_documents, read_event
-from adapters.answer_images import UNKNOWN, Found, find_image, find_mentioned
+from adapters.answer_images import UNKNOWN, Found, arriving, find_image, find_mentioned
 from adapters.http_failures import Cause, code_of, failure, lost, openai_code, plain_id, request_id_of, retry_after
 from adapters.openai.request import PARTIALS, Plan, text
 from adapters.provider import OnProgress, ProviderResult
@@ -113,6 +113,7 @@ async def read_answer(response: httpx.Response, base_url: str, known: Known, on_
     """
     known.request_id = request_id_of(response.headers, "x-request-id")
     body, start, searched, shown = bytearray(), 0, 0, 0
+    arriving.set(body)
     fault: VendorError | None = None
     try:
         async for piece in response.aiter_bytes():

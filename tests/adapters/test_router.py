@@ -1,6 +1,8 @@
 """Discovery, validation and the one door to providers."""
 
 import asyncio
+import base64
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,11 @@ import msgspec
 import pytest
 
 from adapters import discovery, planning, router
+from adapters.answer_images import arriving
 from adapters.provider import Capability, ImageOp, ImageOpKind, OnProgress, ProviderResult
 from tests.support.environment import bare_env, settings
 from tests.support.image_calls import call_provider
+from tests.support.internet import picture
 from tools.env import Env
 from tools.errors import Invalid, PicassoError, Refused, Unavailable, Uncertain, VendorFailed
 from tools.models.catalog import Units
@@ -242,6 +246,29 @@ async def test_a_free_provider_that_breaks_leaves_no_doubt(
         with pytest.raises(error) as ended:
             await call_provider("easel", CALL, env, deaf, {"easel": painter})
     assert (painter.calls, ended.value.code) == (1, code)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("end", [None, KeyError("x")], ids=["never ends", "breaks"])
+async def test_what_had_come_before_a_call_broke_is_not_lost(tmp_path: Path, end: Any) -> None:
+    """An image that is whole is the result; of anything less, as much as came is kept with the doubt."""
+    whole = json.dumps({"data": [{"b64_json": base64.b64encode(picture(1)).decode()}]}).encode()
+
+    class Breaks(Painter):
+        came = b""
+
+        async def send(self, request: Any, env: Env, on_progress: OnProgress) -> ProviderResult:
+            arriving.get().extend(self.came)
+            return await super().send(request, env, on_progress)
+
+    painter = Breaks(answer=end)
+    async with bare_env(tmp_path, settings=settings(tmp_path, VENDOR_SECONDS="0.2")) as env:
+        painter.came = whole[:-4]
+        result = await call_provider("easel", CALL, env, deaf, {"easel": painter})
+        assert (result.data, result.mime) == (picture(1), "image/png")
+        painter.came = whole[:-40]
+        with pytest.raises(Uncertain) as ended:
+            await call_provider("easel", CALL, env, deaf, {"easel": painter})
+        assert ended.value.body == painter.came
 
 
 async def test_preparing_may_take_longer_than_a_call(tmp_path: Path) -> None:

@@ -54,11 +54,20 @@ def test_googles_types_refuse_what_they_do_not_know(body: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("fields", [{"quality": "bogus"}, {"n": 99}, {"partial_images": 7}, {"seed": 7}])
 def test_openais_specification_refuses_what_it_does_not_allow(fields: dict[str, Any]) -> None:
-    """Words, limits and names of fields; of chats the names that its SDK knows."""
+    """Words, limits and names of fields; of chats the names and the types that its SDK knows."""
     openai.held_against("CreateImageRequest", {"prompt": "a fox", "model": "gpt-image-2"})
     with pytest.raises(openai.Wrong):
         openai.held_against("CreateImageRequest", {"prompt": "a fox", "model": "gpt-image-2", **fields})
     assert openai_chat.unknown_fields({"model": "m", "messages": [], "stream": True, "top_k": 7}) == ["top_k"]
+    words = {"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": "a fox"}]}]}
+    assert openai_chat.first_wrong_type(openai_chat.chat_params(False), words) is None
+    for wrong in (
+        {"messages": [{"role": "user", "content": [{"type": "txt", "text": "a fox"}]}]},
+        {"messages": [{"role": "painter", "content": "a fox"}]},
+        {"max_completion_tokens": "7"},
+        {"tools": [{"type": "function", "function": {"title": "paint"}}]},
+    ):
+        assert openai_chat.first_wrong_type(openai_chat.chat_params(False), {**words, **wrong}), wrong
 
 
 async def test_the_specification_holds_also_where_nothing_is_streamed(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import httpx
 import openai
 from google.genai.errors import APIError as GoogleError
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_google_genai import ChatGoogleGenerativeAI
@@ -46,11 +47,33 @@ BLOCKED = frozenset(
 REQUEST_IDS = ("x-request-id", "cf-ray")
 
 
+def _as_typed(item: Any) -> Any:
+    """An item of a conversation as the Responses API types it: what the model said is complete and has its id, or is
+    words alone."""
+    if not isinstance(item, dict) or item.get("role") != "assistant" or not isinstance(item.get("content"), list):
+        return item
+    if "id" in item:
+        return {"status": "completed", **item}
+    return {**item, "content": "".join(str(part.get("text") or part.get("refusal") or "") for part in item["content"])}
+
+
 class OpenAIChat(ChatOpenAI):
     """OpenAI, Workers AI, and every other server that speaks OpenAI's chat completions."""
 
     trusted: bool = True
     """Whether an outage that the server answers means that nothing was done (`adapters/http_failures.py`)."""
+
+    def _get_request_payload(
+        self, input_: LanguageModelInput, *, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        payload: dict[str, Any] = super()._get_request_payload(input_, stop=stop, **kwargs)
+        if "input" in payload:
+            payload["input"] = [_as_typed(item) for item in payload["input"]]
+        if "input" in payload and "tools" in payload:
+            # Left out it would be taken for true, and ours have arguments that may be left out.
+            tools = payload["tools"]
+            payload["tools"] = [{"strict": False, **tool} if tool.get("type") == "function" else tool for tool in tools]
+        return payload
 
     async def _agenerate(
         self,

@@ -5,10 +5,13 @@ answers in prose · `…-mute` never reports its usage · `…-plain` refuses st
 without ids · all others do what the request asks for.
 """
 
+import functools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from tests.support.internet import Answer, Received, Reply
 from tests.support.vendors.chat import Usage, question, said, usage_of
@@ -42,6 +45,8 @@ class OpenAIChat:
         """The 4xx or 5xx answer of this call, if it has one."""
         if wrong := unknown_fields(call.body):
             return _error(400, {"message": f"Unrecognized request argument: {wrong}", "type": "invalid_request_error"})
+        if wrong_type := first_wrong_type(chat_params(bool(call.body.get("stream"))), call.body):
+            return _error(400, {"message": f"Invalid request: {wrong_type}", "type": "invalid_request_error"})
         if answer.fault in ERRORS:
             status, error = ERRORS[answer.fault]
             return _error(status, error)
@@ -62,6 +67,40 @@ def unknown_fields(body: dict[str, Any]) -> list[str]:
     from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
     return sorted(body.keys() - {*CompletionCreateParamsBase.__annotations__, "stream"})
+
+
+def chat_params(streams: bool) -> type:
+    """The type of OpenAI's SDK for the body of a request for a chat completion."""
+    from openai.types.chat.completion_create_params import (
+        CompletionCreateParamsNonStreaming,
+        CompletionCreateParamsStreaming,
+    )
+
+    return CompletionCreateParamsStreaming if streams else CompletionCreateParamsNonStreaming
+
+
+@functools.cache
+def _checks(params: type) -> TypeAdapter[Any]:
+    return TypeAdapter(params)
+
+
+def first_wrong_type(params: type, body: dict[str, Any]) -> str | None:
+    """What of a request does not fit the SDK's type of it, at whatever depth; None when all does."""
+    try:
+        _read_all(_checks(params).validate_python(body, strict=True))
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return None
+
+
+def _read_all(value: object) -> None:
+    """Pydantic looks at what is in an iterable only when it is read."""
+    if isinstance(value, dict):
+        value = value.values()
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        for inner in value:
+            _read_all(inner)
 
 
 def completion(call: Received, answer: Answer, text: str, usage: Usage) -> dict[str, Any]:

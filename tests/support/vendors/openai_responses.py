@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.support.internet import Answer, Received, Reply
 from tests.support.vendors.chat import Usage
+from tests.support.vendors.openai_chat import first_wrong_type
 
 
 class OpenAIResponses:
@@ -16,6 +17,11 @@ class OpenAIResponses:
     rates = (2.0, 8.0)
 
     def reply(self, call: Received, answer: Answer) -> Reply:
+        from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
+
+        if wrong := first_wrong_type(ResponseCreateParamsStreaming, call.body):
+            fault = {"message": f"Invalid request: {wrong}", "type": "invalid_request_error"}
+            return Reply(json.dumps({"error": fault}).encode(), 400)
         outputs = {item["call_id"] for item in call.body["input"] if item.get("type") == "function_call_output"}
         called = {item["call_id"] for item in call.body["input"] if item.get("type") == "function_call"}
         if outputs != called:
