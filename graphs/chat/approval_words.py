@@ -63,9 +63,9 @@ LANGUAGES: Mapping[str, Words] = {
         hold="""no, nope, nah, not, never, don t, dont, doesn t, didn t, can t, cannot, cant, won t, wont,
             shouldn t, wouldn t, mustn t, needn t, isn t, ain t, aren t, nothing, none, nobody, stop, wait, hold,
             pause, later, tomorrow, until, till, unless, cancel, abort, kidding, joking, joke, jk, before, after,
-            if, when, once, yet, undo, revert, nevermind, maybe, perhaps, tonight, soon, next, monday, tuesday,
-            wednesday, thursday, friday, saturday, sunday, rather, refrain, without, unpublish, take it down,
-            draft, ✋, 🛑, ❌, ⛔, 🚫, 👎, ⏸""",
+            if, when, once, yet, nevermind, maybe, perhaps, tonight, soon, next, monday, tuesday, wednesday,
+            thursday, friday, saturday, sunday, rather, refrain, without, unpublish, take it down, draft, ✋, 🛑,
+            ❌, ⛔, 🚫, 👎, ⏸""",
         about="publish*, unpublish*, republish*, public*, render*, online, live, launch*, release*, ship",
     ),
     "de": Words(

@@ -216,7 +216,7 @@ async def test_a_generators_artifact_is_customised_by_chat(env: Env) -> None:
 
     begun = await chat("show images")
     assert begun["missing"] == [] and begun["configuration"]["SECONDS"] == "9"
-    chosen = await chat("title: Autumn\nuse images 3, 1 and 2", "intro: Leaves fall", "seconds: 4\nautoplay: yes")
+    chosen = await chat("rename it to Autumn\nuse images 3, 1 and 2", "intro: Leaves fall", "4 seconds\nautoplay on")
     assert chosen["configuration"]["IMAGES"] == ",".join(BEST_FIRST[at] for at in (2, 0, 1))
     odd = await chat("seconds: many")
     assert "could not set the seconds" in odd["reply"] and odd["configuration"]["SECONDS"] == "4"
@@ -231,7 +231,11 @@ async def test_a_generators_artifact_is_customised_by_chat(env: Env) -> None:
         html.index(url_of(env, number)) for number in (1, 2, 3)
     )
     assert (await chat("undo", "undo"))["configuration"]["SECONDS"] == "9"
-    everything = await chat("use all images\npublish")
+    ordered = await chat("order: newest first", "hide prompts")
+    made = {row.id: row.created_at for row in await db.get_images_for_project(env, "p")}
+    assert ordered["configuration"]["IMAGES"].split(",") == sorted(made, key=lambda id: -made[id])
+    assert ordered["configuration"]["PROMPTS"] == "no"
+    everything = await chat("undo\nuse all images\npublish")
     assert everything["publicSlug"] and "IMAGES" not in everything["configuration"]
     again = await artifacts.get(env, draft.id)
     assert (again.version, again.options["seconds"], "progressionIds" in again.options) == (2, 9, False)

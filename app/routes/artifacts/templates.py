@@ -9,6 +9,8 @@ from litestar.params import JSONBody
 from msgspec import Meta
 
 from app.http.schemas import PROSE, Body, Cursor, Limit
+from generators import registry
+from generators.option_fields import TITLE, fields_of
 from tools.env import Env
 from tools.pages import LIMIT, Page
 from tools.publishing import templates
@@ -31,13 +33,22 @@ class UploadedTemplate(msgspec.Struct, frozen=True, rename="camel"):
     placeholders: list[str]
 
 
+class OptionView(msgspec.Struct, frozen=True):
+    """An option as a chat or a form fills it: its name there, what it takes, and all its values where they are few."""
+
+    name: str
+    kind: str
+    choices: tuple[str, ...]
+
+
 class TemplateView(UploadedTemplate, frozen=True, kw_only=True, rename="camel"):
-    """A template. `kind` is `upload`, `example`, or `generator`: that one is its generator's, whose artifacts a
-    chat customises by their options. `fillable` are the others. `size` in bytes."""
+    """A template. `kind` is `upload`, `example`, or `generator`: that one is its generator's, and what a chat fills for
+    its artifacts are the `options`. `fillable` are the others, by their placeholders. `size` in bytes."""
 
     name: str
     kind: templates.Kind
     fillable: bool
+    options: list[OptionView]
     size: int
     created_at: int
 
@@ -60,12 +71,20 @@ async def list_templates(env: NamedDependency[Env], limit: Limit = LIMIT, cursor
             name=row.name,
             kind=row.kind,
             fillable=row.kind != "generator",
+            options=_options(row.name) if row.kind == "generator" else [],
             size=row.size,
             created_at=row.created_at,
         )
         for row in page.items
     ]
     return Page(views, page.next_cursor)
+
+
+def _options(generator_id: str) -> list[OptionView]:
+    generator = registry.known().get(generator_id)
+    fields = fields_of(generator).values() if generator else ()
+    title = OptionView(TITLE, "text", ())
+    return [title, *(OptionView(field.key, field.kind, field.choices) for field in fields)] if generator else []
 
 
 handlers: list[Any] = [upload_template, list_templates]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from app.bindings.ai.builtin_chat.commands import Command, Plain, SetImage, SetValue
+from app.bindings.ai.builtin_chat.options import ORDERS
 from graphs.chat.brief import Brief
 from graphs.chat.results import ImageCard, ProjectCard
 from graphs.chat.tools import TASTE_KEYS
@@ -26,11 +27,11 @@ VERDICTS: dict[str, Seen] = {
 
 
 def resolve(
-    commands: Sequence[Command], brief: Brief, projects: Sequence[ProjectCard], images: Sequence[ImageCard]
+    commands: Sequence[Command], brief: Brief, projects: Sequence[ProjectCard], images: Sequence[ImageCard], more: int
 ) -> tuple[dict[str, str], list[str]]:
     """The value of each placeholder that the commands change, empty to clear it; and why some change nothing.
 
-    `images` are the best judged first. The numbers of images are left for the tool to check.
+    `images` are the best judged first, without `more`. The numbers of images are left for the tool to check.
     """
     values, problems = dict[str, str](), list[str]()
     several = [known.name for known in brief.placeholders if known.kind == "images"]
@@ -39,6 +40,10 @@ def resolve(
         values = {known.name: "" for known in cleared if known.value is not None}
     for command in commands:
         match command:
+            case SetValue(key, value) if key in several and value in ORDERS and more:
+                problems.append(f"I see only the {len(images)} best of the images, so I cannot order them all.")
+            case SetValue(key, value) if key in several and value in ORDERS:
+                values[key] = ", ".join(str(card.number) for card in sorted(images, key=ORDERS[value]))
             case SetValue(key, value):
                 values[key] = value
             case SetImage(key, number, words):

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from app.bindings.ai.builtin_chat.options import option_of, order_of
 from graphs.chat.brief import Placeholder
 from graphs.chat.publish_consent import asks_to_publish, mentions_publishing
 from tools.models.normalize import even, masked, quotations
@@ -91,9 +92,11 @@ _WORDS: tuple[tuple[Word, re.Pattern[str]], ...] = (
     ("help", re.compile(r"help(?: me)?|(?:hello|hi|hey)(?: there)?|what can (?:you|i) (?:do|say)|commands")),
 )  # fmt: skip
 _SEVERAL = re.compile(
-    r"(?:(?:use|take|show|only|put|order|pick|choose) )?(?:only )?(?:the )?(?:images?|pictures?|numbers?|order) "
-    r"(?P<numbers>#?\d{1,4}(?:(?:,? and|,? then|,)? #?\d{1,4}){0,40})",
+    r"(?:(?:use|take|show|only|put|order|pick|choose) )?(?:only )?(?:the )?(?:(?:image|picture|photo|number)s?|order) "
+    r"(?P<numbers>#?\d{1,4}(?:(?:,? and|,? then| &|,)? ?#?\d{1,4}| ?(?:-|–|to|through) ?#?\d{1,4}){0,40})",
 )
+_RANGE = re.compile(r"(\d{1,4}) ?(?:-|–|to|through) ?#?(\d{1,4})")
+MOST_IN_RANGE = 500
 _ALL = re.compile(r"(?:(?:use|take|show) )?(?:all|every) (?:the )?(?:images?|pictures?)|all")
 _POINTER = re.compile(r"\b(?:images?|pictures?|photos?|ones?|best)\b|#")
 _NUMBER = re.compile(r"(?<![\w-])#?(\d{1,4})(?![\w-])")
@@ -111,6 +114,7 @@ class Names:
     """What the placeholders of one template may be called: TITLE also “title”, IMAGE_HERO also “hero image”, “hero”."""
 
     def __init__(self, placeholders: Sequence[Placeholder]) -> None:
+        self.placeholders = placeholders
         self.images = [known.name for known in placeholders if known.kind == "image"]
         self.several = [known.name for known in placeholders if known.kind == "images"]
         self._names = {known.name.lower().replace("_", " "): known.name for known in placeholders}
@@ -176,7 +180,9 @@ def _command(text: str, names: Names) -> Command:
     bare = _POLITE.sub("", text, count=1).rstrip(" ?").removesuffix(" please").rstrip(" ,")
     plain = bare.lower()
     if names.several and (found := _SEVERAL.fullmatch(plain) or _ALL.fullmatch(plain)):
-        return SetValue(names.several[0], found.groupdict().get("numbers", ""))
+        return SetValue(names.several[0], counted(found.groupdict().get("numbers", "")))
+    if option := option_of(bare, names.placeholders, names.find):
+        return SetValue(*option)
     for word, pattern in _WORDS:
         if pattern.fullmatch(plain):
             return Plain(word)
@@ -195,10 +201,21 @@ def _assigned(key: str, value: str, names: Names) -> Command:
     value = value.strip(" ,;")
     if key in names.images:
         return _chosen(key, value) or Unknown(f"{key}: {value}")
-    if key in names.several and _ALL.fullmatch(value.lower()):
-        value = ""
+    if key in names.several:
+        value = "" if _ALL.fullmatch(value.lower()) else order_of(value) or counted(value)
     quoted = re.fullmatch(r"[\"“„](.+)[\"”“][.!]?", value)
     return SetValue(key, quoted[1].strip() if quoted else value)
+
+
+def counted(numbers: str) -> str:
+    """The numbers with each “2-4” or “2 to 4” counted out."""
+    spans = ((match, int(match[1]), int(match[2])) for match in _RANGE.finditer(numbers))
+    for match, first, last in [*spans][::-1]:
+        step = 1 if first <= last else -1
+        if abs(last - first) < MOST_IN_RANGE:
+            spoken = ", ".join(map(str, range(first, last + step, step)))
+            numbers = f"{numbers[: match.start()]}{spoken}{numbers[match.end() :]}"
+    return numbers
 
 
 def _chosen(key: str | None, what: str) -> SetImage | None:

@@ -18,6 +18,7 @@ from langchain_core.tools import BaseTool
 
 from app.bindings.ai.builtin_chat.choices import best_first, resolve
 from app.bindings.ai.builtin_chat.commands import Plain, SetImage, SetValue, read
+from app.bindings.ai.builtin_chat.options import ORDERS
 from app.bindings.ai.builtin_chat.replies import NO_PAGE, Turn, compose
 from graphs.chat.brief import BriefMessage
 from graphs.chat.results import ImageCards, ProjectCards, Rendered, Saved, ToolFailed
@@ -89,6 +90,7 @@ def answer(messages: Sequence[BaseMessage], offered: frozenset[str]) -> AIMessag
         commands=read(str(messages[at].text), brief.placeholders, approved=brief.approved),
         projects=[each for found in _read(results, ProjectCards) for each in found.projects],
         images=best_first([each for found in _read(results, ImageCards) for each in found.images]),
+        more=sum(found.more for found in _read(results, ImageCards)),
         saved=_read(results, Saved),
         rendered=_read(results, Rendered),
         failed=_read(results, ToolFailed),
@@ -112,7 +114,10 @@ def next_calls(turn: Turn, called: set[str]) -> tuple[list[Call], list[str]]:
     # The number of an image that was shown is known to the tools.
     looks = "images" in words or any(image.number is None or not turn.brief.shown for image in chosen)
     several = {known.name for known in turn.brief.placeholders if known.kind == "images"}
-    looks |= not turn.brief.shown and any(isinstance(each, SetValue) and each.key in several for each in turn.commands)
+    looks |= any(
+        isinstance(each, SetValue) and each.key in several and (each.value in ORDERS or not turn.brief.shown)
+        for each in turn.commands
+    )
     if looks or (words & {"pick", "help", "missing"} and turn.brief.missing):
         if "get_projects_for_artifact" not in called:
             return [("get_projects_for_artifact", {})], []
@@ -121,7 +126,7 @@ def next_calls(turn: Turn, called: set[str]) -> tuple[list[Call], list[str]]:
             return [("get_images_for_project", {"project_id": project.id}) for project in looked_at], []
     problems = turn.problems
     if "save_configuration" not in called:
-        values, problems = resolve(turn.commands, turn.brief, turn.projects, turn.images)
+        values, problems = resolve(turn.commands, turn.brief, turn.projects, turn.images, turn.more)
         choices = [{"key": key, "value": value} for key, value in values.items()]
         saves: list[dict[str, Any]] = [{"undo": True}] if "undo" in words else []
         saves += [{"choices": choices[at : at + MOST_CHOICES]} for at in range(0, len(choices), MOST_CHOICES)]

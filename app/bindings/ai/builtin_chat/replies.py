@@ -6,6 +6,7 @@ import msgspec
 
 from app.bindings.ai.builtin_chat.choices import defaults, meant
 from app.bindings.ai.builtin_chat.commands import Command, Plain, SetImage, Unknown
+from app.bindings.ai.builtin_chat.options import YES_NO
 from graphs.chat.brief import Brief, Placeholder
 from graphs.chat.results import ImageCard, ProjectCard, RefusedChoice, Rendered, Saved, ToolFailed
 
@@ -27,6 +28,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     projects: list[ProjectCard]
     images: list[ImageCard]
     """The best judged first."""
+    more: int
+    """Images of the projects that are not among them."""
     saved: list[Saved]
     rendered: list[Rendered]
     failed: list[ToolFailed]
@@ -109,6 +112,11 @@ def understood(brief: Brief) -> str:
     several = [_label(known.name) for known in brief.placeholders if known.kind == "images"]
     said += [f"{several[0]}: 3, 1, 2", "use all images", "show images"] if several else []
     said += [f"use image 2 as {_label(images[0])}", "use the red one", "show images"] if images else []
+    flags = [_label(known.name).removeprefix("show ") for known in brief.placeholders if known.choices == YES_NO]
+    said += [f"show {flags[0]}", f"hide {flags[0]}"] if flags else []
+    chosen = [known for known in brief.placeholders if known.choices and known.choices != YES_NO]
+    said += [f"{known.choices[-1]} {_label(known.name)}" for known in chosen]
+    said += ["newest first"] if several else []
     said += ["pick for me", "what is missing", "undo", "start over", "publish", "help"]
     return f"I understand {_joined([f'“{each}”' for each in said])}, each on a line of its own."
 

@@ -27,6 +27,9 @@ async def test_a_template_comes_in_once_and_is_listed(tmp_path: Path) -> None:
         kinds = {one["name"]: one["kind"] for one in listed}
         assert kinds["lookbook"] == "generator" and "error" not in kinds and "gone" not in kinds
         assert {one["kind"] for one in listed if not one["fillable"]} == {"generator"}
+        options = {one["name"]: one["options"] for one in listed}
+        assert options["mine"] == [] and options["lookbook"][0] == {"name": "TITLE", "kind": "text", "choices": []}
+        assert {"name": "THEME", "kind": "text", "choices": ["auto", "dark", "light"]} in options["lookbook"]
         examples = [one for one in listed if one["kind"] == "example"]
         assert len(examples) >= 3 and all(len(one["placeholders"]) >= 3 for one in examples)
 
