@@ -28,7 +28,11 @@ LENGTH = 60_000
 """How many characters of a folded text can be found; the words of more do not fit into a tsvector."""
 TAG = 500
 """The longest tag that can be filtered by; PostgreSQL's index takes no longer key."""
-TERM = re.compile(r'"([^"]*[^"\s][^"]*)"(?!\S)|(\S+)')
+MARKS = str.maketrans({**dict.fromkeys("“”„‟«»＂", '"'), **dict.fromkeys("’‘‛＇`´", "'")})
+"""Typographic quotation marks and apostrophes as those of keyboards."""
+SINGLE = re.compile(r"(?<!\S)‘([^‘’]*)’(?!\S)")
+"""A quotation in single marks; of keyboards' apostrophes there is none."""
+TERM = re.compile(r'"([^"]*)"(?!\S)|(\S+)')
 INDEXED_TERMS = 8
 """How many terms of a query, the longest ones, the index is asked for; the text decides on all."""
 END = "\x1f"
@@ -101,7 +105,7 @@ FILE_TAG = "INSERT INTO progression_tags (progression_id, tag) VALUES (:progress
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Conditions on a list of progressions, combined with AND. Tags are compared exactly; of `query` see `terms`."""
+    """Conditions on a list of progressions, combined with AND. Tags are compared folded; of `query` see `terms`."""
 
     project_id: str
     query: str = ""
@@ -123,7 +127,7 @@ async def find(env: Env, wanted: Filter, cursor: Cursor, limit: int) -> list[Pro
         "others": dump(others),
         "provider": wanted.provider,
         "judgment": wanted.judgment,
-        "tags": dump(wanted.tags),
+        "tags": dump([fold(tag).strip() for tag in wanted.tags]),
         "at": cursor.at,
         "id": cursor.id,
     }
@@ -186,17 +190,18 @@ def number_range(created_at: int) -> tuple[int, int]:
 
 
 def fold(text: str) -> str:
-    """The form in which texts are compared: case-folded, NFC, control characters as spaces."""
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    """The form in which texts are compared: case-folded, NFC, marks of one kind, control characters as spaces."""
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).translate(MARKS)
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", folded)
 
 
 def terms(query: str) -> list[str]:
-    """The folded texts that a row must contain: words, and what stands in double quotes; the longest first.
+    """The folded texts that a row must contain: words, and what stands in double quotes, or in typographic ones; the
+    longest first.
 
-    A quote inside a word, or without its partner, is a character like any other.
+    A quote inside a word, or without its partner, is a character like any other, and so is a minus.
     """
-    found = (quoted.strip() or word for quoted, word in TERM.findall(fold(query)))
+    found = (quoted.strip() or word for quoted, word in TERM.findall(fold(SINGLE.sub(r'"\1"', query))))
     return sorted(dict.fromkeys(filter(None, found)), key=len, reverse=True)
 
 
@@ -207,34 +212,33 @@ def searchable_text(row: Progression) -> str:
 
 
 def index_words(row: Progression, text: str) -> set[str]:
-    """The words to index: trigrams of the text, and tags, project, provider and judgment with a prefix.
+    """The words to index: trigrams of the text and the tags, and project, provider and judgment with a prefix.
 
     The prefix is an ASCII letter, which no trigram contains.
     """
-    trigrams = {_letters(text[i : i + 3]) for i in range(len(text))}
-    fields = {_prefixed("t", tag) for tag in searchable_tags(row.ai_tags)} | {
-        _prefixed("p", row.project_id),
-        _prefixed("a", row.ai_provider),
-    }
+    parts = (text, *searchable_tags(row.ai_tags))
+    trigrams = {_letters(part[i : i + 3]) for part in parts for i in range(len(part))}
+    fields = {_prefixed("p", row.project_id), _prefixed("a", row.ai_provider)}
     return trigrams | fields | ({_prefixed("j", row.judgment)} if row.judgment else set())
 
 
 def _query_words(wanted: Filter, conjunction: str, prefix: str) -> str:
     """The filter as a query for the index; `prefix` is the operator for the beginning of a word."""
-    words = {_prefixed("p", wanted.project_id)} | {_prefixed("t", tag) for tag in wanted.tags}
+    words = {_prefixed("p", wanted.project_id)}
     words |= {_prefixed("a", wanted.provider)} if wanted.provider else set()
     words |= {_prefixed("j", wanted.judgment)} if wanted.judgment else set()
-    for term in terms(wanted.query)[:INDEXED_TERMS]:
-        if len(term) < 3:
-            words.add(_letters(term) + prefix)
-        else:
-            words |= {_letters(term[i : i + 3]) for i in range(0, len(term) - 2, 1 + len(term) // 10)}
+    tags = sorted({fold(tag).strip() for tag in wanted.tags}, key=len, reverse=True)
+    for term in [*tags[:INDEXED_TERMS], *terms(wanted.query)[:INDEXED_TERMS]]:
+        # The index of rows that are older than the folding of marks has these as they were typed.
+        pieces = [term[i : i + 3] for i in range(0, len(term) - 2, 1 + len(term) // 10)] or [term]
+        plain = [piece for piece in pieces if not set(piece) & set("\"'")]
+        words |= {_letters(piece) + (prefix if len(piece) < 3 else "") for piece in plain}
     return conjunction.join(sorted(words))
 
 
 def searchable_tags(tags: list[str]) -> set[str]:
-    """The tags that can be filtered by: not empty, at most `TAG` characters, without NUL."""
-    return {tag for tag in tags if 0 < len(tag) <= TAG and "\x00" not in tag}
+    """The tags that can be filtered by, folded: not empty, at most `TAG` characters."""
+    return {folded for tag in tags if 0 < len(folded := fold(tag).strip()) <= TAG}
 
 
 class _Alphabet(dict[int, int]):

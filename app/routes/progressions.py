@@ -25,12 +25,12 @@ Text = Annotated[
         max_length=1000,
         pattern=CLEAN,
         description="words that the prompt, the notes or the tags contain, all of them, in any case and order; "
-        'those in "double quotes" together',
+        'those in "double quotes", or “typographic ones”, together',
     ),
 ]
 TAG_LIST: dict[str, Any] = {
     "max_items": MOST_TAGS,
-    "description": "repeated, or one JSON array of strings; an image must have all of them",
+    "description": "repeated, or one JSON array of strings; an image must have all of them, in any case",
     "schema_extra": {"items": {"type": "string", "maxLength": LONGEST_TAG, "pattern": ONE_TAG}},
 }
 Tags = Annotated[list[str] | None, QueryParameter(**TAG_LIST)]
@@ -71,7 +71,7 @@ async def list_progressions(
     limit: Limit = LIMIT,
     cursor: Cursor = None,
 ) -> Page[ProgressionView]:
-    """The project's progressions, newest first. In the query only double quotes have a meaning."""
+    """The project's progressions, newest first. In the query only quotation marks have a meaning."""
     both = [*read_tags(tags or []), *read_tags(bracketed_tags or [])]
     wanted = cleaned({"query": text, "tags": both, "provider": provider})
     found = await db.list_progressions(env, project_id, **wanted, judgment=judgment, cursor=cursor, limit=limit)

@@ -195,17 +195,20 @@ async def test_a_judgment_changes_what_finds_the_progression(env: Env) -> None:
 
 
 async def test_filters_hold_together(env: Env) -> None:
-    """All tags must match exactly; provider, judgment, tags and query are combined with AND."""
+    """All tags must match as wholes, in any case and form; provider, judgment, tags and query are combined with AND."""
     project, other = await db.create_project(env, "p"), await db.create_project(env, "other")
     rows = [
         progression(project.id, id="1", ai_tags=["red", "boat"], ai_provider="openai", judgment="pass", created_at=1),
         progression(project.id, id="2", ai_tags=["red"], ai_provider="openai", judgment="fail", created_at=2),
-        progression(project.id, id="3", ai_tags=["red", "Boat"], ai_provider="gemini", created_at=3),
+        progression(project.id, id="3", ai_tags=["red", "\u00c9t\u00e9"], ai_provider="gemini", created_at=3),
         progression(other.id, id="4", ai_tags=["red", "boat"], ai_provider="openai", judgment="pass", created_at=4),
     ]
     await insert(env, *rows)
     assert await found(env, project.id) == ["3", "2", "1"]
-    assert await found(env, project.id, tags=["red"]) == ["3", "2", "1"]
+    for red in ("red", "Red", " RED "):
+        assert await found(env, project.id, tags=[red]) == ["3", "2", "1"], red
+    for summer in ("\u00e9t\u00e9", "E\u0301TE\u0301"):
+        assert await found(env, project.id, tags=["red", summer]) == ["3"], summer
     assert await found(env, project.id, tags=["red", "boat"]) == ["1"]
     assert await found(env, project.id, tags=["red"], provider="openai") == ["2", "1"]
     assert await found(env, project.id, provider="openai", judgment="fail", query="RED") == ["2"]
@@ -224,6 +227,7 @@ async def test_marks_of_query_languages_are_literal(env: Env) -> None:
         "a_b",
         'say "hi"',
         "it's",
+        "-3 -boat",
         "C:\\x",
         "%",
         "_",
@@ -240,6 +244,9 @@ async def test_marks_of_query_languages_are_literal(env: Env) -> None:
         assert row.id in await found(env, project.id, query=query)
         if '"' not in query:
             assert len(await found(env, project.id, query=f'"is {query} here"')) == 1, query
+    await insert(env, progression(project.id, id="typeset", prompt="the fox’s den is 6” wide"))
+    for query in ("fox's", "fox’s", 'Fox’s 6"', "6”", '"fox\'s den" wide'):
+        assert await found(env, project.id, query=query) == ["typeset"], query
 
 
 async def test_every_word_must_be_there_and_quoted_words_together(env: Env) -> None:
@@ -265,6 +272,16 @@ async def test_every_word_must_be_there_and_quoted_words_together(env: Env) -> N
         '"boat at': [],
         "boat " * 150: ["both", "apart", "one"],
         " ".join("abcdefghijklmnopqrstuvwxyz"): [],
+        "“calm lake” red": ["both"],
+        "„a lake“": ["apart"],
+        "«\u00a0boat lake\u00a0»": [],
+        "‘at sea’ boat": ["one"],
+        '""': ["both", "apart", "one"],
+        ' " " ': ["both", "apart", "one"],
+        " \t ": ["both", "apart", "one"],
+        "-lake": [],
+        '"': [],
+        "”": [],
     }
     for query, ids in expected.items():
         for limit in (1, 200):

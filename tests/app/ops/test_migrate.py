@@ -99,9 +99,11 @@ async def test_what_the_built_in_judge_never_judged_is_forgotten(db: Database) -
             f"INSERT INTO progression_search (progression_id, project_id, created_at, text, {more[0]}) "
             f"VALUES (:id, 'p', 1, :text, {more[1]})",
             id=id,
-            text=text,
+            text=text.replace("thing", "fox’s “thing”"),
         )
+        await db.run("INSERT INTO progression_tags (progression_id, tag) VALUES (:id, 'Red'), (:id, 'red')", id=id)
     await apply(db, files)
+    assert await count(db, "progression_tags") == 2
     found = await db.all(
         "SELECT p.id, p.ai_notes, p.coverage, s.text FROM image_progressions AS p "
         "JOIN progression_search AS s ON s.progression_id = p.id ORDER BY p.id",
@@ -112,8 +114,8 @@ async def test_what_the_built_in_judge_never_judged_is_forgotten(db: Database) -
         ("model", ["No cat."], None),
     ]
     assert [row.text.replace("\x1f", "|") for row in found] == [
-        "a red thing||red is visible: no.|red",
-        "a red thing|no cat.|red",
+        'a red fox\'s "thing"||red is visible: no.|red',
+        'a red fox\'s "thing"|no cat.|red',
     ]
 
 
