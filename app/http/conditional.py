@@ -1,7 +1,7 @@
-"""Content of BUCKET as HTTP responses: ETag and 304, HEAD, and byte ranges (RFC 9110, sections 13 and 14)."""
+"""Content as HTTP responses: ETag and 304, HEAD, and byte ranges (RFC 9110, sections 13 and 14)."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -82,22 +82,46 @@ async def respond(
     if known:
         await before()
         return Response(None, status_code=304, headers=headers)
-    asked = RANGE.fullmatch(request.headers.get("range", "")) if partial else None
-    # With If-Range, the range counts only for the version that the client has.
-    if asked is not None and request.headers.get("if-range", headers.get("ETag")) == headers.get("ETag"):
+    if partial and "range" in request.headers:
         size = await _size(env, content)
-        if (span := requested_span(asked, size)) is not None:
-            first, end = span
-            part = {"Content-Range": f"bytes {first}-{end - 1}/{size}", "Content-Length": str(end - first)}
-            return await _send(_cut(_chunks(env, content), first, end), 206, headers | part)
+        if (span := requested_span(request, size, headers.get("ETag"))) is not None:
+            return await _send(cut(_chunks(env, content), *span), 206, headers | part_headers(span, size))
     return await _send(_chunks(env, content), 200, headers, before)
 
 
-def requested_span(asked: re.Match[str], size: int) -> tuple[int, int] | None:
-    """First byte and end of the range that RANGE matched; None for one that is to be ignored.
+def respond_bytes(
+    request: Request[Any, Any, Any], data: bytes, headers: Mapping[str, str], *, partial: bool = True
+) -> Response[bytes]:
+    """Bytes at hand as a 200, 206, 304 or the response to HEAD; `headers` have their type and their ETag.
+
+    Fails: WrongRange.
+    """
+    tag = headers["ETag"]
+    sent = {**headers, **({"Accept-Ranges": "bytes"} if partial else {})}
+    if is_known(request.headers.get("if-none-match", ""), tag):
+        return Response(b"", status_code=304, headers=sent)
+    if request.method == HttpMethod.HEAD:
+        return Response(b"", headers=sent | {"Content-Length": str(len(data))})
+    if partial and (span := requested_span(request, len(data), tag)) is not None:
+        return Response(data[slice(*span)], status_code=206, headers=sent | part_headers(span, len(data)))
+    return Response(data, headers=sent)
+
+
+def part_headers(span: tuple[int, int], size: int) -> dict[str, str]:
+    """What a 206 says of its part."""
+    first, end = span
+    return {"Content-Range": f"bytes {first}-{end - 1}/{size}", "Content-Length": str(end - first)}
+
+
+def requested_span(request: Request[Any, Any, Any], size: int, tag: str | None) -> tuple[int, int] | None:
+    """First byte and end of the range that is asked for; None for the whole, also where what the client has is another
+    version (If-Range).
 
     Fails: WrongRange when no byte of it exists.
     """
+    asked = RANGE.fullmatch(request.headers.get("range", ""))
+    if asked is None or request.method != HttpMethod.GET or request.headers.get("if-range", tag) != tag:
+        return None
     if asked[3] is not None:
         first, end = max(0, size - int(asked[3])), size
     else:
@@ -134,7 +158,8 @@ async def _rewritten(env: Env, content: Content) -> bytes:
     return data
 
 
-async def _cut(chunks: AsyncIterator[bytes], first: int, end: int) -> AsyncIterator[bytes]:
+async def cut(chunks: AsyncIterator[bytes], first: int, end: int) -> AsyncIterator[bytes]:
+    """The bytes from `first` to before `end`."""
     at = 0
     async for chunk in chunks:
         if (piece := chunk[max(0, first - at) : max(0, end - at)]) != b"":

@@ -7,12 +7,12 @@ from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.params import PathParameter
 
-from app.bindings.images.directory import LocalImages, Rendition
-from app.http.conditional import is_known
+from app.bindings.images.directory import LocalImages
+from app.http.conditional import respond_bytes
 from app.http.rules import pattern
 from tools.env import Env
 from tools.errors import NotFound
-from tools.media.variants import Format, negotiate, parse
+from tools.media.variants import negotiate, parse
 
 ImageId = Annotated[str, PathParameter(pattern="^[A-Za-z0-9._-]{1,128}$")]
 VARIANT = pattern(
@@ -35,10 +35,7 @@ async def get_image(
 
     AVIF, WebP or JPEG according to `Accept`; each is encoded when it is first requested, and stored.
     """
-    encoding, rendition = await _rendition(request, env, image_id, variant)
-    if is_known(request.headers.get("if-none-match", ""), rendition.etag):
-        return Response(b"", status_code=304, headers=_headers(rendition))
-    return Response(rendition.data, media_type=f"image/{encoding}", headers=_headers(rendition))
+    return await _image(request, env, image_id, variant)
 
 
 @head(PATH, opt={"access": "open"}, tags=["images"])
@@ -49,32 +46,25 @@ async def head_image(
     variant: VariantName,
 ) -> Response[None]:
     """The headers of a GET, without the image."""
-    encoding, rendition = await _rendition(request, env, image_id, variant)
-    length = str(len(rendition.data))
-    return Response(
-        None,
-        headers={**_headers(rendition), "content-type": f"image/{encoding}", "content-length": length},
-    )
+    whole = await _image(request, env, image_id, variant)
+    return Response(None, status_code=whole.status_code or 200, headers=whole.headers)
 
 
-async def _rendition(
-    request: Request[None, None, State], env: Env, image_id: str, variant: str
-) -> tuple[Format, Rendition]:
+async def _image(request: Request[None, None, State], env: Env, image_id: str, variant: str) -> Response[bytes]:
     if not isinstance(env.IMAGES, LocalImages):
         raise NotFound("delivery images are not served from here")
     encoding = negotiate(request.headers.get("accept", ""))
-    return encoding, await env.IMAGES.rendition(image_id, parse(variant), encoding)
-
-
-def _headers(rendition: Rendition) -> dict[str, str]:
-    return {
-        "etag": rendition.etag,
-        "cache-control": CACHE,
-        "vary": "Accept",
+    rendition = await env.IMAGES.rendition(image_id, parse(variant), encoding)
+    headers = {
+        "Content-Type": f"image/{encoding}",
+        "ETag": rendition.etag,
+        "Cache-Control": CACHE,
+        "Vary": "Accept",
         # Other sites may embed delivery images.
-        "cross-origin-resource-policy": "cross-origin",
-        "x-content-type-options": "nosniff",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+        "X-Content-Type-Options": "nosniff",
     }
+    return respond_bytes(request, rendition.data, headers)
 
 
 handlers = [get_image, head_image]

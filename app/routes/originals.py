@@ -1,6 +1,7 @@
 """Originals as they were bought, uploaded or fetched, for those who have the key: also bytes that cannot be shown."""
 
 import contextlib
+import hashlib
 import mimetypes
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any, cast
@@ -10,7 +11,8 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from app.http.conditional import NOT_CACHED, SEALED
+from app.http.conditional import NOT_CACHED, SEALED, cut, part_headers, requested_span
+from app.http.errors import WrongRange
 from tools import db
 from tools.env import Env
 from tools.errors import NotFound
@@ -56,15 +58,23 @@ async def _original(request: Request[Any, Any, Any], env: Env, key: str, name: s
     ending = mimetypes.guess_extension(mime) or ENDINGS.get(mime, ".bin")
     headers = {
         "Content-Type": mime,
-        "Content-Length": str(stored.size),
+        # What is stored under a key never changes.
+        "ETag": f'"{hashlib.sha256(f"{key}/{stored.size}".encode()).hexdigest()}"',
+        "Accept-Ranges": "bytes",
         "Content-Disposition": f'attachment; filename="{name}{ending}"',
         # Nobody has checked these bytes: a browser must not show them as a page.
         "Content-Security-Policy": SEALED,
         "Cache-Control": NOT_CACHED,
     }
+    length = {"Content-Length": str(stored.size)}
+    try:
+        span = requested_span(request, stored.size, headers["ETag"])
+    except WrongRange:
+        await chunks.aclose()
+        raise
     if request.method == HttpMethod.HEAD:
         await chunks.aclose()
-        return Response(b"", status_code=200, headers=headers)
+        return Response(b"", status_code=200, headers=headers | length)
 
     async def whole() -> AsyncIterator[bytes]:
         async with contextlib.aclosing(chunks):
@@ -72,7 +82,9 @@ async def _original(request: Request[Any, Any, Any], env: Env, key: str, name: s
             async for chunk in chunks:
                 yield chunk
 
-    return Stream(whole(), status_code=200, headers=headers)
+    if span is not None:
+        return Stream(cut(whole(), *span), status_code=206, headers=headers | part_headers(span, stored.size))
+    return Stream(whole(), status_code=200, headers=headers | length)
 
 
 handlers = [read_original, read_item_original]

@@ -14,7 +14,7 @@ from litestar import HttpMethod, Request, Response, get, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from app.http.conditional import Content, is_known, respond
+from app.http.conditional import Content, respond, respond_bytes
 from app.http.public_access import admit_reader, take_view
 from app.settings import Settings
 from tools.env import Env
@@ -112,12 +112,13 @@ async def read_asset(
 ) -> Response[bytes]:
     """A file of `templates/public/`."""
     data = env.ASSETS.read(f"public{path}")
-    tag = f'"{hashlib.sha256(data).hexdigest()}"'
-    headers = {"ETag": tag, "Cache-Control": "public, max-age=3600", "Cross-Origin-Resource-Policy": "cross-origin"}
-    if is_known(request.headers.get("if-none-match", ""), tag):
-        return Response(b"", status_code=304, headers=headers)
-    media = mimetypes.guess_type(path)[0] or "application/octet-stream"
-    return Response(data, headers=headers, media_type=media)
+    headers = {
+        "Content-Type": mimetypes.guess_type(path)[0] or "application/octet-stream",
+        "ETag": f'"{hashlib.sha256(data).hexdigest()}"',
+        "Cache-Control": "public, max-age=3600",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+    }
+    return respond_bytes(request, data, headers)
 
 
 handlers: list[Any] = [read_artifact, read_lookbook, read_version, read_file, read_version_file, read_asset]

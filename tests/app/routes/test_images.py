@@ -71,6 +71,14 @@ async def test_a_known_image_is_not_sent_again(client: httpx.AsyncClient) -> Non
     assert other.headers["etag"] != etag
 
 
+async def test_a_part_of_an_image_can_be_had(client: httpx.AsyncClient) -> None:
+    """As of every other file."""
+    whole = await client.get("/images/one/thumb")
+    part = await client.get("/images/one/thumb", headers={"Range": "bytes=-10", "If-Range": whole.headers["etag"]})
+    assert (part.status_code, part.content) == (206, whole.content[-10:])
+    assert whole.headers["accept-ranges"] == "bytes"
+
+
 async def test_head_says_what_get_would(client: httpx.AsyncClient) -> None:
     """HEAD has the same headers, the length included, and no body."""
     got, head = await client.get("/images/one/thumb"), await client.head("/images/one/thumb")

@@ -81,6 +81,32 @@ async def test_an_image_comes_as_it_was_bought(app: Application) -> None:
     assert (head.status, head.body, head.headers["content-length"]) == (200, b"", str(len(PICTURE)))
 
 
+async def test_a_part_of_an_original_can_be_had(app: Application) -> None:
+    """By its range, its first byte or its last ones, if it is still the same; 416 beyond the end."""
+    path, size = "/api/progressions/p0/original", len(PICTURE)
+    etag = (await call(app, "HEAD", path, ALLOWED)).headers["etag"]
+    async with served(originals.handlers, opened(app)) as client:
+        for asked, (first, end) in {
+            "bytes=0-4": (0, 5),
+            "bytes=5-": (5, size),
+            "bytes=-3": (size - 3, size),
+            f"bytes=-{size + 9}": (0, size),
+            f"bytes=7-{size * 2}": (7, size),
+        }.items():
+            part = await client.get(path, headers={"Range": asked, "If-Range": etag})
+            assert (part.status_code, part.content) == (206, PICTURE[first:end]), asked
+            assert part.headers["content-range"] == f"bytes {first}-{end - 1}/{size}", asked
+            assert part.headers["content-length"] == str(end - first), asked
+        for ignored in ({"Range": "bytes=4-2"}, {"Range": "lines=1-2"}, {"Range": "bytes=0-1", "If-Range": '"other"'}):
+            assert (await client.get(path, headers=ignored)).content == PICTURE, ignored
+    for beyond in (f"bytes={size}-", "bytes=-0"):
+        refused = await call(app, "GET", path, {**ALLOWED, "Range": beyond})
+        assert (refused.status, refused.headers["content-range"]) == (416, f"bytes */{size}"), beyond
+        assert refused.json()["error"]["code"] == "range_not_satisfiable"
+    whole = await call(app, "HEAD", path, {**ALLOWED, "Range": "bytes=0-4"})
+    assert (whole.status, whole.headers["content-length"], whole.headers["accept-ranges"]) == (200, str(size), "bytes")
+
+
 async def test_what_is_no_image_is_served_as_bytes_alone(app: Application) -> None:
     """Whatever was bought can be fetched, but no browser shows it as a page."""
     answer = await call(app, "GET", (await items(app))[0], ALLOWED)
