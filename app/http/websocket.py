@@ -5,6 +5,7 @@ buffered, and a flood of pings or of empty fragments is accepted without end (bo
 """
 
 import asyncio
+import logging
 import socket
 from asyncio.transports import BaseTransport
 from typing import Any, cast
@@ -13,7 +14,11 @@ from litestar.types import Scope
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+from websockets.typing import StatusLike
+
+from app.http.errors import ErrorResponse
 
 EXTENSION = "picasso.socket"
 STALL_SECONDS = 7.0
@@ -21,6 +26,21 @@ LINGER_SECONDS, FAULT_LINGER_SECONDS, QUIET_SECONDS, EXIT_SECONDS = 25.0, 3.0, 0
 UNSENT_BYTES, LAST_BYTES = 16 << 10, 256 << 10
 SLICE_BYTES = 4 << 10
 BURST_FRAMES, FRAMES_PER_SECOND = 100, 50
+
+
+class Handshake(ServerProtocol):
+    """The parser, which refuses a handshake in the one shape of errors."""
+
+    def reject(self, status: StatusLike, text: str) -> Response:
+        response = super().reject(status, text)
+        code = "malformed_request" if response.status_code == 400 else "no_websocket"
+        reason = text.strip().removeprefix("Failed to open a WebSocket connection: ")
+        told = ErrorResponse(response.status_code, code, f"this is no WebSocket handshake: {reason}")
+        response.body = told.body()
+        for name, value in (("Content-Length", str(len(response.body))), ("Content-Type", "application/json")):
+            del response.headers[name]
+            response.headers[name] = value
+        return response
 
 
 class Socket(WebSocketsSansIOProtocol):
@@ -33,6 +53,7 @@ class Socket(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn = Handshake(max_size=self.config.ws_max_size, logger=logging.getLogger("uvicorn.error"))
         self._stall: asyncio.TimerHandle | None = None
         self._failed, self._drop_at = False, 0.0
         self._tokens, self._counted_at = float(BURST_FRAMES), self.loop.time()

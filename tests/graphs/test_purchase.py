@@ -11,6 +11,7 @@ import pytest
 from adapters import discovery
 from app.bindings.ai.registry import open_ai
 from graphs.image_job.purchase import (
+    ADAPTER_FAILED,
     CIRCUIT_OPEN,
     MAX_CALLS,
     Bought,
@@ -128,6 +129,11 @@ OUT = GiveUp("failed", "provider_outage", "the provider did not answer")
                 (401, "the provider does not accept our key, or does not let it use this model"),
                 (200, "the provider's answer held no usable image"),
             )
+        ),
+        pytest.param(
+            [attempt(1, "failed", "invalid", ADAPTER_FAILED)],
+            GiveUp("failed", "adapter_failed", "the adapter failed"),
+            id="the fault of a free adapter: give up, and blame no vendor",
         ),
         pytest.param(
             [attempt(1, "refused")],

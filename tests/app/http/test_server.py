@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from app.http import server as shell
@@ -179,6 +180,18 @@ async def test_dripping_clients_are_closed(shell_server: Server) -> None:
     assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers[1:])
 
 
+async def test_a_handshake_that_is_none_is_refused_like_any_request(shell_server: Server) -> None:
+    """A header of a WebSocket that cannot be read is 400 in the one shape of errors."""
+    for name, value in {"Protocol": "a b, @", "Key": "short", "Version": "13x"}.items():
+        wanted = {"Protocol": "chat", "Key": "x3JJHMbDL1EzLkh9GBhXDw==", "Version": "13", name: value}
+        lines = [f"Sec-WebSocket-{each}: {said}" for each, said in wanted.items()]
+        head = ["GET /api/stream/s HTTP/1.1", f"Host: 127.0.0.1:{shell_server.port}", "Connection: Upgrade", *lines]
+        answer = await exchange(shell_server, "\r\n".join([*head, "Upgrade: websocket", "", ""]).encode())
+        first, _, body = answer.partition(b"\r\n\r\n")
+        assert first.startswith((b"HTTP/1.1 400", b"HTTP/1.1 426")) and b"application/json" in first, (name, answer)
+        assert first.lower().count(b"content-length:") == 1 and msgspec.json.decode(body)["error"]["code"], name
+
+
 async def drip(server: Server, start: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(start)
@@ -251,11 +264,11 @@ async def test_a_refused_engine_ends_the_process(tmp_path: Path) -> None:
 async def test_a_loopback_server_makes_its_own_key(tmp_path: Path) -> None:
     """The first start makes a random key of mode 0600 and prints it; later starts use the same and print it no more."""
     keys = []
-    for start in range(2):
+    for earlier in range(2):
         async with running(tmp_path, command=SHELL) as server, server.client(**server.headers) as client:
             assert (await client.get("/metrics")).status_code == 200
         keys.append(server.key)
-        assert (tmp_path / "serve.out").read_text().count(server.key) == (0 if start else 1)
+        assert (tmp_path / "serve.out").read_text().count(server.key) == (0 if earlier else 1)
         assert stat.S_IMODE((tmp_path / "api_key").stat().st_mode) == 0o600
         assert server.key not in server.log.read_text()
     assert keys[0] == keys[1] and len(keys[0]) >= 32
