@@ -43,7 +43,9 @@ VALUES (:id, :name, :description, :budget_micros, :created_at, :updated_at) ON C
 """
 GET_PROJECT = "SELECT * FROM projects WHERE id = :id"
 LIST_PROJECTS = """
-SELECT * FROM projects WHERE (updated_at, id) < (:at, :id) ORDER BY updated_at DESC, id DESC LIMIT :limit
+SELECT * FROM projects WHERE (updated_at, id) < (:at, :id) AND (CAST(:part AS TEXT) IS NULL
+    OR LOWER(name) LIKE LOWER(:part) ESCAPE '!' OR LOWER(description) LIKE LOWER(:part) ESCAPE '!')
+ORDER BY updated_at DESC, id DESC LIMIT :limit
 """
 PATCH_PROJECT = """
 UPDATE projects SET
@@ -108,7 +110,11 @@ GET_UPLOAD = "SELECT * FROM uploads WHERE project_id = :project_id AND sha256 = 
 TIPS = (
     "SELECT key, value FROM knowledge_base WHERE substr(key, 1, length(CAST(:prefix AS TEXT))) = CAST(:prefix AS TEXT)"
 )
-LIST_KNOWLEDGE = "SELECT key, value FROM knowledge_base WHERE key > :after ORDER BY key LIMIT :limit"
+LIST_KNOWLEDGE = """
+SELECT key, value FROM knowledge_base WHERE key > :after
+    AND (CAST(:provider AS TEXT) IS NULL OR SUBSTR(key, 1, LENGTH(:provider) + 1) = :provider || '.')
+ORDER BY key LIMIT :limit
+"""
 BEGUN_JSON = re.compile(r'\s*(\{|\[\s*["{\[])')
 COUNT_TIPS = "SELECT COUNT(*) AS n FROM knowledge_base"
 PUT_KNOWLEDGE = """
@@ -235,13 +241,16 @@ async def _project(env: Env, project_id: str) -> Project:
 
 
 @step("db.list_projects")
-async def list_projects(env: Env, cursor: str | None, limit: int) -> Page[Project]:
-    """Projects, the most recently changed first.
+async def list_projects(env: Env, cursor: str | None, limit: int, text: str = "") -> Page[Project]:
+    """Projects whose name or description contains the text, in any case of the letters A to Z; the most recently
+    changed first.
 
     Fails: Invalid (400, `bad_cursor`).
     """
     after = decode(cursor)
-    rows = await env.DB.all(LIST_PROJECTS, Project, at=after.at, id=after.id, limit=limit + 1)
+    escaped = re.sub("[!%_]", r"!\g<0>", text)
+    part = f"%{escaped}%" if text else None
+    rows = await env.DB.all(LIST_PROJECTS, Project, at=after.at, id=after.id, part=part, limit=limit + 1)
     return page(rows, limit, lambda row: Cursor(row.updated_at, row.id))
 
 
@@ -505,12 +514,13 @@ async def get_tips(env: Env, provider: str, kind: Kind) -> list[Tip]:
 
 
 @step("db.list_knowledge")
-async def list_knowledge(env: Env, cursor: str | None, limit: int) -> Page[Knowledge]:
-    """The knowledge base, ordered by key; a page has less than `limit` rows where values cannot be read.
+async def list_knowledge(env: Env, cursor: str | None, limit: int, provider: str | None = None) -> Page[Knowledge]:
+    """The knowledge base, or its tips for one provider, ordered by key; a page has less than `limit` rows where values
+    cannot be read.
 
     Fails: Invalid (400, `bad_cursor`).
     """
-    rows = await env.DB.all(LIST_KNOWLEDGE, _StoredTip, after=decode(cursor).id, limit=limit + 1)
+    rows = await env.DB.all(LIST_KNOWLEDGE, _StoredTip, after=decode(cursor).id, provider=provider, limit=limit + 1)
     found = page(rows, limit, lambda row: Cursor(0, row.key))
     return Page(_readable(found.items), found.next_cursor)
 

@@ -39,6 +39,10 @@ Cursor = Annotated[
     str | None,
     QueryParameter(max_length=512, format="cursor", description="`nextCursor` of the previous page"),
 ]
+OfProject = Annotated[
+    str | None,
+    QueryParameter(name="projectId", max_length=64, pattern=CLEAN, description="only those of this project"),
+]
 
 
 class Body(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):

@@ -9,10 +9,10 @@ import msgspec
 from litestar import Response, get, put
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.params import JSONBody, PathParameter
+from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from app.http.rules import pattern
-from app.http.schemas import Cursor, Limit, NewTip
+from app.http.schemas import CLEAN, Cursor, Limit, NewTip
 from app.lifecycle import Lifecycle
 from app.ops.disk import check_disks
 from app.ops.metrics import CONTENT_TYPE, Metrics
@@ -29,6 +29,9 @@ TIP_KEY = pattern(
     r"^[a-z0-9_-]{1,64}\.[a-z0-9._-]{1,128}$", "of the form provider.slug, in small letters, digits and . _ -"
 )
 TipKey = Annotated[str, PathParameter(pattern=TIP_KEY)]
+OfProvider = Annotated[
+    str | None, QueryParameter(name="provider", max_length=64, pattern=CLEAN, description="only tips for this provider")
+]
 PING_SECONDS = 3.0
 
 
@@ -130,9 +133,11 @@ async def list_models(env: NamedDependency[Env]) -> Page[ModelFamily]:
 
 
 @get("/api/knowledge", opt={"access": "read"}, tags=["knowledge"])
-async def list_knowledge(env: NamedDependency[Env], limit: Limit = LIMIT, cursor: Cursor = None) -> Page[db.Knowledge]:
+async def list_knowledge(
+    env: NamedDependency[Env], provider: OfProvider = None, limit: Limit = LIMIT, cursor: Cursor = None
+) -> Page[db.Knowledge]:
     """The tips that are used to refine prompts, ordered by key."""
-    return await db.list_knowledge(env, cursor, limit)
+    return await db.list_knowledge(env, cursor, limit, provider)
 
 
 @put("/api/knowledge/{key:str}", tags=["knowledge"])

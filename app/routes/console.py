@@ -50,7 +50,7 @@ INDEX = Index(
     "/schema",
     {
         "projects": "/api/projects",
-        "jobs": "/api/projects/{projectId}/jobs",
+        "jobs": "/api/jobs",
         "images": "/api/projects/{projectId}/progressions",
         "events": "/api/stream/{sessionId}",
         "providers": "/api/providers",

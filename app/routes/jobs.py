@@ -8,12 +8,12 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from adapters import planning
 from adapters.planning import Plan
 from app.http.rules import pattern
-from app.http.schemas import LINE, PROSE, Body, Cursor, Limit
+from app.http.schemas import CLEAN, LINE, PROSE, Body, Cursor, Limit, OfProject
 from app.http.security import limit_jobs
 from app.routes.job_views import Accepted, JobView, QueuedItem, Quoted, job_view, quote_job
 from app.settings import Settings
@@ -24,7 +24,7 @@ from tools.errors import Conflict, Invalid, NotFound, OverBudget
 from tools.ledger import attempts, jobs, submissions
 from tools.ledger.submissions import Submission
 from tools.pages import LIMIT, Page
-from tools.rows import Item, Job, JobRequest, Kind, Progression
+from tools.rows import Item, Job, JobRequest, JobStatus, Kind, Progression
 
 MAX_ITEMS = 64
 TOKEN_KEY = re.compile(r"(?![+-]?\d+(\.\d*)?$)[A-Za-z0-9_.+/~-][A-Za-z0-9_.+/~:-]{0,254}")
@@ -40,6 +40,11 @@ IMAGE_REF = pattern(
     "that is https://…, http://…, upload:SHA256, progression:ID, or the address of an image here as /images/…",
 )
 ImageRef = Annotated[str, msgspec.Meta(max_length=2048, pattern=IMAGE_REF)]
+Status = Annotated[JobStatus | None, QueryParameter(description="only jobs in this state")]
+OfSession = Annotated[
+    str | None,
+    QueryParameter(name="sessionId", max_length=128, pattern=CLEAN, description="only jobs of this session"),
+]
 SIZE = pattern("^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$", "as 1024x1024: width and height of 2 to 4 digits")
 
 
@@ -130,11 +135,27 @@ async def submit_job(
 async def list_jobs(
     project_id: FromPath[str],
     env: NamedDependency[Env],
+    status: Status = None,
+    session_id: OfSession = None,
     limit: Limit = LIMIT,
     cursor: Cursor = None,
 ) -> Page[JobView]:
     """The project's jobs, newest first."""
-    found = await jobs.of_project(env, project_id, cursor, limit)
+    found = await jobs.list_page(env, cursor, limit, project_id=project_id, status=status, session_id=session_id)
+    return Page([await job_view(env, job) for job in found.items], found.next_cursor)
+
+
+@get("/api/jobs", operation_id="listAllJobs", opt={"access": "read"})
+async def list_all_jobs(
+    env: NamedDependency[Env],
+    project_id: OfProject = None,
+    status: Status = None,
+    session_id: OfSession = None,
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> Page[JobView]:
+    """The jobs of all projects, newest first."""
+    found = await jobs.list_page(env, cursor, limit, project_id=project_id, status=status, session_id=session_id)
     return Page([await job_view(env, job) for job in found.items], found.next_cursor)
 
 
@@ -315,4 +336,4 @@ async def _accepted(env: Env, job: Job, replayed: bool) -> Response[Accepted]:
     return Response(body, status_code=202, headers={"Idempotency-Replayed": "true"} if replayed else {})
 
 
-handlers = [submit_job, list_jobs, get_job, cancel_job, retry_item]
+handlers = [submit_job, list_jobs, list_all_jobs, get_job, cancel_job, retry_item]

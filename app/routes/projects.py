@@ -2,14 +2,14 @@
 
 import datetime
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
-from app.http.schemas import Cursor, Limit, NewProject, ProjectPatch
+from app.http.schemas import CLEAN, Cursor, Limit, NewProject, ProjectPatch
 from tools import db
 from tools.env import Env
 from tools.format import to_micros, to_usd
@@ -19,6 +19,12 @@ from tools.pages import LIMIT, Page
 from tools.reports.project_cards import ProjectCard, project_cards
 from tools.rows import Project
 
+NamePart = Annotated[
+    str,
+    QueryParameter(
+        name="query", max_length=200, pattern=CLEAN, description="text that the name or the description contains"
+    ),
+]
 EPOCH = datetime.date(1970, 1, 1)
 LATEST_JOBS = 200
 """How many jobs the costs list one by one."""
@@ -100,9 +106,11 @@ class OverviewCard(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 
 
 @get("/api/projects", opt={"access": "read"}, tags=["projects"])
-async def list_projects(env: NamedDependency[Env], limit: Limit = LIMIT, cursor: Cursor = None) -> Page[Project]:
-    """All projects, the last changed first."""
-    return await db.list_projects(env, cursor, limit)
+async def list_projects(
+    env: NamedDependency[Env], text: NamePart = "", limit: Limit = LIMIT, cursor: Cursor = None
+) -> Page[Project]:
+    """All projects, or those that are called so; the last changed first."""
+    return await db.list_projects(env, cursor, limit, text.strip())
 
 
 @post("/api/projects", tags=["projects"])

@@ -4,7 +4,7 @@ import contextlib
 
 from tools import queue
 from tools.actor_emit import append
-from tools.env import Env
+from tools.env import Env, Value
 from tools.errors import NotFound, PicassoError
 from tools.events import Complete, Event, Fail
 from tools.ledger import item_events
@@ -19,6 +19,7 @@ from tools.rows import (
     ItemError,
     Job,
     JobMetadata,
+    JobStatus,
     Progression,
     derived_id,
     dump,
@@ -29,6 +30,14 @@ from tools.step import correlation_id, step
 JOB = "SELECT * FROM jobs WHERE id = :id"
 JOBS = """
 SELECT * FROM jobs WHERE project_id = :project_id AND (created_at < :at OR (created_at = :at AND id < :id))
+    AND (CAST(:status AS TEXT) IS NULL OR status = :status)
+    AND (CAST(:session_id AS TEXT) IS NULL OR session_id = :session_id)
+ORDER BY created_at DESC, id DESC LIMIT :limit
+"""
+ALL_JOBS = """
+SELECT * FROM jobs WHERE (created_at < :at OR (created_at = :at AND id < :id))
+    AND (CAST(:status AS TEXT) IS NULL OR status = :status)
+    AND (CAST(:session_id AS TEXT) IS NULL OR session_id = :session_id)
 ORDER BY created_at DESC, id DESC LIMIT :limit
 """
 ITEMS = "SELECT * FROM job_items WHERE job_id = :job_id ORDER BY position"
@@ -102,12 +111,33 @@ async def suspects(env: Env) -> list[str]:
     return [row.id for row in await env.DB.all(SUSPECTS, IdRow, now=now_ms(), limit=MOST_SUSPECTS)]
 
 
-async def of_project(env: Env, project_id: str, cursor: str | None, limit: int) -> Page[Job]:
-    """The project's jobs, newest first; NotFound for an unknown project."""
-    if not await env.DB.one(PROJECT_EXISTS, IdRow, id=project_id):
-        raise NotFound("there is no such project")
+async def list_page(
+    env: Env,
+    cursor: str | None,
+    limit: int,
+    *,
+    project_id: str | None = None,
+    status: JobStatus | None = None,
+    session_id: str | None = None,
+) -> Page[Job]:
+    """The jobs, newest first: of one project or of all, in one state or in any, of one session or of all.
+
+    Fails: NotFound for an unknown project · Invalid (400, `bad_cursor`).
+    """
     after = decode(cursor)
-    rows = await env.DB.all(JOBS, Job, project_id=project_id, at=after.at, id=after.id, limit=limit + 1)
+    given: dict[str, Value] = {
+        "at": after.at,
+        "id": after.id,
+        "limit": limit + 1,
+        "status": status,
+        "session_id": session_id,
+    }
+    if project_id is None:
+        rows = await env.DB.all(ALL_JOBS, Job, **given)
+    else:
+        if not await env.DB.one(PROJECT_EXISTS, IdRow, id=project_id):
+            raise NotFound("there is no such project")
+        rows = await env.DB.all(JOBS, Job, project_id=project_id, **given)
     return page(rows, limit, lambda job: Cursor(job.created_at, job.id))
 
 

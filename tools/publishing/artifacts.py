@@ -64,6 +64,9 @@ LIST = """
 SELECT * FROM artifacts WHERE (created_at < :at OR (created_at = :at AND id < :id))
 AND (version > 0 OR NOT EXISTS (SELECT 1 FROM renders WHERE artifact_id = artifacts.id)
     OR EXISTS (SELECT 1 FROM renders WHERE artifact_id = artifacts.id AND ended_at IS NULL))
+AND (CAST(:generator_id AS TEXT) IS NULL OR generator_id = :generator_id)
+AND (CAST(:project_id AS TEXT) IS NULL OR EXISTS
+    (SELECT 1 FROM project_artifacts WHERE artifact_id = artifacts.id AND project_id = :project_id))
 ORDER BY created_at DESC, id DESC LIMIT :limit
 """
 OWN_IMAGE = """
@@ -179,10 +182,14 @@ async def by_slug(env: Env, public_slug: str) -> ArtifactRow | None:
     return await env.DB.one(BY_SLUG, ArtifactRow, public_slug=public_slug)
 
 
-async def list_page(env: Env, cursor: str | None, limit: int) -> Page[ArtifactRow]:
-    """Artifacts from the newest, without those whose first version could not be made."""
+async def list_page(
+    env: Env, cursor: str | None, limit: int, *, generator_id: str | None = None, project_id: str | None = None
+) -> Page[ArtifactRow]:
+    """Artifacts from the newest, of one kind or of any, of one project or of all; without those whose first version
+    could not be made."""
     after = decode(cursor)
-    rows = await env.DB.all(LIST, ArtifactRow, at=after.at, id=after.id, limit=limit + 1)
+    chosen = {"generator_id": generator_id, "project_id": project_id}
+    rows = await env.DB.all(LIST, ArtifactRow, at=after.at, id=after.id, limit=limit + 1, **chosen)
     return page(rows, limit, lambda row: Cursor(row.created_at, row.id))
 
 

@@ -6,11 +6,11 @@ import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
 from app.http.prefer import preferred_wait
-from app.http.schemas import Body, Cursor, Id, Limit, Name, invalid
+from app.http.schemas import CLEAN, Body, Cursor, Id, Limit, Name, OfProject, invalid
 from generators import registry
 from generators.generator import Generator
 from generators.option_fields import as_chosen
@@ -23,6 +23,10 @@ from tools.publishing import artifacts, chats, renders, templates, views
 from tools.publishing.renders import Rendering, RenderRow
 from tools.rows import ArtifactRow, Project
 
+OfKind = Annotated[
+    str | None,
+    QueryParameter(name="generatorId", max_length=64, pattern=CLEAN, description="only those of this kind"),
+]
 MOST_PROJECTS = 50
 LONGEST_TITLE = 200
 
@@ -129,9 +133,15 @@ async def list_generators() -> Page[GeneratorView]:
 
 
 @get("/api/artifacts", opt={"access": "read"}, tags=["artifacts"])
-async def list_artifacts(env: NamedDependency[Env], limit: Limit = LIMIT, cursor: Cursor = None) -> Page[ArtifactView]:
+async def list_artifacts(
+    env: NamedDependency[Env],
+    generator_id: OfKind = None,
+    project_id: OfProject = None,
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> Page[ArtifactView]:
     """All artifacts, newest first."""
-    page = await artifacts.list_page(env, cursor, limit)
+    page = await artifacts.list_page(env, cursor, limit, generator_id=generator_id, project_id=project_id)
     return Page([_view(env, row) for row in page.items], page.next_cursor)
 
 

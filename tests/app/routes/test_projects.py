@@ -1,10 +1,12 @@
 """Projects over HTTP."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
+from tests.support.deadlines import LONG
 from tests.support.servers.picasso import running
 
 KEY = "the-right-key-of-this-test-" + "0123456789" * 2
@@ -81,3 +83,46 @@ async def test_an_unknown_project_is_not_found(client: httpx.AsyncClient) -> Non
     for id in ("0" * 32, "x", "%F0%9F%8E%A8", "a" * 2000, "'--", "null"):
         for answer in (await client.get(f"/api/projects/{id}"), await client.patch(f"/api/projects/{id}", json={})):
             assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found"), id
+
+
+async def test_lists_take_the_filters_that_people_expect(client: httpx.AsyncClient) -> None:
+    """Each filter leaves what it names and nothing else; one that a list does not know, or a value that cannot be, is
+    400 and named."""
+    first, second = [
+        (await client.post("/api/projects", json={"name": name, "description": about})).json()["id"]
+        for name, about in (("100% Autumn", None), ("Winter", "an autumn_day"))
+    ]
+    job = {"prompt": "a boat", "providers": ["sketch"], "sessionId": "filters", "size": "64x64"}
+    made = (await client.post(f"/api/projects/{first}/jobs", json=job)).json()["jobId"]
+    async with asyncio.timeout(LONG):
+        while (await client.get(f"/api/jobs/{made}")).json()["status"] != "complete":
+            await asyncio.sleep(0.05)
+    pages = [
+        (await client.post("/api/artifacts", json={"generatorId": kind, "projectIds": [of]})).json()["artifact_id"]
+        for kind, of in (("moodboard", first), ("judge-report", first))
+    ]
+    for path, key, wanted in (
+        ("projects?query=autumn", "id", {first, second}),
+        ("projects?query=0%25%20aut", "id", {first}),
+        ("projects?query=n_d", "id", {second}),
+        ("projects?query=%25_", "id", set()),
+        ("jobs?status=complete&sessionId=filters", "jobId", {made}),
+        ("jobs?status=queued&sessionId=filters", "jobId", set()),
+        (f"jobs?projectId={first}", "jobId", {made}),
+        (f"jobs?projectId={second}", "jobId", set()),
+        (f"projects/{first}/jobs?status=failed", "jobId", set()),
+        ("artifacts?generatorId=moodboard", "artifact_id", {pages[0]}),
+        (f"artifacts?projectId={first}", "artifact_id", {*pages}),
+        (f"artifacts?projectId={second}", "artifact_id", set()),
+    ):
+        answer = await client.get(f"/api/{path}")
+        assert answer.status_code == 200, (path, answer.text)
+        assert {item[key] for item in answer.json()["items"]} == wanted, path
+    tips = (await client.get("/api/knowledge?provider=sketch")).json()["items"]
+    assert tips and all(tip["key"].startswith("sketch.") for tip in tips)
+    for path, field in (
+        ("projects?name=x", "name"), ("jobs?state=running", "state"), ("jobs?status=done", "status"),
+        ("artifacts?kind=x", "kind"), ("knowledge?q=x", "q"), ("templates?x=1", "x"), ("generators?id=x", "id"),
+    ):  # fmt: skip
+        answer = await client.get(f"/api/{path}")
+        assert answer.status_code == 400 and field in answer.json()["error"]["message"], (path, answer.text)
