@@ -63,6 +63,7 @@ def _add_processes(commands: "argparse._SubParsersAction[_Parser]", shared: _Par
     commands.add_parser("worker", parents=[shared], help="only run jobs, next to a server or on another machine")
     commands.add_parser("migrate", parents=[shared], help="apply the database migrations that are missing")
     commands.add_parser("seed", parents=[shared], help="add the packaged prompting tips that are missing")
+    commands.add_parser("relink", parents=[shared], help="put every delivery image into another IMAGES, before its use")
     dead = commands.add_parser(
         "dead-letters", aliases=["dead"], parents=[shared], help="list queue messages that failed too often"
     )

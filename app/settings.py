@@ -12,6 +12,7 @@ import msgspec
 
 from tools.env import ImageServer
 from tools.format import to_micros
+from tools.publishing.addresses import CLOUDFLARE
 
 T = TypeVar("T")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -84,6 +85,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the link to the console signs in with, once; made at each start of a loopback server, and no variable."""
     secrets: frozenset[str]
     """Every configured value that must never be shown or logged."""
+
+    @property
+    def delivery_url(self) -> str | None:
+        """The URL below which Cloudflare delivers images; None where this server does."""
+        if self.images.startswith("file:"):
+            return None
+        return f"{CLOUDFLARE}/{self.images.rstrip('/').rpartition('/')[2]}"
 
     def __repr__(self) -> str:
         """Without values, because a settings object ends up in tracebacks."""

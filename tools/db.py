@@ -15,6 +15,7 @@ from tools import search
 from tools.env import Env, Statements
 from tools.errors import Invalid, NotFound, Violation
 from tools.pages import Cursor, Page, decode, page
+from tools.publishing.addresses import kept, whole
 from tools.rows import (
     Count,
     Criterion,
@@ -196,7 +197,8 @@ class _StoredTip(msgspec.Struct, frozen=True):
 
 
 class Chosen(msgspec.Struct, frozen=True):
-    """What was chosen for a placeholder; `progression_id` is the image that was meant, where the value is its address:
+    """What was chosen for a placeholder; `progression_id` is the image that was meant, where the value is its address
+    (stored as rows keep it):
     several images may have the same one."""
 
     value: str
@@ -611,17 +613,23 @@ async def save_config(env: Env, artifact_id: str, key: str, value: str) -> None:
 
 @step("db.get_config")
 async def get_config(env: Env, artifact_id: str) -> dict[str, str]:
-    """The values of an artifact's placeholders that are set so far, by key."""
-    return {key: chosen.value for key, chosen in (await choices(env.DB, artifact_id)).items()}
+    """The values of an artifact's placeholders that are set so far, by key; those of images are their addresses."""
+    return {key: chosen.value for key, chosen in (await get_choices(env, artifact_id)).items()}
 
 
 @step("db.get_choices")
 async def get_choices(env: Env, artifact_id: str) -> dict[str, Chosen]:
     """As `get_config`, with the images that were chosen."""
-    return await choices(env.DB, artifact_id)
+    chosen = await choices(env.DB, artifact_id)
+    return {key: Chosen(told(env, one), one.progression_id) for key, one in chosen.items()}
+
+
+def told(env: Env, chosen: Chosen) -> str:
+    """The value as people are told it: an image has a whole address."""
+    return chosen.value if chosen.progression_id is None else whole(env.settings, kept(env.settings, chosen.value))
 
 
 async def choices(tx: Statements, artifact_id: str) -> dict[str, Chosen]:
-    """`get_choices` within the caller's transaction."""
+    """The choices as they are stored, within the caller's transaction."""
     rows = await tx.all(GET_CONFIG, _Setting, artifact_id=artifact_id)
     return {row.key: Chosen(row.value, row.progression_id) for row in rows}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 from tools.events import Frame
+from tools.publishing.addresses import Site
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 Value = str | int | float | bytes | None
@@ -115,7 +116,7 @@ class Images(Protocol):
     """Public delivery images under ids that we choose; writing the same id again succeeds."""
 
     async def put(self, image_id: str, data: bytes, *, mime: str) -> str:
-        """Store and return the absolute public URL."""
+        """Store the image and return its address as rows keep it: a path of ours, or the URL that IMAGES chose."""
         ...
 
     async def delete(self, image_id: str) -> None:
@@ -372,13 +373,8 @@ class ImageServer(msgspec.Struct, frozen=True):
     """The models that its settings name, the default one first; it may list others itself."""
 
 
-class Settings(Protocol):
+class Settings(Site, Protocol):
     """The settings that packages below `app` read; `app/settings.py` has all of them."""
-
-    @property
-    def public_url(self) -> str:
-        """The URL under which clients reach this server, without a slash at its end."""
-        ...
 
     @property
     def images(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 
+from tools.publishing.addresses import Site, whole_in_event, whole_in_text
 from tools.rows import Criterion, ItemError, Judgment, Stage
 
 
@@ -236,6 +237,14 @@ class Frame(NamedTuple):
 def data_text(event: Event | PostedEvent) -> str:
     """The event as JSON text for the `data` column."""
     return msgspec.json.encode(event.data if isinstance(event, PostedEvent) else event).decode()
+
+
+def with_addresses(event: StoredEvent, site: Site) -> StoredEvent:
+    """The stored event, its addresses of ours as clients are told them."""
+    data = whole_in_event(site, event.data)
+    if event.type == Agent.type:
+        data = whole_in_text(site, data)
+    return event if data == event.data else msgspec.structs.replace(event, data=data)
 
 
 def envelope(event: StoredEvent) -> Envelope:

@@ -36,9 +36,21 @@ MOST_PREVIEWS = 8
 FORGET_PREVIEW = "DELETE FROM previews WHERE image_id = :image_id"
 PREVIEW_SECONDS, PREVIEWS_AT_ONCE = 3600.0, 500
 """How long a preview stays that an item does not name, or no longer names: a later one took its place."""
+DELIVERED = """
+SELECT id, generated_image_url, original_image_r2_key AS r2_key FROM image_progressions
+WHERE generated_image_url LIKE '/images/%' AND id > :after ORDER BY id LIMIT :limit
+"""
 DELIVERY_SECONDS = 60.0
 MOST_BYTES = 100 << 20
 """MAX_IMAGE is for what people send; what was bought is taken even where a vendor's PNG is larger."""
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """An image of ours, and the key of its original."""
+
+    id: str
+    generated_image_url: str
+    r2_key: str
 
 
 @step("images.inspect")
@@ -65,7 +77,7 @@ async def phash(env: Env, data: bytes) -> str:
 
 @step("images.upload_delivery")
 async def upload_delivery(env: Env, image_id: str, data: bytes) -> str:
-    """Make the delivery image (WebP), publish it and return its absolute URL.
+    """Make the delivery image (WebP), publish it and return its address as rows keep it.
 
     Effect: IMAGES put under `image_id`; repeating it succeeds and stores nothing new.
     Fails: Invalid (`image_rejected`) · Unavailable when IMAGES does not answer.
@@ -76,7 +88,7 @@ async def upload_delivery(env: Env, image_id: str, data: bytes) -> str:
 
 @step("images.upload_preview")
 async def upload_preview(env: Env, image_id: str, item_id: str, data: bytes) -> str:
-    """Publish a preview of an item's image and return its absolute URL.
+    """Publish a preview of an item's image and return its address as rows keep it.
 
     Effect: a row for `sweep_previews`, then as `upload_delivery`.
     Fails: Invalid (`image_rejected`) · Unavailable.
@@ -130,6 +142,28 @@ async def delete_delivery(env: Env, image_id: str) -> None:
     Fails: Unavailable when IMAGES does not answer.
     """
     await env.IMAGES.delete(image_id)
+
+
+async def deliver_again(env: Env, told: Callable[[int], None] = lambda _: None) -> tuple[int, list[str]]:
+    """Put the delivery images of all rows into IMAGES, for one that has none of them yet, such as another host's.
+    Return how many there are now, and the ids of the images that have none because their original is gone.
+
+    Effect: IMAGES put for each; one that is there already stays. `told` is called with the count after each hundred.
+    Fails: Unavailable · VendorFailed; repeating it goes on.
+    """
+    delivered, lost, after = 0, list[str](), ""
+    while rows := await env.DB.all(DELIVERED, Delivered, after=after, limit=100):
+        for row in rows:
+            try:
+                data = await env.BUCKET.get(row.r2_key)
+            except NotFound:
+                lost.append(row.id)
+                continue
+            await upload_delivery(env, row.generated_image_url.split("/")[2], data)
+            delivered += 1
+        after = rows[-1].id
+        told(delivered)
+    return delivered, lost
 
 
 @step("images.derive")

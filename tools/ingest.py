@@ -11,6 +11,7 @@ from tools.env import Env
 from tools.errors import Invalid, NotFound, TooLarge
 from tools.fetch import fetch
 from tools.media.memory import COPIES, in_hand
+from tools.publishing.addresses import image_path, kept
 from tools.rows import IdRow, StoredImage, Upload, now_ms
 from tools.step import step
 
@@ -39,7 +40,7 @@ WHERE id = :id AND project_id = :project_id
 OWN_IMAGE = "SELECT id, generated_image_url FROM image_progressions WHERE id = :id AND project_id = :project_id"
 SHOWN_IMAGE = """
 SELECT id, generated_image_url FROM image_progressions
-WHERE project_id = :project_id AND (generated_image_url LIKE :ending OR generated_image_url = :url)
+WHERE project_id = :project_id AND generated_image_url = :url
 ORDER BY created_at, id LIMIT 1
 """
 
@@ -88,8 +89,9 @@ async def own_name(env: Env, project_id: str, url: str, hosts: Sequence[str] = (
     """`progression:ID` for the address of one of the project's delivery images, in any variant: a job works from
     originals. None for any other address.
 
-    Ours are addresses below PUBLIC_URL, at `hosts`, or with a path alone; and those that IMAGES gave. The names of a
-    machine for itself are one name, and a port that the scheme implies may be spelled out.
+    Ours are addresses below PUBLIC_URL, at `hosts`, or with a path alone; those that IMAGES gave; and those that this
+    installation had earlier. The names of a machine for itself are one name, and a port that the scheme implies may be
+    spelled out.
     Fails: Invalid (422, `unknown_progression`) when the address is ours and no such image is in the project.
     """
     if not url.startswith(("http://", "https://", "/")):
@@ -102,16 +104,14 @@ async def own_name(env: Env, project_id: str, url: str, hosts: Sequence[str] = (
     here = {"", _place(public.netloc, public.scheme), *(_place(host, parts.scheme) for host in hosts)}
     path = OWN_PATH.fullmatch(parts.path.removeprefix(public.path.rstrip("/")))
     is_ours = path is not None and _place(parts.netloc, parts.scheme) in here
-    image_id = path[1] if path is not None else url.split("/")[-2]
+    image_id, shown = path[1] if path is not None else url.split("/")[-2], kept(env.settings, url)
     found = await env.DB.one(OWN_IMAGE, _Shown, id=image_id, project_id=project_id)
-    if found is not None and (is_ours or found.generated_image_url.rpartition("/")[0] == url.rpartition("/")[0]):
-        return f"progression:{found.id}"
-    if is_ours or env.settings.images.startswith("cloudflare://"):
+    if found is None or not (is_ours or found.generated_image_url.rpartition("/")[0] == shown.rpartition("/")[0]):
         # A rollback's row shows the image of another row.
-        ending = f"%/images/{image_id}/%" if is_ours else ""
-        found = await env.DB.one(SHOWN_IMAGE, _Shown, project_id=project_id, ending=ending, url=url)
-        if found is not None:
-            return f"progression:{found.id}"
+        shown = image_path(image_id) if is_ours else shown
+        found = await env.DB.one(SHOWN_IMAGE, _Shown, project_id=project_id, url=shown)
+    if found is not None:
+        return f"progression:{found.id}"
     if is_ours or not parts.netloc:
         detail = {"image": image_id}
         raise Invalid("this project has no image of that address", code="unknown_progression", detail=detail)

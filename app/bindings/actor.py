@@ -23,7 +23,7 @@ from tools import actor_emit
 from tools.actor_emit import Session
 from tools.env import Actor, Database, Subscription
 from tools.errors import Unavailable
-from tools.events import Frame, StoredEvent, caught_up, frame
+from tools.events import Frame, StoredEvent, caught_up, frame, with_addresses
 from tools.rows import dump, new_id
 
 log = logging.getLogger("picasso.actor")
@@ -53,8 +53,8 @@ NEWEST: Mapping[Literal["sqlite", "postgresql"], str] = {
 class Table:
     """The event log, read with few statements at once, so that a crowd of readers leaves room for writers."""
 
-    def __init__(self, db: Database) -> None:
-        self._db, self._limit = db, asyncio.Semaphore(READS_AT_ONCE)
+    def __init__(self, db: Database, settings: Settings) -> None:
+        self._db, self._settings, self._limit = db, settings, asyncio.Semaphore(READS_AT_ONCE)
 
     async def session(self, session_id: str) -> Session:
         """The session's newest and oldest `seq`."""
@@ -62,9 +62,10 @@ class Table:
             return await actor_emit.session(self._db, session_id)
 
     async def read(self, session_id: str, since: int) -> list[StoredEvent]:
-        """A page of the events after `since`. Fails: Gone · Unavailable."""
+        """A page of the events after `since`, with whole addresses. Fails: Gone · Unavailable."""
         async with self._limit:
-            return await actor_emit.read(self._db, session_id, since)
+            events = await actor_emit.read(self._db, session_id, since)
+        return [with_addresses(event, self._settings) for event in events]
 
     async def newest(self, session_ids: Iterable[str]) -> list[Session]:
         """The sessions among these that have events."""
@@ -183,8 +184,8 @@ class Subscriber:
 class Sessions:
     """The sessions with subscribers in this process, and the wake-ups to and from other processes."""
 
-    def __init__(self, db: Database, client: redis.Redis) -> None:
-        self._table, self._client = Table(db), client
+    def __init__(self, settings: Settings, db: Database, client: redis.Redis) -> None:
+        self._table, self._client = Table(db, settings), client
         self._process = new_id()
         self._buffers: dict[str, SessionBuffer] = {}
         self._to_wake: set[str] = set()
@@ -345,7 +346,7 @@ def _counts_of(process: bytes) -> bytes:
 @contextlib.asynccontextmanager
 async def open_actor(settings: Settings, db: Database, client: redis.Redis) -> AsyncIterator[Actor]:
     """PICASSO_DO over the database and Redis, with its four loops running while the block runs."""
-    sessions = Sessions(db, client)
+    sessions = Sessions(settings, db, client)
     loops = [
         asyncio.create_task(run)
         for run in (sessions.poll(), sessions.publish(), sessions.listen(), sessions.publish_counts())

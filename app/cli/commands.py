@@ -127,6 +127,20 @@ async def seed(args: argparse.Namespace) -> int:
     return 0
 
 
+async def relink(args: argparse.Namespace) -> int:
+    """Put the delivery images of all rows into IMAGES, and say how many there are."""
+    from app.bindings import open_env
+    from tools.images import deliver_again
+
+    console = open_console(aside=True)
+    async with open_env(_settings(args)) as env:
+        count, lost = await deliver_again(env, lambda so_far: say(console, f"{so_far} images so far"))
+    print(f"{count} images are delivered by IMAGES now")
+    if lost:
+        print(f"{len(lost)} have no original any more, so they have no picture: {', '.join(lost[:20])}")
+    return FAILED if lost else 0
+
+
 async def dead_letters(args: argparse.Namespace) -> int:
     """List the messages that the queue gave up, or put all of them back."""
     from app.bindings.queue import open_queue
@@ -212,6 +226,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, int]]] = 
     "worker": worker,
     "migrate": migrate,
     "seed": seed,
+    "relink": relink,
     "dead-letters": dead_letters,
     "dead": dead_letters,
     "backup": backup,

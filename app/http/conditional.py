@@ -1,5 +1,8 @@
 """Content as HTTP responses: ETag and 304, HEAD, and byte ranges (RFC 9110, sections 13 and 14)."""
 
+import asyncio
+import functools
+import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -11,6 +14,7 @@ from litestar.response import Stream
 from app.http.errors import WrongRange
 from tools.env import Env
 from tools.errors import NotFound
+from tools.publishing.addresses import Place, policy_now, relinked
 
 CACHED, NOT_CACHED = "public, max-age=60, must-revalidate", "private, no-store"
 NO_FRAMES = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
@@ -23,14 +27,15 @@ SAVED = (".csv", ".json", ".py")
 TIMED = ("video/", "audio/")
 EMBEDDED = (*TIMED, "image/", "model/")
 """Types that our sandboxed pages load; a sandbox counts as another origin."""
-WRITTEN = ("text/", "application/json", "image/svg+xml")
-"""Types in which links can be replaced as plain text."""
+PAGE = "text/html"
+LONG = 1 << 16
+"""Contents of more bytes are relinked in a thread."""
 RANGE = re.compile(r"bytes=[ \t]*(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))[ \t]*", re.IGNORECASE)
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
     """Content to send. `size` in bytes if known without asking BUCKET; `name` is the file's name, if it is a file;
-    `relinked` are pairs of text in the content's own links and its replacement."""
+    `place` is where it is read from, on which its links of ours depend."""
 
     key: str
     content_type: str
@@ -38,12 +43,12 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     policy: str | None
     size: int | None = None
     name: str | None = None
-    relinked: tuple[tuple[str, str], ...] = ()
+    place: Place
 
     @property
     def is_rewritten(self) -> bool:
-        """Whether links in the content have to be replaced."""
-        return self.relinked != () and self.content_type.startswith(WRITTEN)
+        """Whether the content has links that depend on where it is read from."""
+        return self.content_type.startswith(PAGE) or (self.place.is_file and self.content_type == "application/json")
 
 
 async def respond(
@@ -64,10 +69,12 @@ async def respond(
     headers = {
         "Cache-Control": CACHED if cached else NOT_CACHED,
         "Content-Type": content.content_type,
-        "Content-Security-Policy": content.policy or (PLAYED if content.content_type.startswith(TIMED) else SEALED),
+        "Content-Security-Policy": policy_now(env.settings, content.policy)
+        if content.policy
+        else (PLAYED if content.content_type.startswith(TIMED) else SEALED),
     }
     if cached:
-        headers["ETag"] = f'"{content.sha256}"' if not content.is_rewritten else f'"{content.sha256}-earlier"'
+        headers["ETag"] = f'"{content.sha256}{_linked_from(env, content) if content.is_rewritten else ""}"'
     if partial:
         headers["Accept-Ranges"] = "bytes"
     if content.name is not None:
@@ -153,9 +160,18 @@ async def _chunks(env: Env, content: Content) -> AsyncIterator[bytes]:
 
 async def _rewritten(env: Env, content: Content) -> bytes:
     data = await env.BUCKET.get(content.key)
-    for own, instead in content.relinked:
-        data = data.replace(own.encode(), instead.encode())
-    return data
+    is_page = content.content_type.startswith(PAGE)
+    relink = functools.partial(relinked, env.settings, data, content.place, is_page=is_page)
+    return await asyncio.to_thread(relink) if len(data) > LONG else relink()
+
+
+def _linked_from(env: Env, content: Content) -> str:
+    """What tells apart the same content read from different places; empty for where it was written for."""
+    settings, place = env.settings, content.place
+    if place == Place(slug=place.slug, link=place.slug) and settings.delivery_url is None:
+        return ""
+    read = f"{place.root} {place.page} {settings.public_url} {settings.delivery_url}"
+    return f"-{hashlib.sha256(read.encode()).hexdigest()[:16]}"
 
 
 async def cut(chunks: AsyncIterator[bytes], first: int, end: int) -> AsyncIterator[bytes]:

@@ -32,6 +32,7 @@ from tools.errors import Unavailable
 from tools.ledger import jobs, leases, submissions, workflows
 from tools.ledger.submissions import Submission
 from tools.publishing import artifacts, templates
+from tools.publishing.addresses import whole
 from tools.rows import JobRequest
 
 OPEN_SECONDS = 60.0
@@ -104,7 +105,7 @@ def image_job() -> CompiledStateGraph[Any, Any, Any, Any]:
                 {
                     "itemId": item.id,
                     "status": item.status,
-                    "url": made.generated_image_url if made else None,
+                    "url": whole(env.settings, made.generated_image_url) if made else None,
                     "judgment": made.seen if made else None,
                     "notes": made.ai_notes if made else [],
                 }

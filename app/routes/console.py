@@ -13,7 +13,6 @@ from litestar import Request, Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
-from app.bindings.images.cloudflare import DELIVERY
 from app.http import console_session
 from app.http.conditional import is_known
 from app.http.console_session import COOKIE
@@ -24,6 +23,7 @@ from app.http.security import is_signed_in as has_session
 from app.settings import Settings
 from tools.env import Env
 from tools.errors import Forbidden, NotFound, RateLimited
+from tools.publishing.addresses import CLOUDFLARE
 
 FOLDER = "console"
 MEDIA = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -163,7 +163,7 @@ handlers: list[Any] = [show_console, read_file, show_session, sign_in, make_link
 
 def policy(settings: Settings) -> str:
     """The page's Content-Security-Policy: everything from here, images also from where they are delivered."""
-    delivery = "" if settings.images.startswith("file:") else f" {DELIVERY}"
+    delivery = "" if settings.delivery_url is None else f" {CLOUDFLARE}"
     return (
         f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:{delivery}; "
         "connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "

@@ -13,6 +13,7 @@ from app.http.rules import pattern
 from tools.env import Env
 from tools.errors import NotFound
 from tools.media.variants import negotiate, parse
+from tools.publishing import addresses
 
 ImageId = Annotated[str, PathParameter(pattern="^[A-Za-z0-9._-]{1,128}$")]
 VARIANT = pattern(
@@ -31,7 +32,8 @@ async def get_image(
     image_id: ImageId,
     variant: VariantName,
 ) -> Response[bytes]:
-    """A delivery image as `public` (at most 2048 pixels long), `preview` (1024), `thumb` (256) or `w=…,h=…,fit=…`.
+    """A delivery image as `public` (at most 2048 pixels long), `preview` (1024), `thumb` (256) or `w=…,h=…,fit=…`;
+    where Cloudflare delivers, a redirect to it.
 
     AVIF, WebP or JPEG according to `Accept`; each is encoded when it is first requested, and stored.
     """
@@ -51,6 +53,10 @@ async def head_image(
 
 
 async def _image(request: Request[None, None, State], env: Env, image_id: str, variant: str) -> Response[bytes]:
+    if env.settings.delivery_url is not None:
+        # Links that were told before IMAGES moved.
+        there = addresses.whole(env.settings, addresses.image_path(image_id))
+        return Response(b"", status_code=302, headers={"Location": there, "Cache-Control": "public, max-age=3600"})
     if not isinstance(env.IMAGES, LocalImages):
         raise NotFound("delivery images are not served from here")
     encoding = negotiate(request.headers.get("accept", ""))

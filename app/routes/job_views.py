@@ -11,6 +11,7 @@ from tools.env import Env
 from tools.format import to_usd
 from tools.ledger import attempts, jobs, model_calls, money
 from tools.ledger.model_calls import ModelCall
+from tools.publishing.addresses import whole
 from tools.rows import Attempt, Item, ItemError, Job, JobRequest
 
 
@@ -168,7 +169,7 @@ async def job_view(env: Env, job: Job) -> JobView:
         parent_progression_id=job.parent_progression_id,
         request=job.request,
         metadata=job.metadata,
-        items=[_item_view(item, [call for call in image_calls if call.item_id == item.id]) for item in items],
+        items=[_item_view(env, item, [call for call in image_calls if call.item_id == item.id]) for item in items],
         model_calls=[
             ModelCallView(**_call_fields(call), purpose=call.purpose, item_id=call.item_id) for call in chat_calls
         ],
@@ -176,7 +177,7 @@ async def job_view(env: Env, job: Job) -> JobView:
     )
 
 
-def _item_view(item: Item, attempts: list[Attempt]) -> ItemView:
+def _item_view(env: Env, item: Item, attempts: list[Attempt]) -> ItemView:
     return ItemView(
         item_id=item.id,
         provider=item.provider,
@@ -186,7 +187,7 @@ def _item_view(item: Item, attempts: list[Attempt]) -> ItemView:
         status=item.status,
         stage=item.stage,
         progress=item.progress,
-        preview_url=item.preview_url,
+        preview_url=item.preview_url and whole(env.settings, item.preview_url),
         progression_id=item.progression_id,
         duplicate_of=item.duplicate_of,
         error=item.error,

@@ -13,6 +13,7 @@ from tools.env import Env
 from tools.format import to_usd
 from tools.ledger import jobs
 from tools.pages import LIMIT, Page
+from tools.publishing.addresses import whole
 from tools.rows import Judgment, Progression, derived_id
 
 MOST_TAGS, LONGEST_TAG = 32, 200
@@ -75,20 +76,20 @@ async def list_progressions(
     both = [*read_tags(tags or []), *read_tags(bracketed_tags or [])]
     wanted = cleaned({"query": text, "tags": both, "provider": provider})
     found = await db.list_progressions(env, project_id, **wanted, judgment=judgment, cursor=cursor, limit=limit)
-    return Page([progression_view(row) for row in found.items], found.next_cursor)
+    return Page([progression_view(env, row) for row in found.items], found.next_cursor)
 
 
 @get("/api/jobs/{job_id:str}/progressions", opt={"access": "read"}, tags=["progressions"])
 async def list_job_progressions(job_id: FromPath[str], env: NamedDependency[Env]) -> Page[ProgressionView]:
     """All images that the job has made so far, in the order of their making; a job has at most 64."""
     await jobs.get(env, job_id)
-    return Page([progression_view(row) for row in await db.job_progressions(env, job_id)], None)
+    return Page([progression_view(env, row) for row in await db.job_progressions(env, job_id)], None)
 
 
 @get("/api/progressions/{progression_id:str}", opt={"access": "read"}, tags=["progressions"])
 async def show_progression(progression_id: FromPath[str], env: NamedDependency[Env]) -> ProgressionView:
     """One progression."""
-    return progression_view(await db.get_progression(env, progression_id))
+    return progression_view(env, await db.get_progression(env, progression_id))
 
 
 @get("/api/progressions/{progression_id:str}/lineage", opt={"access": "read"}, tags=["progressions"])
@@ -97,8 +98,8 @@ async def show_lineage(progression_id: FromPath[str], env: NamedDependency[Env])
     found = await db.lineage(env, progression_id)
     return LineageView(
         progression_id=found.progression_id,
-        ancestors=[progression_view(row) for row in found.ancestors],
-        descendants=[progression_view(row) for row in found.descendants],
+        ancestors=[progression_view(env, row) for row in found.ancestors],
+        descendants=[progression_view(env, row) for row in found.descendants],
         edges=found.edges,
         truncated=found.truncated,
     )
@@ -110,9 +111,9 @@ async def roll_back(
 ) -> ProgressionView:
     """Return to an earlier image: a new progression with the bytes of that one's original or of its start image."""
     if data is None or data.base == "original":
-        return progression_view(await db.rollback(env, progression_id, "original"))
+        return progression_view(env, await db.rollback(env, progression_id, "original"))
     row = await db.get_progression(env, progression_id)
-    return progression_view(await db.rollback(env, progression_id, "start", await publish_start(env, row)))
+    return progression_view(env, await db.rollback(env, progression_id, "start", await publish_start(env, row)))
 
 
 async def publish_start(env: Env, row: Progression) -> db.Delivery:
@@ -126,9 +127,10 @@ async def publish_start(env: Env, row: Progression) -> db.Delivery:
     return db.Delivery(url=url, sha256=facts.sha256, width=facts.width, height=facts.height)
 
 
-def progression_view(row: Progression) -> ProgressionView:
-    """The row with its cost in US dollars."""
-    return ProgressionView(**{**msgspec.structs.asdict(row), "cost_usd": to_usd(row.cost_usd)})
+def progression_view(env: Env, row: Progression) -> ProgressionView:
+    """The row with the address of its image and its cost in US dollars."""
+    told = {"generated_image_url": whole(env.settings, row.generated_image_url), "cost_usd": to_usd(row.cost_usd)}
+    return ProgressionView(**{**msgspec.structs.asdict(row), **told})
 
 
 def read_tags(values: list[str]) -> list[str]:

@@ -16,6 +16,7 @@ from tools.format import to_micros, to_usd
 from tools.ledger import money
 from tools.ledger.money import BudgetState, DayCost, JobCost
 from tools.pages import LIMIT, Page
+from tools.publishing.addresses import whole
 from tools.reports.project_cards import ProjectCard, project_cards
 from tools.rows import Project
 
@@ -183,14 +184,20 @@ def _sum(rows: Sequence[DayCost] | Sequence[JobCost]) -> dict[str, Any]:
 async def show_overview(env: NamedDependency[Env], limit: Limit = 24, cursor: Cursor = None) -> Page[OverviewCard]:
     """The projects with what a list of covers shows of them, the last changed first."""
     found = await project_cards(env, cursor, limit)
-    return Page([card_view(card) for card in found.items], found.next_cursor)
+    return Page([card_view(env, card) for card in found.items], found.next_cursor)
 
 
-def card_view(card: ProjectCard) -> OverviewCard:
+def card_view(env: Env, card: ProjectCard) -> OverviewCard:
     """A card as it is sent."""
     project = card.project
     covers = [
-        Cover(progression_id=row.id, url=row.generated_image_url, width=row.width, height=row.height, prompt=row.prompt)
+        Cover(
+            progression_id=row.id,
+            url=whole(env.settings, row.generated_image_url),
+            width=row.width,
+            height=row.height,
+            prompt=row.prompt,
+        )
         for row in card.covers
     ]
     return OverviewCard(

@@ -26,7 +26,7 @@ from tools import actor_emit
 from tools.actor_emit import check_session_id
 from tools.env import Env, Subscription
 from tools.errors import Gone, Invalid, PicassoError, Unavailable
-from tools.events import Envelope, envelope
+from tools.events import Envelope, envelope, with_addresses
 from tools.pages import LIMIT, Page
 from tools.step import log_context
 
@@ -294,7 +294,8 @@ async def list_events(
 ) -> Page[Envelope]:
     """The session's events after a cursor, oldest first. To poll, keep the last `seq` and pass it as `since`."""
     check_session_id(session_id)
-    events = await actor_emit.read(env.DB, session_id, cursor or since or 0, limit)
+    read = await actor_emit.read(env.DB, session_id, cursor or since or 0, limit)
+    events = [with_addresses(event, env.settings) for event in read]
     last = (await actor_emit.session(env.DB, session_id)).seq
     more = bool(events) and events[-1].seq < last
     return Page([envelope(event) for event in events], str(events[-1].seq) if more else None)
@@ -310,7 +311,7 @@ async def list_job_events(
 ) -> Page[Envelope]:
     """The job's events after a cursor, oldest first; `seq` counts the session's events, so it may have gaps."""
     events = await actor_emit.read_job(env.DB, job_id, cursor or since or 0, limit + 1)
-    shown = [envelope(event) for event in events[:limit]]
+    shown = [envelope(with_addresses(event, env.settings)) for event in events[:limit]]
     return Page(shown, str(shown[-1].seq) if len(events) > limit else None)
 
 

@@ -16,7 +16,7 @@ from generators.shared.tables import Cell
 from tools.env import Env
 from tools.errors import Invalid
 from tools.format import dollars, percent
-from tools.publishing.artifacts import public_url
+from tools.publishing.artifacts import link_to
 from tools.publishing.templates import load_template
 from tools.reports import project_rows
 from tools.reports.project_rows import Image
@@ -55,7 +55,7 @@ class ProviderBenchmark:
         key, template = await load_template(env, "provider-benchmark.html")
         names = [project.name for project in projects]
         measured = [image for image in images if not options.providers or image.provider in options.providers]
-        url = public_url(env, artifact)
+        url = link_to(artifact)
         written = await asyncio.to_thread(write, template, artifact.title, names, painted, measured, url)
         companion = File("index.html", written, "text/html; charset=utf-8", page.policy(template, []))
         return Output(

@@ -69,12 +69,12 @@ class CompareDeck:
 generator = CompareDeck()
 
 
-def write(template: bytes, title: str, shown: Sequence[Shown], options: CompareDeckOptions, public_url: str) -> bytes:
+def write(template: bytes, title: str, shown: Sequence[Shown], options: CompareDeckOptions) -> bytes:
     """The page as UTF-8."""
     rows = image_pages.all_rows(shown)
     shared = image_pages.shared_notes(rows)
     scores = image_pages.scores(rows)
-    deck = list(slides(image_pages.without_notes(shown, shared), options, public_url))
+    deck = list(slides(image_pages.without_notes(shown, shared), options))
     context = {
         "title": title,
         "intro": image_pages.intro(options.intro, shown),
@@ -88,17 +88,17 @@ def write(template: bytes, title: str, shown: Sequence[Shown], options: CompareD
     return page.render(template, context)
 
 
-def slides(shown: Sequence[Shown], options: CompareDeckOptions, public_url: str) -> Iterator[Slide]:
+def slides(shown: Sequence[Shown], options: CompareDeckOptions) -> Iterator[Slide]:
     """One for each prompt of a project, in the order in which it was first asked; case and gaps do not count."""
     asked: dict[tuple[str, str], list[Progression]] = {}
     for row in image_pages.all_rows(shown):
         asked.setdefault((row.project_id, " ".join(row.prompt.split()).casefold()), []).append(row)
     names = {part.project.id: part.project.name for part in shown}
     for number, ((project_id, _), rows) in enumerate(asked.items(), 1):
-        yield _slide(number, names[project_id], rows, options, public_url)
+        yield _slide(number, names[project_id], rows, options)
 
 
-def _slide(number: int, project: str, rows: list[Progression], options: CompareDeckOptions, public_url: str) -> Slide:
+def _slide(number: int, project: str, rows: list[Progression], options: CompareDeckOptions) -> Slide:
     field = contenders(rows)
     prompt, more = image_pages.cut(rows[0].prompt, PROMPT_SHOWN)
     return Slide(
@@ -107,9 +107,7 @@ def _slide(number: int, project: str, rows: list[Progression], options: CompareD
         prompt=prompt,
         more=more,
         ratio=image_pages.ratio(field[0][1]),
-        contenders=[
-            _contender("ABCDEF"[n], *entry, public_url=public_url) for n, entry in enumerate(field[:CONTENDERS])
-        ],
+        contenders=[_contender("ABCDEF"[n], *entry) for n, entry in enumerate(field[:CONTENDERS])],
         left_out=len(field[CONTENDERS:]),
         slider=options.slider and len(field) > 1,
     )
@@ -129,11 +127,11 @@ def contenders(rows: Sequence[Progression]) -> list[tuple[str, Progression, int]
     return [(name, max(own, key=rank), len(own) - 1) for name, own in sorted(by_maker.items())]
 
 
-def _contender(letter: str, label: str, row: Progression, others: int, *, public_url: str) -> Contender:
+def _contender(letter: str, label: str, row: Progression, others: int) -> Contender:
     return Contender(
         letter=letter,
         label=label,
-        picture=image_pages.picture(row, public_url),
+        picture=image_pages.picture(row),
         verdict=row.seen or "none",
         verdict_words=VERDICTS[row.seen],
         criteria=f"{sum(c.met for c in row.criteria)} of {len(row.criteria)}" if row.criteria else "",

@@ -75,7 +75,7 @@ class JudgeReport:
 generator = JudgeReport()
 
 
-def write(template: bytes, title: str, shown: Sequence[Shown], options: JudgeReportOptions, public_url: str) -> bytes:
+def write(template: bytes, title: str, shown: Sequence[Shown], options: JudgeReportOptions) -> bytes:
     """The page as UTF-8."""
     rows = image_pages.all_rows(shown)
     shared = image_pages.shared_notes(rows)
@@ -90,7 +90,7 @@ def write(template: bytes, title: str, shown: Sequence[Shown], options: JudgeRep
         "scores": image_pages.scores(rows),
         "missed": missed(rows),
         "tags": [(tag_of(tally.name), tally) for tally in tags(rows)],
-        "chapters": list(chapters(image_pages.without_notes(shown, shared), options, public_url)),
+        "chapters": list(chapters(image_pages.without_notes(shown, shared), options)),
         "several": len(shown) > 1,
         "notes": image_pages.notes(shown, options),
         "colophon": image_pages.colophon(rows, shared),
@@ -113,7 +113,7 @@ def _tallies(counted: Counter[str], most: int) -> list[Tally]:
     return [Tally(name, count, first[0][1]) for name, count in first]
 
 
-def chapters(shown: Sequence[Shown], options: JudgeReportOptions, public_url: str) -> Iterator[Chapter]:
+def chapters(shown: Sequence[Shown], options: JudgeReportOptions) -> Iterator[Chapter]:
     """Failed, not judged, measured, passed; those without an image are left out. Numbers follow the project's order."""
     rows = image_pages.all_rows(shown)
     numbers = {row.id: n for n, row in enumerate(rows, 1)}
@@ -124,16 +124,16 @@ def chapters(shown: Sequence[Shown], options: JudgeReportOptions, public_url: st
         ("measured", "measured", "Measured: what could be is as asked; the main subject could not be judged"),
         ("pass", "pass", "Passed"),
     ):
-        found = [_finding(row, numbers, names, public_url) for row in rows if row.seen == seen]
+        found = [_finding(row, numbers, names) for row in rows if row.seen == seen]
         if found:
             yield Chapter(verdict, heading, verdict in ("pass", "measured") and options.passes == "brief", found)
 
 
-def _finding(row: Progression, numbers: Mapping[str, int], names: Mapping[str, str], public_url: str) -> Finding:
+def _finding(row: Progression, numbers: Mapping[str, int], names: Mapping[str, str]) -> Finding:
     prompt, more = image_pages.cut(row.prompt, PROMPT_SHOWN)
     return Finding(
         number=numbers[row.id],
-        picture=image_pages.picture(row, public_url),
+        picture=image_pages.picture(row),
         prompt=prompt,
         more=more,
         maker=image_pages.maker(row),

@@ -70,7 +70,7 @@ class Lookbook:
 generator = Lookbook()
 
 
-def write(template: bytes, title: str, shown: Sequence[Shown], options: LookbookOptions, public_url: str) -> bytes:
+def write(template: bytes, title: str, shown: Sequence[Shown], options: LookbookOptions) -> bytes:
     """The page as UTF-8."""
     rows = image_pages.all_rows(shown)
     shared = image_pages.shared_notes(rows)
@@ -81,18 +81,18 @@ def write(template: bytes, title: str, shown: Sequence[Shown], options: Lookbook
         "facts": image_pages.facts(rows),
         "palette": palette([tag for row in rows for tag in row.ai_tags], 9),
         "when": image_pages.period(rows),
-        "cover": image_pages.picture(cover, public_url) if cover else None,
-        "parts": list(parts(image_pages.without_notes(shown, shared), options, public_url)),
+        "cover": image_pages.picture(cover) if cover else None,
+        "parts": list(parts(image_pages.without_notes(shown, shared), options)),
         "colophon": image_pages.colophon(rows, shared),
     }
     return page.render(template, context)
 
 
-def parts(shown: Sequence[Shown], options: LookbookOptions, public_url: str) -> Iterator[Part]:
+def parts(shown: Sequence[Shown], options: LookbookOptions) -> Iterator[Part]:
     """The sections; numbers run through the whole page."""
     numbers = image_pages.numbers(image_pages.all_rows(shown))
     for part in shown:
-        plates = [_plate(row, numbers, public_url) for row in part.rows]
+        plates = [_plate(row, numbers) for row in part.rows]
         layout: Layout = "mixed"
         if len(plates) <= FEW:
             layout = "few"
@@ -101,13 +101,13 @@ def parts(shown: Sequence[Shown], options: LookbookOptions, public_url: str) -> 
         yield Part(part.project.name, part.project.description, image_pages.note(part, options), layout, plates)
 
 
-def _plate(row: Progression, numbers: Mapping[str, int], public_url: str) -> Plate:
+def _plate(row: Progression, numbers: Mapping[str, int]) -> Plate:
     ratio = image_pages.ratio(row)
     prompt, more = image_pages.cut(row.prompt, PROMPT_SHOWN)
     step, origin = image_pages.step(row, numbers)
     return Plate(
         number=numbers[row.id],
-        picture=image_pages.picture(row, public_url),
+        picture=image_pages.picture(row),
         sizes=f"(min-width: 44rem) {max(20, round(RATIOS[ratio] * 28))}rem, 92vw",
         ratio=ratio,
         prompt=prompt,

@@ -77,7 +77,7 @@ class Moodboard:
         measured = await measure_all(env, rows)
 
         def written(template: bytes) -> bytes:
-            return write(template, artifact.title, shown, measured, options, env.settings.public_url)
+            return write(template, artifact.title, shown, measured, options)
 
         return await image_pages.web_page(env, "moodboard.html", rows, written)
 
@@ -111,7 +111,6 @@ def write(
     shown: Sequence[Shown],
     measured: Measured,
     options: MoodboardOptions,
-    public_url: str,
 ) -> bytes:
     """The page of the images that were measured. It depends on nothing but its arguments."""
     everything = image_pages.all_rows(shown)
@@ -121,7 +120,7 @@ def write(
         "title": title,
         "intro": image_pages.intro(options.intro, shown),
         "chips": chips,
-        "tiles": list(tiles(rows, measured, options, public_url)),
+        "tiles": list(tiles(rows, measured, options)),
         "empty": None if rows else image_pages.EMPTY[options.only],
         "held_back": f"{len(rows)} of {len(everything)} images, the newest." if len(rows) < len(everything) else "",
         "colophon": image_pages.colophon(rows),
@@ -136,15 +135,13 @@ def palette(rows: Sequence[Progression], measured: Measured) -> list[Chip]:
     return [Chip(swatch.hex, swatches.word_for(swatch.rgb), round(100 * swatch.share)) for swatch in found]
 
 
-def tiles(
-    rows: Sequence[Progression], measured: Measured, options: MoodboardOptions, public_url: str
-) -> Iterator[Tile]:
+def tiles(rows: Sequence[Progression], measured: Measured, options: MoodboardOptions) -> Iterator[Tile]:
     words = iter(common_words(rows))
     for number, row in enumerate(rows, 1):
         found = measured[row.id]
         yield Tile(
             number=number,
-            picture=image_pages.picture(row, public_url),
+            picture=image_pages.picture(row),
             ratio=image_pages.ratio(row),
             bands=bands(found),
             colours=", ".join(swatches.word_for(swatch.rgb) for swatch in found),

@@ -13,7 +13,8 @@ from generators.shared.lineage_layout import HEAD, ROW, WIDTH, Drawing, Placed
 from tools.db import get_progression, list_progressions
 from tools.env import Env
 from tools.errors import Invalid
-from tools.publishing.artifacts import file_url
+from tools.publishing.addresses import IMAGE, linked
+from tools.publishing.artifacts import link_to
 from tools.rows import ArtifactRow, Edge, Judgment, Progression, Project
 
 MOST = 1000
@@ -93,9 +94,7 @@ class PromptLineageMap:
         rows = [row for section in sections for row in section.rows]
 
         def written(template: bytes) -> bytes:
-            return write(
-                template, artifact.title, sections, file_url(env, artifact, JSON_NAME), env.settings.public_url
-            )
+            return write(template, artifact.title, sections, link_to(artifact, JSON_NAME))
 
         made = await image_pages.web_page(env, "prompt-lineage-map.html", rows, written)
         data = File(JSON_NAME, msgspec.json.encode(described(sections), order="deterministic"), "application/json")
@@ -161,7 +160,7 @@ def described(sections: Sequence[Section]) -> LineageFile:
                 seed=row.seed,
                 judgment=row.judgment,
                 started_from=None if row.parent_progression_id in numbers else origin(row),
-                image_url=row.generated_image_url,
+                image_url=linked(row.generated_image_url),
                 width=row.width,
                 height=row.height,
                 created_at=row.created_at,
@@ -243,7 +242,7 @@ class Part(msgspec.Struct, frozen=True):
     entries: list[Entry]
 
 
-def write(template: bytes, title: str, sections: Sequence[Section], json_url: str, public_url: str) -> bytes:
+def write(template: bytes, title: str, sections: Sequence[Section], json_url: str) -> bytes:
     """The page. It depends on nothing but its arguments."""
     numbers = numbered(sections)
     rows = [row for section in sections for row in section.rows]
@@ -255,14 +254,14 @@ def write(template: bytes, title: str, sections: Sequence[Section], json_url: st
             image_pages.Fact("Steps", sum(row.parent_progression_id in numbers for row in rows)),
         ],
         "when": image_pages.period(rows),
-        "parts": [_part(section, numbers, public_url) for section in sections],
+        "parts": [_part(section, numbers) for section in sections],
         "row": ROW,
         "head": HEAD,
     }
     return page.render(template, context)
 
 
-def _part(section: Section, numbers: Mapping[str, int], public_url: str) -> Part:
+def _part(section: Section, numbers: Mapping[str, int]) -> Part:
     drawn = lineage_layout.drawings(lineage_layout.steps(section.rows))
     parents = [drawing.boxes[0].step.parent for drawing in drawn]
     after = [numbers[parent.id] if parent else None for parent in parents]
@@ -271,14 +270,14 @@ def _part(section: Section, numbers: Mapping[str, int], public_url: str) -> Part
         section.project.name,
         note if section.rows else "This project has no images yet.",
         [
-            _sheet(drawing, number if number not in after[:place] else None, numbers, public_url)
+            _sheet(drawing, number if number not in after[:place] else None, numbers)
             for place, (drawing, number) in enumerate(zip(drawn, after, strict=True))
         ],
-        [_entry(row, numbers, public_url, frozenset()) for row in section.rows],
+        [_entry(row, numbers, frozenset()) for row in section.rows],
     )
 
 
-def _sheet(drawing: Drawing, after: int | None, numbers: Mapping[str, int], public_url: str) -> Sheet:
+def _sheet(drawing: Drawing, after: int | None, numbers: Mapping[str, int]) -> Sheet:
     first = drawing.boxes[0].step
     if not drawing.lines and len(drawing.boxes) > 1:
         title = "Versions without further steps"
@@ -295,14 +294,14 @@ def _sheet(drawing: Drawing, after: int | None, numbers: Mapping[str, int], publ
     return Sheet(
         title,
         after,
-        [_box(placed, drawing, numbers, public_url) for placed in drawing.boxes],
+        [_box(placed, drawing, numbers) for placed in drawing.boxes],
         curves,
         drawing.width,
         drawing.height,
     )
 
 
-def _box(placed: Placed, drawing: Drawing, numbers: Mapping[str, int], public_url: str) -> Box:
+def _box(placed: Placed, drawing: Drawing, numbers: Mapping[str, int]) -> Box:
     step = placed.step
     return Box(
         x=placed.x,
@@ -313,16 +312,16 @@ def _box(placed: Placed, drawing: Drawing, numbers: Mapping[str, int], public_ur
         parent=numbers[step.parent.id] if step.parent else None,
         part=f"{step.part} of {step.parts}" if step.parts > 1 else "",
         prompt=step.first.prompt,
-        entries=[_entry(row, numbers, public_url, drawing.continued) for row in step.versions],
+        entries=[_entry(row, numbers, drawing.continued) for row in step.versions],
     )
 
 
-def _entry(row: Progression, numbers: Mapping[str, int], public_url: str, continued: frozenset[str]) -> Entry:
+def _entry(row: Progression, numbers: Mapping[str, int], continued: frozenset[str]) -> Entry:
     seed = [f"seed {row.seed}"] if row.seed is not None else []
     return Entry(
         number=numbers[row.id],
-        url=row.generated_image_url,
-        thumb=thumb(row.generated_image_url, public_url),
+        url=linked(row.generated_image_url),
+        thumb=thumb(row.generated_image_url),
         alt=image_pages.alt(row),
         prompt=row.prompt,
         maker=image_pages.maker(row),
@@ -345,7 +344,6 @@ def _how(row: Progression, numbers: Mapping[str, int]) -> str:
     return f"{word} {ORIGINS[started]}" if (started := origin(row)) else word
 
 
-def thumb(url: str, public_url: str) -> str:
+def thumb(url: str) -> str:
     """The small variant that this application's own delivery makes; a foreign delivery's URL as it is."""
-    own = url.startswith(f"{public_url}/images/") and url.endswith("/public")
-    return f"{url.removesuffix('/public')}/thumb" if own else url
+    return f"{linked(url).removesuffix('/public')}/thumb" if IMAGE.fullmatch(url) else url

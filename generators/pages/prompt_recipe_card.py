@@ -74,7 +74,7 @@ class PromptRecipeCard:
         orders = await project_rows.named_jobs(env, {row.job_id for row in rows if row.job_id is not None})
 
         def written(template: bytes) -> bytes:
-            return write(template, artifact.title, shown, orders, options, env.settings.public_url)
+            return write(template, artifact.title, shown, orders, options)
 
         return await image_pages.web_page(env, "prompt-recipe-card.html", rows, written)
 
@@ -88,14 +88,13 @@ def write(
     shown: Sequence[Shown],
     orders: Mapping[str, Job],
     options: PromptRecipeCardOptions,
-    public_url: str,
 ) -> bytes:
     """The page; `orders` are the jobs of its images by id. It depends on nothing but its arguments."""
     rows = image_pages.all_rows(shown)
     context = {
         "title": title,
         "intro": image_pages.intro(options.intro, shown),
-        "cards": list(cards(shown, orders, options, public_url)),
+        "cards": list(cards(shown, orders, options)),
         "several": len(shown) > 1,
         "notes": image_pages.notes(shown, options),
         "when": image_pages.period(rows),
@@ -103,15 +102,13 @@ def write(
     return page.render(template, context)
 
 
-def cards(
-    shown: Sequence[Shown], orders: Mapping[str, Job], options: PromptRecipeCardOptions, public_url: str
-) -> Iterator[Card]:
+def cards(shown: Sequence[Shown], orders: Mapping[str, Job], options: PromptRecipeCardOptions) -> Iterator[Card]:
     """The cards; numbers run through all projects."""
     numbers = image_pages.numbers(image_pages.all_rows(shown))
     for part in shown:
         for row in part.rows:
             job = orders[row.job_id] if row.job_id else None
-            yield _card(row, job, part.project, numbers, options, public_url)
+            yield _card(row, job, part.project, numbers, options)
 
 
 def _card(
@@ -120,7 +117,6 @@ def _card(
     project: Project,
     numbers: Mapping[str, int],
     options: PromptRecipeCardOptions,
-    public_url: str,
 ) -> Card:
     prompt, more = image_pages.cut(row.prompt, PROMPT_SHOWN)
     is_refined = row.refined_prompt and row.refined_prompt.strip() != row.prompt.strip()
@@ -128,7 +124,7 @@ def _card(
     step, origin = image_pages.step(row, numbers)
     return Card(
         number=numbers[row.id],
-        picture=image_pages.picture(row, public_url),
+        picture=image_pages.picture(row),
         tall=row.height > row.width,
         project=project.name,
         prompt=prompt,

@@ -52,7 +52,7 @@ class Slideshow:
 generator = Slideshow()
 
 
-def write(template: bytes, title: str, shown: Sequence[Shown], options: SlideshowOptions, public_url: str) -> bytes:
+def write(template: bytes, title: str, shown: Sequence[Shown], options: SlideshowOptions) -> bytes:
     """The page as UTF-8."""
     rows = image_pages.all_rows(shown)
     context = {
@@ -61,7 +61,7 @@ def write(template: bytes, title: str, shown: Sequence[Shown], options: Slidesho
         "when": image_pages.period(rows),
         "seconds": options.seconds,
         "autoplay": options.autoplay,
-        "slides": list(slides(shown, options, public_url)),
+        "slides": list(slides(shown, options)),
         "empty": None if rows else image_pages.EMPTY[options.only],
         "notes": [note for part in shown if part.rows and (note := image_pages.note(part, options))],
         "colophon": image_pages.colophon(rows),
@@ -69,13 +69,13 @@ def write(template: bytes, title: str, shown: Sequence[Shown], options: Slidesho
     return page.render(template, context)
 
 
-def slides(shown: Sequence[Shown], options: SlideshowOptions, public_url: str) -> Iterator[Slide]:
+def slides(shown: Sequence[Shown], options: SlideshowOptions) -> Iterator[Slide]:
     """The title is slide 0, so an image's number is its slide's."""
     for number, row in enumerate(image_pages.all_rows(shown), 1):
         given = options.captions[number - 1].strip() if number <= len(options.captions) else ""
         yield Slide(
             number=number,
-            picture=image_pages.picture(row, public_url),
+            picture=image_pages.picture(row),
             caption=given or (image_pages.line(row.prompt, CAPTION_SHOWN) if options.prompts else ""),
             credit=image_pages.maker(row),
         )

@@ -66,7 +66,7 @@ class Storyboard:
 generator = Storyboard()
 
 
-def write(template: bytes, title: str, shown: Sequence[Shown], options: StoryboardOptions, public_url: str) -> bytes:
+def write(template: bytes, title: str, shown: Sequence[Shown], options: StoryboardOptions) -> bytes:
     """The page as UTF-8."""
     rows = image_pages.all_rows(shown)
     context = {
@@ -75,7 +75,7 @@ def write(template: bytes, title: str, shown: Sequence[Shown], options: Storyboa
         "frame": options.frame if options.frame != "auto" else common_frame(rows),
         "count": len(rows),
         "length": clock(len(rows) * options.seconds) if options.seconds else "",
-        "sheets": list(sheets(shown, options, public_url)),
+        "sheets": list(sheets(shown, options)),
         "notes": image_pages.notes(shown, options),
         "several": len(shown) > 1,
         "colophon": image_pages.colophon(rows),
@@ -89,9 +89,9 @@ def common_frame(rows: Sequence[Progression]) -> str:
     return max(FRAMES, key=lambda name: fitting[name])
 
 
-def sheets(shown: Sequence[Shown], options: StoryboardOptions, public_url: str) -> Iterator[Sheet]:
+def sheets(shown: Sequence[Shown], options: StoryboardOptions) -> Iterator[Sheet]:
     """Six frames at a time; each project begins on a sheet of its own, frame numbers run through."""
-    frames = _frames(image_pages.all_rows(shown), options, public_url)
+    frames = _frames(image_pages.all_rows(shown), options)
     numbers = itertools.count(1)
     for part in shown:
         for first in range(0, len(part.rows), PER_SHEET):
@@ -99,13 +99,13 @@ def sheets(shown: Sequence[Shown], options: StoryboardOptions, public_url: str) 
             yield Sheet(next(numbers), part.project.name, few)
 
 
-def _frames(rows: Sequence[Progression], options: StoryboardOptions, public_url: str) -> Iterator[Frame]:
+def _frames(rows: Sequence[Progression], options: StoryboardOptions) -> Iterator[Frame]:
     captions, each = itertools.chain(options.captions, itertools.repeat("")), options.seconds
     for number, (row, wish) in enumerate(zip(rows, captions, strict=False), 1):
         caption, more = image_pages.cut(wish.strip() or row.prompt, CAPTION_SHOWN)
         yield Frame(
             number=number,
-            picture=image_pages.picture(row, public_url),
+            picture=image_pages.picture(row),
             caption=caption,
             more=more,
             time=f"{clock((number - 1) * each)} – {clock(number * each)}" if each else "",

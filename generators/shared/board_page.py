@@ -55,10 +55,8 @@ async def generate(
 ) -> Output:
     """The page of that kind with the images that the options select."""
 
-    def write_kind(
-        template: bytes, title: str, shown: Sequence[Shown], options: BoardOptions, public_url: str, /
-    ) -> bytes:
-        return write(template, kind, title, shown, options, public_url)
+    def write_kind(template: bytes, title: str, shown: Sequence[Shown], options: BoardOptions, /) -> bytes:
+        return write(template, kind, title, shown, options)
 
     return await image_pages.selected_page(env, "board.html", artifact, projects, options, write_kind, live=True)
 
@@ -69,7 +67,6 @@ def write(
     title: str,
     shown: Sequence[Shown],
     options: BoardOptions,
-    public_url: str,
 ) -> bytes:
     """The page as UTF-8."""
     rows = image_pages.all_rows(shown)
@@ -79,27 +76,27 @@ def write(
         "title": title,
         "intro": image_pages.intro(options.intro, shown),
         "count": len(rows),
-        "parts": list(parts(shown, options, public_url)),
+        "parts": list(parts(shown, options)),
         "colophon": image_pages.colophon(rows),
     }
     return page.render(template, context)
 
 
-def parts(shown: Sequence[Shown], options: BoardOptions, public_url: str) -> Iterator[Part]:
+def parts(shown: Sequence[Shown], options: BoardOptions) -> Iterator[Part]:
     """The sections; numbers run through the whole page."""
     numbers = image_pages.numbers(image_pages.all_rows(shown))
     for part in shown:
-        cards = [_card(row, numbers, public_url) for row in part.rows]
+        cards = [_card(row, numbers) for row in part.rows]
         yield Part(part.project.name, part.project.description, image_pages.note(part, options), cards)
 
 
-def _card(row: Progression, numbers: Mapping[str, int], public_url: str) -> Card:
+def _card(row: Progression, numbers: Mapping[str, int]) -> Card:
     prompt, more = image_pages.cut(row.prompt, PROMPT_SHOWN)
     step, origin = image_pages.step(row, numbers)
     return Card(
         id=row.id,
         number=numbers[row.id],
-        picture=image_pages.picture(row, public_url),
+        picture=image_pages.picture(row),
         ratio=image_pages.ratio(row),
         prompt=prompt,
         more=more,

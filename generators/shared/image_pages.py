@@ -217,9 +217,7 @@ def facts(rows: Sequence[Progression]) -> list[Fact]:
 class Writer(Protocol[Contra]):
     """Makes a page from its template, title, images, options and the public URL of this installation."""
 
-    def __call__(
-        self, template: bytes, title: str, shown: Sequence[Shown], options: Contra, public_url: str, /
-    ) -> bytes: ...
+    def __call__(self, template: bytes, title: str, shown: Sequence[Shown], options: Contra, /) -> bytes: ...
 
 
 async def selected_page(
@@ -239,7 +237,7 @@ async def selected_page(
     shown = await collect(env, projects, options)
 
     def render(template: bytes) -> bytes:
-        return write(template, artifact.title, shown, options, env.settings.public_url)
+        return write(template, artifact.title, shown, options)
 
     theme = options.theme if isinstance(options, PageSelection) else "auto"
     return await web_page(env, name, all_rows(shown), render, live=live, theme=theme)
@@ -276,9 +274,9 @@ def cover(rows: Sequence[Progression]) -> Progression | None:
     return min(newest_first, key=lambda row: min(MERIT[row.seen], MERIT[None]), default=None)
 
 
-def picture(row: Progression, public_url: str) -> page.Picture:
+def picture(row: Progression) -> page.Picture:
     """The image for `<img>`, with its prompt as alternative text."""
-    return page.picture(row.generated_image_url, row.width, row.height, alt(row), public_url)
+    return page.picture(row.generated_image_url, row.width, row.height, alt(row))
 
 
 def ratio(row: Progression) -> str:

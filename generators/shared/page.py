@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import jinja2
 import msgspec
 
+from tools.publishing.addresses import IMAGE, SELF, linked
+
 PUBLIC_SIDE = 2048
 """The maximum longer side of the variant `public`, in pixels."""
 WIDTHS = (480, 960, 1440)
@@ -36,11 +38,12 @@ class Picture(msgspec.Struct, frozen=True):
     alt: str
 
 
-def picture(url: str, width: int, height: int, alt: str, public_url: str) -> Picture:
+def picture(url: str, width: int, height: int, alt: str) -> Picture:
     """The image with the widths that this application's delivery offers; another delivery's URL is unchanged."""
-    base = url.removesuffix("/public")
-    if base == url or not base.startswith(f"{public_url}/images/"):
+    if not IMAGE.fullmatch(url):
         return Picture(url, url, "", width, height, alt)
+    url = linked(url)
+    base = url.removesuffix("/public")
     scale = min(1.0, PUBLIC_SIDE / max(width, height))
     width, height = round(width * scale), round(height * scale)
     sources = [f"{base}/w={smaller} {smaller}w" for smaller in WIDTHS if smaller < width]
@@ -71,7 +74,7 @@ def policy(template: bytes, images: Iterable[str], *, live: bool = False) -> str
     scripts = " ".join(map(_hash, SCRIPT.findall(text)))
     allowed = [
         "default-src 'none'",
-        f"img-src {_joined(sorted({_origin(url) for url in images}))}",
+        f"img-src {_sources(images)}",
         f"style-src {_joined(map(_hash, STYLE.findall(text)))}",
         *([f"script-src {scripts}"] if scripts else []),
         *(["connect-src 'self'"] if live else []),
@@ -81,6 +84,12 @@ def policy(template: bytes, images: Iterable[str], *, live: bool = False) -> str
     ]
     freed = ["allow-scripts"] * bool(scripts) + ["allow-downloads"] * bool(SAVES.search(text))
     return "; ".join(allowed if live else [*allowed, " ".join(["sandbox", *freed])])
+
+
+def _sources(images: Iterable[str]) -> str:
+    """Ours is always among them, wherever IMAGES delivers from: `policy_now` adds that."""
+    origins = {_origin(url) for url in images}
+    return _joined([SELF, *sorted(origins - {SELF})] if origins else [])
 
 
 def _joined(sources: Iterable[str]) -> str:
@@ -99,7 +108,9 @@ def _hash(block: str) -> str:
 
 
 def _origin(url: str) -> str:
+    if IMAGE.fullmatch(url):
+        return SELF
     parts = urlsplit(url)
     origin = f"{parts.scheme}://{parts.netloc}"
-    # A policy cannot name an IPv6 literal; in that case the images have the page's own origin.
-    return origin if ORIGIN.fullmatch(origin) else "'self'"
+    # A policy cannot name an IPv6 literal.
+    return origin if ORIGIN.fullmatch(origin) else SELF

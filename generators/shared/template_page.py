@@ -17,6 +17,7 @@ from tools.db import Chosen
 from tools.env import Env
 from tools.errors import Invalid
 from tools.publishing import template_css, template_html
+from tools.publishing.addresses import linked
 from tools.publishing.artifacts import find_image
 from tools.publishing.template_html import Image
 from tools.r2 import get_template
@@ -85,14 +86,19 @@ async def fill(
                 problem = f"{name} is no image of the artifact's projects"
                 raise Invalid(problem, code="foreign_image", detail={"placeholder": name})
             chosen[name] = image
-    stated = [await find_image(env, artifact.id, url) for url in islice(template.addresses(), MOST_STATED)]
-    rows = {row.id: row for row in (*chosen.values(), *stated) if row is not None}
-    shown = {row.generated_image_url for row in rows.values()}
-    images = {name: Image(row.generated_image_url, image_pages.alt(row)) for name, row in chosen.items()}
-    written = await asyncio.to_thread(render, template, artifact.title, values, images, frozenset(shown))
+    stated = {
+        url: row
+        for url in islice(template.addresses(), MOST_STATED)
+        if (row := await find_image(env, artifact.id, url)) is not None
+    }
+    rows = {row.id: row for row in (*chosen.values(), *stated.values())}
+    links = {row.id: linked(row.generated_image_url) for row in rows.values()}
+    shown = {**{link: link for link in links.values()}, **{url: links[row.id] for url, row in stated.items()}}
+    images = {name: Image(links[row.id], image_pages.alt(row)) for name, row in chosen.items()}
+    written = await asyncio.to_thread(render, template, artifact.title, values, images, shown)
     return Output(
         index=File("index.html", written, "text/html; charset=utf-8"),
-        policy=policy(shown),
+        policy=policy(row.generated_image_url for row in rows.values()),
         progression_ids=tuple(rows),
         template=key,
     )
@@ -103,9 +109,10 @@ def render(
     title: str,
     values: Mapping[str, str],
     images: Mapping[str, Image],
-    shown: frozenset[str],
+    shown: Mapping[str, str],
 ) -> bytes:
-    """The page as UTF-8. `images` fills the image placeholders; `shown` are the only allowed image addresses.
+    """The page as UTF-8. `images` fills the image placeholders; `shown` are the only image addresses that may stand in
+    it, each with that which the page names the image by.
 
     Fails: TooLarge.
     """
@@ -121,8 +128,9 @@ def render(
     ).encode("utf-8", "replace")
 
 
-def clean(body: str, shown: frozenset[str]) -> str:
-    """The body with allowed elements and attributes only; addresses are fragments of the page or images in `shown`.
+def clean(body: str, shown: Mapping[str, str]) -> str:
+    """The body with allowed elements and attributes only; addresses are fragments of the page or images in `shown`,
+    as `render` takes it.
 
     It is cleaned until a parser reads what it wrote: an element that is taken away can leave others, such as links,
     nested as no parser nests them. Fails: Invalid when that does not end.
@@ -132,7 +140,7 @@ def clean(body: str, shown: frozenset[str]) -> str:
         if name == "style":
             return template_css.clean_declarations(value) or None
         if name == "src" or (name == "href" and not FRAGMENT.fullmatch(value)):
-            return value if value in shown else None
+            return shown.get(value)
         return value
 
     for _ in range(ROUNDS):

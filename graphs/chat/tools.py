@@ -43,6 +43,7 @@ from tools.events import Agent
 from tools.models.reply_text import origin
 from tools.models.verdicts import BUILTIN_NOTE
 from tools.publishing import artifacts, chats, renders
+from tools.publishing.addresses import whole
 from tools.publishing.chats import LIKING
 from tools.rows import MERIT, ArtifactRow, Judgment, Progression, derived_id, dump
 from tools.step import correlation_id
@@ -127,7 +128,11 @@ async def get_images_for_project(
     fitting = sorted((row for row in rows if mentions(row, words)), key=merit)
     listed = list(dict.fromkeys([*runtime.state.get("listed", []), *(row.id for row in fitting[:MOST_IMAGES])]))
     listed = listed[:MOST_LISTED]
-    cards = [card_of(row, listed.index(row.id) + 1) for row in fitting[:MOST_IMAGES] if row.id in listed]
+    cards = [
+        card_of(row, listed.index(row.id) + 1, whole(env.settings, row.generated_image_url))
+        for row in fitting[:MOST_IMAGES]
+        if row.id in listed
+    ]
     result = ImageCards(project_id, cards, len(fitting) - len(cards))
     origins = sorted({*runtime.state.get("origins", []), *(origin(card.url) for card in cards)})
     message = ToolMessage(dump(result), tool_call_id=str(runtime.tool_call_id))
@@ -146,14 +151,14 @@ def merit(row: Progression) -> tuple[int, float, int, str]:
     return MERIT[row.seen], -share, -row.created_at, row.id
 
 
-def card_of(row: Progression, number: int) -> ImageCard:
+def card_of(row: Progression, number: int, url: str) -> ImageCard:
     """The image as the model sees it, every text bounded."""
     met = sum(criterion.met for criterion in row.criteria)
     notes = [note for note in row.ai_notes if note != BUILTIN_NOTE]
     return ImageCard(
         number=number,
         id=row.id,
-        url=row.generated_image_url,
+        url=url,
         provider=row.ai_provider[:64],
         prompt=" ".join(row.prompt.split())[:160],
         tags=[tag[:40] for tag in row.ai_tags[:12]],
@@ -175,7 +180,11 @@ async def save_configuration(runtime: ChatRuntime, choices: list[Choice], undo: 
     undone: dict[str, str] | None = None
     if undo:
         choices, changes = [], await chats.undo(env, turn.lease, id)
-        undone = None if changes is None else {change.key: change.before or "" for change in changes}
+        undone = (
+            None
+            if changes is None
+            else {change.key: db.told(env, Chosen(change.before or "", change.image_before)) for change in changes}
+        )
     artifact = await artifacts.get(env, turn.artifact_id)
     now = await placeholders_of(env, artifact, await db.get_choices(env, artifact.id))
     known = {placeholder.name: placeholder for placeholder in now}
@@ -187,7 +196,7 @@ async def save_configuration(runtime: ChatRuntime, choices: list[Choice], undo: 
             refused.append(RefusedChoice(choice.key, error.code, error.message))
     if values:
         await chats.choose(env, turn.lease, id, values, standing_texts(artifact))
-    texts = {key: chosen.value if chosen else None for key, chosen in values.items()}
+    texts = {key: db.told(env, chosen) if chosen else None for key, chosen in values.items()}
     remembered, unsaid = likings_of(state["said"], texts, remember)
     if remembered:
         await chats.remember(env, turn.owner_id, remembered)

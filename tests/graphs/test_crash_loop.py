@@ -61,7 +61,7 @@ async def painting(home: Path, variants: int = 1, prompt: str = "a red boat") ->
     async with (
         Wire() as wire,
         working(home, variants, prompt) as work,
-        LocalImages.open(home / "images", "http://x") as delivered,
+        LocalImages.open(home / "images") as delivered,
     ):
         await leases.release(work.env, jobs.TABLE, work.lease)
         work.env = dataclasses.replace(reaching_toy(work.env, wire), IMAGES=delivered, AGENTIC_MEMORIES=InMemorySaver())

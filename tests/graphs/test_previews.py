@@ -16,7 +16,7 @@ async def test_previews_that_no_item_names_are_swept(tmp_path: Path) -> None:
     """The item's last preview stays; an earlier one, and one that a crash left before the item named it, go. What is
     young stays, and a second sweep finds nothing."""
     folder = tmp_path / "images"
-    async with LocalImages.open(folder, "http://x") as stored, working(tmp_path / "home") as work:
+    async with LocalImages.open(folder) as stored, working(tmp_path / "home") as work:
         env, item = dataclasses.replace(work.env, IMAGES=cast(Any, stored)), work.items[0]
         ids = [derived_id(item.id, "preview", n) for n in range(3)]
         for n, image_id in enumerate(ids):

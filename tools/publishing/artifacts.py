@@ -16,6 +16,7 @@ from tools.env import Env, Statements
 from tools.errors import Conflict, NotFound
 from tools.events import Artifact as ArtifactEvent
 from tools.pages import Cursor, Page, decode, page
+from tools.publishing.addresses import UP, kept, whole
 from tools.rows import ArtifactRow, Progression, Project, dump, new_id, now_ms
 from tools.step import step
 
@@ -254,8 +255,9 @@ async def projects_of(env: Env, artifact: ArtifactRow) -> list[Project]:
 
 @step("artifacts.find_image")
 async def find_image(env: Env, artifact_id: str, url: str, wanted: str | None = None) -> Progression | None:
-    """The image of one of the artifact's projects that is delivered at exactly this URL; of several, as after a
+    """The image of one of the artifact's projects that is delivered at this address; of several, as after a
     rollback, the one with the id `wanted`."""
+    url = kept(env.settings, url)
     return await env.DB.one(OWN_IMAGE, Progression, artifact_id=artifact_id, url=url, wanted=wanted or "")
 
 
@@ -351,7 +353,7 @@ async def publish(
         if changed and along is not None:
             await along(tx, version)
         if changed and session_id is not None:
-            await append(tx, session_id, [_published(env, artifact)])
+            await append(tx, session_id, [_published(artifact)])
         row = await tx.one(GET, ArtifactRow, id=artifact.id)
     if row is None or row.version != version:
         raise Conflict("a later version was published meanwhile", code="superseded")
@@ -392,21 +394,26 @@ def _manifest_file(artifact: ArtifactRow, output: Output, project_ids: Sequence[
     return File("manifest.json", msgspec.json.encode(written, order="deterministic"), "application/json")
 
 
-def _published(env: Env, artifact: ArtifactRow) -> ArtifactEvent:
+def _published(artifact: ArtifactRow) -> ArtifactEvent:
     return ArtifactEvent(
         artifact_id=artifact.id,
         stage="publish",
         progress=1.0,
         public_slug=artifact.public_slug,
-        url=public_url(env, artifact),
+        url=page_path(artifact),
     )
 
 
 def public_url(env: Env, artifact: ArtifactRow) -> str:
     """The public link of an artifact; it works once a version is published."""
-    return f"{env.settings.public_url}/public/artifact/{artifact.public_slug}"
+    return whole(env.settings, page_path(artifact))
 
 
-def file_url(env: Env, artifact: ArtifactRow, name: str) -> str:
-    """The public link of a file beside the index of the published version."""
-    return f"{public_url(env, artifact)}/files/{name}"
+def page_path(artifact: ArtifactRow) -> str:
+    """The path of an artifact's public page."""
+    return f"/public/artifact/{artifact.public_slug}"
+
+
+def link_to(artifact: ArtifactRow, name: str = "") -> str:
+    """The link from a published page to itself, or to a file beside its index."""
+    return f"{UP}{page_path(artifact)}" + (f"/files/{name}" if name else "")

@@ -21,7 +21,7 @@ async def open_images(settings: Settings) -> AsyncIterator[Images]:
     if settings.images.startswith("file:///"):
         from app.bindings.images.directory import LocalImages
 
-        async with LocalImages.open(folder_of(settings.images), settings.public_url) as directory:
+        async with LocalImages.open(folder_of(settings.images)) as directory:
             yield directory
     else:
         from app.bindings.images.cloudflare import CloudflareImages

@@ -16,11 +16,11 @@ from app.bindings.images import check_image_id
 from app.settings import SettingError
 from tools.errors import PicassoError, Unavailable, VendorFailed
 from tools.fetch import tls_context
+from tools.publishing.addresses import CLOUDFLARE, image_path
 
 log = logging.getLogger("picasso.images")
 
 API = "https://api.cloudflare.com/client/v4"
-DELIVERY = "https://imagedelivery.net"
 CONNECT_SECONDS, CALL_SECONDS = 3.0, 12.0
 """Three tries of an upload, and the reading and encoding before them, fit into the minute of the delivering step."""
 ADDRESS = re.compile(r"cloudflare://([A-Za-z0-9_-]{1,64})/([A-Za-z0-9_-]{1,64})")
@@ -89,7 +89,7 @@ class CloudflareImages:
             yield cls(http, found[2])
 
     async def put(self, image_id: str, data: bytes, *, mime: str) -> str:
-        """Upload the image and return its public URL.
+        """Upload the image and return its path, or its URL where that is not the account's usual one.
 
         Effect: the image exists under the id; a repetition changes nothing.
         Fails: Unavailable · VendorFailed (`images_rejected`) when this image cannot be stored · Invalid.
@@ -106,7 +106,7 @@ class CloudflareImages:
         if url != self._usual_url(image_id) and url != await self._public_url(image_id):
             # A garbled address would be published for good.
             raise Unavailable("Cloudflare Images gave two addresses for one image", code="images_unavailable")
-        return url
+        return image_path(image_id) if url == self._usual_url(image_id) else url
 
     async def delete(self, image_id: str) -> None:
         """Remove the image, if there is one. Fails: Unavailable · VendorFailed · Invalid."""
@@ -140,7 +140,7 @@ class CloudflareImages:
         return next((url for url in urls if url.endswith(PUBLIC)), urls[0] if urls else self._usual_url(image_id))
 
     def _usual_url(self, image_id: str) -> str:
-        return f"{DELIVERY}/{self._hash}/{image_id}{PUBLIC}"
+        return f"{CLOUDFLARE}/{self._hash}/{image_id}{PUBLIC}"
 
     def _failure(self, answer: httpx.Response) -> PicassoError:
         """The error for an answer that reports a failure; one that an operator must mend is logged, once until it

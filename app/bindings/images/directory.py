@@ -17,6 +17,7 @@ from tools.errors import NotFound, Unavailable
 from tools.media import pixels
 from tools.media.sandbox import CHILDREN, run_in_child
 from tools.media.variants import Format, Variant
+from tools.publishing.addresses import image_path
 
 MASTER = "master"
 CUSTOM_VARIANTS = 64
@@ -38,8 +39,8 @@ class Rendition(msgspec.Struct, frozen=True):
 class LocalImages:
     """Each image is a folder: its master, written once, and its variants, each made once and then read."""
 
-    def __init__(self, files: Files, public_url: str) -> None:
-        self._files, self._public_url = files, public_url
+    def __init__(self, files: Files) -> None:
+        self._files = files
         self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
         # Half the child processes stay free for jobs, whatever visitors ask for.
         self._children = asyncio.Semaphore(max(1, CHILDREN // 2))
@@ -47,16 +48,16 @@ class LocalImages:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, root: Path, public_url: str) -> AsyncIterator["LocalImages"]:
+    async def open(cls, root: Path) -> AsyncIterator["LocalImages"]:
         """Fails: SettingError when the folder cannot be used · Unavailable while the disk is full."""
         async with Files.open(root, "images") as files:
-            yield cls(files, public_url)
+            yield cls(files)
 
     async def put(self, image_id: str, data: bytes, *, mime: str) -> str:
-        """Store the image, unless the id has one, and return its public URL."""
+        """Store the image, unless the id has one, and return its path."""
         with contextlib.suppress(FileExistsError):
             await self._files.create(self._folder(image_id) / MASTER, data)
-        return f"{self._public_url}/images/{image_id}/public"
+        return image_path(image_id)
 
     async def delete(self, image_id: str) -> None:
         """Remove the image and its variants, if there are any."""

@@ -20,6 +20,7 @@ from tools.env import Env
 from tools.errors import Invalid
 from tools.pages import LIMIT, Page
 from tools.publishing import artifacts, chats, renders, templates, views
+from tools.publishing.addresses import policy_now
 from tools.publishing.renders import Rendering, RenderRow
 from tools.rows import ArtifactRow, Project
 
@@ -271,7 +272,13 @@ async def list_versions(
     page = await artifacts.list_versions(env, row.id, cursor, limit)
     url = artifacts.public_url(env, row)
     return Page(
-        [VersionView(**msgspec.structs.asdict(one), public_url=f"{url}/versions/{one.version}") for one in page.items],
+        [
+            VersionView(
+                **{**msgspec.structs.asdict(one), "content_policy": _policy(env, one.content_policy)},
+                public_url=f"{url}/versions/{one.version}",
+            )
+            for one in page.items
+        ],
         page.next_cursor,
     )
 
@@ -338,7 +345,12 @@ def _title(projects: list[Project]) -> str:
 
 
 def _view(env: Env, row: ArtifactRow) -> ArtifactView:
-    return ArtifactView(**msgspec.structs.asdict(row), artifact_id=row.id, public_url=artifacts.public_url(env, row))
+    told = {**msgspec.structs.asdict(row), "content_policy": _policy(env, row.content_policy)}
+    return ArtifactView(**told, artifact_id=row.id, public_url=artifacts.public_url(env, row))
+
+
+def _policy(env: Env, policy: str | None) -> str | None:
+    return policy and policy_now(env.settings, policy)
 
 
 async def _rendered(env: Env, row: ArtifactRow) -> RenderedArtifact:

@@ -15,6 +15,7 @@ from app.http.schemas import PROSE, Body, Id
 from app.routes.jobs import idempotency_key
 from tools.env import Env
 from tools.errors import Invalid
+from tools.publishing.addresses import whole_in_text
 
 LONGEST_INPUT = 4_000
 
@@ -120,7 +121,14 @@ async def list_messages(
     """The messages of a session about the artifact; of a long chat only its end."""
     session = await _session()
     said = await session.history(env, artifact_id, session_id)
-    return ChatMessages([ChatMessage(each.role, each.text, each.at) for each in said])
+    return ChatMessages(
+        [
+            ChatMessage(
+                each.role, each.text if each.role == "user" else whole_in_text(env.settings, each.text), each.at
+            )
+            for each in said
+        ]
+    )
 
 
 handlers: list[Any] = [customize, fill_in, list_messages]

@@ -20,8 +20,8 @@ from app.settings import Settings
 from tools.env import Env
 from tools.errors import NotFound
 from tools.publishing import artifacts
+from tools.publishing.addresses import Place
 from tools.publishing.shares import Admission
-from tools.rows import ArtifactRow
 
 NAMED = (".pdf", ".mp4", ".glb", ".csv")
 """Suffixes of files that browsers save, which would otherwise get the slug as their name."""
@@ -145,7 +145,7 @@ async def _read_index(
         sha256=chosen.content_sha256,
         policy=chosen.content_policy if version is None else _framed(chosen.content_policy),
         name=f"{artifact.generator_id}{suffix}" if suffix in NAMED else None,
-        relinked=_relinked(artifact, slug, chosen),
+        place=Place(slug=artifact.public_slug, link=slug, version=version),
     )
 
     async def count_view() -> None:
@@ -170,7 +170,7 @@ async def _read_file(
         policy=file.policy,
         size=file.size,
         name=file.name,
-        relinked=_relinked(artifact, slug, chosen),
+        place=Place(slug=artifact.public_slug, link=slug, version=version, is_file=True),
     )
 
     async def count_nothing() -> None:
@@ -194,12 +194,3 @@ def _framed(policy: str | None) -> str | None:
     if policy is None or "sandbox" not in policy:
         return policy
     return policy.replace("frame-ancestors 'none'", "frame-ancestors 'self'")
-
-
-def _relinked(artifact: ArtifactRow, slug: str, chosen: artifacts.Version) -> tuple[tuple[str, str], ...]:
-    """Replacements of links in a page: an earlier version links to its own files, a share link's page to that link."""
-    if chosen.version != artifact.version:
-        page = f"/public/artifact/{slug}"
-        earlier = f"{page}/versions/{chosen.version}"
-        return ((f"{page}/files/", f"{earlier}/files/"), (f'{page}"', f'{earlier}"'))
-    return () if slug == artifact.public_slug else ((artifact.public_slug, slug),)

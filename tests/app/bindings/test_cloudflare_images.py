@@ -31,6 +31,7 @@ from tools.images import upload_delivery
 
 WEBP = encoded(textured(300, 200), "WEBP")
 ID = "0123456789abcdef0123456789abcdef"
+PATH = f"/images/{ID}/public"
 URL = f"https://imagedelivery.net/{HASH}/{ID}/public"
 
 
@@ -73,7 +74,7 @@ async def put(images: Images, image_id: str = ID, data: bytes = WEBP) -> str:
 
 async def test_an_image_is_kept_under_our_id_and_its_address_is_told(hosted: Images, wire: Wire) -> None:
     """One request uploads the bytes unchanged, and the variant `public` of the answer is the address."""
-    assert await put(hosted) == URL
+    assert await put(hosted) == PATH
     assert vendor.stored == {ID: WEBP}
     (call,) = wire.calls
     assert (call.method, call.path, call.body) == ("POST", "/v1", {"id": ID})
@@ -85,7 +86,7 @@ async def test_an_image_is_kept_under_our_id_and_its_address_is_told(hosted: Ima
 async def test_an_upload_may_be_repeated(hosted: Images, wire: Wire, taken: Literal["code", "text", "status"]) -> None:
     """However Cloudflare reports that it has the id: the image there is ours, and the result is the same."""
     vendor.taken = taken
-    assert await put(hosted) == await put(hosted) == await put(hosted) == URL
+    assert await put(hosted) == await put(hosted) == await put(hosted) == PATH
     assert list(vendor.stored) == [ID]
     assert [call.method for call in wire.calls] == ["POST", "POST", "GET", "POST", "GET"]
 
@@ -97,7 +98,7 @@ async def test_a_failed_upload_can_be_made_again(hosted: Images, wire: Wire, fau
     with pytest.raises(Unavailable) as caught:
         await put(hosted)
     assert caught.value.code == "images_unavailable" and TOKEN not in str(caught.value)
-    assert await put(hosted) == URL
+    assert await put(hosted) == PATH
     assert vendor.stored == {ID: WEBP}
 
 
@@ -112,7 +113,7 @@ async def test_answers_that_get_lost_leave_one_image(wire: Wire, tmp_path: Path,
             with pytest.raises(Unavailable):
                 await upload
             proxy.be(Faults())
-            assert await put(images, f"id-{at}") == URL.replace(ID, f"id-{at}")
+            assert await put(images, f"id-{at}") == PATH.replace(ID, f"id-{at}")
     assert len(vendor.stored) == rounds * 10
 
 
@@ -122,7 +123,7 @@ async def test_a_garbled_answer_publishes_no_garbled_address(wire: Wire, tmp_pat
         proxy.be(Faults(flip=0.7))
         for at in range(rounds * 150):
             try:
-                assert await put(images, f"id-{at}") == URL.replace(ID, f"id-{at}")
+                assert await put(images, f"id-{at}") == PATH.replace(ID, f"id-{at}")
             except PicassoError as error:
                 assert isinstance(error, Unavailable | VendorFailed), repr(error)
 
@@ -138,7 +139,7 @@ async def test_a_large_picture_is_made_to_fit(hosted: Images, tmp_path: Path) ->
     """12,000 pixels of noise come as a delivery image within Cloudflare's 10 MB, sides and area."""
     noise = Image.frombytes("RGB", (12_000, 1_200), random.Random(3).randbytes(12_000 * 1_200 * 3))
     async with bare_env(tmp_path, IMAGES=hosted) as env:
-        assert await upload_delivery(env, ID, encoded(noise, "JPEG")) == URL
+        assert await upload_delivery(env, ID, encoded(noise, "JPEG")) == PATH
     kept = Image.open(io.BytesIO(vendor.stored[ID]))
     assert kept.format == "WEBP" and max(kept.size) == 4096 and len(vendor.stored[ID]) <= 10_000_000
 
@@ -177,7 +178,7 @@ async def test_an_account_without_images_is_told_the_same_way(hosted: Images, wi
     with pytest.raises(Unavailable) as caught:
         await put(hosted)
     assert (caught.value.code, caught.value.provider_code) == ("images_refused", "5403")
-    assert await put(hosted) == URL
+    assert await put(hosted) == PATH
 
 
 async def test_a_busy_cloudflare_is_waited_for(hosted: Images, wire: Wire) -> None:
@@ -207,7 +208,7 @@ async def test_a_deleted_image_is_gone(hosted: Images) -> None:
     await hosted.delete(ID)
     await hosted.delete(ID)
     assert vendor.stored == {}
-    assert await put(hosted) == URL
+    assert await put(hosted) == PATH
 
 
 async def test_a_failed_delete_is_told(hosted: Images, wire: Wire) -> None:
@@ -228,12 +229,13 @@ async def test_ids_cannot_lead_elsewhere(hosted: Images, wire: Wire, image_id: s
     assert wire.calls == []
 
 
-async def test_our_own_delivery_is_closed_then(hosted: Images, tmp_path: Path) -> None:
-    """GET and HEAD of /images/… are 404: Cloudflare delivers."""
-    await put(hosted)
-    async with bare_env(tmp_path, IMAGES=hosted) as env, served(routes.handlers, env) as client:
-        for method in ("GET", "HEAD"):
-            assert (await client.request(method, f"/images/{ID}/public")).status_code == 404
+async def test_our_own_delivery_leads_there_then(hosted: Images, tmp_path: Path) -> None:
+    """GET and HEAD of /images/… redirect to Cloudflare, in whatever variant."""
+    chosen = settings(tmp_path, IMAGES=f"cloudflare://{ACCOUNT}/{HASH}", CLOUDFLARE_API_TOKEN="t" * 40)
+    async with bare_env(tmp_path, IMAGES=hosted, settings=chosen) as env, served(routes.handlers, env) as client:
+        for method, variant in (("GET", "public"), ("HEAD", "w=480")):
+            answer = await client.request(method, f"/images/{ID}/{variant}")
+            assert (answer.status_code, answer.headers["location"]) == (302, URL)
 
 
 @pytest.mark.parametrize(

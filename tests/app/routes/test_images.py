@@ -1,5 +1,6 @@
 import io
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,8 +10,9 @@ from app.bindings.images.directory import LocalImages
 from app.routes import images
 from tests.support.environment import bare_env
 from tests.support.files.images import encoded, exif, textured
+from tests.support.samples.page_site import add_image, add_project
 from tests.support.servers.routes import served
-from tools.images import upload_delivery
+from tools.images import deliver_again, upload_delivery
 
 BROWSER = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 
@@ -20,9 +22,9 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[http
     """A server with the delivery image `one`, of 300 × 200 pixels, made from an original with a location in its
     metadata."""
     home = tmp_path_factory.mktemp("home")
-    async with LocalImages.open(home / "images", "https://picasso.test") as local, bare_env(home, IMAGES=local) as env:
+    async with LocalImages.open(home / "images") as local, bare_env(home, IMAGES=local) as env:
         original = encoded(textured(300, 200), "JPEG", exif=exif(gps=True))
-        assert await upload_delivery(env, "one", original) == "https://picasso.test/images/one/public"
+        assert await upload_delivery(env, "one", original) == "/images/one/public"
         async with served(images.handlers, env) as opened:
             yield opened
 
@@ -106,3 +108,18 @@ async def test_other_paths_lead_to_nothing(client: httpx.AsyncClient, path: str,
     answer = await client.get(f"/images/{path}")
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"
+
+
+async def test_images_are_delivered_again_from_their_originals(tmp_path: Path) -> None:
+    """An empty IMAGES gets the delivery image of every row, also of a step back that shows another row's image; what
+    has no original is named, and a second run changes nothing."""
+    original = encoded(textured(300, 200), "PNG")
+    async with LocalImages.open(tmp_path / "images") as local, bare_env(tmp_path, IMAGES=local) as env:
+        await add_project(env, "p")
+        for number, shows in ((1, "p-1"), (2, "p-1"), (3, "p-3")):
+            await add_image(env, "p", number, generated_image_url=f"/images/{shows}/public")
+        for number in (1, 2):
+            await env.BUCKET.put(f"project/p/jobs/job/orig/sketch-{number}", original, content_type="image/png")
+        for _ in range(2):
+            assert await deliver_again(env) == (2, ["p-3"])
+        assert sorted(path.parent.name for path in (tmp_path / "images").rglob("master")) == ["p-1"]

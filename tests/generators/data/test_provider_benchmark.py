@@ -13,7 +13,7 @@ from generators.shared import provider_stats
 from generators.shared.provider_stats import likely, percentile
 from tests.support.files.hostile_strings import PAYLOADS
 from tests.support.samples.counted_project import FLUX, add_studio, step_back
-from tests.support.samples.page_site import HERE, Outline, add_project, pages_env, template
+from tests.support.samples.page_site import Outline, add_project, pages_env, template
 from tools import db
 from tools.env import Env
 from tools.errors import Invalid
@@ -146,7 +146,7 @@ def test_a_payload_is_text_on_the_page(payload: str) -> None:
         image = Image("i", text, text, "pass", None, 1_790_000_000_000, None, None)
         painted = provider_stats.measure([], [image])
         return Outline(
-            provider_benchmark.write(template("provider-benchmark"), text, [text], painted, [image], HERE).decode()
+            provider_benchmark.write(template("provider-benchmark"), text, [text], painted, [image], "x").decode()
         )
 
     assert page(payload).skeleton == page("x" * len(payload)).skeleton

@@ -18,7 +18,7 @@ from tests.support.browser import BINARY, Tab, open_tab
 from tests.support.deadlines import LONG, until
 from tests.support.files.hostile_strings import PAYLOADS
 from tests.support.samples.board_site import Board, boards_app, boards_env, publish_board
-from tests.support.samples.page_site import HERE, Outline, client_of, free_listener, row, serving, template
+from tests.support.samples.page_site import Outline, client_of, free_listener, row, serving, template
 from tools.rows import Progression, Project
 
 TEMPLATE = template("board")
@@ -31,7 +31,7 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 def written(kind: Kind, title: str, images: Sequence[Progression], text: str | None = None) -> str:
     project = Project("p", text or "Aurora", text, None, 1, 1)
     shown = [Shown(project, list(images), False), Shown(project, [], False)]
-    return board_page.write(TEMPLATE, kind, title, shown, BoardOptions(intro=text), HERE).decode()
+    return board_page.write(TEMPLATE, kind, title, shown, BoardOptions(intro=text)).decode()
 
 
 def page_of(kind: Kind, text: str) -> Outline:
@@ -63,8 +63,8 @@ def test_the_policy_lets_in_the_pages_own_script_and_nobody_elses(kind: Kind) ->
     (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     (style,) = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (style, script)]
-    assert page.policy(TEMPLATE, [f"{HERE}/images/1/public"], live=True) == (
-        f"default-src 'none'; img-src {HERE}; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
+    assert page.policy(TEMPLATE, ["/images/1/public"], live=True) == (
+        f"default-src 'none'; img-src 'self'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
         "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
     attributes = [name for _, named in Outline(without_script(html)).elements for name in named]

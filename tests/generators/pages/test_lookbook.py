@@ -16,7 +16,7 @@ from generators.pages.lookbook import LookbookOptions
 from generators.shared import image_pages, page
 from generators.shared.image_pages import Shown
 from tests.support.files.hostile_strings import PAYLOADS
-from tests.support.samples.page_site import HERE, Outline, add_image, add_project, pages_env, row, template
+from tests.support.samples.page_site import Outline, add_image, add_project, pages_env, row, template
 from tools import db
 from tools.env import Env
 from tools.errors import Invalid, NotFound
@@ -32,7 +32,7 @@ def project(name: str = "Aurora", description: str | None = None) -> Project:
 
 def written(rows: Sequence[Progression], title: str = "Autumn", **options: str) -> Outline:
     shown = [Shown(project(), list(rows), False)]
-    return Outline(lookbook.write(TEMPLATE, title, shown, LookbookOptions(**options), HERE).decode())  # type: ignore[arg-type]
+    return Outline(lookbook.write(TEMPLATE, title, shown, LookbookOptions(**options)).decode())  # type: ignore[arg-type]
 
 
 def test_a_measured_image_is_not_shown_as_passed() -> None:
@@ -45,7 +45,7 @@ def page_of(text: str) -> str:
     """A page with the text in every place where a text can stand."""
     image = row("p", 1, prompt=text, ai_notes=[text], ai_tags=[text], ai_provider=text, ai_model=text)
     shown = [Shown(project(text, text), [image], False), Shown(project(text, text), [], False)]
-    return lookbook.write(TEMPLATE, text, shown, LookbookOptions(intro=text), HERE).decode()
+    return lookbook.write(TEMPLATE, text, shown, LookbookOptions(intro=text)).decode()
 
 
 def model_of(text: str) -> Outline:
@@ -62,7 +62,7 @@ def test_a_payload_is_text_wherever_it_stands(payload: str) -> None:
     assert outline.text.count(payload) == 14
     assert {image["alt"] for image in outline.all("img")} == {" ".join(payload.split())}
     links = {link["href"] for link in outline.all("a")} | {image["src"] for image in outline.all("img")}
-    assert links == {"#plates", f"{HERE}/images/p-1/public"}
+    assert links == {"#plates", "../../images/p-1/public"}
 
 
 @effort(max_examples=150, deadline=None)
@@ -77,11 +77,11 @@ def test_no_text_changes_the_shape_of_the_page(text: str) -> None:
 def test_the_policy_lets_in_the_pages_own_style_and_pictures_and_nothing_else() -> None:
     """The hash is that of the one `<style>` on the page; there is no script and no style attribute."""
     outline = written([row("p", 1), row("p", 2, generated_image_url="https://images.example/a/b/public")])
-    policy = page.policy(TEMPLATE, [f"{HERE}/images/1/public", "https://images.example/a/b/public"])
+    policy = page.policy(TEMPLATE, ["/images/1/public", "https://images.example/a/b/public"])
     (style,) = outline.styles
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert policy == (
-        f"default-src 'none'; img-src {HERE} https://images.example; style-src 'sha256-{digest}'; "
+        f"default-src 'none'; img-src 'self' https://images.example; style-src 'sha256-{digest}'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
     )
     assert outline.all("script") == []
@@ -106,18 +106,18 @@ def test_a_missing_name_is_an_error() -> None:
 
 def test_our_own_delivery_is_offered_in_widths_and_a_foreign_one_as_it_is() -> None:
     """`srcset` names only widths below that of `public`, which is at most 2048 pixels long."""
-    own = page.picture(f"{HERE}/images/7/public", 4096, 2048, "x", HERE)
+    own = page.picture("/images/7/public", 4096, 2048, "x")
     assert (own.width, own.height) == (2048, 1024)
     assert own.srcset == ", ".join(
-        [f"{HERE}/images/7/w={width} {width}w" for width in (480, 960, 1440)] + [f"{HERE}/images/7/public 2048w"]
+        [f"../../images/7/w={width} {width}w" for width in (480, 960, 1440)] + ["../../images/7/public 2048w"]
     )
-    assert page.picture(f"{HERE}/images/7/public", 400, 400, "x", HERE).srcset == f"{HERE}/images/7/public 400w"
+    assert page.picture("/images/7/public", 400, 400, "x").srcset == "../../images/7/public 400w"
     for foreign in (
         "https://imagedelivery.example/h/7/public",
-        f"{HERE}.evil.test/images/7/public",
-        f"{HERE}/images/7",
+        "https://evil.test/images/7/public",
+        "/images/7",
     ):
-        assert page.picture(foreign, 4096, 2048, "x", HERE) == page.Picture(foreign, foreign, "", 4096, 2048, "x")
+        assert page.picture(foreign, 4096, 2048, "x") == page.Picture(foreign, foreign, "", 4096, 2048, "x")
 
 
 def test_every_picture_has_its_size_its_words_and_waits_its_turn() -> None:
@@ -140,7 +140,7 @@ def test_the_cover_counts_and_shows_the_newest_that_passed() -> None:
     )
     words = " ".join(outline.text.split())
     assert "Images4 Passed2 Failed1 Not judged1 21 – 24 September 2026" in words
-    assert outline.all("img")[0]["src"] == f"{HERE}/images/p-2/public"
+    assert outline.all("img")[0]["src"] == "../../images/p-2/public"
     assert next(svg["aria-label"] for svg in outline.all("svg") if "aria-label" in svg) == "Colours: deep teal"
     assert [words.count(verdict) for verdict in ("No. 1 Pass", "No. 3 Fail", "No. 4 Not judged")] == [1, 1, 1]
 

@@ -10,7 +10,7 @@ from generators import registry
 from generators.pages import compare_deck, judge_report, lookbook, moodboard, prompt_recipe_card, slideshow, storyboard
 from generators.shared.image_pages import Shown
 from tests.support.samples import finished_project
-from tests.support.samples.page_site import HERE, Outline, add_image, add_project, pages_env, row, template
+from tests.support.samples.page_site import Outline, add_image, add_project, pages_env, row, template
 from tools import db
 from tools.env import Env
 from tools.media.swatches import Swatch
@@ -35,7 +35,7 @@ async def make(env: Env, id: str, *project_ids: str, **options: object) -> artif
 
 def board(rows: Sequence[Progression], **options: Any) -> Outline:
     wishes = storyboard.StoryboardOptions(**options)
-    return Outline(storyboard.write(template("storyboard"), "Autumn", shown(*rows), wishes, HERE).decode())
+    return Outline(storyboard.write(template("storyboard"), "Autumn", shown(*rows), wishes).decode())
 
 
 def test_frames_stand_in_order_six_to_a_sheet() -> None:
@@ -110,10 +110,10 @@ def test_a_note_on_all_images_is_told_once() -> None:
         (compare_deck.write, "compare-deck", compare_deck.CompareDeckOptions()),
     ):
         made: Any = write
-        text = words(Outline(made(template(name), "Autumn", shown(*rows, row("p", 9)), wishes, HERE).decode()))
+        text = words(Outline(made(template(name), "Autumn", shown(*rows, row("p", 9)), wishes).decode()))
         assert text.count("By rule.") == 1 and "Noted on each that has notes: \u2068By rule.\u2069" in text
         assert all(text.count(f"Light {n}.") == 1 for n in range(3))
-        alone = words(Outline(made(template(name), "Autumn", shown(rows[0]), wishes, HERE).decode()))
+        alone = words(Outline(made(template(name), "Autumn", shown(rows[0]), wishes).decode()))
         assert alone.count("By rule.") == 1 and "Noted on" not in alone
 
 
@@ -133,21 +133,21 @@ def test_a_prompt_is_one_slide_with_the_best_of_each_maker() -> None:
         row("p", 4, prompt="A fox", ai_provider="openai"),
         row("p", 5, prompt="A hen"),
     ]
-    fox, hen = compare_deck.slides(shown(*rows), compare_deck.CompareDeckOptions(), HERE)
+    fox, hen = compare_deck.slides(shown(*rows), compare_deck.CompareDeckOptions())
     assert [(entry.letter, entry.label, entry.others) for entry in fox.contenders] == [
         ("A", "openai", 1),
         ("B", "sketch", 1),
     ]
-    assert [entry.picture.url for entry in fox.contenders] == [f"{HERE}/images/p-{n}/public" for n in (4, 1)]
+    assert [entry.picture.url for entry in fox.contenders] == [f"../../images/p-{n}/public" for n in (4, 1)]
     assert (fox.slider, hen.slider, hen.contenders[0].label) == (True, False, "sketch")
 
 
 def test_variants_of_one_maker_are_compared_with_each_other() -> None:
     """Six at most; the page states how many are left out."""
     rows = [row("p", n) for n in range(8)]
-    (slide,) = compare_deck.slides(shown(*rows), compare_deck.CompareDeckOptions(), HERE)
+    (slide,) = compare_deck.slides(shown(*rows), compare_deck.CompareDeckOptions())
     assert [entry.label for entry in slide.contenders] == [f"sketch · {n}" for n in range(1, 7)]
-    page = compare_deck.write(template("compare-deck"), "x", shown(*rows), compare_deck.CompareDeckOptions(), HERE)
+    page = compare_deck.write(template("compare-deck"), "x", shown(*rows), compare_deck.CompareDeckOptions())
     assert "2 more are not shown." in page.decode()
 
 
@@ -156,7 +156,7 @@ def test_the_slider_can_be_left_out() -> None:
     rows = [row("p", 1), row("p", 2)]
     for slider, images in ((True, 6), (False, 2)):
         wishes = compare_deck.CompareDeckOptions(slider=slider)
-        page = compare_deck.write(template("compare-deck"), "x", shown(*rows), wishes, HERE).decode()
+        page = compare_deck.write(template("compare-deck"), "x", shown(*rows), wishes).decode()
         assert len(Outline(page).all("img")) == images
 
 
@@ -164,7 +164,7 @@ def test_slides_go_forth_and_back_without_a_script() -> None:
     """A title, the images and an end, joined by links; captions given come before prompts, which can be left out."""
     rows = [row("p", n, prompt=f"scene {n}") for n in (1, 2)]
     wishes = slideshow.SlideshowOptions(captions=["Morning"], prompts=False)
-    outline = Outline(slideshow.write(template("slideshow"), "Autumn", shown(*rows), wishes, HERE).decode())
+    outline = Outline(slideshow.write(template("slideshow"), "Autumn", shown(*rows), wishes).decode())
     assert [section["id"] for section in outline.all("section")] == ["slide-0", "slide-1", "slide-2", "slide-3"]
     assert [link["href"] for link in outline.all("a")] == [f"#slide-{n}" for n in (1, 0, 2, 1, 3, 2, 0)]
     assert "Morning" in outline.text and "scene" not in outline.text
@@ -220,7 +220,7 @@ async def test_an_image_that_no_job_made_has_a_card(tmp_path: Path) -> None:
 
 def report(*rows: Progression, **options: Any) -> Outline:
     wishes = judge_report.JudgeReportOptions(**options)
-    return Outline(judge_report.write(template("judge-report"), "Autumn", shown(*rows), wishes, HERE).decode())
+    return Outline(judge_report.write(template("judge-report"), "Autumn", shown(*rows), wishes).decode())
 
 
 def test_failures_come_first_with_their_evidence() -> None:

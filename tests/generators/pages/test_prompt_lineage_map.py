@@ -166,7 +166,7 @@ async def test_thumbnails_are_small_delivery_images_with_words(tmp_path: Path) -
         output = await make(env, "p")
         images = Outline(output.index.data.decode()).all("img")
         assert [image["src"] for image in images] == [
-            f"{env.settings.public_url}/images/p-1/thumb",
+            "../../images/p-1/thumb",
             "https://images.example/h/2/public",
         ]
         assert images[0]["alt"] == "a red boat"
@@ -211,7 +211,7 @@ def test_a_payload_is_text_wherever_it_stands(payload: str) -> None:
             row("p", 2, prompt=text, parent_progression_id="p-1", edge="edit", start_image_url=text),
         ]
         section = Section(Project("p", text, text, None, 1, 1), rows, True)
-        return Outline(prompt_lineage_map.write(TEMPLATE, text, [section], f"{HERE}/x", HERE).decode())
+        return Outline(prompt_lineage_map.write(TEMPLATE, text, [section], f"{HERE}/x").decode())
 
     outline = page(payload)
     assert outline.skeleton == page("".join(c if c.isspace() else "x" for c in payload)).skeleton

@@ -4,7 +4,7 @@ import pytest
 
 from generators.shared import image_pages, page
 from generators.shared.image_pages import Selection, Shown
-from tests.support.samples.page_site import HERE, row
+from tests.support.samples.page_site import row
 from tools.rows import Project
 
 PROJECT = Project("p", "Aurora", None, None, 1, 1)
@@ -65,7 +65,7 @@ def test_a_script_is_let_in_by_its_hash_and_the_sandbox_stays() -> None:
     """A template with a script may run that script and no other; it is still in a sandbox, unless it is live."""
     template = b"<style>a{}</style><script>1</script>"
     digest = "sha256-a4ayc/80/OGda4BO/1o/V0etpOqiLx1JwB5S3beHW0s="
-    policy = page.policy(template, [f"{HERE}/images/1/public"])
+    policy = page.policy(template, ["/images/1/public"])
     assert f"script-src '{digest}'; base-uri 'none'; form-action 'none'" in policy
     assert policy.endswith("sandbox allow-scripts")
     assert page.policy(b'<a href="x" download>x</a>', []).endswith("sandbox allow-downloads")

@@ -136,7 +136,7 @@ async def add_version(env: Env, item: str, number: int, painter: tuple[str, str]
         variant_index=int(variant),
         sha256=sha256(original(item)),
         original_image_r2_key=key(job, f"{provider}-{variant}"),
-        generated_image_url=f"{env.settings.public_url}/images/image-{item}/public",
+        generated_image_url=f"/images/image-{item}/public",
         **facts,
     )
     async with env.DB.transaction() as tx:

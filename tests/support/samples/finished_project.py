@@ -174,7 +174,7 @@ def _made(env: Env, job: Job, n: int, place: int, number: int, data: bytes, word
 
 
 def _image(env: Env, project_id: str, number: int, data: bytes, **facts: Any) -> Progression:
-    url = f"{env.settings.public_url}/images/{project_id}-{number}/public"
+    url = f"/images/{project_id}-{number}/public"
     plain_facts = {"generated_image_url": url, "sha256": hashlib.sha256(data).hexdigest(), "phash": f"{number:016x}"}
     return row(project_id, number, **{"created_at": START + (200 + number) * MINUTE, **plain_facts, **facts})
 

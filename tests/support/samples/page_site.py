@@ -74,7 +74,7 @@ def row(project_id: str, number: int, **facts: Any) -> Progression:
         "parent_progression_id": None,
         "start_image_url": None,
         "prompt": "a carafe",
-        "generated_image_url": f"{HERE}/images/{project_id}-{number}/public",
+        "generated_image_url": f"/images/{project_id}-{number}/public",
         "original_image_r2_key": f"project/{project_id}/jobs/job/orig/sketch-{number}",
         "ai_provider": "sketch",
         "ai_notes": [],
@@ -103,9 +103,8 @@ def row(project_id: str, number: int, **facts: Any) -> Progression:
 
 
 async def add_image(env: Env, project_id: str, number: int, **facts: Any) -> Progression:
-    """Store a `row`, its delivery URL at this site's PUBLIC_URL."""
-    url = f"{env.settings.public_url}/images/{project_id}-{number}/public"
-    image = row(project_id, number, **{"generated_image_url": url, **facts})
+    """Store a `row`."""
+    image = row(project_id, number, **facts)
     async with env.DB.transaction() as tx:
         await insert_progression(tx, image)
     return image
@@ -124,8 +123,8 @@ def _picture() -> bytes:
     return file.getvalue()
 
 
-def small_app(env: Env) -> ASGIApp:
-    """The pages' routes behind the same middleware as in the whole application."""
+def small_app(env: Env, *more: Any) -> ASGIApp:
+    """The pages' routes and `more` handlers behind the same middleware as in the whole application."""
     chosen = cast(Settings, env.settings)
 
     async def provide_env() -> Env:
@@ -135,7 +134,7 @@ def small_app(env: Env) -> ASGIApp:
         return chosen
 
     app = Litestar(
-        [*artifacts.handlers, *templates.handlers, *shares.handlers, *public.handlers, paint],
+        [*artifacts.handlers, *templates.handlers, *shares.handlers, *public.handlers, *more, paint],
         guards=[check_access],
         dependencies={"env": Provide(provide_env), "settings": Provide(provide_settings)},
         exception_handlers={Exception: respond},

@@ -36,7 +36,7 @@ async def made(env: Env, *versions: bytes) -> ArtifactRow:
     await add_project(env, "p")
     row = artifacts.draft(generator_id="walkthrough-reel", title="Reel", owner_id="ada", options={})
     for clip in versions:
-        link = artifacts.file_url(env, row, "clip.mp4")
+        link = f'<a href="{artifacts.link_to(row, "clip.mp4")}">'
         index = File("index.html", PAGE + link.encode(), "text/html; charset=utf-8")
         beside = (
             File("clip.mp4", clip, "video/mp4"),
@@ -72,14 +72,13 @@ async def test_regenerating_is_a_new_version_under_the_same_link(tmp_path: Path)
         assert third["public_slug"] == row["public_slug"] and third["created_at"] == row["created_at"]
         shown = (await client.get(page)).text
         assert "Third" in shown and "three" in shown and shown.index("Project q") < shown.index("Project p")
-        assert (await client.get(f"{page}/versions/1")).content == first.content
-        assert (await client.get(f"{page}/versions/3")).text == shown
+        # Its images are two steps further up.
+        assert (await client.get(f"{page}/versions/1")).text.replace("../../../..", "../..") == first.text
+        assert (await client.get(f"{page}/versions/3")).text.replace("../../../..", "../..") == shown
         listed = (await client.get(f"/api/artifacts/{row['id']}/versions")).json()["items"]
         assert [(one["version"], one["title"]) for one in listed] == [(3, "Third"), (2, "First"), (1, "First")]
         assert [one["options"]["intro"] for one in listed] == ["three", "one", "one"]
-        assert (
-            await client.get(listed[2]["public_url"].removeprefix(env.settings.public_url))
-        ).content == first.content
+        assert listed[2]["public_url"] == f"{env.settings.public_url}{page}/versions/1"
 
 
 class Press(IdleServices):
@@ -268,7 +267,7 @@ async def test_files_are_those_of_the_manifest(tmp_path: Path) -> None:
             assert answer.headers["content-disposition"] == f'{how}; filename="{name}"'
             assert answer.headers["x-content-type-options"] == "nosniff"
             tag = answer.headers["etag"]
-            assert tag == f'"{hashlib.sha256(answer.content).hexdigest()}"'
+            assert tag.startswith(f'"{hashlib.sha256(answer.content).hexdigest()}')
             policy = answer.headers["content-security-policy"]
             assert (
                 policy.endswith("sandbox")
