@@ -10,7 +10,7 @@ from msgspec import Meta
 from generators.generator import File, Output
 from generators.media import typesetting
 from generators.shared import image_pages
-from generators.shared.image_pages import Fact, Selection, Shown
+from generators.shared.image_pages import ClientSelection, Fact, Shown
 from generators.shared.provider_stats import tally
 from tools.env import Env
 from tools.format import NONE, dollars
@@ -25,13 +25,13 @@ HEADLINE_SHOWN, PROMPT_SHOWN = 60, 1200
 PURPOSES = {"image": "images", "refine": "prompts", "judge": "judging", "workflow": "workflows", "chat": "chat"}
 
 
-class PdfOptions(Selection, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
+class PdfOptions(ClientSelection, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
     """`intro` stands on the cover (else the project's description). At most 120 images are shown, the newest of all;
-    `costs` may be left out."""
+    `costs` is an earlier name of `showCosts`."""
 
     intro: Annotated[str, Meta(max_length=1200)] | None = None
     paper: Literal["a4", "us-letter"] = "a4"
-    costs: bool = True
+    costs: bool = False
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -126,7 +126,7 @@ class StakeholderPdf:
         ]
         rows = image_pages.all_rows(shown)
         spent = [day for project in projects for day in (await money.costs(env, project.id, 0))[0]]
-        document = write(artifact.title, shown, spent if options.costs else [], options)
+        document = write(artifact.title, shown, spent, options)
         boxes = await typesetting.in_press(typesetting.unshown, msgspec.json.encode(document).decode())
         if boxes:
             which = "1 character of the texts is" if boxes == 1 else f"{boxes} different characters of the texts are"
@@ -145,7 +145,8 @@ generator = StakeholderPdf()
 def write(title: str, shown: Sequence[Shown], spent: Sequence[DayCost], options: PdfOptions) -> Document:
     """The whole text of the document, except for the sentence about missing characters."""
     rows = image_pages.all_rows(shown)
-    cover = image_pages.cover(rows)
+    cover = image_pages.cover(shown, options)
+    with_costs = options.show_costs or options.costs
     numbers = image_pages.numbers(rows)
     return Document(
         title=typesetting.breakable(title),
@@ -154,34 +155,36 @@ def write(title: str, shown: Sequence[Shown], spent: Sequence[DayCost], options:
         intro=image_pages.intro(options.intro, shown),
         cover=Picture(_file(numbers[cover.id]), image_pages.alt(cover)) if cover else None,
         when=image_pages.period(rows),
-        facts=image_pages.facts(rows),
-        notes=_summary(rows, shown),
+        facts=image_pages.facts(rows, verdicts=options.show_verdicts),
+        notes=_summary(rows, shown, options),
         makers=[
             Maker(one.maker, one.images, one.passed, one.failed, NONE if one.rate is None else f"{one.rate} %")
-            for one in image_pages.scores(rows)
+            for one in (image_pages.scores(rows) if options.show_verdicts else [])
         ],
         parts=[
             Part(
                 typesetting.breakable(part.project.name),
                 part.project.description,
                 "The newest images of this project are shown." if part.held_back else image_pages.note(part, options),
-                [_plate(row, numbers[row.id]) for row in part.rows],
+                [_plate(row, numbers[row.id], options) for row in part.rows],
             )
             for part in shown
         ],
-        with_costs=options.costs,
-        costs=list(_costs(spent)),
+        with_costs=with_costs,
+        costs=list(_costs(spent)) if with_costs else [],
         total=dollars(sum(day.micros for day in spent)),
-        colophon=[*_remarks_on(spent), *([image_pages.colophon(rows)] if rows else [])],
+        colophon=[*(_remarks_on(spent) if with_costs else []), *([image_pages.colophon(rows)] if rows else [])],
     )
 
 
-def _summary(rows: Sequence[Progression], shown: Sequence[Shown]) -> list[str]:
+def _summary(rows: Sequence[Progression], shown: Sequence[Shown], options: PdfOptions) -> list[str]:
     if not rows:
         return ["There are no images yet."]
     verdicts = tally(row.seen for row in rows)
     within = f"{len(shown)} projects" if len(shown) > 1 else "one project"
     sentences = [f"{len(rows)} {'image' if len(rows) == 1 else 'images'} of {within}, made {image_pages.period(rows)}."]
+    if not options.show_verdicts:
+        return sentences
     if verdicts.pass_rate is not None:
         rate = round(100 * verdicts.pass_rate)
         sentences.append(f"Of {verdicts.judged} judged, {verdicts.passed} passed ({rate} %).")
@@ -196,7 +199,7 @@ def _summary(rows: Sequence[Progression], shown: Sequence[Shown]) -> list[str]:
     return sentences
 
 
-def _plate(row: Progression, number: int) -> Plate:
+def _plate(row: Progression, number: int, options: PdfOptions) -> Plate:
     prompt, more = image_pages.cut(row.prompt, PROMPT_SHOWN)
     return Plate(
         number=number,
@@ -205,13 +208,12 @@ def _plate(row: Progression, number: int) -> Plate:
         alt=image_pages.alt(row),
         ratio=row.height / row.width,
         prompt=typesetting.breakable(f"{prompt} …" if more else prompt),
-        verdict=row.seen or "none",
+        verdict=(row.seen or "none") if options.show_verdicts else "",
         words=image_pages.VERDICTS[row.seen],
-        criteria=row.criteria,
-        remarks=row.ai_notes,
+        criteria=row.criteria if options.show_verdicts else [],
+        remarks=row.ai_notes if options.show_verdicts else [],
         tags=" · ".join(row.ai_tags),
-        credit=f"{image_pages.maker(row)} · {image_pages.day(row.created_at)} · {row.width} × {row.height}"
-        + (f" · {dollars(row.cost_usd)}" if row.cost_usd else ""),
+        credit=image_pages.credit(row, options, image_pages.day(row.created_at), f"{row.width} × {row.height}"),
     )
 
 

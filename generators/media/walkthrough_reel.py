@@ -10,7 +10,7 @@ from generators.generator import File, Output
 from generators.media import film, typesetting
 from generators.media.film import FADE, RATE, Shot
 from generators.shared import image_pages
-from generators.shared.image_pages import Selection, Shown
+from generators.shared.image_pages import ClientSelection, Intro, Shown
 from tools.env import Env
 from tools.publishing import renders
 from tools.rows import ArtifactRow, Progression, Project
@@ -23,10 +23,11 @@ SIDE = 1600
 PROMPT_SHOWN = 150
 
 
-class ReelOptions(Selection, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
-    """Of more than 40 images the newest are shown. `seconds` is the time of each image; it is shortened where the film
-    would be longer than two minutes."""
+class ReelOptions(ClientSelection, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
+    """`intro` stands on the opening card. Of more than 40 images the newest are shown. `seconds` is the time of each
+    image; it is shortened where the film would be longer than two minutes."""
 
+    intro: Intro = None
     seconds: Annotated[float, Meta(ge=0.6, le=8)] = 3.0
     captions: bool = True
 
@@ -39,7 +40,7 @@ class Card(msgspec.Struct, frozen=True, tag_field="kind", tag="card"):
 
 class Caption(msgspec.Struct, frozen=True, tag_field="kind", tag="caption"):
     prompt: str
-    verdict: Literal["pass", "measured", "fail", "none"]
+    verdict: Literal["pass", "measured", "fail", "none", ""]
     words: str
     maker: str
     place: str
@@ -51,6 +52,7 @@ class Script(msgspec.Struct, frozen=True):
     rows: list[Progression]
     pages: list[Card | Caption]
     frames: int
+    cover: Progression | None
 
 
 class WalkthroughReel:
@@ -89,33 +91,37 @@ generator = WalkthroughReel()
 def write(title: str, shown: Sequence[Shown], options: ReelOptions) -> Script:
     """The film's texts and times."""
     every = image_pages.all_rows(shown)
-    rows = every[-MOST_IMAGES:]
+    rows = image_pages.newest(every, MOST_IMAGES)
+    kept = {row.id for row in rows}
+    shown = [msgspec.structs.replace(part, rows=[row for row in part.rows if row.id in kept]) for part in shown]
     seconds = min(options.seconds, (MOST_SECONDS - 2 * CARD_SECONDS) / max(1, len(rows)))
-    captions = [_caption(row, number, len(rows)) for number, row in enumerate(rows, 1)]
-    return Script(rows, [_opening(title, shown, every), *captions, _closing(every, rows)], int(seconds * RATE))
+    captions = [_caption(row, number, len(rows), options) for number, row in enumerate(rows, 1)]
+    pages: list[Card | Caption] = [_opening(title, shown, every, options), *captions, _closing(every, rows, options)]
+    return Script(rows, pages, int(seconds * RATE), image_pages.cover(shown, options))
 
 
-def _opening(title: str, shown: Sequence[Shown], rows: Sequence[Progression]) -> Card:
-    names = image_pages.line(", ".join(part.project.name for part in shown), 120)
+def _opening(title: str, shown: Sequence[Shown], rows: Sequence[Progression], options: ReelOptions) -> Card:
+    names = image_pages.line(options.intro or ", ".join(part.project.name for part in shown), 120)
     return Card(
         "Walkthrough", typesetting.breakable(title), [words for words in (names, image_pages.period(rows)) if words]
     )
 
 
-def _caption(row: Progression, number: int, of: int) -> Caption:
+def _caption(row: Progression, number: int, of: int, options: ReelOptions) -> Caption:
     return Caption(
         prompt=typesetting.breakable(image_pages.line(row.prompt, PROMPT_SHOWN)),
-        verdict=row.seen or "none",
+        verdict=(row.seen or "none") if options.show_verdicts else "",
         words=image_pages.VERDICTS[row.seen],
-        maker=typesetting.breakable(image_pages.maker(row)),
+        maker=typesetting.breakable(image_pages.credit(row, options)),
         place=f"{number} / {of}",
     )
 
 
-def _closing(every: Sequence[Progression], rows: Sequence[Progression]) -> Card:
+def _closing(every: Sequence[Progression], rows: Sequence[Progression], options: ReelOptions) -> Card:
     if not every:
         return Card("Walkthrough", "There are no images yet.", [])
-    counts = " · ".join(f"{fact.count} {fact.word.lower()}" for fact in image_pages.facts(every))
+    facts = image_pages.facts(every, verdicts=options.show_verdicts)
+    counts = " · ".join(f"{fact.count} {fact.word.lower()}" for fact in facts)
     left_out = f"The newest {len(rows)} of {len(every)} images were shown." if len(rows) < len(every) else ""
     makers = image_pages.line(image_pages.colophon(rows), 160)
     return Card("The end", "Thank you for watching.", [words for words in (counts, left_out, makers) if words])
@@ -129,7 +135,6 @@ async def _shots(env: Env, script: Script, options: ReelOptions) -> list[Shot]:
         Shot(image, caption if options.captions else None, max(FADE, script.frames), move)
         for move, (image, caption) in enumerate(zip(derived, captions, strict=True))
     ]
-    cover = image_pages.cover(script.rows)
-    ground = derived[script.rows.index(cover)] if cover else None
+    ground = derived[script.rows.index(script.cover)] if script.cover else None
     still = round(CARD_SECONDS * RATE)
     return [Shot(ground, opening, still, dim=True), *shown, Shot(ground, closing, still, dim=True)]

@@ -17,7 +17,7 @@ from tools.rows import ArtifactRow, Criterion, Progression, Project
 PROMPT_SHOWN = 300
 MISSED_SHOWN = 8
 TAGS_SHOWN = 14
-UNSEEN = {"error": "The judge could not look at this image.", "skipped": "This image was not judged."}
+UNSEEN = {"error": "Not assessed: the judge did not answer.", "skipped": "Not assessed."}
 
 
 class JudgeReportOptions(PageSelection, frozen=True, kw_only=True):
@@ -35,6 +35,14 @@ class Tally(msgspec.Struct, frozen=True):
     most: int
 
 
+class Check(msgspec.Struct, frozen=True):
+    """A requirement that was met, with what was seen; or a sentence on one that was not, without `seen`."""
+
+    met: bool
+    words: str
+    seen: str
+
+
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     picture: page.Picture
@@ -42,7 +50,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     more: str
     maker: str
     project: str
-    criteria: list[Criterion]
+    criteria: list[Check]
     notes: list[str]
     tags: list[Tag]
     suggestion: str
@@ -120,13 +128,19 @@ def chapters(shown: Sequence[Shown], options: JudgeReportOptions) -> Iterator[Ch
     names = {part.project.id: part.project.name for part in shown}
     for verdict, seen, heading in (
         ("fail", "fail", "Failed"),
-        ("none", None, "Not judged"),
-        ("measured", "measured", "Measured: what could be is as asked; the main subject could not be judged"),
+        ("none", None, "Not assessed"),
+        ("measured", "measured", "Measured: what can be measured is as asked; the main subject is not assessed"),
         ("pass", "pass", "Passed"),
     ):
         found = [_finding(row, numbers, names) for row in rows if row.seen == seen]
         if found:
             yield Chapter(verdict, heading, verdict in ("pass", "measured") and options.passes == "brief", found)
+
+
+def _is_told(note: str, criteria: Sequence[Criterion]) -> bool:
+    """Whether a note only repeats a criterion that was not met."""
+    missed = [one for one in criteria if not one.met]
+    return any(note.startswith(one.requirement) and one.evidence in note for one in missed)
 
 
 def _finding(row: Progression, numbers: Mapping[str, int], names: Mapping[str, str]) -> Finding:
@@ -138,8 +152,11 @@ def _finding(row: Progression, numbers: Mapping[str, int], names: Mapping[str, s
         more=more,
         maker=image_pages.maker(row),
         project=names[row.project_id],
-        criteria=sorted(row.criteria, key=lambda criterion: criterion.met),
-        notes=row.ai_notes,
+        criteria=[
+            Check(True, one.requirement, one.evidence) if one.met else Check(False, image_pages.missed(one), "")
+            for one in sorted(row.criteria, key=lambda criterion: criterion.met)
+        ],
+        notes=[note for note in row.ai_notes if not _is_told(note, row.criteria)],
         tags=[tag_of(tag) for tag in row.ai_tags],
         suggestion=row.retry_suggestion or "",
         unseen=UNSEEN.get(row.judge_status, "") if row.judgment is None else "",

@@ -7,7 +7,7 @@ import msgspec
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import RATIOS, VERDICTS, Intro, PageSelection, Shown
+from generators.shared.image_pages import RATIOS, VERDICTS, ClientPage, Intro, Shown
 from generators.shared.tags import Tag, palette, tag_of
 from tools.env import Env
 from tools.rows import ArtifactRow, Progression, Project
@@ -18,9 +18,9 @@ FEW = 2
 Layout = Literal["even", "few", "mixed"]
 
 
-class LookbookOptions(PageSelection, frozen=True, kw_only=True):
-    """`intro` stands under the title (else the project's description). `progressionIds` picks the images and their
-    order; with none, the newest 500 of each project are shown from the oldest, all or those that `only` names."""
+class LookbookOptions(ClientPage, frozen=True, kw_only=True):
+    """`intro` stands under the title (else the project's description). The notes of the judge
+    are verdicts too."""
 
     intro: Intro = None
 
@@ -73,12 +73,12 @@ generator = Lookbook()
 def write(template: bytes, title: str, shown: Sequence[Shown], options: LookbookOptions) -> bytes:
     """The page as UTF-8."""
     rows = image_pages.all_rows(shown)
-    shared = image_pages.shared_notes(rows)
-    cover = image_pages.cover(rows)
+    shared = image_pages.shared_notes(rows) if options.show_verdicts else []
+    cover = image_pages.cover(shown, options)
     context = {
         "title": title,
         "intro": image_pages.intro(options.intro, shown),
-        "facts": image_pages.facts(rows),
+        "facts": image_pages.facts(rows, verdicts=options.show_verdicts),
         "palette": palette([tag for row in rows for tag in row.ai_tags], 9),
         "when": image_pages.period(rows),
         "cover": image_pages.picture(cover) if cover else None,
@@ -92,7 +92,7 @@ def parts(shown: Sequence[Shown], options: LookbookOptions) -> Iterator[Part]:
     """The sections; numbers run through the whole page."""
     numbers = image_pages.numbers(image_pages.all_rows(shown))
     for part in shown:
-        plates = [_plate(row, numbers) for row in part.rows]
+        plates = [_plate(row, numbers, options) for row in part.rows]
         layout: Layout = "mixed"
         if len(plates) <= FEW:
             layout = "few"
@@ -101,7 +101,7 @@ def parts(shown: Sequence[Shown], options: LookbookOptions) -> Iterator[Part]:
         yield Part(part.project.name, part.project.description, image_pages.note(part, options), layout, plates)
 
 
-def _plate(row: Progression, numbers: Mapping[str, int]) -> Plate:
+def _plate(row: Progression, numbers: Mapping[str, int], options: LookbookOptions) -> Plate:
     ratio = image_pages.ratio(row)
     prompt, more = image_pages.cut(row.prompt, PROMPT_SHOWN)
     step, origin = image_pages.step(row, numbers)
@@ -112,11 +112,11 @@ def _plate(row: Progression, numbers: Mapping[str, int]) -> Plate:
         ratio=ratio,
         prompt=prompt,
         more=more,
-        verdict=row.seen or "none",
+        verdict=(row.seen or "none") if options.show_verdicts else "",
         verdict_words=VERDICTS[row.seen],
-        notes=row.ai_notes,
+        notes=row.ai_notes if options.show_verdicts else [],
         tags=[tag_of(tag) for tag in row.ai_tags],
         step=step,
         origin=origin,
-        credit=f"{image_pages.maker(row)} · {image_pages.day(row.created_at)}",
+        credit=image_pages.credit(row, options, image_pages.day(row.created_at)),
     )

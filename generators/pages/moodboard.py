@@ -10,10 +10,11 @@ from msgspec import Meta
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import PageSelection, Shown
+from generators.shared.image_pages import ClientPage, Shown
 from generators.shared.tags import tag_of
 from tools.env import Env
 from tools.errors import Invalid, NotFound
+from tools.format import dollars
 from tools.media import swatches
 from tools.media.swatches import Swatch
 from tools.rows import ArtifactRow, Progression, Project
@@ -27,7 +28,7 @@ WORD_EVERY = 5
 Measured = Mapping[str, list[Swatch]]
 
 
-class MoodboardOptions(PageSelection, frozen=True, kw_only=True):
+class MoodboardOptions(ClientPage, frozen=True, kw_only=True):
     """Of the selected images the newest `most` are on the board; `captions` puts the prompts under them."""
 
     intro: Annotated[str, Meta(max_length=600)] | None = None
@@ -73,7 +74,7 @@ class Moodboard:
         self, env: Env, artifact: ArtifactRow, projects: Sequence[Project], options: MoodboardOptions
     ) -> Output:
         shown = await image_pages.collect(env, projects, options)
-        rows = newest(image_pages.all_rows(shown), options.most)
+        rows = image_pages.newest(image_pages.all_rows(shown), options.most)
         measured = await measure_all(env, rows)
 
         def written(template: bytes) -> bytes:
@@ -83,12 +84,6 @@ class Moodboard:
 
 
 generator = Moodboard()
-
-
-def newest(rows: Sequence[Progression], most: int) -> list[Progression]:
-    """The `most` that were made last, in the order they had."""
-    kept = {row.id for row in sorted(rows, key=lambda row: (row.created_at, row.id))[-most:]}
-    return [row for row in rows if row.id in kept]
 
 
 async def measure_all(env: Env, rows: Sequence[Progression]) -> dict[str, list[Swatch]]:
@@ -145,9 +140,16 @@ def tiles(rows: Sequence[Progression], measured: Measured, options: MoodboardOpt
             ratio=image_pages.ratio(row),
             bands=bands(found),
             colours=", ".join(swatches.word_for(swatch.rgb) for swatch in found),
-            caption=image_pages.line(row.prompt, image_pages.ALT_SHOWN) if options.captions else "",
+            caption=_caption(row, options),
             word=next(words, "") if number % WORD_EVERY == 2 else "",
         )
+
+
+def _caption(row: Progression, options: MoodboardOptions) -> str:
+    told = [image_pages.line(row.prompt, image_pages.ALT_SHOWN)] if options.captions else []
+    told += [image_pages.VERDICTS[row.seen]] if options.show_verdicts else []
+    told += [dollars(row.cost_usd)] if options.show_costs and row.cost_usd else []
+    return " · ".join(told)
 
 
 def common_words(rows: Sequence[Progression]) -> list[str]:

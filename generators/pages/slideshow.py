@@ -8,14 +8,14 @@ from msgspec import Meta
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import MOST, Intro, Selection, Shown
+from generators.shared.image_pages import MOST, VERDICTS, ClientSelection, Intro, Shown
 from tools.env import Env
 from tools.rows import ArtifactRow, Project
 
 CAPTION_SHOWN = 240
 
 
-class SlideshowOptions(Selection, frozen=True, kw_only=True):
+class SlideshowOptions(ClientSelection, frozen=True, kw_only=True):
     """`captions` are shown below the images in their order, instead of the prompts; `prompts: false` shows no prompts
     where captions are missing. While it plays, each image stays for `seconds`; `autoplay` plays it from the start."""
 
@@ -77,5 +77,5 @@ def slides(shown: Sequence[Shown], options: SlideshowOptions) -> Iterator[Slide]
             number=number,
             picture=image_pages.picture(row),
             caption=given or (image_pages.line(row.prompt, CAPTION_SHOWN) if options.prompts else ""),
-            credit=image_pages.maker(row),
+            credit=image_pages.credit(row, options, *([VERDICTS[row.seen]] if options.show_verdicts else [])),
         )

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import MOST, RATIOS, Intro, PageSelection, Shown
+from generators.shared.image_pages import MOST, RATIOS, VERDICTS, ClientPage, Intro, Shown
 from tools.env import Env
 from tools.rows import ArtifactRow, Progression, Project
 
@@ -21,7 +21,7 @@ FRAMES = ("16x9", "3x2", "4x3", "1x1", "3x4", "2x3", "9x16")
 Caption = Annotated[str, Meta(max_length=600)]
 
 
-class StoryboardOptions(PageSelection, frozen=True, kw_only=True):
+class StoryboardOptions(ClientPage, frozen=True, kw_only=True):
     """`captions` are shown under the frames in their order; a frame without a caption, or with an empty one, shows the
     prompt. `seconds` is the duration of each frame, from which its times follow. `frame` is the shape of all frames, by
     default that of most images; an image of another shape is shown whole within it."""
@@ -109,7 +109,7 @@ def _frames(rows: Sequence[Progression], options: StoryboardOptions) -> Iterator
             caption=caption,
             more=more,
             time=f"{clock((number - 1) * each)} – {clock(number * each)}" if each else "",
-            slug=image_pages.maker(row),
+            slug=image_pages.credit(row, options, *([VERDICTS[row.seen]] if options.show_verdicts else [])),
         )
 
 

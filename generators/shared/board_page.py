@@ -11,7 +11,7 @@ import msgspec
 
 from generators.generator import Output
 from generators.shared import image_pages, page
-from generators.shared.image_pages import Intro, PageSelection, Shown
+from generators.shared.image_pages import ClientPage, Intro, Shown
 from tools.env import Env
 from tools.rows import ArtifactRow, Progression, Project
 
@@ -20,9 +20,8 @@ Kind = Literal["review", "vote"]
 WORDS: Mapping[Kind, str] = {"review": "Review board", "vote": "Voting deck"}
 
 
-class BoardOptions(PageSelection, frozen=True, kw_only=True):
-    """`intro` stands under the title (else the project's description). `progressionIds` picks the images and their
-    order; with none, the newest 500 of each project are shown from the oldest, all or those that `only` names."""
+class BoardOptions(ClientPage, frozen=True, kw_only=True):
+    """`intro` stands under the title (else the project's description)."""
 
     intro: Intro = None
 
@@ -39,6 +38,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     step: str
     origin: int | None
     credit: str
+    told: str
+    """What a voter is told of the image: nothing by itself, not even who made it."""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -86,13 +87,14 @@ def parts(shown: Sequence[Shown], options: BoardOptions) -> Iterator[Part]:
     """The sections; numbers run through the whole page."""
     numbers = image_pages.numbers(image_pages.all_rows(shown))
     for part in shown:
-        cards = [_card(row, numbers) for row in part.rows]
+        cards = [_card(row, numbers, options) for row in part.rows]
         yield Part(part.project.name, part.project.description, image_pages.note(part, options), cards)
 
 
-def _card(row: Progression, numbers: Mapping[str, int]) -> Card:
+def _card(row: Progression, numbers: Mapping[str, int], options: BoardOptions) -> Card:
     prompt, more = image_pages.cut(row.prompt, PROMPT_SHOWN)
     step, origin = image_pages.step(row, numbers)
+    verdict = [image_pages.VERDICTS[row.seen]] if options.show_verdicts else []
     return Card(
         id=row.id,
         number=numbers[row.id],
@@ -102,5 +104,6 @@ def _card(row: Progression, numbers: Mapping[str, int]) -> Card:
         more=more,
         step=step,
         origin=origin,
-        credit=f"{image_pages.maker(row)} · {image_pages.day(row.created_at)}",
+        credit=image_pages.credit(row, options, image_pages.day(row.created_at), *verdict),
+        told=image_pages.credit(row, options, *verdict) if options.show_verdicts or options.show_costs else "",
     )

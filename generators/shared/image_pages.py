@@ -19,14 +19,15 @@ from tools.env import Env
 from tools.errors import Invalid
 from tools.format import dollars
 from tools.media import pixels
-from tools.publishing import renders
+from tools.publishing import boards, renders
 from tools.publishing.templates import load_template
 from tools.reports import project_rows
-from tools.rows import MERIT, ArtifactRow, Judgment, Progression, Project
+from tools.rows import MERIT, ArtifactRow, Criterion, Judgment, Progression, Project
 
 T = TypeVar("T")
 Options = TypeVar("Options", bound="Selection")
 Contra = TypeVar("Contra", bound="Selection", contravariant=True)
+ImageId = Annotated[str, Meta(min_length=1, max_length=64)]
 Intro = Annotated[str, Meta(max_length=2000)] | None
 MOST = 500
 AT_ONCE = 4
@@ -64,7 +65,7 @@ STEPS_ALONE = {
     "rollback": "Earlier step",
 }
 JUDGMENTS: dict[str, Judgment | None] = {"all": None, "passed": "pass", "failed": "fail"}
-VERDICTS = {"pass": "Pass", "measured": "Measured", "fail": "Fail", None: "Not judged"}
+VERDICTS = {"pass": "Pass", "measured": "Measured", "fail": "Fail", None: "Not assessed"}
 EMPTY = {
     "all": "This project has no images yet.",
     "passed": "No image of this project has passed yet.",
@@ -73,11 +74,21 @@ EMPTY = {
 
 
 class Selection(msgspec.Struct, frozen=True, rename="camel", kw_only=True, forbid_unknown_fields=True):
-    """`progressionIds` picks the images and their order; with none, the newest 500 of each project are shown from the
-    oldest, all or those that `only` names."""
+    """`progressionIds` picks the images and their order; with none, the newest 500 of each project are shown, all or
+    those that `only` names, in an `order`: those of one prompt together and by variant, or by when they were made.
+    `cover` is the image on the cover, else an approved one, else the best judged."""
 
     only: Literal["all", "passed", "failed"] = "all"
-    progression_ids: Annotated[list[Annotated[str, Meta(min_length=1, max_length=64)]], Meta(max_length=MOST)] = []
+    progression_ids: Annotated[list[ImageId], Meta(max_length=MOST)] = []
+    order: Literal["prompt", "oldest", "newest"] = "prompt"
+    cover: ImageId | None = None
+
+
+class ClientSelection(Selection, frozen=True, kw_only=True):
+    """For those who see the work of others: verdicts and costs are shown only where its owner says so."""
+
+    show_verdicts: bool = False
+    show_costs: bool = False
 
 
 class PageSelection(Selection, frozen=True, kw_only=True):
@@ -86,12 +97,21 @@ class PageSelection(Selection, frozen=True, kw_only=True):
     theme: Literal["auto", "light", "dark"] = "auto"
 
 
+class ClientPage(PageSelection, frozen=True, kw_only=True):
+    """The same for a page; a Struct has one base with fields."""
+
+    show_verdicts: bool = False
+    show_costs: bool = False
+
+
 class Shown(msgspec.Struct, frozen=True):
     """The images of one project in the order of the page; `held_back` when there were more."""
 
     project: Project
     rows: list[Progression]
     held_back: bool
+    approved: frozenset[str] = frozenset()
+    """Images that guests approved on a board and none rejected."""
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -125,14 +145,30 @@ async def collect(env: Env, projects: Sequence[Project], selection: Selection) -
         shown = []
         for project in projects:
             newest = (await list_progressions(env, project.id, judgment=judgment, limit=MOST + 1)).items
-            shown.append(Shown(project, newest[:MOST][::-1], len(newest) > MOST))
+            rows = ordered(newest[:MOST][::-1], selection.order)
+            shown.append(Shown(project, rows, len(newest) > MOST, await boards.approved(env, project.id)))
         return shown
     picked = await project_rows.named_images(env, selection.progression_ids)
     of = {project.id: [row for row in picked if row.project_id == project.id] for project in projects}
     for row in picked:
         if row.project_id not in of:
             raise Invalid(f"image {row.id} belongs to none of the projects", code="foreign_image")
-    return [Shown(project, of[project.id], False) for project in projects]
+    return [Shown(each, of[each.id], False, await boards.approved(env, each.id)) for each in projects]
+
+
+def ordered(rows: Sequence[Progression], order: Literal["prompt", "oldest", "newest"]) -> list[Progression]:
+    """The rows, given from the oldest, in that order. Those of one prompt are in the place of its first image, by
+    provider, model and variant: who finished first does not count."""
+    if order != "prompt":
+        return list(rows if order == "oldest" else reversed(rows))
+    first: dict[str, int] = {}
+    for number, row in enumerate(rows):
+        first.setdefault(row.prompt, number)
+
+    def place(row: Progression) -> tuple[int, str, str, int, int]:
+        return first[row.prompt], row.ai_provider, row.ai_model or "", row.variant_index, row.created_at
+
+    return sorted(rows, key=place)
 
 
 async def a_few_at_once(work: Callable[[Progression], Awaitable[T]], rows: Sequence[Progression]) -> list[T]:
@@ -169,6 +205,12 @@ def all_rows(shown: Sequence[Shown]) -> list[Progression]:
     return [row for part in shown for row in part.rows]
 
 
+def newest(rows: Sequence[Progression], most: int) -> list[Progression]:
+    """The `most` that were made last, in the order they had."""
+    kept = {row.id for row in sorted(rows, key=lambda row: (row.created_at, row.id))[-most:]}
+    return [row for row in rows if row.id in kept]
+
+
 def numbers(rows: Sequence[Progression]) -> dict[str, int]:
     """The number of each image by its id; numbers run through the whole page."""
     return {row.id: number for number, row in enumerate(rows, 1)}
@@ -201,15 +243,18 @@ def note(part: Shown, selection: Selection) -> str | None:
     return EMPTY[selection.only]
 
 
-def facts(rows: Sequence[Progression]) -> list[Fact]:
+def facts(rows: Sequence[Progression], *, verdicts: bool = True) -> list[Fact]:
     """The counts on a cover; zeros are left out, except for the number of images."""
-    verdicts = tally(row.seen for row in rows)
+    images = Fact("Image" if len(rows) == 1 else "Images", len(rows))
+    if not verdicts:
+        return [images]
+    counts = tally(row.seen for row in rows)
     counted = [
-        Fact("Image" if len(rows) == 1 else "Images", len(rows)),
-        Fact("Passed", verdicts.passed),
-        Fact("Measured", verdicts.measured),
-        Fact("Failed", verdicts.failed),
-        Fact("Not judged", verdicts.unjudged),
+        images,
+        Fact("Passed", counts.passed),
+        Fact("Measured", counts.measured),
+        Fact("Failed", counts.failed),
+        Fact("Not assessed", counts.unjudged),
     ]
     return [fact for fact in counted if fact.count or fact is counted[0]]
 
@@ -267,11 +312,37 @@ async def web_page(
     )
 
 
-def cover(rows: Sequence[Progression]) -> Progression | None:
-    """The image for the cover: the last that passed, else the last that did by what was measured, else the last; None
-    without images."""
-    newest_first = rows[::-1]
-    return min(newest_first, key=lambda row: min(MERIT[row.seen], MERIT[None]), default=None)
+def cover(shown: Sequence[Shown], selection: Selection) -> Progression | None:
+    """The image for the cover: the one that `cover` names, else the first that was approved, else the first of the best
+    judged; None without images.
+
+    Fails: Invalid (`unknown_cover`) when the page does not show the one named.
+    """
+    rows = all_rows(shown)
+    if selection.cover is not None:
+        if (named := next((row for row in rows if row.id == selection.cover), None)) is None:
+            raise Invalid("cover: the page does not show this image", code="unknown_cover")
+        return named
+    approved = {id for part in shown for id in part.approved}
+
+    def merit(row: Progression) -> tuple[bool, int, float]:
+        met = sum(criterion.met for criterion in row.criteria) / len(row.criteria) if row.criteria else 0.0
+        return row.id not in approved, MERIT[row.seen], -met
+
+    return min(rows, key=merit, default=None)
+
+
+def credit(row: Progression, selection: ClientSelection | ClientPage, *more: str) -> str:
+    """Who made the image, `more`, and what the selection lets guests see of its cost."""
+    cost = dollars(row.cost_usd) if selection.show_costs and row.cost_usd else ""
+    return " · ".join(filter(None, (maker(row), *more, cost)))
+
+
+def missed(criterion: Criterion) -> str:
+    """A requirement that was not met, as a sentence that cannot be read as if it were."""
+    if criterion.requirement.startswith("Should "):
+        return f"{criterion.requirement}, but {criterion.evidence}"
+    return f"Asked for “{criterion.requirement}”: {criterion.evidence}"
 
 
 def picture(row: Progression) -> page.Picture:

@@ -34,6 +34,7 @@ from tests.support.samples.chat_page import (
     hijacked,
     once,
     page,
+    path_of,
     say,
     scripted,
     session_events,
@@ -98,7 +99,7 @@ async def test_a_page_is_filled_and_published_by_chat_alone(env: Env) -> None:
     assert done["publicSlug"] == row.public_slug and artifacts.public_url(env, row) in done["reply"]
     assert done["toolCalls"] == [{"name": "render_artifact", "arguments": {}, "outcome": "ok"}]
     html = (await env.BUCKET.get(str(row.content_r2_key))).decode()
-    assert "<h1>Autumn</h1>" in html and url_of(env, 2) in html and "Posters for the October launch" in html
+    assert "<h1>Autumn</h1>" in html and f"../..{path_of(2)}" in html and "Posters for the October launch" in html
     events = await session_events(env)
     assert [event["publicSlug"] for event in events if event["type"] == "artifact"] == [row.public_slug]
     assert {event["kind"] for event in events if event["type"] == "agent"} == {"token", "tool_call", "message"}
@@ -227,8 +228,8 @@ async def test_a_generators_artifact_is_customised_by_chat(env: Env) -> None:
         "seconds": 4, "autoplay": True, "intro": "Leaves fall", "progressionIds": [BEST_FIRST[at] for at in (2, 0, 1)]
     }  # fmt: skip
     html = (await env.BUCKET.get(str(row.content_r2_key))).decode()
-    assert [html.index(url_of(env, number)) for number in (3, 1, 2)] == sorted(
-        html.index(url_of(env, number)) for number in (1, 2, 3)
+    assert [html.index(path_of(number)) for number in (3, 1, 2)] == sorted(
+        html.index(path_of(number)) for number in (1, 2, 3)
     )
     assert (await chat("undo", "undo"))["configuration"]["SECONDS"] == "9"
     ordered = await chat("order: newest first", "hide prompts")

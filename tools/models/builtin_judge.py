@@ -21,6 +21,8 @@ from tools.rows import MAIN_SUBJECT, Criterion, Kind, Verdict
 
 SIDE = 96
 """Side in pixels to which images are reduced for measuring: enough for light and colour, and fast."""
+MIDDLE = 0.52
+"""The mean lightness above which an image is bright."""
 SHOWN, DOMINANT, TRACE = 0.03, 0.10, 0.008
 """The least share of the image for a colour that is asked for: in general, of a background, of a small thing."""
 UNWANTED = 0.10
@@ -84,7 +86,7 @@ def judge(question: JudgeInput) -> Verdict:
     failed = [finding for finding in findings if not finding.met]
     return Verdict(
         judgment="fail" if failed else "pass",
-        notes=[BUILTIN_NOTE, *(f"{f.requirement}: {f.evidence}." for f in failed)],
+        notes=[BUILTIN_NOTE, *(f"{f.requirement}, but {f.evidence}." for f in failed)],
         tags=_tags(measured),
         criteria=[Criterion(f.requirement, f.met, f.evidence) for f in findings],
         retry_suggestion=" ".join(dict.fromkeys(f.wish for f in failed)) if failed else None,
@@ -148,23 +150,26 @@ def measure(image: Image.Image) -> Measurements:
 def _basic(measured: Measurements, question: JudgeInput) -> Iterator[Finding]:
     blank = measured.contrast < 0.012 and measured.detail < 0.004
     yield Finding(
-        "The image is not blank",
+        "Should show something",
         not blank,
-        f"lightness varies by {measured.contrast:.2f} over the image",
+        f"has lightness that varies by {measured.contrast:.2f}",
         "Show a clear subject.",
     )
     if not blank:
         yield Finding(
-            "The image is sharp",
+            "Should be sharp",
             measured.sharpness >= 0.1,
-            f"the strongest edge has {_percent(measured.sharpness)} of its contrast",
+            f"has {_percent(measured.sharpness)} of its contrast at the strongest edge",
             "Render crisp, well defined edges.",
         )
     if question.size and question.kind in ("generate", "edit", "variation"):
         wanted, got = read_size(question.size), (measured.width, measured.height)
         close = same_shape(wanted, got) and abs(wanted[0] - got[0]) <= 0.02 * wanted[0]
         yield Finding(
-            f"The size is {question.size}", close, f"it is {got[0]}x{got[1]}", f"Make it {question.size} pixels large."
+            f"Should be {question.size} pixels large",
+            close,
+            f"is {got[0]}x{got[1]}",
+            f"Make it {question.size} pixels large.",
         )
 
 
@@ -179,42 +184,40 @@ def _colours(measured: Measurements, wording: Wording) -> Iterator[Finding]:
         needed = DOMINANT if thing in _WHOLE else TRACE if thing else SHOWN
         share = _share(measured, COLOURS[word].families)
         yield Finding(
-            f"{word.capitalize()} is {'carried by the image' if needed == DOMINANT else 'visible'}",
+            f"Should {'be mostly' if needed == DOMINANT else 'show'} {word}",
             share >= needed,
-            f"{word} covers {_percent(share)}; most is {most}",
+            f"has {_percent(share)} {word}; most is {most}",
             f"Let {word} {'carry the image' if needed == DOMINANT else 'be clearly visible'}.",
         )
     wanted = {family for word in wording.colours for family in COLOURS[word].families}
     for word in sorted(wording.excluded & COLOURS.keys()):
         families = COLOURS[word].families - wanted
         share = _share(measured, families)
-        yield Finding(
-            f"There is no {word}", share <= UNWANTED, f"{word} covers {_percent(share)}", f"Use no {word} at all."
-        )
+        yield Finding(f"Should have no {word}", share <= UNWANTED, f"has {_percent(share)}", f"Use no {word} at all.")
 
 
 _Rule = tuple[Callable[[Measurements], bool], Callable[[Measurements], str]]
 
 
 def _light(measured: Measurements) -> str:
-    return f"mean lightness is {measured.lightness:.2f}"
+    return f"is {'bright' if measured.lightness > MIDDLE else 'dark'} ({measured.lightness:.2f})"
 
 
 def _colourfulness(measured: Measurements) -> str:
-    return f"mean chroma is {measured.chroma:.3f}, {_percent(measured.vivid)} is strongly coloured"
+    return f"has {_percent(measured.vivid)} strong colour (chroma {measured.chroma:.3f})"
 
 
 def _spread(measured: Measurements) -> str:
-    return f"lightness varies by {measured.contrast:.2f}"
+    return f"has lightness that varies by {measured.contrast:.2f}"
 
 
 def _temperature(measured: Measurements) -> str:
-    return f"warmth is {measured.warmth:+.3f}"
+    return f"is {'warm' if measured.warmth > 0 else 'cool'} ({measured.warmth:+.3f})"
 
 
 _RULES: dict[str, _Rule] = {
-    "dark": (lambda image: image.lightness < 0.52, _light),
-    "bright": (lambda image: image.lightness > 0.52, _light),
+    "dark": (lambda image: image.lightness < MIDDLE, _light),
+    "bright": (lambda image: image.lightness > MIDDLE, _light),
     "night": (lambda image: image.lightness < 0.58, _light),
     "eerie": (lambda image: image.lightness < 0.62, _light),
     "warm": (lambda image: image.warmth > 0.0, _temperature),
@@ -229,7 +232,7 @@ _RULES: dict[str, _Rule] = {
     "soft": (lambda image: image.contrast < 0.24, _spread),
     "symmetrical": (
         lambda image: image.symmetry > 0.35,
-        lambda measured: f"its halves agree by {measured.symmetry:.2f}",
+        lambda measured: f"has halves that agree by {measured.symmetry:.2f}",
     ),
 }
 
@@ -239,7 +242,8 @@ def _tones(measured: Measurements, wording: Wording) -> Iterator[Finding]:
     for word in dict.fromkeys(w for w in asked if w in _RULES):
         holds, evidence = _RULES[word]
         named = "high contrast" if word == "contrast" else word
-        yield Finding(f"It looks {named}", holds(measured), evidence(measured), f"Make it clearly {named}.")
+        wanted = {"contrast": "have high contrast", "night": "look like night"}.get(word, f"look {word}")
+        yield Finding(f"Should {wanted}", holds(measured), evidence(measured), f"Make it clearly {named}.")
 
 
 def _compared_with_start(image: Image.Image, question: JudgeInput) -> Iterator[Finding]:
@@ -255,17 +259,17 @@ def _compared_with_start(image: Image.Image, question: JudgeInput) -> Iterator[F
             middle = image.crop((left, top, left + start.width, top + start.height)) if grown else image
             away = _difference(middle, start)
             yield Finding(
-                "The start image is in the middle of a larger one",
+                "Should have the start image in the middle of a larger one",
                 grown and away < 0.04,
-                f"it is {image.width}x{image.height}, its middle differs by {_percent(away)}",
+                f"is {image.width}x{image.height}, with a middle that differs by {_percent(away)}",
                 "Extend the canvas around the unchanged start image.",
             )
         case "upscale":
             away = _difference(image, start)
             larger = image.width > start.width
-            evidence = f"it is {image.width}x{image.height} and differs by {_percent(away)}"
+            evidence = f"is {image.width}x{image.height} and differs by {_percent(away)}"
             yield Finding(
-                "It is the start image, larger", larger and away < 0.06, evidence, "Only enlarge the start image."
+                "Should be the start image, larger", larger and away < 0.06, evidence, "Only enlarge the start image."
             )
         case _:
             yield from _edited_or_varied(image, start, question.kind)
@@ -274,26 +278,26 @@ def _compared_with_start(image: Image.Image, question: JudgeInput) -> Iterator[F
 def _edited_or_varied(image: Image.Image, start: Image.Image, kind: Kind) -> Iterator[Finding]:
     away = _difference(image, start)
     yield Finding(
-        "It is not the start image again",
+        "Should differ from the start image",
         away > 0.015,
-        f"it differs from the start image by {_percent(away)}",
+        f"differs by {_percent(away)}",
         "Change the start image clearly.",
     )
     structure = _correlation(*(picture.resize((SIDE, SIDE), Image.Resampling.BOX) for picture in (image, start)))
     if kind == "edit":
         yield Finding(
-            "It keeps the layout of the start image",
+            "Should keep the layout of the start image",
             structure > 0.3,
-            f"light and dark agree by {structure:.2f}",
+            f"agrees in light and dark by {structure:.2f}",
             "Keep the layout of the start image.",
         )
         return
     first, second = (measure(picture).families for picture in (image, start))
     shared = sum(min(share, second.get(family, 0.0)) for family, share in first.items())
     yield Finding(
-        "It is like the start image",
+        "Should be like the start image",
         shared > 0.25 or structure > 0.3,
-        f"{_percent(shared)} of the colours are shared",
+        f"shares {_percent(shared)} of its colours",
         "Stay close to the start image in colour and subject.",
     )
 
@@ -301,9 +305,9 @@ def _edited_or_varied(image: Image.Image, start: Image.Image, kind: Kind) -> Ite
 def _inpainted(image: Image.Image, start: Image.Image, mask: bytes | None) -> Iterator[Finding]:
     if mask is None or image.size != start.size:
         yield Finding(
-            "It has the size of the start image",
+            "Should have the size of the start image",
             image.size == start.size,
-            f"it is {image.width}x{image.height}",
+            f"is {image.width}x{image.height}",
             f"Keep the size {start.width}x{start.height}.",
         )
         return
@@ -311,15 +315,15 @@ def _inpainted(image: Image.Image, start: Image.Image, mask: bytes | None) -> It
     away = ImageChops.difference(image, start).convert("L")
     outside, inside = _mean(away, ImageChops.invert(area)), _mean(away, area)
     yield Finding(
-        "What the mask protects is as it was",
+        "Should keep what the mask protects",
         outside < 0.02,
-        f"outside the mask it differs by {_percent(outside)}",
+        f"differs by {_percent(outside)} outside the mask",
         "Change nothing outside the mask.",
     )
     yield Finding(
-        "What the mask opens is new",
+        "Should paint anew what the mask opens",
         inside > 0.015 or area.getbbox() is None,
-        f"inside the mask it differs by {_percent(inside)}",
+        f"differs by {_percent(inside)} inside the mask",
         "Paint the masked area anew.",
     )
 

@@ -17,7 +17,7 @@ from tools.errors import Conflict, Forbidden, Gone, Invalid, NotFound
 from tools.events import Approval, BoardNews, Comment, Tally
 from tools.events import Artifact as ArtifactEvent
 from tools.publishing.artifacts import Manifest, version_folder
-from tools.rows import ArtifactRow, Count, derived_id, now_ms
+from tools.rows import ArtifactRow, Count, IdRow, derived_id, now_ms
 from tools.step import step
 
 Input = Literal["vote", "comment", "approval"]
@@ -118,6 +118,15 @@ WHERE artifact_id = :artifact_id AND NOT (guest = :guest AND progression_id = :p
 MY_VOTES = "SELECT progression_id, choice AS said FROM board_votes WHERE artifact_id = :artifact_id AND guest = :guest"
 MY_APPROVALS = """
 SELECT progression_id, verdict AS said FROM board_approvals WHERE artifact_id = :artifact_id AND guest = :guest
+"""
+
+
+APPROVED = """
+SELECT DISTINCT a.progression_id AS id FROM board_approvals AS a
+JOIN image_progressions AS p ON p.id = a.progression_id
+WHERE p.project_id = :project_id AND a.verdict = 'approve' AND NOT EXISTS (
+    SELECT 1 FROM board_approvals AS other WHERE other.progression_id = a.progression_id AND other.verdict = 'reject'
+)
 """
 
 
@@ -261,6 +270,12 @@ def check_takes(artifact: ArtifactRow, input: Input) -> None:
         raise NotFound("there is no board on this page")
     if input not in takes:
         raise Forbidden(f"this board accepts no {input}s", code="not_on_this_board", detail={"takes": sorted(takes)})
+
+
+@step("boards.approved")
+async def approved(env: Env, project_id: str) -> frozenset[str]:
+    """The ids of the project's images that guests approved on some board and none rejected on any."""
+    return frozenset(row.id for row in await env.DB.all(APPROVED, IdRow, project_id=project_id))
 
 
 @step("boards.set")

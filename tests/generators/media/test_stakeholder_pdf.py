@@ -70,7 +70,7 @@ async def test_the_report_has_cover_contents_images_judgement_and_costs(tmp_path
     async with pictures_env(tmp_path, 3, FACTS) as env:
         for id, basis in (("a", "usage"), ("b", "estimate")):
             await env.DB.run(SPENT, id=id, basis=basis)
-        reader = await reported(env)
+        reader = await reported(env, showVerdicts=True, showCosts=True)
     marks = outline(reader)
     assert [" ".join(mark.split()) for mark in marks] == [
         "At a glance",

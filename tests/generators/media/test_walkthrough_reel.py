@@ -95,7 +95,7 @@ def test_a_film_of_many_images_stays_within_its_bounds() -> None:
 def test_captions_say_what_and_who_and_what_the_judge_said() -> None:
     """One line of the prompt, the verdict in words, provider and model, and the place in the film."""
     rows = [row("p", 1, prompt="word " * 90, judgment="fail", ai_model="m-1"), row("p", 2)]
-    _, caption, _, _ = script_of(rows).pages
+    _, caption, _, _ = script_of(rows, show_verdicts=True).pages
     assert isinstance(caption, walkthrough_reel.Caption)
     assert caption.prompt.endswith("…") and len(caption.prompt) <= 152
     assert (caption.verdict, caption.words, caption.maker, caption.place) == ("fail", "Fail", "sketch · m-1", "1 / 2")

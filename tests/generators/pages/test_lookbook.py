@@ -32,7 +32,8 @@ def project(name: str = "Aurora", description: str | None = None) -> Project:
 
 def written(rows: Sequence[Progression], title: str = "Autumn", **options: str) -> Outline:
     shown = [Shown(project(), list(rows), False)]
-    return Outline(lookbook.write(TEMPLATE, title, shown, LookbookOptions(**options)).decode())  # type: ignore[arg-type]
+    chosen = LookbookOptions(show_verdicts=True, **options)  # type: ignore[arg-type]
+    return Outline(lookbook.write(TEMPLATE, title, shown, chosen).decode())
 
 
 def test_a_measured_image_is_not_shown_as_passed() -> None:
@@ -45,7 +46,7 @@ def page_of(text: str) -> str:
     """A page with the text in every place where a text can stand."""
     image = row("p", 1, prompt=text, ai_notes=[text], ai_tags=[text], ai_provider=text, ai_model=text)
     shown = [Shown(project(text, text), [image], False), Shown(project(text, text), [], False)]
-    return lookbook.write(TEMPLATE, text, shown, LookbookOptions(intro=text)).decode()
+    return lookbook.write(TEMPLATE, text, shown, LookbookOptions(intro=text, show_verdicts=True)).decode()
 
 
 def model_of(text: str) -> Outline:
@@ -139,10 +140,10 @@ def test_the_cover_counts_and_shows_the_newest_that_passed() -> None:
         ]
     )
     words = " ".join(outline.text.split())
-    assert "Images4 Passed2 Failed1 Not judged1 21 – 24 September 2026" in words
-    assert outline.all("img")[0]["src"] == "../../images/p-2/public"
+    assert "Images4 Passed2 Failed1 Not assessed1 21 – 24 September 2026" in words
+    assert outline.all("img")[0]["src"] == "../../images/p-1/public"
     assert next(svg["aria-label"] for svg in outline.all("svg") if "aria-label" in svg) == "Colours: deep teal"
-    assert [words.count(verdict) for verdict in ("No. 1 Pass", "No. 3 Fail", "No. 4 Not judged")] == [1, 1, 1]
+    assert [words.count(verdict) for verdict in ("No. 1 Pass", "No. 3 Fail", "No. 4 Not assessed")] == [1, 1, 1]
 
 
 def test_a_step_names_the_image_it_came_from() -> None:
@@ -156,9 +157,9 @@ def test_a_step_names_the_image_it_came_from() -> None:
         ]
     )
     words = " ".join(outline.text.split())
-    assert "No. 2 Edit of No. 1 Not judged" in words
-    assert "No. 3 Back to No. 1 Not judged" in words
-    assert "No. 4 New try Not judged" in words
+    assert "No. 2 Edit of No. 1 Not assessed" in words
+    assert "No. 3 Back to No. 1 Not assessed" in words
+    assert "No. 4 New try Not assessed" in words
     assert [link["href"] for link in outline.all("a") if link["href"] == "#image-1"] == ["#image-1", "#image-1"]
 
 

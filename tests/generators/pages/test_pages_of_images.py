@@ -88,7 +88,7 @@ async def test_a_moodboard_holds_the_newest_of_the_chosen(tmp_path: Path) -> Non
     async with pages_env(tmp_path) as env:
         await finished_project.seed(env)
         output = await make(env, "moodboard", most=3)
-        assert output.progression_ids == ("p-8", "p-9", "p-10")
+        assert {*output.progression_ids} == {"p-8", "p-9", "p-10"}
         assert "3 of 11 images, the newest." in Outline(output.index.data.decode()).text
         picked = await make(env, "moodboard", progressionIds=["p-10", "p-2", "p-9"], most=2)
         assert picked.progression_ids == ("p-10", "p-9")
@@ -105,7 +105,7 @@ def test_a_note_on_all_images_is_told_once() -> None:
     notes."""
     rows = [row("p", n, judgment="pass", ai_notes=["By rule.", f"Light {n}."]) for n in range(3)]
     for write, name, wishes in (
-        (lookbook.write, "lookbook", lookbook.LookbookOptions()),
+        (lookbook.write, "lookbook", lookbook.LookbookOptions(show_verdicts=True)),
         (judge_report.write, "judge-report", judge_report.JudgeReportOptions()),
         (compare_deck.write, "compare-deck", compare_deck.CompareDeckOptions()),
     ):
@@ -233,8 +233,15 @@ def test_failures_come_first_with_their_evidence() -> None:
             row("p", 3, judge_status="error", prompt="three"),
         )
     )
-    order = ["50 %", "Missed most often", "Failed 1", "No. 2", "soft lighthard shadows", "a fox is therein the middle"]
-    order += ["For the next try: soften it", "Not judged 1", "The judge could not look at this image."]
+    order = [
+        "50 %",
+        "Missed most often",
+        "Failed 1",
+        "No. 2",
+        "Asked for “soft light”: hard shadows",
+        "a fox is therein the middle",
+    ]
+    order += ["For the next try: soften it", "Not assessed 1", "Not assessed: the judge did not answer."]
     order += ["Passed 1", "No. 1"]
     places = [text.find(told) for told in order]
     assert -1 not in places and places == sorted(places)

@@ -95,7 +95,12 @@ async def say(env: Env, *words: str, artifact: str = "a", session: str = "s") ->
 
 def url_of(env: Env, number: int) -> str:
     """The delivery URL of image `number` of the best-first list."""
-    return f"{env.settings.public_url}/images/{BEST_FIRST[number - 1]}/public"
+    return f"{env.settings.public_url}{path_of(number)}"
+
+
+def path_of(number: int) -> str:
+    """The path of the same, as rows and pages name it."""
+    return f"/images/{BEST_FIRST[number - 1]}/public"
 
 
 async def session_events(env: Env, session: str = "s") -> list[dict[str, Any]]:

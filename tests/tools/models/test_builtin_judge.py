@@ -55,10 +55,10 @@ def test_a_failed_colour_is_explained_and_the_retry_names_it() -> None:
     """Evidence has the measured value; the suggestion can be added to the prompt as it is."""
     verdict = asked("a deep red poster", gradient(BLUE, NAVY))
     failed = next(criterion for criterion in verdict.criteria if not criterion.met)
-    assert failed.requirement == "Red is carried by the image"
-    assert "red covers 0 %" in failed.evidence and "blue" in failed.evidence
+    assert failed.requirement == "Should be mostly red"
+    assert "has 0 % red" in failed.evidence and "blue" in failed.evidence
     assert verdict.retry_suggestion == "Let red carry the image."
-    assert verdict.notes[0] == BUILTIN_NOTE
+    assert verdict.notes[0] == BUILTIN_NOTE and verdict.notes[1].startswith("Should be mostly red, but has 0 % red;")
     assert "blue" in verdict.tags and "square" in verdict.tags
 
 
@@ -98,7 +98,7 @@ def test_the_size_is_held_against_the_one_asked_for(size: str | None, judgment: 
 def test_a_blurred_image_is_called_so() -> None:
     """An image without one edge in it is not sharp."""
     soft = opened(gradient(BLUE, NAVY)).filter(ImageFilter.GaussianBlur(24))
-    assert [c.requirement for c in asked("blue", png(soft)).criteria if not c.met] == ["The image is sharp"]
+    assert [c.requirement for c in asked("blue", png(soft)).criteria if not c.met] == ["Should be sharp"]
 
 
 START = painted("a red boat on a teal sea", 4)
