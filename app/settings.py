@@ -69,6 +69,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     unpriced_micros: int
     """What a paid call counts as when its price is unknown, in micro-USD."""
     cors_origins: tuple[str, ...]
+    embed_origins: tuple[str, ...]
+    """Origins whose pages may show public pages in a frame."""
     allowed_hosts: tuple[str, ...]
     """Names in lower case that the server is known by besides PUBLIC_URL's; `*.host` stands for all names below it."""
     trusted_proxies: tuple[Any, ...]
@@ -126,6 +128,7 @@ NAMES = (
     "PRICES",
     "UNPRICED_USD",
     "CORS_ORIGINS",
+    "EMBED_ORIGINS",
     "ALLOWED_HOSTS",
     "TRUSTED_PROXIES",
     "MEMORY_DAYS",
@@ -211,6 +214,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         prices=get("PRICES", "", _file) if "PRICES" in values else None,
         unpriced_micros=get("UNPRICED_USD", "0.50", _micros),
         cors_origins=get("CORS_ORIGINS", "", _origins),
+        embed_origins=get("EMBED_ORIGINS", "", _origins),
         allowed_hosts=get("ALLOWED_HOSTS", "", _host_names),
         trusted_proxies=get("TRUSTED_PROXIES", "127.0.0.1/32,::1/128", _networks),
         memory_days=get("MEMORY_DAYS", "90", _whole(1, 3650)),

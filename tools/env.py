@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 from tools.events import Frame
-from tools.publishing.addresses import Site
+from tools.publishing.addresses import EmbeddingSite
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 Value = str | int | float | bytes | None
@@ -373,7 +373,7 @@ class ImageServer(msgspec.Struct, frozen=True):
     """The models that its settings name, the default one first; it may list others itself."""
 
 
-class Settings(Site, Protocol):
+class Settings(EmbeddingSite, Protocol):
     """The settings that packages below `app` read; `app/settings.py` has all of them."""
 
     @property

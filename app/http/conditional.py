@@ -69,9 +69,9 @@ async def respond(
     headers = {
         "Cache-Control": CACHED if cached else NOT_CACHED,
         "Content-Type": content.content_type,
-        "Content-Security-Policy": policy_now(env.settings, content.policy)
-        if content.policy
-        else (PLAYED if content.content_type.startswith(TIMED) else SEALED),
+        "Content-Security-Policy": policy_now(
+            env.settings, content.policy or (PLAYED if content.content_type.startswith(TIMED) else SEALED)
+        ),
     }
     if cached:
         headers["ETag"] = f'"{content.sha256}{_linked_from(env, content) if content.is_rewritten else ""}"'

@@ -102,7 +102,7 @@ def render(name: str, source: bytes, shell: bytes, base: str = "") -> Rendered:
         "content": Markup(MARKDOWN.renderer.render(_scrolling(tokens), MARKDOWN.options, {})),  # noqa: S704
     }
     body = page.render(shell, context)
-    return Rendered(body, page.policy(shell, []), f'"{hashlib.sha256(body).hexdigest()}"')
+    return Rendered(body, page.policy(shell, [], icon=False), f'"{hashlib.sha256(body).hexdigest()}"')
 
 
 def title_of(source: bytes) -> str:

@@ -57,7 +57,13 @@ class ProviderBenchmark:
         measured = [image for image in images if not options.providers or image.provider in options.providers]
         url = link_to(artifact)
         written = await asyncio.to_thread(write, template, artifact.title, names, painted, measured, url)
-        companion = File("index.html", written, "text/html; charset=utf-8", page.policy(template, []))
+        written = page.described(written, page.About(artifact.title, f"Provider benchmark: {', '.join(names)}"))
+        companion = File(
+            "index.html",
+            written,
+            "text/html; charset=utf-8",
+            page.policy(template, []),
+        )
         return Output(
             index=File("index.csv", tables.write([name for name, _ in COLUMNS], table(painted)), tables.CONTENT_TYPE),
             beside=(companion,),

@@ -80,7 +80,9 @@ class Moodboard:
         def written(template: bytes) -> bytes:
             return write(template, artifact.title, shown, measured, options)
 
-        return await image_pages.web_page(env, "moodboard.html", rows, written)
+        return await image_pages.web_page(
+            env, "moodboard.html", rows, written, image_pages.about(artifact.title, shown, options)
+        )
 
 
 generator = Moodboard()

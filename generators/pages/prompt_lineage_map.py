@@ -96,7 +96,9 @@ class PromptLineageMap:
         def written(template: bytes) -> bytes:
             return write(template, artifact.title, sections, link_to(artifact, JSON_NAME))
 
-        made = await image_pages.web_page(env, "prompt-lineage-map.html", rows, written)
+        told = f"Which version came from which: {len(rows)} of {', '.join(each.project.name for each in sections)}"
+        about = page.About(artifact.title, told)
+        made = await image_pages.web_page(env, "prompt-lineage-map.html", rows, written, about)
         data = File(JSON_NAME, msgspec.json.encode(described(sections), order="deterministic"), "application/json")
         return msgspec.structs.replace(made, beside=(data,))
 

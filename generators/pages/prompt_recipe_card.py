@@ -76,7 +76,9 @@ class PromptRecipeCard:
         def written(template: bytes) -> bytes:
             return write(template, artifact.title, shown, orders, options)
 
-        return await image_pages.web_page(env, "prompt-recipe-card.html", rows, written)
+        return await image_pages.web_page(
+            env, "prompt-recipe-card.html", rows, written, image_pages.about(artifact.title, shown, options)
+        )
 
 
 generator = PromptRecipeCard()

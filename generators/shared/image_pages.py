@@ -285,7 +285,18 @@ async def selected_page(
         return write(template, artifact.title, shown, options)
 
     theme = options.theme if isinstance(options, PageSelection) else "auto"
-    return await web_page(env, name, all_rows(shown), render, live=live, theme=theme)
+    told = about(artifact.title, shown, options)
+    return await web_page(env, name, all_rows(shown), render, told, live=live, theme=theme)
+
+
+def about(title: str, shown: Sequence[Shown], options: Selection, text: str | None = None) -> page.About:
+    """What others show of a link to the page: its title, its `text` or what it is of, and its cover."""
+    front = cover(shown, options)
+    count = len(all_rows(shown))
+    words = f"{count} {'image' if count == 1 else 'images'} of {', '.join(part.project.name for part in shown)}"
+    return page.About(
+        title, intro(text or getattr(options, "intro", None), shown) or words, picture(front) if front else None
+    )
 
 
 async def web_page(
@@ -293,6 +304,7 @@ async def web_page(
     name: str,
     rows: Sequence[Progression],
     write: Callable[[bytes], bytes],
+    about: page.About,
     *,
     live: bool = False,
     theme: Literal["auto", "light", "dark"] = "auto",
@@ -305,7 +317,11 @@ async def web_page(
     key, template = await load_template(env, name)
     template = page.themed(template, theme)
     return Output(
-        index=File("index.html", await asyncio.to_thread(write, template), "text/html; charset=utf-8"),
+        index=File(
+            "index.html",
+            page.described(await asyncio.to_thread(write, template), about),
+            "text/html; charset=utf-8",
+        ),
         policy=page.policy(template, [row.generated_image_url for row in rows], live=live),
         progression_ids=tuple(row.id for row in rows),
         template=key,

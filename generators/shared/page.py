@@ -7,6 +7,7 @@ it has no style attributes and no event handler attributes.
 import base64
 import functools
 import hashlib
+import html
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -15,10 +16,12 @@ from urllib.parse import urlsplit
 import jinja2
 import msgspec
 
-from tools.publishing.addresses import IMAGE, SELF, linked
+from tools.publishing.addresses import IMAGE, SELF, UP, linked
 
 PUBLIC_SIDE = 2048
 """The maximum longer side of the variant `public`, in pixels."""
+DESCRIPTION = 300
+"""Characters of a description."""
 WIDTHS = (480, 960, 1440)
 STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
@@ -50,6 +53,33 @@ def picture(url: str, width: int, height: int, alt: str) -> Picture:
     return Picture(url, url, ", ".join([*sources, f"{url} {width}w"]), width, height, alt)
 
 
+class About(msgspec.Struct, frozen=True):
+    """What other programs show of a link to the page."""
+
+    title: str
+    description: str = ""
+    picture: Picture | None = None
+
+
+def described(written: bytes, about: About) -> bytes:
+    """The page with its title, description and picture as Open Graph has them (ogp.me), and with our icon."""
+    lines = [f'<meta property="og:title" content="{html.escape(about.title)}">']
+    lines += ['<meta property="og:type" content="website">', f'<link rel="icon" href="{UP}/assets/favicon.svg">']
+    if words := html.escape(" ".join(about.description.split())[:DESCRIPTION]):
+        lines += [f'<meta name="description" content="{words}">', f'<meta property="og:description" content="{words}">']
+    if about.picture is not None:
+        shown = about.picture
+        lines += [
+            f'<meta property="og:image" content="{shown.url}">',
+            f'<meta property="og:image:width" content="{shown.width}">',
+            f'<meta property="og:image:height" content="{shown.height}">',
+            f'<meta property="og:image:alt" content="{html.escape(shown.alt)}">',
+            '<meta name="twitter:card" content="summary_large_image">',
+        ]
+    head = "\n".join(lines)
+    return written.replace(b"</title>\n", f"</title>\n{head}\n".encode(), 1)
+
+
 def render(template: bytes, context: Mapping[str, Any]) -> bytes:
     """The page as UTF-8. A name that is missing in the context is an error, never an empty text."""
     return _compiled(template).render(context).encode()
@@ -64,7 +94,7 @@ def themed(template: bytes, theme: Literal["auto", "light", "dark"]) -> bytes:
     return template.replace(DARK, dark).replace(b'<meta name="color-scheme" content="light dark">', scheme)
 
 
-def policy(template: bytes, images: Iterable[str], *, live: bool = False) -> str:
+def policy(template: bytes, images: Iterable[str], *, live: bool = False, icon: bool = True) -> str:
     """The Content-Security-Policy of a page of this template that shows these image URLs.
 
     Its own styles and scripts are allowed by their hashes, and a page with a download link may download. A `live` page
@@ -74,7 +104,7 @@ def policy(template: bytes, images: Iterable[str], *, live: bool = False) -> str
     scripts = " ".join(map(_hash, SCRIPT.findall(text)))
     allowed = [
         "default-src 'none'",
-        f"img-src {_sources(images)}",
+        f"img-src {_sources(images, icon)}",
         f"style-src {_joined(map(_hash, STYLE.findall(text)))}",
         *([f"script-src {scripts}"] if scripts else []),
         *(["connect-src 'self'"] if live else []),
@@ -86,10 +116,10 @@ def policy(template: bytes, images: Iterable[str], *, live: bool = False) -> str
     return "; ".join(allowed if live else [*allowed, " ".join(["sandbox", *freed])])
 
 
-def _sources(images: Iterable[str]) -> str:
-    """Ours is always among them, wherever IMAGES delivers from: `policy_now` adds that."""
+def _sources(images: Iterable[str], icon: bool) -> str:
+    """Ours is always among them, for the icon and wherever IMAGES delivers from: `policy_now` adds that."""
     origins = {_origin(url) for url in images}
-    return _joined([SELF, *sorted(origins - {SELF})] if origins else [])
+    return _joined([SELF, *sorted(origins - {SELF})] if origins or icon else [])
 
 
 def _joined(sources: Iterable[str]) -> str:

@@ -95,9 +95,11 @@ async def fill(
     links = {row.id: linked(row.generated_image_url) for row in rows.values()}
     shown = {**{link: link for link in links.values()}, **{url: links[row.id] for url, row in stated.items()}}
     images = {name: Image(links[row.id], image_pages.alt(row)) for name, row in chosen.items()}
+    first = next(iter(rows.values()), None)
+    about = page.About(artifact.title, picture=image_pages.picture(first) if first else None)
     written = await asyncio.to_thread(render, template, artifact.title, values, images, shown)
     return Output(
-        index=File("index.html", written, "text/html; charset=utf-8"),
+        index=File("index.html", page.described(written, about), "text/html; charset=utf-8"),
         policy=policy(row.generated_image_url for row in rows.values()),
         progression_ids=tuple(rows),
         template=key,

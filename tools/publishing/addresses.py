@@ -25,7 +25,7 @@ IN_TEXT = re.compile(
 )
 IN_PAGE = re.compile(
     rb"(?:\.\./\.\.|https?://[^\s\"'<>\\]{1,300}?(?=/images/[0-9a-f]{32}/|/public/artifact/[A-Za-z0-9_-]{32}))"
-    rb"/(?:images/(?P<image>[A-Za-z0-9_-]{1,128})/(?P<variant>[a-z0-9=,-]{1,64})"
+    rb"/(?:(?P<asset>assets/[a-z.-]{1,64})|images/(?P<image>[A-Za-z0-9_-]{1,128})/(?P<variant>[a-z0-9=,-]{1,64})"
     rb"|public/artifact/(?P<slug>[A-Za-z0-9_-]{1,64})(?P<file>/files/[A-Za-z0-9._-]{1,255})?)"
 )
 IMAGE_SOURCES = re.compile(r"img-src ([^;]*)")
@@ -43,6 +43,15 @@ class Site(Protocol):
     @property
     def delivery_url(self) -> str | None:
         """The URL below which another host delivers the images of IMAGES; None where this server does."""
+        ...
+
+
+class EmbeddingSite(Site, Protocol):
+    """The same, with who may frame its public pages."""
+
+    @property
+    def embed_origins(self) -> tuple[str, ...]:
+        """Origins whose pages may show public pages in a frame."""
         ...
 
 
@@ -113,6 +122,8 @@ def relinked(site: Site, data: bytes, place: Place, *, is_page: bool) -> bytes:
         if not before.endswith((b'"', b"w, ")) or (found["slug"] and found["slug"].decode() != place.slug):
             return found[0]
         root = place.root if is_page and before != b'content="' else site.public_url
+        if found["asset"]:
+            return f"{root}/{found['asset'].decode()}".encode()
         if found["slug"]:
             return f"{root}/{place.page}{(found['file'] or b'').decode()}".encode()
         if site.delivery_url is not None:
@@ -122,8 +133,11 @@ def relinked(site: Site, data: bytes, place: Place, *, is_page: bool) -> bytes:
     return IN_PAGE.sub(link, data)
 
 
-def policy_now(site: Site, policy: str) -> str:
-    """The Content-Security-Policy of a page with the places that images come from now."""
+def policy_now(site: EmbeddingSite, policy: str) -> str:
+    """The Content-Security-Policy of a page with the places that images come from, and who may frame it, now."""
+    if site.embed_origins:
+        allowed = f"frame-ancestors 'self' {' '.join(site.embed_origins)}"
+        policy = policy.replace("frame-ancestors 'none'", allowed).replace("frame-ancestors 'self';", f"{allowed};")
     found = IMAGE_SOURCES.search(policy)
     if found is None or found[1] == "'none'":
         return policy

@@ -108,11 +108,23 @@ class RenderedArtifact(ArtifactView, frozen=True, kw_only=True):
     render: Rendering | None
 
 
+class FileView(msgspec.Struct, frozen=True):
+    """A file of the published version and its public address; `size` in bytes."""
+
+    name: str
+    url: str
+    content_type: str
+    size: int
+    sha256: str
+
+
 class ArtifactDetails(RenderedArtifact, frozen=True, kw_only=True):
-    """An artifact with its projects and with the values chosen for its template, by placeholder."""
+    """An artifact with its projects, the values chosen for its template, by placeholder, and the files of its published
+    version, the page or file of its link first."""
 
     project_ids: list[str]
     configuration: dict[str, str]
+    files: list[FileView]
 
 
 @get("/api/generators", opt={"access": "read"}, tags=["artifacts"])
@@ -362,4 +374,16 @@ async def _details(env: Env, row: ArtifactRow) -> ArtifactDetails:
         **msgspec.structs.asdict(await _rendered(env, row)),
         project_ids=[project.id for project in await db.get_projects_for_artifact(env, row.id)],
         configuration=await db.get_config(env, row.id),
+        files=await _files(env, row),
     )
+
+
+async def _files(env: Env, row: ArtifactRow) -> list[FileView]:
+    if row.version == 0:
+        return []
+    link = artifacts.public_url(env, row)
+    written = (await artifacts.get_manifest(env, row.id, row.version)).files
+    return [
+        FileView(one.name, f"{link}/files/{one.name}" if at else link, one.content_type, one.size, one.sha256)
+        for at, one in enumerate(written)
+    ]

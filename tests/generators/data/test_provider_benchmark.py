@@ -131,7 +131,7 @@ async def test_the_page_is_served_under_its_own_style_and_loads_nothing(tmp_path
         await add_project(env, "p")
         output = await make(env)
         policy = output.beside[0].policy
-        assert policy is not None and "img-src 'none'; style-src 'sha256-" in policy
+        assert policy is not None and "img-src 'self'; style-src 'sha256-" in policy
         assert "script-src" not in policy and output.policy is None
         page = page_of(output)
         assert "no images yet" in page.text and table(output) == {}

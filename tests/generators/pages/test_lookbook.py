@@ -235,4 +235,4 @@ async def test_an_empty_page_says_why_it_is_empty(options: dict[str, object], wo
         outline = Outline(output.index.data.decode())
         assert words in outline.text
         assert outline.all("img") == []
-        assert output.policy is not None and "img-src 'none'" in output.policy
+        assert output.policy is not None and "img-src 'self'" in output.policy

@@ -25,6 +25,7 @@ from tools.events import Complete
 from tools.publishing import artifacts
 from tools.publishing.artifacts import File, Output
 
+POLICY = "content-security-policy"
 OLD, NEW = "http://old.example:9000/once", "https://new.example/studio"
 IMAGE = "0123456789abcdef0123456789abcdef"
 EARLIER = (
@@ -177,6 +178,34 @@ async def test_images_that_moved_to_cloudflare_come_from_there(made: Made, tmp_p
             assert traces(answer) == []
         row = (await there.client.get("/api/progressions/p-0", headers={"X-Api-Key": KEY})).json()
         assert row["generated_image_url"] == "https://imagedelivery.net/hash/p-0/public"
+
+
+async def test_a_link_is_told_with_title_description_and_picture(moved: Moved) -> None:
+    """As Open Graph has them, whole addresses at the present place; the icon is ours. The files of an artifact are
+    listed with the addresses that they answer at."""
+    page = f"/public/artifact/{moved.made.slugs['lookbook']}"
+    told = {
+        (meta.get("property") or meta.get("name")): meta.get("content")
+        for meta in Outline((await moved.client.get(page)).text).all("meta")
+    }
+    assert (told["og:title"], told["description"]) == ("Autumn", told["og:description"])
+    assert str(told["og:image"]).startswith(f"{NEW}/images/p-") and str(told["og:image"]).endswith("/public")
+    rows = (await moved.client.get("/api/artifacts?limit=100")).json()["items"]
+    for row in rows:
+        files = (await moved.client.get(f"/api/artifacts/{row['id']}")).json()["files"]
+        assert files[0]["url"] == row["public_url"] and len({file["name"] for file in files}) == len(files)
+        for file in files:
+            answer = await moved.client.get(file["url"])
+            assert answer.status_code == 200 and answer.headers["content-type"] == file["content_type"], file
+
+
+async def test_pages_may_be_framed_by_those_that_the_settings_name(made: Made, tmp_path: Path) -> None:
+    """EMBED_ORIGINS stands in the policy of every public page and file, whenever it was made."""
+    async with opened(made, tmp_path / "frames", EMBED_ORIGINS="https://a.example, https://b.example:8443") as there:
+        for id in ("lookbook", "review-board", "provider-benchmark", "walkthrough-reel"):
+            for place in ("", "/versions/1"):
+                policy = (await there.client.get(f"/public/artifact/{made.slugs[id]}{place}")).headers[POLICY]
+                assert "frame-ancestors 'self' https://a.example https://b.example:8443" in policy, (id, place)
 
 
 async def test_one_page_has_another_tag_where_its_links_differ(moved: Moved) -> None:
