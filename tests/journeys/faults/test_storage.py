@@ -174,7 +174,7 @@ async def test_delivery_images_go_to_cloudflare(tmp_path: Path, wire: Wire) -> N
             assert Image.open(io.BytesIO(vendor.stored[row["id"]])).format == "WEBP"
             assert (await client.get(f"/images/{row['id']}/public")).status_code == 302
         page = await client.get(await lookbook(client, project))
-        assert "img-src https://imagedelivery.net;" in page.headers["content-security-policy"]
+        assert "img-src 'self' https://imagedelivery.net;" in page.headers["content-security-policy"]
         assert all(f'src="{row["generated_image_url"]}"' in page.text for row in rows)
         assert_sane(server)
     assert TOKEN not in server.log.read_text()
