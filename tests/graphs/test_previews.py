@@ -38,7 +38,7 @@ OF_EARLIER = "INSERT INTO unlisted_previews SELECT id, item_id, created_at FROM 
 async def test_previews_of_earlier_releases_are_swept(tmp_path: Path) -> None:
     """Those that were stored without being listed go as well, but for the one that its item names."""
     folder = tmp_path / "images"
-    async with LocalImages.open(folder, "http://x") as stored, working(tmp_path / "home") as work:
+    async with LocalImages.open(folder) as stored, working(tmp_path / "home") as work:
         env, item = dataclasses.replace(work.env, IMAGES=cast(Any, stored)), work.items[0]
         attempt = await attempts.intend(env, work.lease, item, 1, TOY)
         ids = [derived_id(attempt.id, "preview", n) for n in (1, 2, 3)]
