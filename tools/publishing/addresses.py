@@ -133,10 +133,10 @@ def relinked(site: Site, data: bytes, place: Place, *, is_page: bool) -> bytes:
     return IN_PAGE.sub(link, data)
 
 
-def policy_now(site: EmbeddingSite, policy: str) -> str:
+def policy_now(settings: EmbeddingSite, policy: str) -> str:
     """The Content-Security-Policy of a page with the places that images come from, and who may frame it, now."""
-    if site.embed_origins:
-        allowed = f"frame-ancestors 'self' {' '.join(site.embed_origins)}"
+    if settings.embed_origins:
+        allowed = f"frame-ancestors 'self' {' '.join(settings.embed_origins)}"
         policy = policy.replace("frame-ancestors 'none'", allowed).replace("frame-ancestors 'self';", f"{allowed};")
     found = IMAGE_SOURCES.search(policy)
     if found is None or found[1] == "'none'":
@@ -144,7 +144,7 @@ def policy_now(site: EmbeddingSite, policy: str) -> str:
     named = set(found[1].split())
     # A policy of an earlier version names where this server was when the page was made.
     elsewhere = named - {SELF} if SELF in named else {source for source in named if source == CLOUDFLARE}
-    if site.delivery_url is not None:
-        parts = urlsplit(site.delivery_url)
+    if settings.delivery_url is not None:
+        parts = urlsplit(settings.delivery_url)
         elsewhere |= {f"{parts.scheme}://{parts.netloc}"}
     return policy.replace(found[0], f"img-src {' '.join([SELF, *sorted(elsewhere)])}")
