@@ -29,7 +29,7 @@ HEAD_BYTES = 4096
 LAST = b"[DONE]"
 """How some vendors end a stream."""
 MOST_TOKENS = 4_000_000
-DEEPEST = 64
+DEEPEST = 200
 
 
 class Cut(str):

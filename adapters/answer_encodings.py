@@ -1,5 +1,6 @@
 """The bytes that a value of an answer stands for: text in one of several encodings, a list of numbers."""
 
+import base64
 import binascii
 import codecs
 import re
@@ -23,8 +24,9 @@ PREFIX = re.compile(r"b(?=['\"])|(?:data:)?(?:image/[a-z.+-]+;)?base64[:,]", re.
 ESCAPED = re.compile(r"b?(['\"]?)(?=(?:[^\\]{0,8}\\[x0-9rn]){2})")
 ESCAPE_CUT = re.compile(rb"\\(?:x[0-9a-fA-F]?)?\Z")
 PACKED = re.compile(rb"\x1f\x8b\x08|\x78[\x01\x5e\x9c\xda]|PK\x03\x04")
-INSIDE = re.compile(rb"\s*(?:[{\[]\s*[\"'{\[]|data:image/|-----?[!-~])", re.IGNORECASE)
+INSIDE = re.compile(rb"\s*(?:[{\[]\s*[\"'{\[]|data:image/|-----?[!-~]|<(?:svg|\?xml|!doctype|html))", re.IGNORECASE)
 """How a document begins, an address with an image in it, or several parts."""
+DECIMALS = re.compile(r"\s*[\[(]?\s*-?\d{1,3}(?:\.0)?(?:[\s,;]+-?\d{1,3}(?:\.0)?)+[\s,;]*[\])]?\s*", re.ASCII)
 RUN = re.compile(r"[A-Za-z0-9+/_-]{24,}(?:\s*\n\s*[A-Za-z0-9+/_-]{40,})*(?:\r?\n[ \t]*[A-Za-z0-9+/_-]+)?={0,2}")
 """A long row of base64's characters, perhaps in lines."""
 DATA_URL = re.compile(r"data:[A-Za-z0-9.+/;=-]{0,128},[^\s\"'<>)\\]+", re.IGNORECASE)
@@ -92,6 +94,19 @@ def decode_escapes(text: str) -> bytes | None:
         return None
 
 
+def decode_decimals(text: str) -> bytes | None:
+    """The bytes of a list of numbers that was written as a text."""
+    return of_numbers(list(re.findall(r"-?[\d.]+", text))) if DECIMALS.fullmatch(text) else None
+
+
+def decode_base32(text: str) -> bytes | None:
+    """The bytes of base32 (RFC 4648 §6)."""
+    try:
+        return base64.b32decode(re.sub(r"\s", "", text))
+    except ValueError:
+        return None
+
+
 def _decode_latin(text: str) -> bytes | None:
     """The bytes of a text with a character for each."""
     try:
@@ -154,6 +169,8 @@ TEXTS: tuple[tuple[Callable[[str], bytes | None], Callable[[str], str]], ...] = 
     (decode_base64, _in_fours),
     (decode_hex, _in_twos),
     (decode_escapes, str),
+    (decode_decimals, lambda head: head[: max(head.rfind(mark) for mark in ",; \n")]),
+    (decode_base32, lambda head: head[: len(head.rstrip("=")) // 8 * 8]),
     (_decode_latin, str),
 )
 """How text is decoded, and what of its beginning can be decoded by itself."""

@@ -15,6 +15,8 @@ MEMBERS = 16
 """Of an archive, and parts of an answer, so many are looked at."""
 GZIP, ZIP = b"\x1f\x8b", b"PK\x03\x04"
 FIRST_LINE = re.compile(rb"(?:\A|\n)--([!-~]{1,200}?)[ \t]*\r?\n")
+EMBEDDED = re.compile(rb"\x89PNG\r\n\x1a\n|RIFF....WEBPVP8|\xff\xd8\xff(?:\xe0..JFIF|\xe1..Exif)", re.DOTALL)
+"""How an image begins that may stand in the middle of other bytes."""
 PART_HEAD_END = re.compile(rb"\r?\n\r?\n")
 TRANSFER = re.compile(rb"^content-transfer-encoding:[ \t]*([A-Za-z0-9-]+)", re.IGNORECASE | re.MULTILINE)
 
@@ -125,6 +127,21 @@ def unwrapped(data: bytes, most: int) -> Iterator[bytes]:
         yield from _members(data, most)
     elif b"--" in data[:PIECE_BYTES]:
         yield from _parts(data)
+    if (found := EMBEDDED.search(data, 1, PIECE_BYTES)) is not None:
+        # As in an archive that is not packed, or behind the marks of some other framing.
+        yield _up_to_its_end(data[found.start() :])
+
+
+def _up_to_its_end(data: bytes) -> bytes:
+    """An image without what follows it, where its format says where it ends."""
+    match data[:1]:
+        case b"\x89":
+            end = data.find(b"IEND\xaeB`\x82")
+            return data[: end + 8] if end >= 0 else data
+        case b"R":
+            return data[: int.from_bytes(data[4:8], "little") + 8]
+        case _:
+            return data[: data.rfind(b"\xff\xd9") + 2] or data
 
 
 def _members(data: bytes, most: int) -> Iterator[bytes]:

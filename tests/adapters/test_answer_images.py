@@ -13,6 +13,7 @@ from adapters.gemini import answer as gemini
 from adapters.openai import answer as openai
 from adapters.workers import answer as workers
 from tests.support.answer_forms import Form, forms
+from tests.support.files.images import encoded, textured
 from tests.support.internet import picture
 from tools.errors import Refused, VendorError, VendorFailed
 
@@ -58,6 +59,18 @@ async def test_every_form_of_an_answer_gives_its_image(rounds: int) -> None:
         if found is None or found.addresses or found.mime == UNKNOWN or found.data != form.image:
             lost.append(form.name)
     assert lost == [] and count > 2000
+
+
+def test_an_image_in_the_middle_of_other_bytes_is_taken_without_them() -> None:
+    """As in an archive that is not packed, or behind the marks of another protocol."""
+    for image in (picture(1), encoded(textured(24, 16), "JPEG"), encoded(textured(24, 16), "WEBP")):
+        for before, after in (
+            (b"\0\0\1\7", b""),
+            (b"HTTP/1.1 200 OK\r\n\r\n", b"\0" * 512),
+            (b"\x81\xa5image\xc6", b"\xff"),
+        ):
+            found = openai.read_whole(before + image + after, URL).image
+            assert found is not None and found.data == image, (before, image[:4])
 
 
 def event(**said: object) -> bytes:

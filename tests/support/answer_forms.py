@@ -69,6 +69,8 @@ ENCODINGS: dict[str, Callable[[bytes], Any]] = {
     "hexadecimal of a program": lambda data: ", ".join(f"0x{byte:02x}" for byte in data),
     "characters": lambda data: data.decode("latin-1"),
     "bytes of a program": str,
+    "numbers in a text": lambda data: ", ".join(map(str, data)),
+    "base32": lambda data: base64.b32encode(data).decode(),
     "base64 of a program": lambda data: str(base64.b64encode(data)),
     "numbers": list,
     "signed numbers": lambda data: [byte - 256 if byte > 127 else byte for byte in data],
@@ -126,7 +128,7 @@ SHAPES: dict[str, dict[str, Shape]] = {
 
 ANY_VENDOR: dict[str, Shape] = {
     "a name of its own": lambda v: {"ergebnis": {"bild": v, "breite": 24}},
-    "deep": lambda v: nested({"picture": v}, 20),
+    "deep": lambda v: nested({"picture": v}, 60),
     "other images beside": lambda v: {
         "input_image": plain(PREVIEW),
         "thumbnail": plain(PREVIEW),
