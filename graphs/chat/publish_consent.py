@@ -59,9 +59,12 @@ def is_yes(text: str) -> bool:
 
 
 def holds_back(text: str) -> bool:
-    """Whether some word of the text refuses, doubts or puts off; a value that it gives, and what it quotes, aside."""
+    """Whether some word of the text refuses, doubts or puts off, or the text asks about publishing; a value that it
+    gives, and what it quotes, aside."""
     if any(approvals(text)):
         return False
+    if any(mark in text for mark in QUESTIONS + "？") and mentions_publishing(text):
+        return True
     lines = masked(text, quotations(text, ALL_MARKS), " ").split("\n")
     keys = (VALUE.sub("", line) for line in lines)
     said = (line if mentions_publishing(key) else key for line, key in zip(lines, keys, strict=True))

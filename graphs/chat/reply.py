@@ -65,7 +65,11 @@ def composed(state: ChatState, messages: Sequence[AnyMessage], now: Brief, *, ru
     held = holds_back(state["said"])
     if held and state.get("pressed"):
         text += f"\n{HELD}"
-    elif halted or pending(messages) or (held and (mentions_publishing(state["said"]) or not done)):
+    elif (
+        halted
+        or pending(messages)
+        or (held and "?" not in state["said"] and (mentions_publishing(state["said"]) or not done))
+    ):
         # Who is told to say “go on” means that, and who has just refused is not asked again.
         pass
     elif stale and not now.missing:

@@ -52,6 +52,7 @@ great | perfect, thank you | ja aber | ja, warte | yes no | do | maybe | use ima
 ok? | 👎 | しない
 """
 REFUSING = """
+should I publish it? | 发布吗？
 don't publish | Publish it. Just kidding | publish it? no | not yet | no | wait | publish tomorrow | nein | mañana
 bitte noch nicht | ne publiez pas | não publique | 不要 | まだ | 게시하지마세요 | нет | لا | yayınlama | publish: no
 """

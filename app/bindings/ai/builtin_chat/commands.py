@@ -12,10 +12,10 @@ import msgspec
 
 from app.bindings.ai.builtin_chat.options import option_of, order_of
 from graphs.chat.brief import Placeholder
-from graphs.chat.publish_consent import asks_to_publish, mentions_publishing
+from graphs.chat.publish_consent import asks_to_publish, holds_back, is_yes, mentions_publishing
 from tools.models.normalize import even, masked, quotations
 
-LONGEST_KEY, LONGEST_COMMAND = 64, 120
+LONGEST_KEY, LONGEST_COMMAND, ANSWER_WORDS = 64, 120, 2
 MOST_JOINTS = 3
 """Parts of a line's end that are looked at for a request to publish; more would be read again and again."""
 
@@ -56,6 +56,11 @@ class Unknown(msgspec.Struct, frozen=True):
     def may_be_a_change(self) -> bool:
         """Whether it seems to ask for a change of the page, rather than being mere talk."""
         return _CHANGE.search(self.text) is not None
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it is a mere yes or no, which answers the offer to publish."""
+        return is_yes(self.text) or (len(self.text.split()) <= ANSWER_WORDS and holds_back(self.text))
 
 
 Command = SetValue | SetImage | Plain | Unknown
@@ -154,7 +159,8 @@ def read(text: str, placeholders: Sequence[Placeholder], *, approved: bool = Fal
     talk = [
         each
         for each in commands
-        if isinstance(each, Unknown) and (mentions_publishing(each.text) or (approved and not each.may_be_a_change))
+        if isinstance(each, Unknown)
+        and (mentions_publishing(each.text) or each.is_answer or (approved and not each.may_be_a_change))
     ]
     asked = approved or talk or kept != lines
     return [*(each for each in commands if each not in talk), *([Plain("publish")] if asked else [])]
