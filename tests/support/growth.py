@@ -10,7 +10,6 @@ TRIES = 6
 
 
 def cpu_seconds(work: Callable[[str], object], text: str) -> float:
-    gc.collect()
     gc.disable()  # a full collection costs what the whole process holds
     try:
         started = time.process_time()
