@@ -17,8 +17,8 @@ from generators.shared.image_pages import Shown
 from tests.support.browser import BINARY, Tab, open_tab
 from tests.support.deadlines import LONG, until
 from tests.support.files.hostile_strings import PAYLOADS
-from tests.support.samples.board_site import Board, boards_app, boards_env, publish_board
-from tests.support.samples.page_site import Outline, client_of, free_listener, row, serving, template
+from tests.support.samples.board_site import Board, boards_env, publish_board
+from tests.support.samples.page_site import Outline, client_of, free_listener, row, serving, small_app, template
 from tools.rows import Progression, Project
 
 TEMPLATE = template("board")
@@ -105,7 +105,7 @@ async def desk(home: Path, redis_url: str, kind: Kind, tabs: int = 1) -> AsyncIt
     async with contextlib.AsyncExitStack() as stack:
         listener, here = stack.enter_context(free_listener())
         env = await stack.enter_async_context(boards_env(home, redis_url, {"PUBLIC_URL": here}))
-        app = boards_app(env)
+        app = small_app(env)
         owner = await stack.enter_async_context(client_of(app, here))
         await stack.enter_async_context(serving(app, listener))
         opened = [await stack.enter_async_context(open_tab()) for _ in range(tabs)]

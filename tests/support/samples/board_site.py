@@ -7,23 +7,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
-from litestar import Litestar
-from litestar.datastructures import State
-from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from app.bindings.actor import open_actor
 from app.bindings.redis.connection import open_client
 from app.bindings.redis.token_bucket import TokenBuckets
-from app.http.errors import respond
-from app.http.middleware import Middleware, paths_of
-from app.http.schemas import JsonRequest
-from app.http.security import check_access
-from app.lifecycle import Lifecycle
-from app.ops.traces import Traces
-from app.routes.artifacts import artifacts, boards, public
 from app.settings import Settings
-from tests.support.samples.page_site import add_image, add_project, pages_env, paint
+from tests.support.samples.page_site import add_image, add_project, pages_env
 from tools.env import Database, Env
 
 IMAGES = ("p-0", "p-1", "p-2")
@@ -58,39 +48,6 @@ async def add_images(env: Env) -> None:
     await add_project(env, "p", "Aurora", "Autumn")
     for number in range(3):
         await add_image(env, "p", number, sha256=f"{number}" * 64)
-
-
-def boards_app(env: Env, lifecycle: Lifecycle | None = None) -> ASGIApp:
-    """The routes of boards, pages and artifacts behind the same middleware as in the whole application."""
-    chosen = cast(Settings, env.settings)
-
-    async def provide_env() -> Env:
-        return env
-
-    async def provide_settings() -> Settings:
-        return chosen
-
-    own = lifecycle or Lifecycle()
-    own.env = env
-
-    async def provide_lifecycle() -> Lifecycle:
-        return own
-
-    app = Litestar(
-        [*artifacts.handlers, *public.handlers, *boards.handlers, paint],
-        guards=[check_access],
-        dependencies={
-            "env": Provide(provide_env),
-            "settings": Provide(provide_settings),
-            "lifecycle": Provide(provide_lifecycle),
-        },
-        exception_handlers={Exception: respond},
-        request_class=JsonRequest,
-        logging_config=None,
-        openapi_config=None,
-        state=State({"settings": chosen}),
-    )
-    return Middleware(app, chosen, paths_of(app), Traces())
 
 
 class Board:

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import functools
 import io
 import socket
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +17,7 @@ from litestar import Litestar, Response, get
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.params import FromPath
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Receive, Scope, Send
 from PIL import Image
 
 from app.bindings.assets import open_assets
@@ -23,8 +25,9 @@ from app.http.errors import respond
 from app.http.middleware import Middleware, paths_of
 from app.http.schemas import JsonRequest
 from app.http.security import check_access
+from app.lifecycle import Lifecycle
 from app.ops.traces import Traces
-from app.routes.artifacts import artifacts, public, shares, templates
+from app.routes.artifacts import artifacts, boards, public, shares, templates
 from app.settings import Settings
 from tests.support.environment import bare_env, settings
 from tools.db import insert_progression
@@ -123,27 +126,75 @@ def _picture() -> bytes:
     return file.getvalue()
 
 
-def small_app(env: Env, *more: Any) -> ASGIApp:
-    """The pages' routes and `more` handlers behind the same middleware as in the whole application."""
-    chosen = cast(Settings, env.settings)
+_served: ContextVar[Lifecycle] = ContextVar("served")
+"""Whose request is being handled: building an application takes a fifth of a second, so all tests share one."""
 
-    async def provide_env() -> Env:
-        return env
 
-    async def provide_settings() -> Settings:
-        return chosen
+class _ServedState(State):
+    """What the routes read of an application's state, of the one whose request is being handled."""
 
+    def __getattr__(self, key: str) -> Any:
+        if key == "lifecycle":
+            return _served.get()
+        if key == "settings":
+            return _settings_of(_served.get())
+        return super().__getattr__(key)
+
+
+def _settings_of(lifecycle: Lifecycle) -> Settings:
+    assert lifecycle.env is not None
+    return cast(Settings, lifecycle.env.settings)
+
+
+async def _provide_env() -> Env:
+    env = _served.get().env
+    assert env is not None
+    return env
+
+
+async def _provide_settings() -> Settings:
+    return _settings_of(_served.get())
+
+
+async def _provide_lifecycle() -> Lifecycle:
+    return _served.get()
+
+
+@functools.lru_cache(maxsize=4)
+def _routes(*more: Any) -> tuple[Litestar, Any]:
+    groups = (artifacts, templates, shares, boards, public)
     app = Litestar(
-        [*artifacts.handlers, *templates.handlers, *shares.handlers, *public.handlers, *more, paint],
+        [*(handler for group in groups for handler in group.handlers), *more, paint],
         guards=[check_access],
-        dependencies={"env": Provide(provide_env), "settings": Provide(provide_settings)},
+        dependencies={
+            "env": Provide(_provide_env),
+            "settings": Provide(_provide_settings),
+            "lifecycle": Provide(_provide_lifecycle),
+        },
         exception_handlers={Exception: respond},
         request_class=JsonRequest,
         logging_config=None,
         openapi_config=None,
-        state=State({"settings": chosen}),
     )
-    return Middleware(app, chosen, paths_of(app), Traces())
+    app.state = _ServedState()  # the constructor would copy it
+    return app, paths_of(app)
+
+
+def small_app(env: Env, *more: Any, lifecycle: Lifecycle | None = None) -> ASGIApp:
+    """The routes of artifacts, templates, shares, boards and pages, and `more`, behind the same middleware as in the
+    whole application."""
+    own = lifecycle or Lifecycle()
+    own.env = env
+    app, paths = _routes(*more)
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        before = _served.set(own)
+        try:
+            await app(scope, receive, send)
+        finally:
+            _served.reset(before)
+
+    return Middleware(serve, cast(Settings, env.settings), paths, Traces())
 
 
 def client_of(app: ASGIApp, base_url: str = HERE, peer: str = "203.0.113.77") -> httpx.AsyncClient:

@@ -14,8 +14,8 @@ import pytest
 from app.lifecycle import Lifecycle
 from app.routes.artifacts import boards as routes
 from tests.support.deadlines import LONG
-from tests.support.samples.board_site import Board, boards_app, boards_env, publish_board
-from tests.support.samples.page_site import add_image, client_of, free_listener, publish, serving
+from tests.support.samples.board_site import Board, boards_env, publish_board
+from tests.support.samples.page_site import add_image, client_of, free_listener, publish, serving, small_app
 from tools import actor_emit
 from tools.env import Env, Statements
 from tools.events import Artifact, BoardNews, Progress, StoredEvent, data_text, frame
@@ -37,20 +37,20 @@ async def env(tmp_path: Path, redis_url: str) -> AsyncIterator[Env]:
 
 @pytest.fixture
 async def owner(env: Env) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(boards_app(env)) as client:
+    async with client_of(small_app(env)) as client:
         yield client
 
 
 @pytest.fixture
 async def deck(env: Env, owner: httpx.AsyncClient) -> Board:
-    deck = await publish_board(owner, boards_app(env), "voting-deck")
+    deck = await publish_board(owner, small_app(env), "voting-deck")
     assert (await deck.set(open=True)).status_code == 200
     return deck
 
 
 @pytest.fixture
 async def review(env: Env, owner: httpx.AsyncClient) -> Board:
-    review = await publish_board(owner, boards_app(env), "review-board")
+    review = await publish_board(owner, small_app(env), "review-board")
     assert (await review.set(open=True, sessionId="owner")).status_code == 200
     return review
 
@@ -107,7 +107,7 @@ async def test_an_approval_is_stale_once_the_image_has_a_newer_version(review: B
 
 async def test_a_closed_board_takes_nothing(deck: Board, env: Env, owner: httpx.AsyncClient) -> None:
     """403 before it is opened, 410 after it was closed or its time has come; existing feedback can still be read."""
-    fresh = await publish_board(owner, boards_app(env), "voting-deck")
+    fresh = await publish_board(owner, small_app(env), "voting-deck")
     async with fresh.guest() as guest:
         assert said(await guest.post("votes", json=VOTE)) == (403, "board_not_open")
         assert (await guest.get("board")).json()["open"] is False
@@ -201,7 +201,7 @@ async def test_the_cookie_is_for_the_boards_alone_and_its_bits_are_stored_nowher
 async def test_under_https_the_cookie_is_secure(tmp_path: Path, redis_url: str) -> None:
     """With an https PUBLIC_URL the browser sends it over nothing else."""
     async with boards_env(tmp_path, redis_url, {"PUBLIC_URL": "https://boards.example"}) as env:
-        app = boards_app(env)
+        app = small_app(env)
         async with client_of(app, "https://boards.example") as owner:
             deck = await publish_board(owner, app, "voting-deck")
             await deck.set(open=True)
@@ -241,7 +241,7 @@ async def test_only_our_own_pages_write(tmp_path: Path, redis_url: str, headers:
     async with boards_env(
         tmp_path, redis_url, {"CORS_ORIGINS": "https://partner.example", "ALLOWED_HOSTS": "board.example"}
     ) as env:
-        app = boards_app(env)
+        app = small_app(env)
         async with client_of(app) as owner:
             deck = await publish_board(owner, app, "voting-deck")
             await deck.set(open=True)
@@ -302,7 +302,7 @@ async def test_only_boards_can_be_opened(owner: httpx.AsyncClient, env: Env) -> 
     """422 for a lookbook, and for a time that is over; one that was never opened is closed and empty."""
     lookbook = (await publish(owner, "p"))["artifact_id"]
     assert said(await owner.post(f"/api/artifacts/{lookbook}/board", json={"open": True})) == (422, "no_board")
-    deck = await publish_board(owner, boards_app(env), "voting-deck")
+    deck = await publish_board(owner, small_app(env), "voting-deck")
     never = (await deck.owner.get(f"/api/artifacts/{deck.id}/board")).json()
     assert (never["open"], never["revision"], never["votes"], never["comments"]) == (False, 0, [], [])
     assert said(await owner.get(f"/api/artifacts/{lookbook}/board")) == (404, "not_found")
@@ -347,7 +347,7 @@ async def live(
     """An open voting deck on a real socket."""
     with free_listener() as (listener, here):
         async with boards_env(tmp_path, redis_url, {"PUBLIC_URL": here}, **bindings) as env:
-            app = boards_app(env, lifecycle)
+            app = small_app(env, lifecycle=lifecycle)
             async with client_of(app, here) as owner, serving(app, listener):
                 deck = await publish_board(owner, app, "voting-deck")
                 await deck.set(open=True)
@@ -424,7 +424,7 @@ async def test_a_stream_ends_when_its_page_is_closed(
 async def test_a_guest_is_known_below_the_path_of_public_url(tmp_path: Path, redis_url: str) -> None:
     """The cookie of a guest lies below that path, and its page's origin is that of PUBLIC_URL."""
     async with boards_env(tmp_path, redis_url, {"PUBLIC_URL": "https://picasso.example/made"}) as env:
-        app = boards_app(env)
+        app = small_app(env)
         async with client_of(app, "https://picasso.example") as owner:
             deck = await publish_board(owner, app, "voting-deck")
             await deck.set(open=True)
