@@ -77,11 +77,11 @@ async def test_a_page_lets_its_file_be_saved(tmp_path: Path) -> None:
         assert await saved(tab, tmp_path / "saved") == ("lineage.json", told)
         row, output = await published(env, "provider-benchmark", {})
         await tab.open(f"{artifacts.public_url(env, row)}/files/index.html")
-        assert await saved(tab, tmp_path / "saved") == ("provider-benchmark.csv", output.index.data)
+        assert await saved(tab, tmp_path / "saved") == ("Autumn.csv", output.index.data)
         other = await made(env, "provider-benchmark", {"providers": ["sketch"]}, draft=row)
         await artifacts.publish(env, row, other, ["p"])
         await tab.open(f"{artifacts.public_url(env, row)}/versions/1/files/index.html")
-        assert await saved(tab, tmp_path / "saved") == ("provider-benchmark.csv", output.index.data)
+        assert await saved(tab, tmp_path / "saved") == ("Autumn.csv", output.index.data)
         assert complaints(tab) == []
 
 

@@ -7,6 +7,8 @@ never cached. On a page behind a share link, that link replaces the main one, wh
 
 import hashlib
 import mimetypes
+import re
+import unicodedata
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -144,7 +146,7 @@ async def _read_index(
         content_type=chosen.content_type,
         sha256=chosen.content_sha256,
         policy=chosen.content_policy if version is None else _framed(chosen.content_policy),
-        name=f"{artifact.generator_id}{suffix}" if suffix in NAMED else None,
+        name=file_name(chosen.title, f"{artifact.generator_id}{suffix}") if suffix in NAMED else None,
         place=Place(slug=artifact.public_slug, link=slug, version=version),
     )
 
@@ -177,6 +179,14 @@ async def _read_file(
         """A file beside a page is no view."""
 
     return await respond(request, env, content, cached=admission.share is None, partial=True, before=count_nothing)
+
+
+def file_name(title: str, otherwise: str) -> str:
+    """The name under which a reader saves the file: the artifact's title with the suffix of `otherwise`, which is the
+    name where the title has no plain letter or digit."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode()
+    words = re.findall(r"[A-Za-z0-9]+", plain)
+    return f"{'-'.join(words)[:80].rstrip('-')}{PurePosixPath(otherwise).suffix}" if words else otherwise
 
 
 async def _version(env: Env, admission: Admission, slug: str, version: int | None) -> artifacts.Version:

@@ -21,6 +21,7 @@ import pytest
 
 from app.bindings.queue import RedisQueue, open_queue
 from app.bindings.redis.connection import RedisServer, open_redis
+from app.routes.artifacts import public
 from tests.support.deadlines import LONG, until
 from tests.support.environment import settings
 from tests.support.samples.page_site import (
@@ -366,3 +367,15 @@ async def test_public_files_are_open_and_the_rest_of_the_templates_is_not(tmp_pa
         assert (again.status_code, again.content) == (304, b"")
         for path in ("/assets/", "/assets/lookbook.html", "/assets/../lookbook.html", "/assets/%2e%2e/lookbook.html"):
             assert (await client.get(path)).status_code == 404
+
+
+def test_a_file_is_saved_under_the_title_of_its_artifact() -> None:
+    """In plain letters and digits, whatever a header or a disk would make of others; the kind's name where none is."""
+    for title, name in {
+        "Autumn at the lake": "Autumn-at-the-lake.mp4",
+        "Zürich “2026”/3": "Zurich-2026-3.mp4",
+        '../"x";y\r\n': "x-y.mp4",
+        "秋": "walkthrough-reel.mp4",
+        "a" * 200: f"{'a' * 80}.mp4",
+    }.items():
+        assert public.file_name(title, "walkthrough-reel.mp4") == name, title
