@@ -166,10 +166,8 @@ async def _rewritten(env: Env, content: Content) -> bytes:
 
 
 def _linked_from(env: Env, content: Content) -> str:
-    """What tells apart the same content read from different places; empty for where it was written for."""
+    """What tells apart the same content read from different places, or from a server at another address."""
     settings, place = env.settings, content.place
-    if place == Place(slug=place.slug, link=place.slug) and settings.delivery_url is None:
-        return ""
     read = f"{place.root} {place.page} {settings.public_url} {settings.delivery_url}"
     return f"-{hashlib.sha256(read.encode()).hexdigest()[:16]}"
 
