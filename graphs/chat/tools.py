@@ -42,7 +42,7 @@ from tools.errors import Invalid, LeaseLost, NotFound, PicassoError, TooLarge
 from tools.events import Agent
 from tools.models.reply_text import origin
 from tools.models.verdicts import BUILTIN_NOTE
-from tools.publishing import artifacts, chats, renders
+from tools.publishing import artifacts, chats, renders, templates
 from tools.publishing.addresses import whole
 from tools.publishing.chats import LIKING
 from tools.rows import MERIT, ArtifactRow, Judgment, Progression, derived_id, dump
@@ -234,6 +234,7 @@ async def value_of(
     if not value:
         return None
     if slot.kind == "text":
+        await templates.check_value(env, artifact.template_r2_key or "", slot.name, value)
         return Chosen(value)
     row = await _image(env, artifact, listed, value)
     return Chosen(row.generated_image_url, row.id)

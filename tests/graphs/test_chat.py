@@ -17,10 +17,10 @@ from redis.asyncio import Redis
 
 from app.bindings.checkpointer import RedisSaver
 from graphs.chat import graph as chat
-from graphs.chat.brief import BRIEF_MARK
+from graphs.chat.brief import BRIEF_MARK, Placeholder
 from graphs.chat.session import history, speak
 from graphs.chat.state import ChatState, Turn, config_for, thread_of
-from graphs.chat.tools import NAMES, TOOLS
+from graphs.chat.tools import NAMES, TOOLS, value_of
 from tests.app.bindings.test_checkpointer import hostile as blobs
 from tests.support.chat_vendors import rows
 from tests.support.deadlines import LONG
@@ -42,9 +42,10 @@ from tests.support.samples.chat_page import (
 )
 from tests.support.samples.job_states import IdleServices
 from tools import db
+from tools.db import Chosen
 from tools.env import Env
-from tools.errors import Conflict, LeaseLost, NotFound
-from tools.publishing import artifacts, chats, renders
+from tools.errors import Conflict, Invalid, LeaseLost, NotFound
+from tools.publishing import artifacts, chats, renders, templates
 from tools.publishing.chats import ChatLease
 from tools.publishing.templates import publish_templates
 
@@ -827,3 +828,16 @@ async def test_a_small_page_in_a_few_words(env: Env) -> None:
     await page(env, "c", SMALL)
     answer = await say(env, "title: Autumn\nuse the best one as hero\npublish it", artifact="c")
     assert answer["publicSlug"] and answer["configuration"] == {"TITLE": "Autumn", "IMAGE_HERO": url_of(env, 1)}
+
+
+async def test_a_colour_is_checked_before_it_is_done(env: Env) -> None:
+    """What CSS does not know as a colour would be dropped from the page without a word: it is refused instead, with
+    examples; other texts may be anything."""
+    html = "<style>h1{color:{{INK}}}</style><h1>{{TITLE}}</h1>"
+    draft = artifacts.draft(generator_id=None, title="Poster", owner_id="o", options={})
+    row = msgspec.structs.replace(draft, template_r2_key=(await templates.upload(env, "poster", html)).r2_key)
+    known = {name: Placeholder(name, "text") for name in ("INK", "TITLE")}
+    with pytest.raises(Invalid, match="must be a colour, such as navy"):
+        await value_of(env, row, [], known, "INK", "deep teal")
+    for key, value in (("INK", "#12333a"), ("TITLE", "deep teal")):
+        assert (await value_of(env, row, [], known, key, value)) == Chosen(value)

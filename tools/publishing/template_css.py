@@ -11,13 +11,18 @@ from itertools import zip_longest
 
 import tinycss2
 from tinycss2 import ast
+from tinycss2.color4 import parse_color
 
-from tools.publishing.template_html import words
+from tools.publishing.template_html import Open, Pieces, Slot, Template, css_value, words
 
 IDENT = re.compile(r"-?[A-Za-z_][A-Za-z0-9_-]*|--[A-Za-z0-9_-]+")
 HASH = re.compile(r"[A-Za-z0-9_-]+")
 UNIT = re.compile(r"[A-Za-z]+|[Nn]-[0-9]*")
 """The unit of a number, or the `n` of `2n-1`."""
+OF_A_COLOUR = re.compile(
+    r"(?:^|[;{\s/])(?:[a-z-]*color|background|fill|stroke|--[a-z0-9-]*colou?r[a-z0-9-]*)\s*:\s*$", re.IGNORECASE
+)
+"""What stands before a value that is a colour."""
 SIGNS = words("|| ^= $= *= ~= |= : , > + ~ * / . = | ! & % # -")
 FUNCTIONS = words("""
     abs acos asin atan blur brightness calc circle clamp color color-mix conic-gradient contrast cos counter
@@ -133,3 +138,23 @@ def _pieces(nodes: Sequence[ast.Node], functions: frozenset[str], depth: int) ->
 
 def _escaped(char: re.Match[str]) -> str:
     return f"\\{ord(char[0]):x} "
+
+
+def colours_of(template: Template) -> frozenset[str]:
+    """The placeholders that must be filled with a colour: each is called one, or is the whole value of one, and stands
+    in CSS."""
+
+    def found(pieces: Pieces) -> Iterator[str]:
+        for before, piece in zip(("", *pieces), pieces, strict=False):
+            if isinstance(piece, Slot):
+                is_called = {"COLOR", "COLOUR"} & set(piece.name.split("_"))
+                if is_called or (isinstance(before, str) and OF_A_COLOUR.search(before)):
+                    yield piece.name
+
+    attributes = [node.attributes.get("style", ()) for node in template.body if isinstance(node, Open)]
+    return frozenset(name for pieces in (template.style, *attributes) for name in found(pieces))
+
+
+def is_colour(value: str) -> bool:
+    """Whether a page shows the value as a colour: `#1e1c19`, `rgb(30 28 25)`, or a name that CSS knows."""
+    return css_value(value) == value and parse_color(value) is not None

@@ -4,6 +4,7 @@ Templates of generators and examples are packaged; others are uploaded. Uploaded
 `{{PLACEHOLDERS}}` and run no code; a generator's template is rendered by its generator only.
 """
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ import msgspec
 from tools.env import Assets, Env
 from tools.errors import Invalid, NotFound
 from tools.pages import Cursor, Page, decode, page
-from tools.publishing import template_html
+from tools.publishing import template_css, template_html
+from tools.r2 import get_template
 from tools.rows import dump, now_ms
 from tools.step import step
 
@@ -124,6 +126,18 @@ async def get(env: Env, r2_key: str) -> Template:
     if row.kind == "generator":
         raise Invalid(f"this template belongs to a generator; make it with generatorId {row.name}", code="not_fillable")
     return row
+
+
+async def check_value(env: Env, r2_key: str, name: str, value: str) -> None:
+    """Check that the page can show this text in the placeholder `name` of a user's template.
+
+    Fails: Invalid (`no_colour`) where a colour must stand · NotFound · Unavailable.
+    """
+    html = await get_template(env, r2_key)
+    # Parsed on a thread: a template may have 64 KiB.
+    wanted = await asyncio.to_thread(lambda: template_css.colours_of(template_html.read(html)))
+    if name in wanted and not template_css.is_colour(value):
+        raise Invalid("it must be a colour, such as navy, #1e3a5f or rgb(30 58 95)", code="no_colour")
 
 
 async def list_page(env: Env, cursor: str | None, limit: int) -> Page[Template]:

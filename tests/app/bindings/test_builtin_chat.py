@@ -388,6 +388,13 @@ def test_anything_else_gets_a_list_of_what_it_understands(said: str) -> None:
     assert all(f"“{phrase}”" in told for phrase in ("start over", "publish", "help", "show images"))
 
 
+def test_what_it_can_do_is_said_once() -> None:
+    """However it is asked, and also where something else of the message is not understood."""
+    for said in ("What can you do?", "Hello! What can you do?", "help\nblorb", "Hi\nblorb\nWhat can you do?"):
+        assert Table().talk(said).count("I understand ") == 1, said
+    assert "did not understand" not in Table().talk("Hello! What can you do?")
+
+
 async def test_it_is_a_chat_model_that_keeps_nothing() -> None:
     """The same messages give the same answer by every door; tools that were not offered are not called."""
     messages: list[BaseMessage] = [Table().system(), HumanMessage("use the red one as hero")]

@@ -8,7 +8,8 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from tests.support.growth import grows_with_its_input
-from tools.publishing.template_css import clean_declarations, clean_sheet
+from tools.publishing import template_html
+from tools.publishing.template_css import clean_declarations, clean_sheet, colours_of, is_colour
 
 KEPT = (
     "a{color:red}",
@@ -151,3 +152,18 @@ def test_cleaning_twice_changes_nothing_more(pieces: list[str], noise: str) -> N
     assert clean_sheet(cleaned) == cleaned
     assert "<" not in cleaned.replace("<=", "")
     assert not re.search(r"url\(|@import", re.sub(r"\"[^\"]*\"|'[^']*'", "", cleaned), re.IGNORECASE)
+
+
+def test_a_placeholder_for_a_colour_is_known_and_takes_only_one() -> None:
+    """By its name or by the property that it is the value of; in a sheet and in an attribute, not in plain text."""
+    template = template_html.read(
+        "<style>:root{--accent: {{ONE}};--gap:{{GAP}}} a{color:{{TWO}};border:1px solid {{LINE_COLOUR}};width:{{WIDE}}}"
+        "</style><p style='background-color: {{THREE}}; margin:{{GAP}}'>{{WORDS}} {{COLOUR_NAME}}</p>"
+        "<style>b{--my-color:{{FOUR}}}</style>"
+    )
+    assert colours_of(template) == {"TWO", "LINE_COLOUR", "THREE", "FOUR"}
+    for value, is_one in (
+        ("navy", True), ("#1e3a5f", True), ("rgb(30 58 95 / 50%)", True), ("hsl(120, 50%, 50%)", True),
+        ("deep teal", False), ("the colour of my cat", False), ("#12", False), ("red; width: 1px", False),
+    ):  # fmt: skip
+        assert is_colour(value) == is_one, value

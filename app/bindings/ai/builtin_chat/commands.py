@@ -94,7 +94,10 @@ _WORDS: tuple[tuple[Word, re.Pattern[str]], ...] = (
     ("missing", re.compile(r"what(?:'s| is| are)?(?: still)? (?:missing|left|open|next)|missing|status")),
     ("pick", re.compile(r"(?:pick|choose|fill)(?: .{1,40})? for me|you (?:pick|choose|decide)|surprise me|pick")),
     ("images", re.compile(r"(?:show|list|which|what) .{0,40}\b(?:images|pictures|ones)\b.{0,40}|images")),
-    ("help", re.compile(r"help(?: me)?|(?:hello|hi|hey)(?: there)?|what can (?:you|i) (?:do|say)|commands")),
+    ("help", re.compile(
+        r"(?:(?:hello|hi|hey)(?: there)?[,.!] )?(?:help(?: me)?|what can (?:you|i) (?:do|say)(?: here| for me)?)"
+        r"|(?:hello|hi|hey)(?: there)?|commands"
+    )),
 )  # fmt: skip
 _SEVERAL = re.compile(
     r"(?:(?:use|take|show|only|put|order|pick|choose) )?(?:only )?(?:the )?(?:(?:image|picture|photo|number)s?|order) "

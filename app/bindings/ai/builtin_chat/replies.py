@@ -77,15 +77,13 @@ def compose(turn: Turn) -> str:
     parts += [f"That did not work: {failure.message}." for failure in turn.failed]
     parts += [f"The page is public now: {page.link}" for page in turn.rendered if page.ready]
     parts += [f"The page is being made. Then it is public at {page.link}" for page in turn.rendered if not page.ready]
-    if turn.unknown or not turn.commands:
-        parts += [f"I did not understand “{_cut(text)}”." for text in turn.unknown[:MOST_QUOTED]]
+    parts += [f"I did not understand “{_cut(text)}”." for text in turn.unknown[:MOST_QUOTED]]
+    if turn.unknown or not turn.commands or "help" in words:
         parts.append(understood(brief))
     if brief.approved and not (turn.rendered or turn.failed or brief.missing):
         parts.append("Nothing was published. Say “publish” alone to publish the page as it is.")
     elif "publish" in words and not (brief.approved or brief.missing):
         parts.append(f"The page is public at {brief.link}" if brief.link else "The page is not public yet.")
-    if "help" in words:
-        parts.append(understood(brief))
     if "images" in words:
         parts.append(list_of(turn.images, MOST_LISTED) or "The projects of this page have no images yet.")
     if words & {"help", "missing"} and brief.missing:
