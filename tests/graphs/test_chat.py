@@ -229,8 +229,8 @@ async def test_a_generators_artifact_is_customised_by_chat(env: Env) -> None:
         "seconds": 4, "autoplay": True, "intro": "Leaves fall", "progressionIds": [BEST_FIRST[at] for at in (2, 0, 1)]
     }  # fmt: skip
     html = (await env.BUCKET.get(str(row.content_r2_key))).decode()
-    assert [html.index(path_of(number)) for number in (3, 1, 2)] == sorted(
-        html.index(path_of(number)) for number in (1, 2, 3)
+    assert [html.rindex(path_of(number)) for number in (3, 1, 2)] == sorted(
+        html.rindex(path_of(number)) for number in (1, 2, 3)
     )
     assert (await chat("undo", "undo"))["configuration"]["SECONDS"] == "9"
     ordered = await chat("order: newest first", "hide prompts")
