@@ -12,14 +12,18 @@ from tests.support.deadlines import LONG
 HUP, TERM, INT = signal.SIGHUP, signal.SIGTERM, signal.SIGINT
 
 COMMAND = """
-import asyncio, contextlib, signal, sys, threading
+import asyncio, contextlib, signal, sys, threading, time
 from app.signals import Interruption
 
 def ready(text): print(text, flush=True)
 
 async def wait(): ready("runs"); await asyncio.Event().wait()
 
-async def block(): ready("runs"); signal.pause(); ready("still here"); threading.Event().wait()
+async def block():
+    ready("runs")
+    # The first signal sets the alarm; it may come at any time, also before a `signal.pause` would begin.
+    while not signal.getitimer(signal.ITIMER_REAL)[0]: time.sleep(0.01)
+    ready("still here"); threading.Event().wait()
 
 async def refuse():
     ready("runs")
