@@ -30,9 +30,11 @@ async def wire() -> AsyncIterator[Wire]:
 
 @pytest.fixture
 def shared(wire: Wire, postgres_url: str, redis_url: str, tmp_path: Path) -> dict[str, str]:
-    """One database, one Redis, one bucket for all processes."""
+    """One database, one Redis, one bucket and one public address for all processes."""
     folders = {"BUCKET": f"file://{tmp_path}/bucket", "IMAGES": f"file://{tmp_path}/images"}
-    return environ(wire, DB=postgres_url, REDIS_URL=redis_url, API_KEY="k" * 40, **folders)
+    return environ(
+        wire, DB=postgres_url, REDIS_URL=redis_url, API_KEY="k" * 40, PUBLIC_URL="http://studio.example", **folders
+    )
 
 
 async def mixed(client: httpx.AsyncClient, project: str, key: str) -> str:
