@@ -52,6 +52,7 @@ def test_the_schema_of_the_options_says_what_the_decoder_does() -> None:
     schema = registry.options_schema(lookbook.generator)
     assert msgspec.json.encode(schema)
     options = schema["$defs"]["LookbookOptions"]
-    assert set(options["properties"]) == {"intro", "only", "progressionIds", "theme"}
+    choice = {"only", "order", "progressionIds", "cover"}
+    assert set(options["properties"]) == {"intro", "theme", "showVerdicts", "showCosts"} | choice
     assert options["additionalProperties"] is False
     assert options["description"].startswith("`intro` stands") and "\n" not in options["description"]

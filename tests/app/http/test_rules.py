@@ -80,7 +80,7 @@ def test_a_wrong_field_is_told_its_rule(wanted: Any, body: Any, field: str, prob
         ("/api/sessions/a%20b/events", "session_id", "Expected text of 1 to 128 letters, digits and . _ : -"),
         ("/images/a/huge", "variant", "Expected text that is public, preview, thumb or as w=640,h=480,fit=cover"),
         ("/api/projects?limit=201", "limit", "Expected `int` <= 200"),
-        ("/api/projects?page=2", "page", "Unknown query parameter; there are: cursor, limit"),
+        ("/api/projects?page=2", "page", "Unknown query parameter; there are: cursor, limit, query"),
         ("/api/jobs/j?x=1", "x", "Unknown query parameter; there are none here"),
     ],
 )  # fmt: skip
