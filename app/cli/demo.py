@@ -229,14 +229,20 @@ async def _wait_until_ready(process: asyncio.subprocess.Process, settings: Setti
 
 class _LogLine(msgspec.Struct):
     msg: str
+    route: str | None = None
 
 
 def _last_words(log: Path) -> str:
-    """The last message of a server's log; empty without one."""
-    lines = log.read_text(errors="replace").splitlines() or [""]
-    with contextlib.suppress(msgspec.MsgspecError):
-        return msgspec.json.decode(lines[-1], type=_LogLine).msg
-    return lines[-1].removeprefix("picasso: ")
+    """The last message of a server's log; empty without one. Requests are left out: our own, whether it is ready, may
+    come last."""
+    for text in reversed(log.read_text(errors="replace").splitlines()):
+        try:
+            line = msgspec.json.decode(text, type=_LogLine)
+        except msgspec.MsgspecError:
+            return text.removeprefix("picasso: ")
+        if line.route is None:
+            return line.msg
+    return ""
 
 
 def startup_error(returncode: int, log: Path) -> Exception:
