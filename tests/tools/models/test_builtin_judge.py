@@ -125,7 +125,7 @@ def test_what_the_painter_makes_of_a_start_image_passes(kind: Kind) -> None:
         pytest.param("variation", gradient(BLACK, (20, 20, 22)), "be like the start image", id="unlike variation"),
         pytest.param("inpaint", START, "paint anew what the mask opens", id="inpaint changed nothing"),
         pytest.param("inpaint", NOISE, "keep what the mask protects", id="inpaint changed all"),
-        pytest.param("outpaint", START, "have the start image in the middle of a larger one", id="outpaint did not grow"),
+        pytest.param("outpaint", START, "have the start image in the middle of a larger one", id="outpaint is small"),
         pytest.param("upscale", START, "be the start image, larger", id="upscale did not grow"),
     ],
 )  # fmt: skip
