@@ -193,7 +193,7 @@ async def test_a_hanging_cloudflare_is_given_up(wire: Wire) -> None:
     """A drop of an answer now and then does not keep a call alive beyond its deadline."""
     async with FaultProxy("127.0.0.1", int(wire.url.rpartition(":")[2])) as proxy:
         base = f"http://127.0.0.1:{proxy.port}{vendor.prefix}"
-        async with httpx.AsyncClient(base_url=base, trust_env=False, verify=tls_context()) as http:
+        async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=LONG, verify=tls_context()) as http:
             images = CloudflareImages(http, HASH, seconds=0.5)
             for faults in (Faults(hold=True), Faults(rate=20, slice=1)):
                 proxy.be(faults)

@@ -67,7 +67,7 @@ async def shell_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 
 
 async def test_header_floods_are_refused(shell_server: Server) -> None:
-    """A flood of header bytes ends in 431, 414, 400 or a closed connection, and costs at most 5 MiB."""
+    """A flood of header bytes ends in 431, 414, 400 or a closed connection, and costs at most 16 MiB."""
     before = shell_server.memory()
     for name, pieces in FLOODS.items():
         answer = await exchange(shell_server, *pieces)
@@ -75,8 +75,8 @@ async def test_header_floods_are_refused(shell_server: Server) -> None:
             name,
             answer[:200],
         )
-        assert shell_server.memory() - before <= 5 * MIB, name
-    assert httpx.get(f"{shell_server.url}/healthz", trust_env=False).status_code == 200
+        assert shell_server.memory() - before <= 16 * MIB, name
+    assert httpx.get(f"{shell_server.url}/healthz", trust_env=False, timeout=LONG).status_code == 200
 
 
 async def test_a_refusal_below_the_application_has_the_one_error_shape(shell_server: Server) -> None:

@@ -649,7 +649,9 @@ async def test_streams_work_under_a_plain_server(tmp_path: Path, redis_url: str)
     plain = uvicorn.Server(uvicorn.Config(app, ws="websockets-sansio", log_config=None, lifespan="on"))
     serving = asyncio.create_task(plain.serve([listener]))
     url = f"127.0.0.1:{listener.getsockname()[1]}"
-    async with httpx.AsyncClient(base_url=f"http://{url}", headers={"X-Api-Key": "k" * 40}, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=f"http://{url}", headers={"X-Api-Key": "k" * 40}, trust_env=False, timeout=LONG
+    ) as client:
         await until(lambda: answers(client))
         await tell(client, "plain", "a", "b")
         async with dial(f"ws://{url}/api/stream/plain?since=0", proxy=None) as ws:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from app.routes.workflows import steps_of
+from tests.support.deadlines import LONG
 from tests.support.servers.picasso import running
 from tools.fetch import tls_context
 from tools.ledger.workflows import STEPS, Status, WorkflowRow
@@ -82,7 +83,9 @@ async def test_what_is_not_there_is_404_and_a_key_is_needed_to_write(client: htt
     """Unknown ids are 404, a POST without the API key is 401; reading needs none."""
     assert (await client.get(f"{URL}/wf-nobody")).status_code == 404
     workflow_id = (await post(client)).json()["workflowId"]
-    async with httpx.AsyncClient(base_url=client.base_url, trust_env=False, verify=tls_context()) as stranger:
+    async with httpx.AsyncClient(
+        base_url=client.base_url, trust_env=False, timeout=LONG, verify=tls_context()
+    ) as stranger:
         assert (await stranger.post(URL, json=body())).status_code == 401
         assert (await stranger.get(f"{URL}/{workflow_id}")).status_code == 200
 

@@ -43,7 +43,7 @@ async def served(handlers: Sequence[ControllerRouterHandler], env: Env) -> Async
                 await asyncio.sleep(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
         async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", trust_env=False, verify=tls_context()
+            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=LONG, verify=tls_context()
         ) as client:
             yield client
         server.should_exit = True

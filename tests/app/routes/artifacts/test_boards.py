@@ -360,7 +360,7 @@ async def test_the_stream_opens_with_the_board_and_tells_each_change(tmp_path: P
     lifecycle = Lifecycle()
     async with (
         live(tmp_path, redis_url, lifecycle) as (env, deck, here),
-        httpx.AsyncClient(base_url=here, verify=tls_context()) as client,
+        httpx.AsyncClient(base_url=here, timeout=LONG, verify=tls_context()) as client,
         deck.guest() as guest,
         client.stream("GET", "board/stream") as answer,
     ):
@@ -447,7 +447,7 @@ async def test_many_viewers_share_one_reader(tmp_path: Path, redis_url: str) -> 
 
     async with (
         live(tmp_path, redis_url, Lifecycle(), watched=counted) as (_, deck, here),
-        httpx.AsyncClient(base_url=here, verify=tls_context()) as client,
+        httpx.AsyncClient(base_url=here, timeout=LONG, verify=tls_context()) as client,
         contextlib.AsyncExitStack() as stack,
     ):
         answers = [await stack.enter_async_context(client.stream("GET", "board/stream")) for _ in range(20)]
